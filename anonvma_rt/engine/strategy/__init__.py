@@ -1,0 +1,1 @@
+"""Who makes the next step: one short compiled module per strategy."""

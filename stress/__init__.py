@@ -1,0 +1,1 @@
+"""Campaigns and benchmarks, installed as anonvma_rt.stress."""
