@@ -16,6 +16,24 @@ from setuptools.command.build_py import build_py as _build_py
 SRC, PACKAGE = "cython_src", "anonvma_rt"
 MODULES = [
     "engine.klist",
+    "engine.arena",
+    "engine.task",
+    "engine.subject",
+    "engine.block",
+    "engine.carrier",
+    "engine.explorer",
+    "engine.strategy.base",
+    "engine.strategy.random",
+    "engine.strategy.sticky",
+    "engine.strategy.pct",
+    "engine.strategy.replay",
+    "mm.memory",
+    "mm.rmap",
+    "mm.mmap",
+    "mm.mremap",
+    "mm.migrate",
+    "mm.check",
+    "mm.kernel",
 ]
 SHARED = sorted(str(path) for path in Path(SRC, PACKAGE).rglob("*.pxd"))
 PYX = [f"{SRC}/{PACKAGE}/{module.replace('.', '/')}.pyx" for module in MODULES]

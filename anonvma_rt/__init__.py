@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 _here = dirname(abspath(__file__))
 
-if not any(exists(join(_here, "engine", "klist" + suffix)) for suffix in EXTENSION_SUFFIXES):
+if not any(exists(join(_here, "engine", "task" + suffix)) for suffix in EXTENSION_SUFFIXES):
     raise ImportError(
         f"{_here} is a checkout whose compiled half was not built: run `pip install -e .` in {dirname(_here)}, "
         "or start Python in another folder to use an installed anonvma_rt"

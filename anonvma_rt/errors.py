@@ -1,0 +1,76 @@
+"""What goes wrong because of the user's input, and how it is said.
+
+Bad input is a UserError whose text is one clear line: what is wrong, where, and what would be right. The command line
+prints that line and exits with 2; whoever calls from Python catches one class.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
+
+__all__ = ["AlgorithmError", "ParameterError", "ScenarioError", "UserError", "nearest", "quote"]
+
+LONGEST_QUOTE = 60  # characters of the user's own text that a message repeats
+MOST_CHOICES = 12  # choices that a message lists
+MOST_COMPARED = 1000  # choices that are compared: a hostile file could define many thousand names
+
+
+class UserError(Exception):
+    """Bad input. `str(error)` is always one printable line, whatever text was put into it.
+
+    >>> str(UserError("two\\nlines"))
+    'two\\\\nlines'
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_printable(message))
+
+
+class ScenarioError(UserError):
+    """A scenario that does not exist, cannot be read, or says something it cannot say."""
+
+
+class ParameterError(UserError):
+    """A scenario parameter that does not exist or has a value out of its range."""
+
+
+class AlgorithmError(UserError):
+    """An algorithm, or a field of one, that does not exist."""
+
+
+def quote(text: str) -> str:
+    """The user's text in double quotes for a message: cut to 60 characters, nothing unprintable.
+
+    >>> quote("pages")
+    '"pages"'
+    """
+    return '"' + _printable(text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "...") + '"'
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of a message about an unknown word: the nearest choice, or all of them when nothing is near.
+
+    >>> nearest("unpached", ["unpatched", "moveto-tail"])
+    ' (did you mean "unpatched"?)'
+    >>> nearest("x", ["unpatched", "moveto-tail"])
+    ' (choices: unpatched, moveto-tail)'
+    """
+    known = list(islice(choices, MOST_COMPARED))
+    word = word[:LONGEST_QUOTE]
+    near = get_close_matches(word, known, n=1)
+    if not near:
+        by_lower_case = {choice.lower(): choice for choice in reversed(known)}
+        near = [by_lower_case[found] for found in get_close_matches(word.lower(), by_lower_case, n=1)]
+    if near:
+        return f" (did you mean {quote(near[0])}?)"
+    if not known:
+        return " (there are none)"
+    more = ", ..." if len(known) > MOST_CHOICES else ""
+    return f" (choices: {', '.join(known[:MOST_CHOICES])}{more})"
+
+
+def _printable(text: str) -> str:
+    """Escapes what would break the line or the terminal: line ends, control characters, lone surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,0 +1,301 @@
+"""Scenarios: what is set up, which threads then race, and what each algorithm is expected to do about it.
+
+A Scenario is a TOML text with parameters; bind() gives it values and yields a Program, plain integers that the
+simulated kernel executes. The built-in files in scenarios/ show the format, and scenario_file.py checks it.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from errno import errorcode
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from anonvma_rt.algorithm import Algorithm, read_bool
+from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, nearest, quote
+from anonvma_rt.expression import evaluate
+from anonvma_rt.refusal import TASK_SIZE, reason_of
+from anonvma_rt.scenario_file import VERBS, VIOLATION_KINDS, Document, Key, Parameter, RawStep, read_document
+from anonvma_rt.toml_text import LARGEST_FILE, shown
+
+__all__ = [
+    "VIOLATION_KINDS",
+    "Parameter",
+    "Program",
+    "Scenario",
+    "Step",
+    "Thread",
+    "builtin_names",
+    "explain_refusal",
+    "parse_parameters",
+]
+
+_BUILTIN = resources.files("anonvma_rt") / "scenarios"
+
+# What a value of each kind may be: the bounds, and the words that say what would be right.
+_RANGES: Mapping[str, tuple[int, int, str]] = {
+    "address": (0, TASK_SIZE - 1, "an address in bytes, from 0 to below 2**39"),
+    "length": (0, 1 << 26, "a length in pages, from 0 to 2**26"),
+    "tag": (0, (1 << 31) - 1, "a content tag, from 0 to below 2**31"),
+    "count": (0, (1 << 31) - 1, "a number of extents, from 0 to below 2**31"),
+}
+
+
+class Step(NamedTuple):
+    """One call into the simulated kernel, as plain integers.
+
+    `args` by verb (addresses in bytes, lengths in pages, truth values as 0 and 1):
+    mmap, munmap, read: (at, pages); touch: (at, pages, tag);
+    mremap: (from, pages, new_pages, to, maymove, fail_after), where to = -1 means not MREMAP_FIXED and fail_after = -1
+    that no page-table allocation fails; migrate: (at, fail_copy); compare: (a, b, pages).
+    `process` is an index into Program.processes, `errno` what the step is expected to return (0: success), and `where`
+    the place in the scenario, for messages.
+    """
+
+    verb: str
+    process: int
+    args: tuple[int, ...]
+    errno: int
+    where: str
+
+
+class Thread(NamedTuple):
+    """One racing task and its steps, in order."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A scenario with values for all its parameters: setup runs alone, then the threads race, then after runs alone."""
+
+    scenario: "Scenario"
+    parameters: dict[str, int | bool]
+    setup: tuple[Step, ...]
+    threads: tuple[Thread, ...]
+    after: tuple[Step, ...]
+    processes: tuple[str, ...]
+
+    def expected(self, algorithm_name: str) -> str | None:
+        """What the scenario says of an algorithm (a preset, an alias or a modified preset).
+
+        A violation kind, "none" for no violation, or None where the scenario says nothing.
+
+        >>> Scenario.load("merge").bind({}).expected("linux-3.2")
+        'stale-migration-entry'
+        """
+        try:
+            name = Algorithm.parse(algorithm_name).name
+        except AlgorithmError:
+            return None
+        return self.scenario.expect.get(name)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario text, read and checked. Made by load() or from_text().
+
+    `expect` maps the names of algorithms to a violation kind or "none"; `text` is the exact TOML, which a reproducer
+    keeps, and `source` the file's name for messages.
+
+    >>> Scenario.load("peek").parameters["pages"].default
+    1
+    """
+
+    name: str
+    about: str
+    parameters: dict[str, Parameter]
+    processes: list[str]
+    expect: dict[str, str]
+    text: str = field(repr=False)
+    source: str
+    _document: Document = field(repr=False, compare=False)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the text, in hexadecimal: tells whether two scenarios are the same one."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @classmethod
+    def from_text(cls, text: str, source: str = "scenario") -> "Scenario":
+        """The scenario in a TOML text; `source` begins every message. Raises ScenarioError."""
+        document = read_document(text, source)
+        return cls(
+            document.name, document.about, document.parameters, document.processes, document.expect, text, source,
+            document,
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, name_or_path: str) -> "Scenario":
+        """A built-in scenario by name, or any by path: what contains a / or ends in .toml is a path.
+
+        Raises ScenarioError if there is no such scenario, or if the file cannot be read or is not a scenario.
+        """
+        if "/" in name_or_path or name_or_path.endswith(".toml"):
+            return cls.from_text(_read(Path(name_or_path), name_or_path), name_or_path)
+        known = builtin_names()
+        if name_or_path not in known:
+            hint = nearest(name_or_path, known)
+            raise ScenarioError(f"unknown scenario {quote(name_or_path)}{hint}; a file's path ends in .toml")
+        return cls.from_text((_BUILTIN / f"{name_or_path}.toml").read_text("utf-8"), f"{name_or_path}.toml")
+
+    @staticmethod
+    def builtin_names() -> list[str]:
+        """The names of the built-in scenarios, sorted."""
+        return builtin_names()
+
+    def bind(self, values: Mapping[str, str | int | bool]) -> Program:
+        """The program for these parameter values; parameters that are not given have their defaults.
+
+        A value may be text, as from the command line; the text of a number may be an expression ("5*GiB//PAGE").
+        Steps whose `when` is false are left out, and so are threads that have no step left.
+        Raises ParameterError for an unknown parameter or a value out of its range, ScenarioError for what the
+        scenario's expressions make of it.
+
+        >>> Scenario.load("lkml-2011").bind({"pages": "32"}).threads[0].steps[0].verb
+        'mremap'
+        """
+        for name in values:
+            if name not in self.parameters:
+                hint = nearest(str(name), self.parameters)
+                raise ParameterError(f"{self.source}: unknown parameter {quote(str(name))}{hint}")
+        bound: dict[str, int | bool] = {}
+        for name, parameter in self.parameters.items():
+            given = values.get(name, parameter.default)
+            bound[name] = _parameter_value(parameter, given, f"{self.source}: parameter {name}")
+        names = dict(bound)
+        for name, value in self._document.names.items():
+            names[name] = evaluate(value, names, f"{self.source}: names.{name}")
+        for number, (condition, otherwise) in enumerate(self._document.require, 1):
+            if not _condition(condition, names, f"{self.source}: require {number}: that"):
+                given_values = ", ".join(f"{name}={shown(value)}" for name, value in bound.items())
+                raise ParameterError(f"{self.source}: {otherwise} ({given_values})")
+        threads = tuple(Thread(thread.name, _steps(thread.steps, names)) for thread in self._document.threads)
+        if not any(thread.steps for thread in threads):
+            raise ScenarioError(f'{self.source}: no thread has a step left (every "when" is false)')
+        return Program(
+            scenario=self,
+            parameters=bound,
+            setup=_steps(self._document.setup, names),
+            threads=tuple(thread for thread in threads if thread.steps),
+            after=_steps(self._document.after, names),
+            processes=tuple(self.processes),
+        )
+
+
+def builtin_names() -> list[str]:
+    """The names of the built-in scenarios, sorted.
+
+    >>> "lkml-2011" in builtin_names()
+    True
+    """
+    return sorted(entry.name.removesuffix(".toml") for entry in _BUILTIN.iterdir() if entry.name.endswith(".toml"))
+
+
+def parse_parameters(assignments: Iterable[str]) -> dict[str, str]:
+    """The -p options of the command line as a mapping for bind(). Raises ParameterError.
+
+    >>> parse_parameters(["pages=64", "exact=false"])
+    {'pages': '64', 'exact': 'false'}
+    """
+    values: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, value = (part.strip() for part in assignment.partition("="))
+        if not (name and equals and value):
+            raise ParameterError(f"parameter {quote(assignment)} is not of the form NAME=VALUE")
+        if name in values:
+            raise ParameterError(f"parameter {quote(name)} is given twice")
+        values[name] = value
+    return values
+
+
+def explain_refusal(step: Step, errno: int) -> str:
+    """One line for a step that returned `errno` (0: success) where another result was expected.
+
+    >>> explain_refusal(Step("munmap", 0, (4097, 1), 0, "x.toml: setup step 1 (munmap)"), 22)
+    'x.toml: setup step 1 (munmap): EINVAL: address 0x1001 is not page-aligned'
+    """
+    errno = abs(errno)
+    expected = f"{_errno_name(step.errno)} is expected, but " if step.errno else ""
+    if errno == 0:
+        return f"{step.where}: {expected}the step succeeded"
+    why = reason_of(step.verb, step.args, errno) or os.strerror(errno)
+    return f"{step.where}: {expected}{_errno_name(errno)}: {why}"
+
+
+def _errno_name(errno: int) -> str:
+    return errorcode.get(errno, f"errno {errno}")
+
+
+def _read(path: Path, source: str) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)  # one more than allowed: read_document refuses it
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if len(data) > LARGEST_FILE:
+            return "\n" * len(data)  # cut inside a character; the size is what is wrong
+        raise ScenarioError(f"{source}: not UTF-8 text (at byte {error.start})") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ScenarioError(f"{source}: cannot be read: {reason}") from None
+
+
+def _parameter_value(parameter: Parameter, given: str | int | bool, where: str) -> int | bool:
+    value: int | bool | None
+    if not isinstance(given, str):
+        if not isinstance(given, int):
+            raise ParameterError(f"{where}: must be an integer, true, false or text, not {shown(given)}")
+        value = given
+    elif isinstance(parameter.default, bool):
+        value = read_bool(given)
+        if value is None:
+            raise ParameterError(f"{where}: must be true or false, not {quote(given)}")
+    else:
+        try:
+            value = evaluate(given, {}, where)
+        except ScenarioError as error:
+            raise ParameterError(str(error)) from None
+    if problem := parameter.problem(value):
+        raise ParameterError(f"{where}: {problem}")
+    return value
+
+
+def _steps(steps: Iterable[RawStep], names: Mapping[str, int | bool]) -> tuple[Step, ...]:
+    return tuple(_step(step, names) for step in steps if _condition(step.when, names, f"{step.where}: when"))
+
+
+def _step(step: RawStep, names: Mapping[str, int | bool]) -> Step:
+    args: dict[str, int] = {}
+    for key in VERBS[step.verb]:
+        if key.name in step.values:
+            where = f"{step.where}: {key.name}"
+            args[key.name] = _in_range(evaluate(step.values[key.name], names, where), key, where)
+        elif isinstance(key.default, str):
+            args[key.name] = args[key.default]
+        else:
+            assert key.default is not None  # read_document saw to it that a required key is there
+            args[key.name] = key.default
+    return Step(step.verb, step.process, tuple(args.values()), step.errno, step.where)
+
+
+def _condition(value: int | bool | str, names: Mapping[str, int | bool], where: str) -> bool:
+    result = evaluate(value, names, where)
+    if not isinstance(result, bool):
+        raise ScenarioError(f"{where}: must be true or false, and {shown(value)} is a number")
+    return result
+
+
+def _in_range(value: int | bool, key: Key, where: str) -> int:
+    if key.kind == "switch":
+        if not isinstance(value, bool):
+            raise ScenarioError(f"{where}: must be true or false, not {value}")
+        return int(value)
+    low, high, right = _RANGES[key.kind]
+    if isinstance(value, bool) or not low <= value <= high:
+        got = hex(value) if key.kind == "address" and not isinstance(value, bool) else shown(value)
+        raise ScenarioError(f"{where}: must be {right}, not {got}")
+    return value

@@ -1,0 +1,30 @@
+"""Explorer, StopToken and Bell: the Python face of the engine."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from anonvma_rt.engine.block cimport Block
+from anonvma_rt.engine.carrier cimport Threads
+from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.subject cimport Subject
+from anonvma_rt.engine.task cimport Execution
+
+cdef class StopToken:
+    cdef uint32_t flag
+
+cdef class Bell:
+    cdef uint32_t word
+
+cdef class Explorer:
+    cdef Execution *x
+    cdef Block block
+    cdef Threads threads
+    cdef readonly Subject subject
+    cdef readonly Strategy strategy
+    cdef readonly StopToken stop
+    cdef readonly Bell bell
+    cdef readonly int cpu
+    cdef int pid
+    cdef bint opened
+    cdef void use(self, Strategy strategy)
+    cdef int wait(self) except -1
+    cdef int check_usable(self) except -1

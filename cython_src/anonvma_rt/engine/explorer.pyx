@@ -1,0 +1,305 @@
+"""Explorer: one subject, built once, explored on one core by threads of its own.
+
+Python hands it blocks of execution indices and waits at a Bell with the GIL released; everything that happens within
+a block happens without Python. One explorer belongs to one Python thread at a time.
+"""
+
+import os
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
+
+from anonvma_rt.engine.arena cimport arena_close, arena_open, arena_snapshot
+from anonvma_rt.engine.block cimport block_begin, block_free, run_alone
+from anonvma_rt.engine.carrier cimport threads_close, threads_idle, threads_open, threads_run
+from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_store, rt_wait
+from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.subject cimport Subject
+from anonvma_rt.engine.task cimport (
+    HALT_DIVERGED,
+    HALT_NO_MEMORY,
+    HALT_REFUSED,
+    HALT_STOPPED,
+    HALT_UNTIL,
+    MAX_COUNTERS,
+    MAX_TASKS,
+    Event,
+    Execution,
+    Task,
+)
+
+cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
+
+HALTS = {
+    HALT_STOPPED: "stopped",
+    HALT_DIVERGED: "diverged",
+    HALT_NO_MEMORY: "no-memory",
+    HALT_UNTIL: "until",
+    HALT_REFUSED: "refused",
+}
+OPS = (
+    "start", "lock", "read-lock", "wait", "await", "unlock", "read-unlock", "trylock", "load", "store", "atomic",
+    "note",
+)  # fmt: skip
+
+
+class BuildViolation(RuntimeError):
+    """The subject broke one of its own rules while it was being built; `kind` names it."""
+
+    def __init__(self, kind):
+        super().__init__(f"a violation while the subject was built, before any task ran: {kind}")
+        self.kind = kind
+
+
+cdef class StopToken:
+    """Ends a hunt from any thread: the hunt returns with what it has within a few hundredths of a second.
+
+    >>> token = StopToken()
+    >>> token.stop()
+    >>> token.stopped
+    True
+    """
+
+    def stop(self):
+        rt_store(&self.flag, 1)
+
+    @property
+    def stopped(self):
+        return rt_load(&self.flag) != 0
+
+
+cdef class Bell:
+    """Rung by an explorer at the end of a block; one bell serves several explorers."""
+
+    @property
+    def rings(self):
+        return rt_load(&self.word)
+
+    def wait(self, uint32_t seen, double seconds):
+        """Returns when the bell was rung after `rings` was `seen`, or after `seconds`, with the GIL released."""
+        cdef int64_t nanoseconds = <int64_t>(seconds * 1e9)
+        with nogil:
+            if rt_load(&self.word) == seen:
+                rt_wait(&self.word, seen, nanoseconds)
+
+
+def cores(n):
+    """n cores that this process may use, the current one first; repeated where there are fewer."""
+    allowed = sorted(os.sched_getaffinity(0))
+    current = rt_cpu()
+    start = allowed.index(current) if current in allowed else 0
+    return [allowed[(start + i) % len(allowed)] for i in range(n)]
+
+
+cdef void build(Task *t, void *unused) noexcept nogil:
+    t.want = t.x.build(t.x.subject, t)
+
+
+cdef class Explorer:
+    """Builds `subject` in an arena of its own and runs executions of it.
+
+    seed: 0 to 2**64 - 1. cpu: the core to which the threads are pinned, -1 for none. stop: a StopToken that ends a
+    block early. Use as a context manager, or call close(). The exceptions of build: what subject.refused() makes of a
+    refused step, BuildViolation, MemoryError.
+    """
+
+    def __cinit__(self):
+        self.x = NULL
+
+    def __init__(self, Subject subject, Strategy strategy, seed=0, int cpu=-1, StopToken stop=None, Bell bell=None):
+        cdef void *x = NULL
+        cdef int violated
+        if not 1 <= subject.tasks <= MAX_TASKS:
+            raise ValueError(f"a subject has 1 to {MAX_TASKS} tasks, not {subject.tasks}")
+        if self.x != NULL:
+            raise RuntimeError("an Explorer is built once")
+        if posix_memalign(&x, 128, sizeof(Execution)) != 0:
+            raise MemoryError("no memory for an execution")
+        memset(x, 0, sizeof(Execution))
+        self.x = <Execution *>x
+        self.subject = subject
+        self.stop = stop if stop is not None else StopToken()
+        self.bell = bell if bell is not None else Bell()
+        self.cpu = cpu
+        self.pid = os.getpid()
+        subject.attach(self.x)
+        self.x.seed = seed
+        for i in range(MAX_TASKS):
+            self.x.task[i].x = self.x
+            self.x.task[i].id = i
+        arena_open(&self.x.arena)
+        with nogil:
+            violated = run_alone(self.x, build, NULL)
+        if self.x.halt == HALT_NO_MEMORY:
+            raise MemoryError("no memory to build the subject")
+        if violated:
+            raise BuildViolation(subject.kinds().get(self.x.finding.kind, "?"))
+        if self.x.task[0].want:
+            raise subject.refused(self.x.task[0].want)
+        arena_snapshot(&self.x.arena)
+        self.x.order_learned = True
+        self.x.bound = NEVER
+        self.x.stop = &self.stop.flag
+        self.block.x = self.x
+        self.use(strategy)
+        self.open_threads()
+
+    cdef void use(self, Strategy strategy):
+        self.strategy = strategy
+        strategy.attach(self.x)
+
+    def __dealloc__(self):
+        if self.x == NULL:
+            return
+        if self.opened and self.pid == os.getpid():
+            rt_store(&self.stop.flag, 1)
+            self.wait()
+            threads_close(&self.threads)
+        block_free(&self.block)
+        arena_close(&self.x.arena)
+        free(self.x.trace.events)
+        free(self.x.trace.segments)
+        free(self.x)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def open_threads(self):
+        """Starts the pool; done by the constructor, and needed again only after close_threads()."""
+        threads_open(&self.threads, &self.block, self.x.tasks, self.cpu, &self.bell.word)
+        self.opened = True
+
+    def close_threads(self):
+        """Joins the pool and keeps what was built. Ends a running block first, at its next point."""
+        self.check_usable()
+        if not threads_idle(&self.threads):
+            self.stop.stop()
+            self.wait()
+        with nogil:
+            threads_close(&self.threads)
+        self.opened = False
+
+    def close(self):
+        if self.opened:
+            self.close_threads()
+
+    cdef int wait(self) except -1:
+        cdef uint32_t seen
+        while True:
+            seen = rt_load(&self.bell.word)
+            if threads_idle(&self.threads):
+                return 0
+            with nogil:
+                rt_wait(&self.bell.word, seen, 20000000)
+
+    cdef int check_usable(self) except -1:
+        if not self.opened:
+            raise RuntimeError("the explorer is closed")
+        if self.pid != os.getpid():
+            raise RuntimeError("an explorer does not survive fork: its threads stayed in the parent")
+        return 0
+
+    @property
+    def bound(self):
+        """Steps after which an execution counts as a livelock."""
+        return self.x.bound
+
+    @bound.setter
+    def bound(self, uint64_t steps):
+        self.x.bound = steps
+
+    @property
+    def arena_bytes(self):
+        """Bytes that are restored before each execution."""
+        return self.x.arena.saved.used
+
+    @property
+    def idle(self):
+        return threads_idle(&self.threads)
+
+    def submit(self, uint64_t first, uint64_t count):
+        """Starts executions first, first + 1, ..., count of them; returns at once."""
+        self.check_usable()
+        if not threads_idle(&self.threads):
+            raise RuntimeError("the explorer is busy")
+        block_begin(&self.block, first, count)
+        threads_run(&self.threads)
+
+    def collect(self):
+        """The totals of the block that has ended, as a dict.
+
+        `ran` executions from `first` on were completed; `digests` has 8 bytes for each, `failures` is a list of
+        (index, kind number); `halt` says why the block ended early, or is None.
+        """
+        cdef Block *b = &self.block
+        if not threads_idle(&self.threads):
+            raise RuntimeError("the explorer is busy")
+        return {
+            "first": b.next - b.ran,
+            "ran": b.ran,
+            "digests": PyBytes_FromStringAndSize(<char *>b.digests, <Py_ssize_t>(8 * b.ran)),
+            "failures": [(b.failures[i].index, b.failures[i].kind) for i in range(b.n_failures)],
+            "points": b.points,
+            "switches": b.switches,
+            "longest": b.longest,
+            "counters": [b.counters[i] for i in range(MAX_COUNTERS)],
+            "halt": HALTS.get(b.halt),
+        }
+
+    def run(self, first, count):
+        """submit, wait and collect. A signal handler of the calling thread runs at the end only: for short blocks."""
+        self.submit(first, count)
+        self.wait()
+        return self.collect()
+
+    def run_with(self, Strategy strategy, first, count, bound=None):
+        """The same with another strategy and bound, just this once."""
+        cdef Strategy usual = self.strategy
+        usual_bound = self.x.bound
+        self.use(strategy)
+        if bound is not None:
+            self.x.bound = bound
+        try:
+            return self.run(first, count)
+        finally:
+            self.use(usual)
+            self.x.bound = usual_bound
+
+    @property
+    def refusal(self):
+        """After a block that ended as "refused": (task, step, errno) of the step that did not do what was expected."""
+        return self.x.finding.task, self.x.finding.a, self.x.finding.b
+
+    def trace(self, uint64_t index, Strategy strategy=None, until=None):
+        """Runs execution `index` again with its history recorded; with `until`, stops before that step.
+
+        Returns the dict of collect() and: `segments`, a list of (task, steps); `events`, a list of
+        (step, task, op, code, a, b, c); `finding`, None or (kind number, task, step, a, b, c). The arena keeps the
+        final state until the next execution, so the subject can be asked about it.
+        """
+        cdef Event *e
+        self.x.tracing = True
+        self.x.stop_at = NEVER if until is None else until
+        try:
+            result = self.run_with(strategy if strategy is not None else self.strategy, index, 1)
+        finally:
+            self.x.tracing = False
+            self.x.stop_at = NEVER
+        segments = [
+            (self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)
+        ]
+        events = []
+        for i in range(self.x.trace.n_events):
+            e = &self.x.trace.events[i]
+            events.append((e.step, e.task, e.op, e.code, e.a, e.b, e.c))
+        f = self.x.finding
+        result["segments"] = segments
+        result["events"] = events
+        result["finding"] = (f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None
+        return result

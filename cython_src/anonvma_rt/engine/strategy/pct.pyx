@@ -1,0 +1,86 @@
+"""PCT: random priorities, and depth - 1 random steps at which the running task falls below all others.
+
+Source: Burckhardt, Kothari, Musuvathi, Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees of Finding
+Bugs" (ASPLOS 2010). With n tasks and k steps an execution finds a bug of depth d with probability at least
+1/(n k^(d-1)).
+"""
+
+from libc.stdint cimport int32_t, uint64_t
+
+from anonvma_rt.engine.os cimport rt_lowest
+from anonvma_rt.engine.rng cimport rng_below, rng_below64
+from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.task cimport MAX_TASKS, Execution
+
+cdef enum:
+    MAX_DEPTH = 32
+
+
+cdef class Pct(Strategy):
+    """`pct`: parameter depth (default 3), 1 to 32; k, the number of steps, comes from the explorer's profile."""
+
+    cdef int depth
+    cdef uint64_t k
+    cdef int32_t priority[MAX_TASKS]
+    cdef uint64_t change[MAX_DEPTH]
+
+    def __init__(self, depth=3):
+        if not 1 <= depth <= MAX_DEPTH:
+            raise ValueError(f"strategy pct: depth must be from 1 to {MAX_DEPTH}, not {depth}")
+        self.depth = depth
+        self.sees_forced = True
+        self.k = 1
+
+    def profiled(self, steps):
+        self.k = max(1, steps)
+
+    cdef void begin(self, Execution *x) noexcept nogil:
+        cdef int i
+        cdef int j
+        # A random permutation of depth, depth + 1, ...: all above what a change point gives.
+        for i in range(x.tasks):
+            j = rng_below(&x.rng, i + 1)
+            self.priority[i] = self.priority[j]
+            self.priority[j] = self.depth + i
+        for i in range(self.depth - 1):
+            self.change[i] = 1 + rng_below64(&x.rng, self.k)
+
+    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        cdef uint64_t enabled = x.enabled
+        cdef uint64_t nearest = 0xFFFFFFFFFFFFFFFFULL
+        cdef int best = -1
+        cdef int i
+        cdef int changed
+        while True:
+            best = highest(self.priority, enabled)
+            changed = -1
+            for i in range(self.depth - 1):
+                if self.change[i] == x.steps:
+                    changed = i
+            if changed < 0:
+                break
+            # The task that is about to make this step falls, and another takes it.
+            self.priority[best] = changed
+            self.change[changed] = 0
+        for i in range(self.depth - 1):
+            if self.change[i] > x.steps and self.change[i] - x.steps < nearest:
+                nearest = self.change[i] - x.steps
+        hold[0] = nearest
+        return best
+
+    def clone(self):
+        return Pct(self.depth)
+
+    def parameters(self):
+        return {"depth": self.depth}
+
+
+cdef int highest(int32_t *priority, uint64_t enabled) noexcept nogil:
+    cdef int best = rt_lowest(enabled)
+    cdef int i
+    while enabled:
+        i = rt_lowest(enabled)
+        enabled &= enabled - 1
+        if priority[i] > priority[best]:
+            best = i
+    return best

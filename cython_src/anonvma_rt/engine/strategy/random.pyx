@@ -1,0 +1,18 @@
+"""The uniform random walk: at each point, every enabled task is equally likely to make the next step."""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.os cimport rt_count
+from anonvma_rt.engine.rng cimport rng_below
+from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
+from anonvma_rt.engine.task cimport Execution
+
+
+cdef class Random(Strategy):
+    """`random`: the yardstick; it switches at every other point and seldom finds what lies deep."""
+
+    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return nth_enabled(x.enabled, rng_below(&x.rng, rt_count(x.enabled)))
+
+    def clone(self):
+        return Random()

@@ -1,0 +1,56 @@
+"""Replay: follows a recorded schedule, segment by segment.
+
+Past its end, and from the start where it is empty, the running task goes on until it blocks, then the lowest enabled
+id: the sequential schedule, which also serves as the profile of an execution.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+
+from anonvma_rt.engine.os cimport rt_lowest
+from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.task cimport Execution, Segment
+
+
+cdef class Replay(Strategy):
+    """`replay`: segments is a sequence of (task, steps). A schedule that the subject cannot follow ends in divergence."""
+
+    cdef Segment *segments
+    cdef uint64_t n
+    cdef uint64_t at
+    cdef uint64_t left_from
+
+    def __init__(self, segments=()):
+        cdef uint64_t i
+        self.sees_forced = True
+        segments = list(segments)
+        self.segments = <Segment *>malloc((len(segments) + 1) * sizeof(Segment))
+        if self.segments == NULL:
+            raise MemoryError()
+        self.n = len(segments)
+        for i in range(self.n):
+            self.segments[i].task, self.segments[i].steps = segments[i]
+
+    def __dealloc__(self):
+        free(self.segments)
+
+    cdef void begin(self, Execution *x) noexcept nogil:
+        self.at = 0
+        self.left_from = 1
+
+    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        cdef uint64_t end
+        while self.at < self.n:
+            end = self.left_from + self.segments[self.at].steps
+            if x.steps < end:
+                hold[0] = end - x.steps
+                return <int>self.segments[self.at].task
+            self.left_from = end
+            self.at += 1
+        hold[0] = 0xFFFFFFFFFFFFFFFFULL
+        if x.current >= 0 and x.enabled >> x.current & 1:
+            return x.current
+        return rt_lowest(x.enabled)
+
+    def clone(self):
+        return Replay([(self.segments[i].task, self.segments[i].steps) for i in range(self.n)])

@@ -1,0 +1,40 @@
+"""The sticky random walk: the running task keeps going with probability (n-1)/n, else another one is drawn.
+
+It switches rarely, which on OS threads is what costs, and so finds more per second than the uniform walk.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from anonvma_rt.engine.os cimport rt_count
+from anonvma_rt.engine.rng cimport rng_below
+from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
+from anonvma_rt.engine.task cimport Execution
+
+
+cdef class Sticky(Strategy):
+    """`sticky`: parameter n (default 8), the mean number of steps from one switch to the next; 2 to 1 000 000."""
+
+    cdef uint32_t n
+
+    def __init__(self, n=8):
+        if not 2 <= n <= 1_000_000:
+            raise ValueError(f"strategy sticky: n must be from 2 to 1000000, not {n}")
+        self.n = n
+
+    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        cdef uint64_t others = x.enabled
+        cdef bint stays = x.current >= 0 and x.enabled >> x.current & 1
+        if stays:
+            others &= ~(<uint64_t>1 << x.current)
+            # Asked before the lease ran out, because the enabled set changed: this point has a toss of its own.
+            if others == 0 or (x.lease == 0 and rng_below(&x.rng, self.n) != 0):
+                others = <uint64_t>1 << x.current
+        while rng_below(&x.rng, self.n) != 0:
+            hold[0] += 1
+        return nth_enabled(others, rng_below(&x.rng, rt_count(others)))
+
+    def clone(self):
+        return Sticky(self.n)
+
+    def parameters(self):
+        return {"n": self.n}

@@ -1,0 +1,65 @@
+"""The interface of a subject (see subject.pxd), and how the engine calls it from a thread without the GIL."""
+
+KINDS = {
+    1: "deadlock",
+    2: "livelock",
+    3: "lock-order",
+    4: "bad-unlock",
+    5: "use-after-free",
+    6: "list-corruption",
+}
+
+
+cdef class Subject:
+    """Code under test.
+
+    A subclass overrides three nogil methods. `build(t)` makes the state before the tasks start, in the arena of
+    t.x (arena_alloc), declares the order of its lock classes, and returns 0, or a code that `refused` explains.
+    `body(t)` is what task t.id does; it runs on a thread of its own and has no state but t and the arena.
+    `check(x)` looks at the state when every task has ended and calls found() for what is wrong. None of them may
+    touch a Python object. `self.tasks` (1 to 64) is set before the subject is explored.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.tasks = 1
+
+    cdef int build(self, Task *t) noexcept nogil:
+        return 0
+
+    cdef void body(self, Task *t) noexcept nogil:
+        pass
+
+    cdef void check(self, Execution *x) noexcept nogil:
+        pass
+
+    def kinds(self):
+        """The names of violations by number: the engine's own, and the subject's from 16 on."""
+        return dict(KINDS)
+
+    def counters(self):
+        """The names of x.counters, in order."""
+        return ()
+
+    def refused(self, code):
+        """The exception for a build() that returned `code`."""
+        return RuntimeError(f"{type(self).__name__}.build returned {code}")
+
+    cdef void attach(self, Execution *x):
+        """Makes this the subject of x; the caller keeps the reference."""
+        x.subject = <void *>self
+        x.tasks = self.tasks
+        x.build = <int (*)(void *, Task *) noexcept nogil>call_build
+        x.body = <void (*)(void *, Task *) noexcept nogil>call_body
+        x.check = <void (*)(void *, Execution *) noexcept nogil>call_check
+
+
+cdef int call_build(Subject subject, Task *t) noexcept nogil:
+    return subject.build(t)
+
+
+cdef void call_body(Subject subject, Task *t) noexcept nogil:
+    subject.body(t)
+
+
+cdef void call_check(Subject subject, Execution *x) noexcept nogil:
+    subject.check(x)

@@ -1,0 +1,210 @@
+"""Locks and atomics of the subject: one API on every carrier, each taking the Task that acts.
+
+On the deterministic carriers blocking is modelled: a lock word knows its owner, a task parked at an acquire is not
+enabled while the lock is held, and every acquire and release is a point. Lock classes are checked at each acquire
+that can block, before it blocks; class 0 is exempt. Reader locks exclude writers only; a waiting writer does not hold
+back new readers, so every order of the two is explored.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from anonvma_rt.engine.task cimport (
+    MAX_CLASSES,
+    OP_ATOMIC,
+    OP_AWAIT,
+    OP_LOAD,
+    OP_LOCK,
+    OP_READ_LOCK,
+    OP_READ_UNLOCK,
+    OP_STORE,
+    OP_TRYLOCK,
+    OP_UNLOCK,
+    OP_WAIT,
+    Task,
+    VIOLATION_BAD_UNLOCK,
+    VIOLATION_USE_AFTER_FREE,
+    check_lock_order,
+    lock_word,
+    point,
+    recheck,
+    violate,
+)
+
+ctypedef lock_word mutex_t
+ctypedef lock_word spinlock_t
+ctypedef lock_word rwsem_t
+
+
+cdef inline void lock_init(lock_word *lock, int cls) noexcept nogil:
+    lock.owner = 0
+    lock.readers = 0
+    lock.waiters = 0
+    lock.cls = <uint8_t>cls
+
+
+cdef inline bint lock_is_held(lock_word *lock) noexcept nogil:
+    return lock.owner != 0 or lock.readers != 0
+
+
+cdef inline int64_t lock_name(Task *t, lock_word *lock) noexcept nogil:
+    return <int64_t>(<uint64_t>lock - <uint64_t>t.x.arena.base)
+
+
+cdef inline void hold(Task *t, int cls) noexcept nogil:
+    t.held_count[cls] += 1
+    t.held |= 1 << cls
+
+
+cdef inline void unhold(Task *t, int cls) noexcept nogil:
+    t.held_count[cls] -= 1
+    if t.held_count[cls] == 0:
+        t.held &= ~(1 << cls)
+
+
+cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass) noexcept nogil:
+    cdef int cls = lock.cls + subclass if lock.cls else 0
+    # A class that cannot be is the poison of a freed object.
+    if cls >= MAX_CLASSES:
+        violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
+    if cls and t.held & ~t.x.allowed[cls]:
+        check_lock_order(t, cls)
+    if lock.owner or (op == OP_LOCK and lock.readers):
+        t.x.until = 0
+    point(t, op, lock)
+    if op == OP_LOCK:
+        lock.owner = <uint8_t>(t.id + 1)
+    else:
+        lock.readers += 1
+    if cls:
+        hold(t, cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+
+
+cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcept nogil:
+    cdef int cls = lock.cls + subclass if lock.cls else 0
+    point(t, op, lock)
+    if op == OP_UNLOCK:
+        if lock.owner != t.id + 1:
+            violate(t, VIOLATION_BAD_UNLOCK, cls, lock.owner, lock_name(t, lock))
+        lock.owner = 0
+    else:
+        if lock.readers == 0:
+            violate(t, VIOLATION_BAD_UNLOCK, cls, lock.owner, lock_name(t, lock))
+        lock.readers -= 1
+    if cls:
+        unhold(t, cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+
+
+cdef inline bint try_acquire(Task *t, lock_word *lock) noexcept nogil:
+    """Never blocks, so it cannot close a cycle of waits: no order is checked, as in lockdep."""
+    point(t, OP_TRYLOCK, lock)
+    if lock_is_held(lock):
+        return False
+    lock.owner = <uint8_t>(t.id + 1)
+    if lock.cls:
+        hold(t, lock.cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+    return True
+
+
+cdef inline void mutex_lock(Task *t, mutex_t *lock) noexcept nogil:
+    acquire(t, lock, OP_LOCK, 0)
+
+
+cdef inline bint mutex_trylock(Task *t, mutex_t *lock) noexcept nogil:
+    return try_acquire(t, lock)
+
+
+cdef inline void mutex_unlock(Task *t, mutex_t *lock) noexcept nogil:
+    release(t, lock, OP_UNLOCK, 0)
+
+
+cdef inline void spin_lock(Task *t, spinlock_t *lock) noexcept nogil:
+    acquire(t, lock, OP_LOCK, 0)
+
+
+cdef inline void spin_lock_nested(Task *t, spinlock_t *lock, int subclass) noexcept nogil:
+    """A second lock of the same class: `subclass` (1) says that an outer rule orders the two."""
+    acquire(t, lock, OP_LOCK, subclass)
+
+
+cdef inline bint spin_trylock(Task *t, spinlock_t *lock) noexcept nogil:
+    return try_acquire(t, lock)
+
+
+cdef inline void spin_unlock(Task *t, spinlock_t *lock) noexcept nogil:
+    release(t, lock, OP_UNLOCK, 0)
+
+
+cdef inline void spin_unlock_nested(Task *t, spinlock_t *lock, int subclass) noexcept nogil:
+    release(t, lock, OP_UNLOCK, subclass)
+
+
+cdef inline void down_read(Task *t, rwsem_t *lock) noexcept nogil:
+    acquire(t, lock, OP_READ_LOCK, 0)
+
+
+cdef inline void up_read(Task *t, rwsem_t *lock) noexcept nogil:
+    release(t, lock, OP_READ_UNLOCK, 0)
+
+
+cdef inline void down_write(Task *t, rwsem_t *lock) noexcept nogil:
+    acquire(t, lock, OP_LOCK, 0)
+
+
+cdef inline void up_write(Task *t, rwsem_t *lock) noexcept nogil:
+    release(t, lock, OP_UNLOCK, 0)
+
+
+cdef inline void lock_wait(Task *t, lock_word *lock) noexcept nogil:
+    """Sleeps until nobody holds the lock, without taking it (the kernel's wait_on_page_locked)."""
+    if lock_is_held(lock):
+        t.x.until = 0
+    point(t, OP_WAIT, lock)
+
+
+cdef inline int64_t load(Task *t, int64_t *word) noexcept nogil:
+    point(t, OP_LOAD, word)
+    return word[0]
+
+
+cdef inline void store(Task *t, int64_t *word, int64_t value) noexcept nogil:
+    point(t, OP_STORE, word)
+    word[0] = value
+    if t.x.awaiting:
+        recheck(t.x, word)
+
+
+cdef inline int64_t fetch_add(Task *t, int64_t *word, int64_t value) noexcept nogil:
+    """Atomic; returns the value before."""
+    cdef int64_t before
+    point(t, OP_ATOMIC, word)
+    before = word[0]
+    word[0] = before + value
+    if t.x.awaiting:
+        recheck(t.x, word)
+    return before
+
+
+cdef inline bint compare_exchange(Task *t, int64_t *word, int64_t expected, int64_t value) noexcept nogil:
+    """Atomic; whether the word held `expected` and so was replaced."""
+    cdef bint same
+    point(t, OP_ATOMIC, word)
+    same = word[0] == expected
+    if same:
+        word[0] = value
+        if t.x.awaiting:
+            recheck(t.x, word)
+    return same
+
+
+cdef inline void await_value(Task *t, int64_t *word, int64_t value) noexcept nogil:
+    """Blocks until the word holds `value`: a spin loop that costs no steps and cannot starve anyone."""
+    t.want = value
+    if word[0] != value:
+        t.x.until = 0
+    point(t, OP_AWAIT, word)

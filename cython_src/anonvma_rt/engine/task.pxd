@@ -1,0 +1,181 @@
+"""Task, Execution and point(): where an interleaving is decided.
+
+A task announces its next operation and calls point(), which comes before every operation that another task could
+notice. Most points only count; where a decision is due the running task itself takes it (reschedule), and hands over
+only if another task was chosen. All of an Execution belongs to the one task that runs at a time; a hand-over orders
+the accesses, so nothing here is atomic.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from anonvma_rt.engine.arena cimport Arena, arena_live
+
+cdef enum:
+    MAX_TASKS = 64
+    MAX_CLASSES = 16
+    MAX_COUNTERS = 8
+
+# What a task announces. From OP_LOCK to OP_AWAIT the operation can block.
+cdef enum Op:
+    OP_START
+    OP_LOCK
+    OP_READ_LOCK
+    OP_WAIT
+    OP_AWAIT
+    OP_UNLOCK
+    OP_READ_UNLOCK
+    OP_TRYLOCK
+    OP_LOAD
+    OP_STORE
+    OP_ATOMIC
+    OP_NOTE
+
+# Violations that the engine itself finds; a subject numbers its own from VIOLATION_SUBJECT.
+cdef enum Violation:
+    VIOLATION_NONE
+    VIOLATION_DEADLOCK
+    VIOLATION_LIVELOCK
+    VIOLATION_LOCK_ORDER
+    VIOLATION_BAD_UNLOCK
+    VIOLATION_USE_AFTER_FREE
+    VIOLATION_LIST_CORRUPTION
+    VIOLATION_SUBJECT = 16
+
+# Why an execution ended early without a violation.
+cdef enum Halt:
+    HALT_NONE
+    HALT_VIOLATION
+    HALT_STOPPED
+    HALT_DIVERGED
+    HALT_NO_MEMORY
+    HALT_UNTIL
+    HALT_REFUSED
+
+# One word for mutex, spinlock, rwsem and bit lock: who holds it, who is parked at it. `owner` is a task id plus one.
+cdef struct lock_word:
+    uint8_t owner
+    uint8_t readers
+    uint8_t waiters
+    uint8_t cls
+
+cdef struct Finding:
+    int32_t kind
+    int32_t task
+    uint64_t step
+    int64_t a
+    int64_t b
+    int64_t c
+
+cdef struct Event:
+    uint64_t step
+    int32_t task
+    int32_t op
+    int64_t code
+    int64_t a
+    int64_t b
+    int64_t c
+
+cdef struct Segment:
+    uint64_t task
+    uint64_t steps
+
+cdef struct Trace:
+    Event *events
+    uint64_t n_events
+    uint64_t events_room
+    Segment *segments
+    uint64_t n_segments
+    uint64_t segments_room
+
+cdef struct Task:
+    Execution *x
+    int32_t id
+    int32_t op
+    void *object
+    int64_t want
+    uint32_t held
+    bint started
+    uint8_t held_count[MAX_CLASSES]
+
+cdef struct Execution:
+    # `steps` is the number of the step being granted; `until` the last one that needs no decision.
+    uint64_t steps
+    uint64_t until
+    bint tracing
+    int32_t halt
+    # The strategy's answer holds up to step `lease` unless the set of enabled tasks changes.
+    uint64_t lease
+    uint64_t bound
+    uint64_t stop_at
+    uint64_t enabled
+    uint64_t blocked
+    uint64_t done
+    int32_t awaiting
+    int32_t current
+    int32_t tasks
+    uint64_t rng
+    uint64_t seed
+    uint64_t index
+    # The schedule so far: the open segment began at step `segment`, `digest` covers the closed ones.
+    uint64_t segment
+    uint64_t digest
+    uint64_t switches
+    int64_t counters[MAX_COUNTERS]
+    Finding finding
+    Arena arena
+    # Lock classes: `allowed[c]` are the classes under which c may be taken, `after[c]` those taken under c so far.
+    uint32_t allowed[MAX_CLASSES]
+    uint32_t after[MAX_CLASSES]
+    uint32_t declared_allowed[MAX_CLASSES]
+    uint32_t declared_after[MAX_CLASSES]
+    bint order_learned
+    Trace trace
+    uint32_t *stop
+    # Python objects as plain pointers, and their methods: no reference can be counted without the GIL.
+    void *strategy
+    bint strategy_sees_forced
+    void (*begin)(void *strategy, Execution *x) noexcept nogil
+    int (*pick)(void *strategy, Execution *x, uint64_t *hold) noexcept nogil
+    void *subject
+    int (*build)(void *subject, Task *t) noexcept nogil
+    void (*body)(void *subject, Task *t) noexcept nogil
+    void (*check)(void *subject, Execution *x) noexcept nogil
+    void (*switch_to)(Execution *x, int from_task, int to_task) noexcept nogil
+    void (*unwind)(Task *task) noexcept nogil
+    void *carrier
+    Task task[MAX_TASKS]
+
+cdef void reschedule(Task *t) noexcept nogil
+cdef int decide(Execution *x) noexcept nogil
+cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil
+cdef void halt(Task *t, int reason) noexcept nogil
+cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil
+cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil
+cdef void close_segment(Execution *x, uint64_t at) noexcept nogil
+cdef void recheck(Execution *x, void *object) noexcept nogil
+cdef void check_lock_order(Task *t, int cls) noexcept nogil
+cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil
+cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil
+
+
+cdef inline void point(Task *t, int op, void *object) noexcept nogil:
+    """Announces `op` on `object` and comes right before it; another task may run in between."""
+    cdef Execution *x = t.x
+    t.op = op
+    t.object = object
+    x.steps += 1
+    if x.steps > x.until:
+        reschedule(t)
+
+
+cdef inline void note(Task *t, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil:
+    """Says what the step in progress did, for the trace of a failing execution; costs a branch otherwise."""
+    if t.x.tracing:
+        record(t.x, t.id, OP_NOTE, code, a, b, c)
+
+
+cdef inline void must_live(Task *t, void *object, int type) noexcept nogil:
+    """A violation unless `object` is a live object of `type`: call it before a pointer is followed that another
+    task could have made stale."""
+    if not arena_live(&t.x.arena, object, type):
+        violate(t, VIOLATION_USE_AFTER_FREE, type, <int64_t>(<uint64_t>object - <uint64_t>t.x.arena.base), 0)

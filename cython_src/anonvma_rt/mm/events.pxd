@@ -1,0 +1,38 @@
+"""What the subject says of its steps when the history of an execution is recorded, and which assertion failed.
+
+Python names these numbers in anonvma_rt/trace.py; a test holds the two lists together.
+"""
+
+cdef enum Note:
+    NOTE_STEP = 1        # a: index of the scenario's step; b: 0 begins, 1 ends; c: its result
+    NOTE_WALK            # a: 1 unmap walk, 2 restore walk; b: pfn of the page walked for; c: 0 begins, 1 ends
+    NOTE_LOOK            # a: vma; b: address; c: the pte that was seen
+    NOTE_NO_LOOK         # a: vma; b: pfn; the page would not be inside this vma
+    NOTE_UNMAP           # a: vma; b: address; c: pfn; the pte became a migration entry
+    NOTE_RESTORE         # a: vma; b: address; c: pfn of the page now mapped
+    NOTE_CLEAR           # a: vma; b: address; c: the pte that move_ptes took out
+    NOTE_SET             # a: vma; b: address; c: the pte that move_ptes put in
+    NOTE_MERGE           # a: vma that grows; b: case of vma_merge; c: 1 if the root's mutex is taken for it
+    NOTE_FRESH_VMA       # a: new vma; b: its start; c: vma it was cloned from
+    NOTE_MOVE            # a: source vma; b: destination vma; c: 1 when moving back
+    NOTE_TAIL            # a: vma whose entries went to the tail of their lists
+    NOTE_SPLIT           # a: vma that shrinks; b: new vma; c: address
+    NOTE_VMA_GONE        # a: vma
+    NOTE_MIGRATE         # a: pfn; b: pfn of the new page; c: 0 begins, 1 done, 2 tries again, 3 given up
+    NOTE_FAULT           # a: mm; b: address; c: pfn
+    NOTE_ZAP             # a: mm; b: address; c: the pte
+    NOTE_FREE_PAGE       # a: pfn
+    NOTE_WAIT            # a: pfn whose lock a fault waits for; b: address
+    NOTE_ALLOC_FAILS     # a: address whose page table could not be allocated
+    NOTE_LIST            # a: anon_vma; b: vma; c: position in the list, oldest 0
+
+# The kernel's own assertions: Finding.a of a BUG_ON violation.
+cdef enum Bug:
+    BUG_PAGE_NOT_LOCKED = 1    # decoding a migration entry; b: pfn, c: address
+    BUG_DOUBLE_FREE            # a reference too many was dropped; b: pfn
+    BUG_SELF_MERGE             # a faulted source merged with itself in copy_vma; b: vma
+    BUG_DESTINATION_NOT_NONE   # a move writes over a pte; b: address, c: pte
+    BUG_ORDER                  # the algorithm promises that the source is listed before the destination; b, c: vmas
+    BUG_MAPCOUNT               # mapcount went below -1; b: pfn
+    BUG_PAGE_LOCK              # unlock of a page that is not locked; b: pfn
+    BUG_NEW_PAGE_LOCKED        # the page just allocated for a migration is locked; b: pfn

@@ -1,0 +1,397 @@
+"""The simulated kernel as a subject: the system calls that a scenario's steps make, and a look at the state after.
+
+A Kernel holds no state of an execution: all of that is in the arena, so one Kernel serves several explorers.
+"""
+
+from libc.errno cimport EINVAL
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from anonvma_rt.engine.arena cimport arena_root
+from anonvma_rt.engine.block cimport run_alone
+from anonvma_rt.engine.explorer cimport Explorer
+from anonvma_rt.engine.klist cimport list_cursor, list_for_each, list_step
+from anonvma_rt.engine.subject cimport Subject
+from anonvma_rt.engine.sync cimport down_read, down_write, lock_init, lock_is_held, up_read, up_write
+from anonvma_rt.engine.task cimport (
+    HALT_REFUSED,
+    VIOLATION_BAD_UNLOCK,
+    Execution,
+    Task,
+    declare_lock_order,
+    halt,
+    note,
+    violate,
+)
+from anonvma_rt.mm.check cimport check_world
+from anonvma_rt.mm.events cimport NOTE_STEP
+from anonvma_rt.mm.memory cimport access_page, alloc_page, must_alloc, peek_table, pte_offset
+from anonvma_rt.mm.migrate cimport migrate_page
+from anonvma_rt.mm.mmap cimport do_mmap, do_munmap
+from anonvma_rt.mm.mremap cimport do_mremap
+from anonvma_rt.mm.types cimport (
+    BUG_ON,
+    CLASS_ANON_VMA,
+    CLASS_MMAP_SEM,
+    CLASS_PAGE,
+    CLASS_PTL,
+    CLASS_PTL_NESTED,
+    LOST_PAGE,
+    MAPCOUNT_MISMATCH,
+    MAX_MM,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PTE_WRITE,
+    STALE_MIGRATION_ENTRY,
+    TYPE_DIRECTORY,
+    TYPE_KERNEL,
+    TYPE_MM,
+    UNREACHABLE_PTE,
+    anon_vma_chain,
+    avc_of_same_anon_vma,
+    avc_of_same_vma,
+    is_migration_entry,
+    kernel,
+    kernel_of,
+    mm_struct,
+    page,
+    page_anon_vma,
+    page_directory,
+    page_table,
+    pfn_to_page,
+    pte_pfn,
+    pte_present,
+    pte_t,
+    serial_of,
+    vm_area_struct,
+)
+
+VERBS = ("mmap", "munmap", "touch", "read", "mremap", "migrate", "compare")
+
+cdef enum Verb:
+    MMAP
+    MUNMAP
+    TOUCH
+    READ
+    MREMAP
+    MIGRATE
+    COMPARE
+
+cdef enum:
+    SETUP = 0
+    # For a migrate step: the argument that holds the page frame once setup is done.
+    RESOLVED = 5
+
+
+class Refused(Exception):
+    """The simulated kernel did not do what a step of setup expects: step `index`, `errno` (0: it did not fail)."""
+
+    def __init__(self, index, errno):
+        super().__init__(f"setup step {index + 1}: errno {errno}")
+        self.index = index
+        self.errno = errno
+
+
+cdef class Kernel(Subject):
+    """A scenario's program on a simulated kernel.
+
+    algorithm: the fields of anonvma_rt.mm.types.algorithm by name. processes: how many, each with an mm of its own.
+    setup, after: sequences of steps; threads: one sequence per task. A step is (verb, process, args, errno), the verb
+    an index into VERBS, addresses in bytes, lengths in pages.
+    """
+
+    def __init__(self, algorithm, processes, setup, threads, after):
+        sections = [setup, *threads, after]
+        cdef int i = 0
+        if not 1 <= processes <= MAX_MM:
+            raise ValueError(f"1 to {MAX_MM} processes, not {processes}")
+        self.algorithm.tail_after_merge = algorithm["tail_after_merge"]
+        self.algorithm.tail_before_move_back = algorithm["tail_before_move_back"]
+        self.algorithm.rmap_locks = algorithm["rmap_locks"]
+        self.algorithm.restore_peeks = algorithm["restore_peeks"]
+        self.algorithm.decode_in_zap = algorithm["decode_in_zap"]
+        self.algorithm.single_ptl = algorithm["single_ptl"]
+        self.after = <void (*)(Task *, void *) noexcept nogil>run_after
+        self.processes = processes
+        self.tasks = len(threads)
+        free(self.steps)
+        free(self.begin)
+        self.steps = <Step *>calloc(sum(map(len, sections)) + 1, sizeof(Step))
+        self.begin = <int *>calloc(len(sections) + 1, sizeof(int))
+        if self.steps == NULL or self.begin == NULL:
+            raise MemoryError()
+        for section, steps in enumerate(sections):
+            self.begin[section] = i
+            for verb, process, args, errno in steps:
+                self.steps[i].verb = verb
+                self.steps[i].mm = process
+                self.steps[i].expected = errno
+                for at, value in enumerate(args):
+                    self.steps[i].args[at] = value
+                i += 1
+        self.begin[len(sections)] = i
+
+    def __dealloc__(self):
+        free(self.steps)
+        free(self.begin)
+
+    def kinds(self):
+        return {
+            **Subject.kinds(self),
+            VIOLATION_BAD_UNLOCK: "wrong-root-unlock",
+            STALE_MIGRATION_ENTRY: "stale-migration-entry",
+            MAPCOUNT_MISMATCH: "mapcount-mismatch",
+            LOST_PAGE: "lost-page",
+            UNREACHABLE_PTE: "unreachable-pte",
+            BUG_ON: "bug-on",
+        }
+
+    def counters(self):
+        return ("benign_misses", "migrated", "aborted")
+
+    def refused(self, code):
+        return Refused(code - 1, self.refused_errno)
+
+    cdef int build(self, Task *t) noexcept nogil:
+        """The world before the tasks start. Returns 0, or one plus the index of a refused setup step."""
+        cdef kernel *k = <kernel *>must_alloc(t, sizeof(kernel), TYPE_KERNEL)
+        cdef int i
+        cdef int j
+        k.algorithm = self.algorithm
+        declare_order(t.x)
+        # Page frame 0 is the zero page.
+        alloc_page(t)
+        for i in range(self.processes):
+            new_mm(t, k)
+        for i in range(self.begin[SETUP], self.begin[SETUP + 1]):
+            j = self.run(t, i)
+            if j != self.steps[i].expected:
+                self.refused_errno = j
+                return i + 1
+        for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 2]):
+            if self.steps[i].verb == MIGRATE:
+                self.steps[i].args[RESOLVED] = mapped_pfn(k, &self.steps[i])
+        return 0
+
+    cdef void body(self, Task *t) noexcept nogil:
+        self.run_steps(t, t.id + 1)
+
+    cdef void check(self, Execution *x) noexcept nogil:
+        """The invariants, and where they hold the scenario's own last steps."""
+        check_world(x)
+        if not x.finding.kind and self.begin[self.tasks + 1] < self.begin[self.tasks + 2]:
+            run_alone(x, self.after, <void *>self)
+
+    cdef bint run_steps(self, Task *t, int section) noexcept nogil:
+        cdef int i
+        cdef int errno
+        for i in range(self.begin[section], self.begin[section + 1]):
+            note(t, NOTE_STEP, i - self.begin[section], 0, 0)
+            errno = self.run(t, i)
+            note(t, NOTE_STEP, i - self.begin[section], 1, errno)
+            if errno != self.steps[i].expected:
+                t.x.finding.task = section - 1
+                t.x.finding.a = i - self.begin[section]
+                t.x.finding.b = errno
+                halt(t, HALT_REFUSED)
+        return True
+
+    cdef int run(self, Task *t, int i) noexcept nogil:
+        """Makes one step's system call; 0 or its errno."""
+        cdef Step *s = &self.steps[i]
+        cdef kernel *k = kernel_of(t)
+        cdef mm_struct *mm = k.mm[s.mm]
+        cdef int64_t *a = s.args
+        cdef int64_t result = 0
+        if s.verb == MMAP:
+            down_write(t, &mm.mmap_sem)
+            result = do_mmap(t, mm, a[0], <uint64_t>a[1] << PAGE_SHIFT)
+            up_write(t, &mm.mmap_sem)
+        elif s.verb == MUNMAP:
+            down_write(t, &mm.mmap_sem)
+            result = do_munmap(t, mm, <uint64_t>a[0], <uint64_t>a[1] << PAGE_SHIFT)
+            up_write(t, &mm.mmap_sem)
+        elif s.verb == MREMAP:
+            down_write(t, &mm.mmap_sem)
+            result = do_mremap(t, mm, <uint64_t>a[0], <uint64_t>a[1] << PAGE_SHIFT, <uint64_t>a[2] << PAGE_SHIFT,
+                               a[3], a[4] != 0, a[5])
+            up_write(t, &mm.mmap_sem)
+        elif s.verb == TOUCH or s.verb == READ:
+            result = access_range(t, mm, a[0], a[1], s.verb == TOUCH, <uint32_t>a[2])
+        elif s.verb == COMPARE:
+            result = compare(t, mm, a[0], a[1], a[2])
+        elif s.verb == MIGRATE:
+            if i < self.begin[SETUP + 1]:
+                a[RESOLVED] = mapped_pfn(k, s)
+            if a[RESOLVED] <= 0:
+                return EINVAL
+            migrate_page(t, pfn_to_page(k, <uint64_t>a[RESOLVED]), a[1] != 0)
+        return <int>-result if result < 0 else 0
+
+
+cdef void run_after(Task *t, Kernel subject) noexcept nogil:
+    subject.run_steps(t, subject.tasks + 1)
+
+
+cdef void declare_order(Execution *x) noexcept nogil:
+    """mmap_sem, page lock, anon_vma root, page-table lock, as the head of mm/rmap.c has it."""
+    cdef int order[7]
+    cdef int i
+    cdef int j
+    order[:] = [CLASS_MMAP_SEM, CLASS_MMAP_SEM + 1, CLASS_PAGE, CLASS_PAGE + 1, CLASS_ANON_VMA, CLASS_PTL,
+                CLASS_PTL_NESTED]
+    for i in range(7):
+        for j in range(i + 1, 7):
+            declare_lock_order(x, order[i], order[j])
+
+
+cdef mm_struct *new_mm(Task *t, kernel *k) noexcept nogil:
+    cdef mm_struct *mm = <mm_struct *>must_alloc(t, sizeof(mm_struct), TYPE_MM)
+    mm.pgd = <page_directory *>must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY)
+    lock_init(&mm.mmap_sem, CLASS_MMAP_SEM)
+    lock_init(&mm.page_table_lock, CLASS_PTL)
+    mm.id = k.n_mm
+    k.mm[k.n_mm] = mm
+    k.n_mm += 1
+    return mm
+
+
+cdef int64_t mapped_pfn(kernel *k, Step *s) noexcept nogil:
+    """The page at the address of a migrate step; 0 where no page is mapped there."""
+    cdef page_table *table = peek_table(k.mm[s.mm], <uint64_t>s.args[0])
+    cdef pte_t pte
+    if table == NULL:
+        return 0
+    pte = pte_offset(table, <uint64_t>s.args[0])[0]
+    return <int64_t>pte_pfn(pte) if pte_present(pte) else 0
+
+
+cdef int access_range(Task *t, mm_struct *mm, int64_t start, int64_t pages, bint write, uint32_t tag) noexcept nogil:
+    """A user's accesses, one fault's worth of mmap_sem at a time; 0 or -errno."""
+    cdef int64_t i
+    cdef int error
+    cdef uint32_t seen
+    for i in range(pages):
+        seen = tag
+        down_read(t, &mm.mmap_sem)
+        error = access_page(t, mm, <uint64_t>(start + i * PAGE_SIZE), write, &seen)
+        up_read(t, &mm.mmap_sem)
+        if error < 0:
+            return error
+    return 0
+
+
+cdef int compare(Task *t, mm_struct *mm, int64_t a, int64_t b, int64_t pages) noexcept nogil:
+    """memcmp: a violation where the contents of two pages differ; 0 or -errno."""
+    cdef int64_t i
+    cdef int error
+    cdef uint32_t left = 0
+    cdef uint32_t right = 0
+    for i in range(pages):
+        down_read(t, &mm.mmap_sem)
+        error = access_page(t, mm, <uint64_t>(a + i * PAGE_SIZE), False, &left)
+        if error == 0:
+            error = access_page(t, mm, <uint64_t>(b + i * PAGE_SIZE), False, &right)
+        up_read(t, &mm.mmap_sem)
+        if error < 0:
+            return error
+        if left != right:
+            violate(t, LOST_PAGE, a + i * PAGE_SIZE, b + i * PAGE_SIZE, <int64_t>left << 32 | right)
+    return 0
+
+
+cdef class World:
+    """The simulated kernel's state, as it was built or as the last execution left it; for tests and reports.
+
+    explorer: an idle Explorer of a Kernel. Everything is named by stable numbers: vmas and anon_vmas by the order in
+    which they were made, pages by their frame.
+    """
+
+    def __init__(self, Explorer explorer):
+        if not isinstance(explorer.subject, Kernel):
+            raise TypeError("a World is the state of a Kernel")
+        self.explorer = explorer
+
+    cdef kernel *kernel(self) except NULL:
+        if not self.explorer.idle:
+            raise RuntimeError("the explorer is busy")
+        return <kernel *>arena_root(&self.explorer.x.arena)
+
+    def maps(self, int process=0):
+        """The vmas by address: dicts with id, start, end (bytes), pgoff (pages), anon_vma (None: unfaulted), chain."""
+        cdef vm_area_struct *vma = self.kernel().mm[process].mmap
+        cdef list_cursor c
+        result = []
+        while vma != NULL:
+            chain = []
+            c = list_for_each(&vma.anon_vma_chain)
+            while list_step(&c):
+                chain.append(serial_of(avc_of_same_vma(c.pos).anon_vma))
+            result.append({
+                "id": serial_of(vma),
+                "start": vma.vm_start,
+                "end": vma.vm_end,
+                "pgoff": vma.vm_pgoff,
+                "anon_vma": serial_of(vma.anon_vma) if vma.anon_vma != NULL else None,
+                "chain": chain,
+            })
+            vma = vma.vm_next
+        return result
+
+    def lists(self, int process=0):
+        """The list of each anon_vma that a vma of the process belongs to, oldest entry first, as {anon_vma: [vma]}."""
+        cdef vm_area_struct *vma = self.kernel().mm[process].mmap
+        cdef list_cursor chain
+        cdef list_cursor c
+        cdef anon_vma_chain *avc
+        result = {}
+        while vma != NULL:
+            chain = list_for_each(&vma.anon_vma_chain)
+            while list_step(&chain):
+                avc = avc_of_same_vma(chain.pos)
+                c = list_for_each(&avc.anon_vma.head)
+                order = []
+                while list_step(&c):
+                    order.append(serial_of(avc_of_same_anon_vma(c.pos).vma))
+                result[serial_of(avc.anon_vma)] = order
+            vma = vma.vm_next
+        return result
+
+    def pte(self, uint64_t address, int process=0):
+        """(state, pfn, writable) of one pte; state is "none", "present" or "migration", pfn 0 is the zero page."""
+        cdef page_table *table = peek_table(self.kernel().mm[process], address)
+        cdef pte_t pte = pte_offset(table, address)[0] if table != NULL else 0
+        state = "present" if pte_present(pte) else "migration" if is_migration_entry(pte) else "none"
+        return state, pte_pfn(pte), (pte & PTE_WRITE) != 0
+
+    def page(self, uint64_t pfn):
+        """Counters of a page: mapcount is the number of present ptes, refcount and index as in the kernel."""
+        cdef kernel *k = self.kernel()
+        cdef page *p
+        if not 0 < pfn < k.n_pages:
+            raise ValueError(f"no page frame {pfn}")
+        p = pfn_to_page(k, pfn)
+        return {
+            "mapcount": p.mapcount + 1,
+            "refcount": p.count,
+            "index": p.index,
+            "locked": lock_is_held(&p.lock),
+            "tag": p.tag,
+            "anon_vma": serial_of(page_anon_vma(p)) if page_anon_vma(p) != NULL else None,
+        }
+
+    def tables(self, int process=0):
+        """The addresses for which the process has a page table, ascending, in bytes."""
+        cdef mm_struct *mm = self.kernel().mm[process]
+        cdef page_directory *directory
+        cdef uint64_t g
+        cdef uint64_t m
+        result = []
+        for g in range(512):
+            directory = <page_directory *>mm.pgd.entry[g]
+            if directory == NULL:
+                continue
+            for m in range(512):
+                if directory.entry[m] != NULL:
+                    result.append(g << 30 | m << 21)
+        return result

@@ -1,0 +1,235 @@
+"""Migration of a page (see migrate.pxd). The steps are those of unmap_and_move in mm/migrate.c of Linux 3.2.
+
+The walker is compaction: it comes without any mmap_sem, so nothing keeps it apart from an mremap.
+"""
+
+from libc.errno cimport EAGAIN, EIO
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from anonvma_rt.engine.klist cimport list_cursor
+from anonvma_rt.engine.sync cimport (
+    lock_is_held,
+    lock_wait,
+    mutex_lock,
+    mutex_trylock,
+    mutex_unlock,
+    spin_lock,
+    spin_unlock,
+    spinlock_t,
+)
+from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, note, point, violate
+from anonvma_rt.mm.events cimport (
+    BUG_NEW_PAGE_LOCKED,
+    BUG_PAGE_NOT_LOCKED,
+    NOTE_LOOK,
+    NOTE_MIGRATE,
+    NOTE_RESTORE,
+    NOTE_WAIT,
+    NOTE_WALK,
+)
+from anonvma_rt.mm.memory cimport (
+    alloc_page,
+    find_table,
+    get_page,
+    get_page_unless_zero,
+    page_mapped,
+    pte_lockptr,
+    pte_offset,
+    pte_read,
+    put_page,
+    set_pte,
+)
+from anonvma_rt.mm.rmap cimport (
+    WALK_RESTORE,
+    anon_vma_lock,
+    anon_vma_unlock,
+    page_add_anon_rmap,
+    page_get_anon_vma,
+    put_anon_vma,
+    rmap_walk_begin,
+    rmap_walk_next,
+    try_to_unmap,
+    vma_address,
+)
+from anonvma_rt.mm.types cimport (
+    ABORTED,
+    BUG_ON,
+    MIGRATED,
+    PTE_PRESENT,
+    PTE_WRITE,
+    anon_vma,
+    is_migration_entry,
+    kernel_of,
+    make_pte,
+    mm_struct,
+    page,
+    page_anon_vma,
+    page_table,
+    pfn_to_page,
+    pte_pfn,
+    pte_t,
+    serial_of,
+    vm_area_struct,
+)
+
+cdef enum:
+    MAX_PASSES = 10
+    # From this pass on a migration waits for the page lock instead of trying it.
+    FORCE_PASS = 3
+
+
+cdef page *decode_migration_entry(Task *t, pte_t pte, uint64_t address) noexcept nogil:
+    """migration_entry_to_page: an entry whose page is not locked is a BUG, because its migration has ended."""
+    cdef page *p = pfn_to_page(kernel_of(t), pte_pfn(pte))
+    point(t, OP_LOAD, &p.lock)
+    if not lock_is_held(&p.lock):
+        violate(t, BUG_ON, BUG_PAGE_NOT_LOCKED, p.pfn, <int64_t>address)
+    return p
+
+
+cdef void migration_entry_wait(Task *t, mm_struct *mm, pte_t *ptep, spinlock_t *ptl, uint64_t address) noexcept nogil:
+    """A fault met a migration entry: sleeps until that page is unlocked; the fault is then retried."""
+    cdef pte_t pte
+    cdef page *p
+    spin_lock(t, ptl)
+    pte = pte_read(t, ptep)
+    if not is_migration_entry(pte):
+        spin_unlock(t, ptl)
+        return
+    p = decode_migration_entry(t, pte, address)
+    note(t, NOTE_WAIT, p.pfn, <int64_t>address, 0)
+    if not get_page_unless_zero(t, p):
+        spin_unlock(t, ptl)
+        return
+    spin_unlock(t, ptl)
+    lock_wait(t, &p.lock)
+    put_page(t, p)
+
+
+cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t address, page *old) noexcept nogil:
+    """Turns a migration entry for `old` back into a pte of `new`. Decodes whatever entry it meets before it compares.
+
+    Since 486cf46f3f9b (3.1) the page-table lock is taken before the look; before it, an entry between clear and set
+    of a move was missed.
+    """
+    cdef mm_struct *mm = vma.vm_mm
+    cdef page_table *table = find_table(t, mm, address)
+    cdef spinlock_t *ptl
+    cdef pte_t *ptep
+    cdef pte_t pte
+    if table == NULL:
+        note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, 0)
+        return
+    ptep = pte_offset(table, address)
+    if kernel_of(t).algorithm.restore_peeks:
+        pte = pte_read(t, ptep)
+        if not is_migration_entry(pte):
+            note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
+            return
+    ptl = pte_lockptr(t, mm, table)
+    spin_lock(t, ptl)
+    pte = pte_read(t, ptep)
+    note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
+    if is_migration_entry(pte) and decode_migration_entry(t, pte, address) == old:
+        get_page(t, new)
+        set_pte(t, ptep, make_pte(PTE_PRESENT, new.pfn, pte & PTE_WRITE))
+        note(t, NOTE_RESTORE, serial_of(vma), <int64_t>address, new.pfn)
+        page_add_anon_rmap(t, new)
+    spin_unlock(t, ptl)
+
+
+cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
+    """Walk 2 (rmap_walk_anon with remove_migration_pte): the whole list, no early end.
+
+    The page is locked and its anon_vma pinned, which is why its mapping may be followed although nothing maps it. A
+    pte that this walk misses stays a migration entry for ever: the bug.
+    """
+    cdef anon_vma *av
+    cdef vm_area_struct *vma
+    cdef uint64_t address
+    cdef list_cursor c
+    point(t, OP_LOAD, &new.mapping)
+    av = page_anon_vma(new)
+    if av == NULL:
+        return
+    anon_vma_lock(t, av)
+    c = rmap_walk_begin(t, av, old, WALK_RESTORE)
+    while True:
+        vma = rmap_walk_next(t, av, &c)
+        if vma == NULL:
+            break
+        if vma_address(t, new, vma, &address):
+            remove_migration_pte(t, new, vma, address, old)
+    note(t, NOTE_WALK, WALK_RESTORE, old.pfn, 1)
+    anon_vma_unlock(t, av)
+
+
+cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcept nogil:
+    """0 when new took the place of old everywhere; -EAGAIN if somebody else holds a reference; -EIO if the copy fails."""
+    cdef int result = 0
+    if not mutex_trylock(t, &new.lock):
+        violate(t, BUG_ON, BUG_NEW_PAGE_LOCKED, new.pfn, 0)
+    new.index = old.index
+    point(t, OP_STORE, &new.mapping)
+    new.mapping = old.mapping
+    point(t, OP_LOAD, &old.count)
+    if old.count != 1:
+        result = -EAGAIN
+    elif fail_copy:
+        result = -EIO
+    else:
+        new.tag = old.tag
+        point(t, OP_STORE, &old.mapping)
+        old.mapping = 0
+        remove_migration_ptes(t, old, new)
+    if result < 0:
+        point(t, OP_STORE, &new.mapping)
+        new.mapping = 0
+    mutex_unlock(t, &new.lock)
+    return result
+
+
+cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy) noexcept nogil:
+    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN or -EIO."""
+    cdef page *new = alloc_page(t)
+    cdef anon_vma *pinned
+    cdef int result = -EAGAIN
+    note(t, NOTE_MIGRATE, old.pfn, new.pfn, 0)
+    point(t, OP_LOAD, &old.count)
+    if old.count == 1:
+        # Freed by its last user; only the isolation holds it.
+        put_page(t, new)
+        return 0
+    if not mutex_trylock(t, &old.lock):
+        if not force:
+            put_page(t, new)
+            return -EAGAIN
+        mutex_lock(t, &old.lock)
+    pinned = page_get_anon_vma(t, old)
+    if pinned != NULL:
+        try_to_unmap(t, old)
+        if not page_mapped(t, old):
+            result = move_to_new_page(t, new, old, fail_copy)
+        if result < 0:
+            remove_migration_ptes(t, old, old)
+        put_anon_vma(t, pinned)
+    mutex_unlock(t, &old.lock)
+    put_page(t, new)
+    return result
+
+
+cdef void migrate_page(Task *t, page *p, bint fail_copy) noexcept nogil:
+    """migrate_pages for one page: isolates it and tries up to ten times.
+
+    fail_copy: the move to the new page fails for good (-EIO), so the restore walk puts the old page back.
+    """
+    cdef int tries = 0
+    cdef int result = -EAGAIN
+    if not get_page_unless_zero(t, p):
+        return
+    while result == -EAGAIN and tries < MAX_PASSES:
+        result = unmap_and_move(t, p, tries >= FORCE_PASS, fail_copy)
+        tries += 1
+        note(t, NOTE_MIGRATE, p.pfn, 0, 1 if result == 0 else 2 if result == -EAGAIN else 3)
+    t.x.counters[MIGRATED if result == 0 else ABORTED] += 1
+    put_page(t, p)

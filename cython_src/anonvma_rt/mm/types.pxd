@@ -1,0 +1,182 @@
+"""The structures of the memory manager, under the kernel's names (Linux 3.1 to 3.3), and their small accessors.
+
+Addresses are in bytes, lengths inside structures in bytes, `pgoff` and `index` in pages. Which lock protects what is
+said beside each field. Paging has three levels of 512 entries (39 bits, as arm64 and RISC-V have it).
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from anonvma_rt.engine.arena cimport arena_header_of, arena_root
+from anonvma_rt.engine.klist cimport list_head
+from anonvma_rt.engine.sync cimport mutex_t, rwsem_t, spinlock_t
+from anonvma_rt.engine.task cimport Task, lock_word
+
+cdef enum:
+    PAGE_SHIFT = 12
+    PAGE_SIZE = 1 << PAGE_SHIFT
+    PTRS_PER_TABLE = 512
+    PMD_SHIFT = 21
+    PMD_SIZE = 1 << PMD_SHIFT
+    PGDIR_SHIFT = 30
+    # Pages whose ptes move under one hold of the two page-table locks (LATENCY_LIMIT of mm/mremap.c).
+    LATENCY_LIMIT = 64
+    MAX_MM = 64
+    PAGES_PER_CHUNK = 64
+    MAX_MAP_COUNT = 65530
+
+cdef enum:
+    TYPE_KERNEL = 1
+    TYPE_MM
+    TYPE_VMA
+    TYPE_ANON_VMA
+    TYPE_AVC
+    TYPE_PAGES
+    TYPE_TABLE
+    TYPE_DIRECTORY
+    TYPE_SCRATCH
+
+# Lock classes, in the order of the head of mm/rmap.c; the one after a class is its nested subclass.
+cdef enum:
+    CLASS_MMAP_SEM = 1
+    CLASS_PAGE = 3
+    CLASS_ANON_VMA = 5
+    CLASS_PTL = 6
+    CLASS_PTL_NESTED = 7
+
+cdef enum Kind:
+    STALE_MIGRATION_ENTRY = 16
+    MAPCOUNT_MISMATCH
+    LOST_PAGE
+    UNREACHABLE_PTE
+    BUG_ON
+
+# Counters of an execution.
+cdef enum:
+    BENIGN_MISSES
+    MIGRATED
+    ABORTED
+
+# What a pte holds: a state in the low bits, PTE_WRITE, and a pfn. Page frame 0 is the zero page, which has no rmap.
+ctypedef uint64_t pte_t
+cdef enum:
+    PTE_NONE = 0
+    PTE_PRESENT = 1
+    PTE_MIGRATION = 2
+    PTE_STATE = 3
+    PTE_WRITE = 4
+    PTE_PFN_SHIFT = 8
+
+# The kernel's choices as fields (anonvma_rt/algorithm.py says which version chose what).
+cdef struct algorithm:
+    bint tail_after_merge
+    bint tail_before_move_back
+    bint rmap_locks
+    bint restore_peeks
+    bint decode_in_zap
+    bint single_ptl
+
+cdef struct page:
+    lock_word lock            # PG_locked
+    int32_t mapcount          # present ptes minus one; a migration entry is not counted
+    int32_t count             # references: one per present pte, one per other user
+    uint32_t tag              # stands for the content
+    uint32_t index            # in the space of vm_pgoff
+    uint32_t pfn
+    uint64_t mapping          # an anon_vma plus PAGE_MAPPING_ANON, or 0
+
+cdef enum:
+    PAGE_MAPPING_ANON = 1
+
+cdef struct page_table:
+    spinlock_t ptl
+    pte_t pte[PTRS_PER_TABLE]
+
+cdef struct page_directory:
+    void *entry[PTRS_PER_TABLE]
+
+cdef struct anon_vma:
+    anon_vma *root            # constant while the anon_vma has users; itself for a root
+    mutex_t mutex             # only the root's is taken
+    int32_t refcount          # one for "the list is not empty", one per child and per pin
+    list_head head            # root's mutex; anon_vma_chain.same_anon_vma, oldest first
+
+cdef struct anon_vma_chain:
+    vm_area_struct *vma
+    anon_vma *anon_vma
+    list_head same_vma        # mmap_sem and page_table_lock; newest first
+    list_head same_anon_vma   # the root's mutex
+
+cdef struct vm_area_struct:
+    mm_struct *vm_mm
+    uint64_t vm_start         # mmap_sem; the root's mutex in some cases only (vma_adjust)
+    uint64_t vm_end
+    uint64_t vm_pgoff
+    vm_area_struct *vm_next   # mmap_sem; by address
+    vm_area_struct *vm_prev
+    list_head anon_vma_chain
+    anon_vma *anon_vma        # set once under page_table_lock
+
+cdef struct mm_struct:
+    rwsem_t mmap_sem
+    spinlock_t page_table_lock
+    int32_t map_count
+    int32_t id
+    vm_area_struct *mmap
+    vm_area_struct *mmap_cache
+    page_directory *pgd
+
+cdef struct kernel:
+    algorithm algorithm
+    mm_struct *mm[MAX_MM]
+    int32_t n_mm
+    uint32_t n_pages
+    # mem_map: chunks of PAGES_PER_CHUNK pages.
+    page **chunk
+    uint32_t chunks
+    uint32_t chunk_room
+    int32_t moves_in_flight
+
+
+cdef inline kernel *kernel_of(Task *t) noexcept nogil:
+    return <kernel *>arena_root(&t.x.arena)
+
+
+cdef inline page *pfn_to_page(kernel *k, uint64_t pfn) noexcept nogil:
+    return k.chunk[pfn / PAGES_PER_CHUNK] + pfn % PAGES_PER_CHUNK
+
+
+cdef inline uint64_t pte_pfn(pte_t pte) noexcept nogil:
+    return pte >> PTE_PFN_SHIFT
+
+
+cdef inline bint pte_present(pte_t pte) noexcept nogil:
+    return pte & PTE_STATE == PTE_PRESENT
+
+
+cdef inline bint is_migration_entry(pte_t pte) noexcept nogil:
+    return pte & PTE_STATE == PTE_MIGRATION
+
+
+cdef inline pte_t make_pte(int state, uint64_t pfn, bint writable) noexcept nogil:
+    return pfn << PTE_PFN_SHIFT | <uint64_t>state | <uint64_t>(PTE_WRITE if writable else 0)
+
+
+cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) noexcept nogil:
+    return ((address - vma.vm_start) >> PAGE_SHIFT) + vma.vm_pgoff
+
+
+cdef inline anon_vma *page_anon_vma(page *page) noexcept nogil:
+    return <anon_vma *>(page.mapping - PAGE_MAPPING_ANON) if page.mapping & PAGE_MAPPING_ANON else NULL
+
+
+cdef inline anon_vma_chain *avc_of_same_vma(list_head *node) noexcept nogil:
+    return <anon_vma_chain *>(<char *>node - <size_t>&(<anon_vma_chain *>NULL).same_vma)
+
+
+cdef inline anon_vma_chain *avc_of_same_anon_vma(list_head *node) noexcept nogil:
+    return <anon_vma_chain *>(<char *>node - <size_t>&(<anon_vma_chain *>NULL).same_anon_vma)
+
+
+cdef inline int64_t serial_of(void *object) noexcept nogil:
+    """The stable name of an object: the how-many-eth of its type it is."""
+    return arena_header_of(object).serial

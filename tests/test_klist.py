@@ -1,0 +1,592 @@
+"""The list, primitive by primitive.
+
+The first half compiles a small module against klist.pxd, as a user would, and looks at the raw links: a case is a
+sentence, a call in the kernel's argument order, the rings before and the rings after. The second half is about the
+Python face.
+"""
+
+import doctest
+import gc
+import importlib.util
+import pickle
+import weakref
+from itertools import chain
+
+import pytest
+
+from anonvma_rt import get_cimport_path
+from anonvma_rt.engine import klist
+
+Fault, List, ListCorruption, Node = klist.Fault, klist.List, klist.ListCorruption, klist.Node
+POISONED = ("POISON1", "POISON2")
+
+# ---- the raw list ----------------------------------------------------------------------------------------------------
+
+SIGNATURES = {  # how many links each takes
+    "void": {
+        "INIT_LIST_HEAD": 1, "list_add": 2, "list_add_tail": 2, "list_del": 1, "list_del_init": 1, "list_replace": 2,
+        "list_replace_init": 2, "list_swap": 2, "list_move": 2, "list_move_tail": 2, "list_bulk_move_tail": 3,
+        "list_rotate_left": 1, "list_rotate_to_front": 2, "list_cut_position": 3, "list_cut_before": 3,
+        "list_splice": 2, "list_splice_tail": 2, "list_splice_init": 2, "list_splice_tail_init": 2,
+    },
+    "int": {
+        "list_is_first": 2, "list_is_last": 2, "list_is_head": 2, "list_empty": 1, "list_is_singular": 1,
+        "list_del_valid": 1, "list_add_valid": 3, "list_count_nodes": 1,
+    },
+    "link": {"list_first": 1, "list_last": 1, "list_first_or_null": 1},
+}  # fmt: skip
+WALKS = ["list_for_each", "list_for_each_prev", "list_for_each_safe", "list_for_each_prev_safe"]
+
+SOURCE = """
+from anonvma_rt.engine cimport klist as k
+
+cdef struct item:
+    int value
+    k.list_head link
+
+cdef item items[10]
+
+cdef k.list_head *link(int i):
+    return &items[i].link
+
+cdef item *item_of(k.list_head *link):
+    return <item *>k.container_of(link, <size_t>&(<item *>NULL).link)
+
+cdef name(k.list_head *link):
+    if link == k.LIST_POISON1() or link == k.LIST_POISON2():
+        return "POISON1" if link == k.LIST_POISON1() else "POISON2"
+    return item_of(link).value if &items[0].link <= link <= &items[9].link else <size_t>link
+
+def reset():
+    for i in range(10):
+        items[i] = item(i, k.list_head(NULL, NULL))
+
+def set_links(int i, next, prev):
+    items[i].link.next = link(next) if next < 10 else <k.list_head *><size_t>next
+    items[i].link.prev = link(prev) if prev < 10 else <k.list_head *><size_t>prev
+
+def links(int i):
+    return name(items[i].link.next), name(items[i].link.prev)
+
+def walk(str kind, int head, body):
+    cdef k.list_cursor c
+    if kind == "list_for_each":
+        c = k.list_for_each(link(head))
+    elif kind == "list_for_each_prev":
+        c = k.list_for_each_prev(link(head))
+    elif kind == "list_for_each_safe":
+        c = k.list_for_each_safe(link(head))
+    else:
+        c = k.list_for_each_prev_safe(link(head))
+    seen = []
+    while len(seen) < 20 and k.list_step(&c):
+        seen.append(item_of(c.pos).value)
+        body(seen[-1])
+    again = bool(c.corrupt) and k.list_step(&c)
+    return seen, c.corrupt, name(c.pos), again
+"""
+
+
+def source():
+    text = SOURCE
+    for kind, arities in SIGNATURES.items():
+        for function, arity in arities.items():
+            call = f"k.{function}({', '.join(f'link({x})' for x in 'abc'[:arity])})"
+            text += f"\ndef {function}({', '.join(f'int {x}' for x in 'abc'[:arity])}):\n"
+            text += f"    {call}\n" if kind == "void" else f"    return {call if kind == 'int' else f'name({call})'}\n"
+    return text
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    cython = pytest.importorskip("Cython.Build")
+    setuptools = pytest.importorskip("setuptools")
+    folder = tmp_path_factory.mktemp("raw")
+    (folder / "rawlist.pyx").write_text(source())
+    modules = cython.cythonize(
+        [setuptools.Extension("rawlist", [str(folder / "rawlist.pyx")], extra_compile_args=["-O1", "-g0"])],
+        include_path=[get_cimport_path()],
+        language_level=3,
+        quiet=True,
+    )
+    command = setuptools.Distribution({"ext_modules": modules}).get_command_obj("build_ext")
+    command.build_lib = command.build_temp = str(folder)
+    command.ensure_finalized()
+    command.run()
+    spec = importlib.util.spec_from_file_location("rawlist", command.get_ext_fullpath("rawlist"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def raw(compiled):
+    compiled.reset()
+    return compiled
+
+
+def links_of(rings):
+    """What each entry's next and prev are in rings like "012 45"."""
+    rings = [[int(digit) for digit in ring] for ring in rings.split()]
+    return {i: (ring[(at + 1) % len(ring)], ring[at - 1]) for ring in rings for at, i in enumerate(ring)}
+
+
+def lay(raw, rings):
+    for i, (next, prev) in links_of(rings).items():
+        raw.set_links(i, next, prev)
+
+
+def expect(raw, rings, off=""):
+    expected = links_of(rings)
+    for item in off.split():
+        i, links = item.split("=")
+        expected[int(i)] = POISONED if links == "poison" else tuple(map(int, links))
+    assert {i: raw.links(i) for i in expected} == expected
+
+
+# The call, the rings before, the rings after (a digit is an entry, the head comes first), and the links of what is on
+# no ring then: "1=20" means that 1.next is 2 and 1.prev is 0.
+OPERATIONS = {
+    "INIT_LIST_HEAD links the head to itself": ("INIT_LIST_HEAD 0", "", "0", ""),
+    "list_add puts the new entry right after the head": ("list_add 9 0", "012", "0912", ""),
+    "list_add into an empty list": ("list_add 9 0", "0", "09", ""),
+    "list_add after an entry": ("list_add 9 1", "012", "0192", ""),
+    "list_add_tail puts the new entry right before the head": ("list_add_tail 9 0", "012", "0129", ""),
+    "list_add_tail into an empty list": ("list_add_tail 9 0", "0", "09", ""),
+    "list_add_tail before an entry": ("list_add_tail 9 2", "012", "0192", ""),
+    "list_del unlinks and poisons both pointers": ("list_del 2", "0123", "013", "2=poison"),
+    "list_del of the only entry leaves an empty list": ("list_del 1", "01", "0", "1=poison"),
+    "list_del_init leaves an entry that is empty": ("list_del_init 2", "012", "01 2", ""),
+    "list_del_init may be repeated": ("list_del_init 2", "01 2", "01 2", ""),
+    "list_replace(old, new) puts new where old was": ("list_replace 1 9", "012", "092", "1=20"),
+    "list_replace of a head": ("list_replace 0 9", "012", "912", ""),
+    "list_replace of an empty head makes an empty head": ("list_replace 0 9", "0", "9", ""),
+    "list_replace_init leaves old empty": ("list_replace_init 1 9", "012", "092 1", ""),
+    "list_swap exchanges two places": ("list_swap 1 3", "01234", "03214", ""),
+    "list_swap of neighbours": ("list_swap 1 2", "0123", "0213", ""),
+    "list_swap of neighbours, the later one first": ("list_swap 2 1", "0123", "0213", ""),
+    "list_swap of the only two entries": ("list_swap 1 2", "012", "021", ""),
+    "list_swap across two lists": ("list_swap 1 5", "012 45", "052 41", ""),
+    "list_move(entry, head) takes the entry right after the head": ("list_move 3 0", "0123", "0312", ""),
+    "list_move to another list": ("list_move 2 4", "012 45", "01 425", ""),
+    "list_move of the first entry to the front": ("list_move 1 0", "012", "012", ""),
+    "list_move_tail(entry, head) takes it right before": ("list_move_tail 1 0", "0123", "0231", ""),
+    "list_move_tail to another list": ("list_move_tail 1 4", "012 45", "02 451", ""),
+    "list_move_tail of the last entry to the end": ("list_move_tail 2 0", "012", "012", ""),
+    "list_bulk_move_tail(head, first, last)": ("list_bulk_move_tail 0 1 2", "01234", "03412", ""),
+    "list_bulk_move_tail of one entry": ("list_bulk_move_tail 0 2 2", "0123", "0132", ""),
+    "list_bulk_move_tail of what is the tail": ("list_bulk_move_tail 0 2 3", "0123", "0123", ""),
+    "list_bulk_move_tail of everything": ("list_bulk_move_tail 0 1 3", "0123", "0123", ""),
+    "list_rotate_left makes the first entry the last": ("list_rotate_left 0", "0123", "0231", ""),
+    "list_rotate_left of an empty list": ("list_rotate_left 0", "0", "0", ""),
+    "list_rotate_to_front(entry, head)": ("list_rotate_to_front 3 0", "01234", "03412", ""),
+    "list_rotate_to_front of the first entry": ("list_rotate_to_front 1 0", "012", "012", ""),
+    "list_cut_position(list, head, entry) takes entry along": ("list_cut_position 9 0 2", "0123", "912 03", ""),
+    "list_cut_position at the last entry takes all": ("list_cut_position 9 0 2", "012", "912 0", ""),
+    "list_cut_position at the only entry": ("list_cut_position 9 0 1", "01", "91 0", ""),
+    "list_cut_position at the head empties list": ("list_cut_position 9 0 0", "01 98", "01 9", ""),
+    "list_cut_position of an empty head leaves list": ("list_cut_position 9 0 0", "0 98", "0 98", ""),
+    "list_cut_position of a singular head at a stranger": ("list_cut_position 9 0 5", "01 45 98", "01 45 98", ""),
+    "list_cut_before(list, head, entry) leaves entry": ("list_cut_before 9 0 2", "0123", "91 023", ""),
+    "list_cut_before the first entry empties list": ("list_cut_before 9 0 1", "01 98", "01 9", ""),
+    "list_cut_before the head takes all": ("list_cut_before 9 0 0", "012", "912 0", ""),
+    "list_cut_before of an empty head empties list": ("list_cut_before 9 0 0", "0 98", "0 9", ""),
+    "list_splice(list, head) puts all right after the head": ("list_splice 0 4", "012 45", "4125", "0=12"),
+    "list_splice of an empty list": ("list_splice 0 4", "0 45", "0 45", ""),
+    "list_splice after an entry": ("list_splice 0 5", "012 456", "45126", ""),
+    "list_splice_tail(list, head) puts all right before the head": ("list_splice_tail 0 4", "012 45", "4512", "0=12"),
+    "list_splice_tail of an empty list": ("list_splice_tail 0 4", "0 45", "0 45", ""),
+    "list_splice_init empties list": ("list_splice_init 0 4", "012 45", "4125 0", ""),
+    "list_splice_init into an empty head": ("list_splice_init 0 4", "01 4", "41 0", ""),
+    "list_splice_init of an empty list": ("list_splice_init 0 4", "0 45", "45 0", ""),
+    "list_splice_tail_init empties list": ("list_splice_tail_init 0 4", "012 45", "4512 0", ""),
+    "list_splice_tail_init of an empty list": ("list_splice_tail_init 0 4", "0 45", "45 0", ""),
+}
+
+QUESTIONS = {
+    "list_is_first(entry, head)": ("list_is_first", [((1, 0), 1), ((2, 0), 0), ((3, 0), 0), ((0, 1), 0)]),
+    "list_is_last(entry, head)": ("list_is_last", [((3, 0), 1), ((2, 0), 0), ((1, 0), 0), ((0, 3), 0)]),
+    "list_is_head(entry, head)": ("list_is_head", [((0, 0), 1), ((1, 0), 0), ((4, 0), 0)]),
+    "list_empty of heads": ("list_empty", [((0,), 0), ((4,), 1), ((5,), 0), ((1,), 0)]),
+    "list_is_singular": ("list_is_singular", [((0,), 0), ((4,), 0), ((5,), 1), ((7,), 0)]),
+    "list_count_nodes": ("list_count_nodes", [((0,), 3), ((4,), 0), ((5,), 1), ((7,), 2)]),
+    "list_first is the head if there is none": ("list_first", [((0,), 1), ((4,), 4)]),
+    "list_last is the head if there is none": ("list_last", [((0,), 3), ((4,), 4)]),
+    "list_first_or_null": ("list_first_or_null", [((0,), 1), ((4,), 0)]),
+}
+
+
+@pytest.mark.parametrize("case", OPERATIONS)
+def test_operation(raw, case):
+    call, before, after, off = OPERATIONS[case]
+    function, *arguments = call.split()
+    lay(raw, before)
+    getattr(raw, function)(*map(int, arguments))
+    expect(raw, after, off)
+
+
+def test_every_operation_has_a_case():
+    assert {case[0].split()[0] for case in OPERATIONS.values()} == set(SIGNATURES["void"])
+    asked = {case[0] for case in QUESTIONS.values()} | {"list_del_valid", "list_add_valid"}
+    assert asked == set(SIGNATURES["int"]) | set(SIGNATURES["link"])
+
+
+@pytest.mark.parametrize("case", QUESTIONS)
+def test_question(raw, case):
+    function, answers = QUESTIONS[case]
+    lay(raw, "0123 4 56 789")
+    assert [getattr(raw, function)(*arguments) for arguments, _ in answers] == [answer for _, answer in answers]
+
+
+# ---- broken raw links ------------------------------------------------------------------------------------------------
+
+FREED = 0x6B6B6B6B6B6B6B6B  # what an allocator may leave behind
+
+
+@pytest.mark.parametrize(
+    ("next", "prev", "fault"),
+    [
+        (3, 1, Fault.OK),
+        (klist.POISON1, 1, Fault.NEXT_POISONED),
+        (klist.POISON1, klist.POISON2, Fault.NEXT_POISONED),
+        (3, klist.POISON2, Fault.PREV_POISONED),
+        (3, klist.POISON1, Fault.PREV_WILD),
+        (FREED, FREED, Fault.NEXT_WILD),
+        (4095, 1, Fault.NEXT_WILD),
+        (3, FREED, Fault.PREV_WILD),
+        (3, 4, Fault.PREV_BROKEN),
+        (4, 1, Fault.NEXT_BROKEN),
+    ],
+)
+def test_list_del_valid_names_the_fault(raw, next, prev, fault):
+    lay(raw, "0123 4")
+    raw.set_links(2, next, prev)
+    assert raw.list_del_valid(2) == fault
+
+
+def test_list_del_valid_of_zeroed_memory(raw):
+    assert raw.list_del_valid(2) == Fault.NEXT_WILD
+
+
+def test_a_second_list_del_is_caught(raw):
+    lay(raw, "012")
+    assert raw.list_del_valid(1) == Fault.OK
+    raw.list_del(1)
+    assert raw.list_del_valid(1) == Fault.NEXT_POISONED
+
+
+def test_list_del_after_list_replace_is_caught(raw):
+    lay(raw, "012")
+    raw.list_replace(1, 9)
+    assert raw.list_del_valid(1) == Fault.PREV_BROKEN
+
+
+def test_list_add_valid_names_the_fault(raw):
+    lay(raw, "012 45 9")
+    assert raw.list_add_valid(9, 0, 1) == Fault.OK
+    assert raw.list_add_valid(9, 0, 2) == Fault.NEXT_BROKEN
+    assert raw.list_add_valid(1, 0, 1) == raw.list_add_valid(0, 0, 1) == Fault.ADDED_TWICE
+    raw.set_links(5, 4, 1)
+    assert raw.list_add_valid(9, 1, 5) == Fault.PREV_BROKEN
+    lay(raw, "4")
+    raw.set_links(9, klist.POISON1, klist.POISON2)
+    assert raw.list_add_valid(9, 4, 4) == Fault.OK
+
+
+def test_list_add_valid_beside_a_deleted_entry(raw):
+    lay(raw, "012")
+    raw.list_del(1)
+    assert raw.list_add_valid(9, 0, 1) == raw.list_add_valid(9, 1, 2) == Fault.NEXT_BROKEN
+
+
+def test_adding_next_to_a_deleted_node_does_not_follow_its_links():
+    """list_add(new, deleted) hands the poison itself to list_add_valid."""
+    deleted, new = klist.first(head := List("a")), Node("b")
+    klist.del_(deleted)
+    for function, fault in ((klist.add, Fault.NEXT_POISONED), (klist.add_tail, Fault.PREV_POISONED)):
+        with pytest.raises(ListCorruption) as caught:
+            function(new, deleted)
+        assert caught.value.fault is fault
+    assert head.links != deleted.links
+
+
+# ---- raw walks -------------------------------------------------------------------------------------------------------
+
+
+def forward(kind, nodes):
+    return nodes[::-1] if "prev" in kind else nodes
+
+
+@pytest.mark.parametrize("kind", WALKS)
+def test_a_walk_visits_all_in_order_and_ends_at_the_head(raw, kind):
+    lay(raw, "0123 4")
+    assert raw.walk(kind, 0, id) == (forward(kind, [1, 2, 3]), 0, 0, False)
+    assert raw.walk(kind, 4, id) == ([], 0, 4, False)
+
+
+@pytest.mark.parametrize("kind", WALKS)
+def test_the_body_of_a_safe_walk_may_delete_its_entry(raw, kind):
+    lay(raw, "0123")
+    seen, corrupt, pos, again = raw.walk(kind, 0, raw.list_del)
+    if "safe" in kind:
+        assert (seen, corrupt, pos) == (forward(kind, [1, 2, 3]), 0, 0)
+        expect(raw, "0", "1=poison 2=poison 3=poison")
+    else:
+        first = forward(kind, [1, 3])[0]
+        poisoned = Fault.PREV_POISONED if "prev" in kind else Fault.NEXT_POISONED
+        assert (seen, corrupt, pos, again) == ([first], poisoned, first, False)
+
+
+@pytest.mark.parametrize("kind", WALKS)
+def test_the_body_of_a_safe_walk_may_move_its_entry(raw, kind):
+    lay(raw, "0123 4")
+    if "safe" in kind:
+        assert raw.walk(kind, 0, lambda i: raw.list_move_tail(i, 4))[:2] == (forward(kind, [1, 2, 3]), 0)
+        expect(raw, "0 4321" if "prev" in kind else "0 4123")
+
+
+@pytest.mark.parametrize("kind", WALKS)
+def test_a_walk_on_an_entry_that_list_del_init_took_out_does_not_spin(raw, kind):
+    lay(raw, "0123")
+    expected = (forward(kind, [1, 2, 3]), 0) if "safe" in kind else (forward(kind, [1, 3])[:1], Fault.SELF_LINKED)
+    assert raw.walk(kind, 0, raw.list_del_init)[:2] == expected
+
+
+@pytest.mark.parametrize("kind", WALKS[2:])
+@pytest.mark.parametrize("function", ["list_del", "list_del_init"])
+def test_a_safe_walk_stops_before_an_entry_deleted_while_it_was_next(raw, kind, function):
+    lay(raw, "0123")
+    fault = Fault.SELF_LINKED
+    if function == "list_del":
+        fault = Fault.PREV_POISONED if "prev" in kind else Fault.NEXT_POISONED
+    delete = getattr(raw, function)
+    found = raw.walk(kind, 0, lambda i: delete(2) if i != 2 else None)
+    assert found == (forward(kind, [1, 3])[:1], fault, 2, False)
+
+
+@pytest.mark.parametrize("kind", WALKS)
+def test_a_walk_from_a_broken_head_stops_at_once(raw, kind):
+    wild = Fault.PREV_WILD if "prev" in kind else Fault.NEXT_WILD
+    assert raw.walk(kind, 0, id) == ([], wild, 0, False)
+    raw.set_links(0, FREED, FREED)
+    assert raw.walk(kind, 0, id) == ([], wild, 0, False)
+
+
+# ---- the Python face -------------------------------------------------------------------------------------------------
+
+
+def test_the_examples_in_the_docstrings():
+    result = doctest.testmod(klist)
+    assert result.attempted > 50
+    assert not result.failed
+
+
+def test_faults_are_the_c_codes_and_have_a_text():
+    assert [fault.value for fault in Fault][:9] == list(range(9))
+    assert len({fault.text for fault in Fault}) == len(Fault)
+
+
+def test_the_poison_faults_on_64_bit():
+    assert klist.POISON1 != klist.POISON2
+    assert {klist.POISON1 & 0xFFF, klist.POISON2 & 0xFFF} == {0x100, 0x122}
+    assert klist.POISON1 >> 32 in (0xDEAD0000, 0)
+
+
+def corruption(fault, function, *arguments):
+    with pytest.raises(ListCorruption) as caught:
+        function(*arguments)
+    assert caught.value.fault is fault
+    return caught.value
+
+
+def test_a_second_del_raises():
+    node = klist.first(head := List("ab"))
+    klist.del_(node)
+    error = corruption(Fault.NEXT_POISONED, klist.del_, node)
+    assert str(error) == "list_del: next is LIST_POISON1, the entry was deleted before"
+    for function in (klist.del_init, klist.replace):
+        corruption(Fault.NEXT_POISONED, function, node, *[Node()] * (function is klist.replace))
+    corruption(Fault.NEXT_POISONED, klist.move, node, head)
+
+
+def test_a_deleted_node_may_be_added_again():
+    node = klist.first(head := List("ab"))
+    klist.del_(node)
+    klist.add_tail(node, head)
+    assert [node.value for node in head] == ["b", "a"]
+
+
+@pytest.mark.parametrize("function", [klist.add, klist.add_tail])
+def test_adding_a_linked_node_raises_wherever_it_is(function):
+    head, other = List("abcd"), List("x")
+    for node in list(head):
+        for place in (head, other, klist.first(other), node):
+            corruption(Fault.ADDED_TWICE, function, node, place)
+    corruption(Fault.ADDED_TWICE, function, node := Node(), node)
+    assert [node.value for node in head] == ["a", "b", "c", "d"]
+
+
+def test_nothing_is_written_when_an_operation_is_refused():
+    head = List("abc")
+    a, b, c = head
+    before = [link.links for link in (head, a, b, c)]
+    for function, arguments in [
+        (klist.swap, (a, a)),
+        (klist.swap, (a, Node())),
+        (klist.move, (a, Node())),
+        (klist.add, (Node(), Node())),
+        (klist.replace, (head, Node())),
+        (klist.bulk_move_tail, (head, b, a)),
+        (klist.bulk_move_tail, (List(), a, b)),
+        (klist.rotate_to_front, (a, List())),
+        (klist.cut_position, (head, head, a)),
+        (klist.cut_position, (List("x"), head, a)),
+        (klist.cut_before, (List(), List("x"), a)),
+        (klist.splice, (head, head)),
+        (klist.splice_init, (head, a)),
+        (klist.init, (head,)),
+        (klist.init, (a,)),
+    ]:
+        with pytest.raises(ValueError, match=r"list_|INIT_LIST_HEAD"):
+            function(*arguments)
+    for function, arguments in [
+        (klist.move, (a, a)),
+        (klist.replace, (a, b)),
+        (klist.replace, (a, a)),
+        (klist.replace_init, (head, head)),
+        (klist.replace, (head, List("x"))),
+    ]:
+        corruption(Fault.ADDED_TWICE, function, *arguments)
+    assert [link.links for link in (head, a, b, c)] == before
+
+
+def test_wrong_types_are_refused():
+    bare = klist.Link()
+    for function, arguments in [
+        (klist.add, (None, List())),
+        (klist.add, (Node(), None)),
+        (klist.add, (List(), List())),
+        (klist.add, (Node(), bare)),
+        (klist.replace, (bare, klist.Link())),
+        (klist.replace, (bare, Node())),
+        (klist.replace_init, (Node(), bare)),
+        (klist.init, (bare,)),
+        (klist.rotate_left, (Node(),)),
+    ]:
+        with pytest.raises(TypeError):
+            function(*arguments)
+
+
+def test_a_walk_through_a_deleted_node_raises():
+    for walk, fault in [(klist.for_each, Fault.NEXT_POISONED), (klist.for_each_prev, Fault.PREV_POISONED)]:
+        head = List("abc")
+        nodes = walk(head)
+        klist.del_(next(nodes))
+        corruption(fault, next, nodes)
+        assert list(nodes) == []
+        assert len(head) == 2
+
+
+@pytest.mark.parametrize("walk", [klist.for_each, klist.for_each_safe])
+def test_a_walk_that_leaves_its_list_raises_even_if_it_would_meet_a_foreign_head(walk):
+    head, other = List("abc"), List()
+    nodes = walk(head)
+    next(nodes)
+    for node in list(head):
+        klist.move_tail(node, other)
+    corruption(Fault.ESCAPED, list, nodes)
+
+
+def test_a_safe_walk_outlives_the_deletion_of_the_next_node():
+    head = List("abc")
+    nodes = klist.for_each_safe(head)
+    klist.del_(next(nodes).next)
+    gc.collect()
+    corruption(Fault.NEXT_POISONED, next, nodes)
+
+
+def test_a_walk_that_ended_stays_ended():
+    head = List("a")
+    nodes = iter(head)
+    assert len(list(nodes)) == 1
+    klist.add_tail(Node("b"), head)
+    assert list(nodes) == []
+
+
+def test_a_spliced_list_is_poisoned_until_init():
+    a, b = List("ab"), List()
+    klist.splice_tail(a, b)
+    assert a.links == (klist.POISON1, klist.POISON2)
+    corruption(Fault.NEXT_POISONED, klist.first, a)
+    corruption(Fault.NEXT_POISONED, klist.add, Node(), a)
+    klist.init(a)
+    klist.add(Node("x"), a)
+    assert (repr(a), repr(b)) == ("List(['x'])", "List(['a', 'b'])")
+
+
+class Value:
+    pass
+
+
+def test_a_list_keeps_its_nodes_and_a_node_its_list():
+    value = Value()
+    gone = weakref.ref(value)
+    node = Node(value)
+    klist.add(node, List())
+    del value
+    gc.collect()
+    assert node in node.owner
+    assert klist.first(node.owner) is node
+    owner = node.owner
+    del node
+    gc.collect()
+    assert klist.first(owner).value is gone()
+    del owner
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_cycle_through_values_is_collected():
+    head = List([Value(), Value()])
+    for node in head:
+        node.value.head = head
+    gone = weakref.ref(klist.first(head).value)
+    del head, node
+    gc.collect()
+    assert gone() is None
+
+
+def test_node_neighbours_and_owner():
+    head = List("ab")
+    a, b = head
+    assert (a.prev, a.next, b.prev, b.next) == (None, b, a, None)
+    klist.del_(a)
+    assert (a.prev, a.next, a.owner, b.prev) == (None, None, None, None)
+
+
+def test_corruption_survives_pickling():
+    error = pickle.loads(pickle.dumps(ListCorruption("list_del", Fault.PREV_BROKEN)))
+    assert isinstance(error, RuntimeError)
+    assert (error.operation, error.fault) == ("list_del", Fault.PREV_BROKEN)
+
+
+def test_links_point_at_addresses_not_at_objects():
+    with pytest.raises(TypeError):
+        pickle.dumps(List("a"))
+
+
+def test_the_benchmark_measures_both():
+    bench = pytest.importorskip("anonvma_rt.stress.bench.klist", reason="not installed, only built in place")
+    pytest.importorskip("Cython")
+    results = bench.run(sizes=(16, 64), rounds=3, operations=1000)["results"]
+    assert [(row["operation"], row["nodes"]) for row in results] == [
+        (operation, nodes) for operation in ("pairs", "walk") for nodes in (16, 64)
+    ]
+    assert all(0 < row["ratio_min"] <= row["ratio"] <= row["ratio_max"] for row in results)
+
+
+def test_long_lists():
+    head, other = List(range(5000)), List(range(5000, 10000))
+    klist.splice_tail_init(other, head)
+    assert [node.value for node in chain(head, other)] == list(range(10000))
+    assert [node.value for node in reversed(head)] == list(range(9999, -1, -1))
