@@ -144,7 +144,7 @@ def compile_module(name: str, source: str, folder: str):
     """The module of that Cython source, built in `folder` against the installed .pxd files."""
     try:
         from Cython.Build import cythonize
-        from setuptools import Distribution, Extension
+        from setuptools import Distribution, Extension  # type: ignore[import-untyped]
     except ImportError as error:
         raise SystemExit(
             f"the benchmark compiles a module and needs {error.name}: pip install cython setuptools"

@@ -142,6 +142,7 @@ cdef class Explorer:
         arena_snapshot(&self.x.arena)
         self.x.order_learned = True
         self.x.bound = NEVER
+        self.x.stop_at = NEVER
         self.x.stop = &self.stop.flag
         self.block.x = self.x
         self.use(strategy)

@@ -96,15 +96,15 @@ cdef void check_tables(Execution *x, kernel *k, mm_struct *mm, int32_t *mapped) 
     cdef uint64_t m
     cdef uint64_t i
     cdef uint64_t address
-    for g in range(PTRS_PER_TABLE):
+    for g in range(<uint64_t>PTRS_PER_TABLE):
         directory = <page_directory *>mm.pgd.entry[g]
         if directory == NULL:
             continue
-        for m in range(PTRS_PER_TABLE):
+        for m in range(<uint64_t>PTRS_PER_TABLE):
             table = <page_table *>directory.entry[m]
             if table == NULL:
                 continue
-            for i in range(PTRS_PER_TABLE):
+            for i in range(<uint64_t>PTRS_PER_TABLE):
                 if table.pte[i] == PTE_NONE:
                     continue
                 address = g << PGDIR_SHIFT | m << PMD_SHIFT | i << PAGE_SHIFT
