@@ -95,9 +95,8 @@ class Refused(Exception):
 cdef class Kernel(Subject):
     """A scenario's program on a simulated kernel.
 
-    algorithm: the fields of anonvma_rt.mm.types.algorithm by name. processes: how many, each with an mm of its own.
-    setup, after: sequences of steps; threads: one sequence per task. A step is (verb, process, args, errno), the verb
-    an index into VERBS, addresses in bytes, lengths in pages.
+    algorithm: a mapping with the fields of anonvma_rt.algorithm.Algorithm. processes: how many, each with an mm of its
+    own. setup, after: sequences of anonvma_rt.scenario.Step; threads: one sequence per task.
     """
 
     def __init__(self, algorithm, processes, setup, threads, after):
@@ -105,9 +104,10 @@ cdef class Kernel(Subject):
         cdef int i = 0
         if not 1 <= processes <= MAX_MM:
             raise ValueError(f"1 to {MAX_MM} processes, not {processes}")
-        self.algorithm.tail_after_merge = algorithm["tail_after_merge"]
-        self.algorithm.tail_before_move_back = algorithm["tail_before_move_back"]
-        self.algorithm.rmap_locks = algorithm["rmap_locks"]
+        ordering = algorithm["ordering"]
+        self.algorithm.tail_after_merge = ordering in ("tail-after-merge", "tail")
+        self.algorithm.tail_before_move_back = ordering == "tail"
+        self.algorithm.rmap_locks = ordering == "rmap-locks"
         self.algorithm.restore_peeks = algorithm["restore_peeks"]
         self.algorithm.decode_in_zap = algorithm["decode_in_zap"]
         self.algorithm.single_ptl = algorithm["single_ptl"]
@@ -122,8 +122,8 @@ cdef class Kernel(Subject):
             raise MemoryError()
         for section, steps in enumerate(sections):
             self.begin[section] = i
-            for verb, process, args, errno in steps:
-                self.steps[i].verb = verb
+            for verb, process, args, errno, *_ in steps:
+                self.steps[i].verb = VERBS.index(verb)
                 self.steps[i].mm = process
                 self.steps[i].expected = errno
                 for at, value in enumerate(args):
