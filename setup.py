@@ -34,6 +34,7 @@ MODULES = [
     "mm.migrate",
     "mm.check",
     "mm.kernel",
+    "mm.notes",
 ]
 SHARED = sorted(str(path) for path in Path(SRC, PACKAGE).rglob("*.pxd"))
 PYX = [f"{SRC}/{PACKAGE}/{module.replace('.', '/')}.pyx" for module in MODULES]

@@ -160,7 +160,7 @@ OPERATIONS = {
     "list_del_init may be repeated": ("list_del_init 2", "01 2", "01 2", ""),
     "list_replace(old, new) puts new where old was": ("list_replace 1 9", "012", "092", "1=20"),
     "list_replace of a head": ("list_replace 0 9", "012", "912", ""),
-    "list_replace of an empty head makes an empty head": ("list_replace 0 9", "0", "9", ""),
+    "list_replace of an empty head makes an empty head": ("list_replace 0 9", "0", "9", "0=09"),
     "list_replace_init leaves old empty": ("list_replace_init 1 9", "012", "092 1", ""),
     "list_swap exchanges two places": ("list_swap 1 3", "01234", "03214", ""),
     "list_swap of neighbours": ("list_swap 1 2", "0123", "0213", ""),

@@ -5,6 +5,7 @@ a block happens without Python. One explorer belongs to one Python thread at a t
 """
 
 import os
+from struct import Struct
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -46,6 +47,10 @@ OPS = (
 )  # fmt: skip
 
 
+# One record of a trace: step, task, op (an index into OPS), code, a, b, c.
+EVENT = Struct("=qiiqqqq")
+
+
 class BuildViolation(RuntimeError):
     """The subject broke one of its own rules while it was being built; `kind` names it."""
 
@@ -65,6 +70,10 @@ cdef class StopToken:
 
     def stop(self):
         rt_store(&self.flag, 1)
+
+    def reset(self):
+        """Lets the next hunt with this token begin."""
+        rt_store(&self.flag, 0)
 
     @property
     def stopped(self):
@@ -186,6 +195,11 @@ cdef class Explorer:
             threads_close(&self.threads)
         self.opened = False
 
+    def finish(self):
+        """Waits for the running block to end, which a stop token hastens."""
+        if self.usable:
+            self.wait()
+
     def close(self):
         if self.opened:
             self.close_threads()
@@ -205,6 +219,11 @@ cdef class Explorer:
         if self.pid != os.getpid():
             raise RuntimeError("an explorer does not survive fork: its threads stayed in the parent")
         return 0
+
+    @property
+    def usable(self):
+        """Whether blocks can be submitted: open, and in the process that built it."""
+        return self.opened and self.pid == os.getpid()
 
     @property
     def bound(self):
@@ -280,11 +299,10 @@ cdef class Explorer:
     def trace(self, uint64_t index, Strategy strategy=None, until=None):
         """Runs execution `index` again with its history recorded; with `until`, stops before that step.
 
-        Returns the dict of collect() and: `segments`, a list of (task, steps); `events`, a list of
-        (step, task, op, code, a, b, c); `finding`, None or (kind number, task, step, a, b, c). The arena keeps the
-        final state until the next execution, so the subject can be asked about it.
+        Returns the dict of collect() and: `segments`, a list of (task, steps); `events`, the records of EVENT one after
+        the other: step, task, op, code, a, b, c; `finding`, None or (kind number, task, step, a, b, c). The arena keeps
+        the final state until the next execution, so the subject can be asked about it.
         """
-        cdef Event *e
         self.x.tracing = True
         self.x.stop_at = NEVER if until is None else until
         try:
@@ -295,12 +313,10 @@ cdef class Explorer:
         segments = [
             (self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)
         ]
-        events = []
-        for i in range(self.x.trace.n_events):
-            e = &self.x.trace.events[i]
-            events.append((e.step, e.task, e.op, e.code, e.a, e.b, e.c))
         f = self.x.finding
         result["segments"] = segments
-        result["events"] = events
+        result["events"] = PyBytes_FromStringAndSize(
+            <char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))
+        )
         result["finding"] = (f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None
         return result

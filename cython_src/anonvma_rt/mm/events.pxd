@@ -1,6 +1,6 @@
 """What the subject says of its steps when the history of an execution is recorded, and which assertion failed.
 
-Python names these numbers in anonvma_rt/trace.py; a test holds the two lists together.
+anonvma_rt/mm/notes.pyx gives Python the names of these numbers; anonvma_rt/trace.py makes sentences of them.
 """
 
 cdef enum Note:
@@ -16,7 +16,7 @@ cdef enum Note:
     NOTE_FRESH_VMA       # a: new vma; b: its start; c: vma it was cloned from
     NOTE_MOVE            # a: source vma; b: destination vma; c: 1 when moving back
     NOTE_TAIL            # a: vma whose entries went to the tail of their lists
-    NOTE_SPLIT           # a: vma that shrinks; b: new vma; c: address
+    NOTE_SPLIT           # a: vma that shrinks; b: new vma; c: its start
     NOTE_VMA_GONE        # a: vma
     NOTE_MIGRATE         # a: pfn; b: pfn of the new page; c: 0 begins, 1 done, 2 tries again, 3 given up
     NOTE_FAULT           # a: mm; b: address; c: pfn

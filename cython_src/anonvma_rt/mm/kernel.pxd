@@ -18,7 +18,7 @@ cdef struct Step:
 
 cdef class Kernel(Subject):
     cdef algorithm algorithm
-    cdef int processes
+    cdef readonly int processes
     cdef Step *steps
     # Steps begin[i] to begin[i + 1] are those of: setup, each thread, after.
     cdef int *begin
@@ -29,4 +29,5 @@ cdef class Kernel(Subject):
 
 cdef class World:
     cdef Explorer explorer
+    cdef list objects
     cdef kernel *kernel(self) except NULL

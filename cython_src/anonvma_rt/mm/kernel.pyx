@@ -3,11 +3,13 @@
 A Kernel holds no state of an execution: all of that is in the arena, so one Kernel serves several explorers.
 """
 
+from bisect import bisect_right
+
 from libc.errno cimport EINVAL
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from anonvma_rt.engine.arena cimport arena_root
+from anonvma_rt.engine.arena cimport ARENA_START, arena_header, arena_root
 from anonvma_rt.engine.block cimport run_alone
 from anonvma_rt.engine.explorer cimport Explorer
 from anonvma_rt.engine.klist cimport list_cursor, list_for_each, list_step
@@ -43,10 +45,15 @@ from anonvma_rt.mm.types cimport (
     PAGE_SIZE,
     PTE_WRITE,
     STALE_MIGRATION_ENTRY,
+    TYPE_ANON_VMA,
     TYPE_DIRECTORY,
     TYPE_KERNEL,
     TYPE_MM,
+    TYPE_PAGES,
+    TYPE_TABLE,
+    TYPE_VMA,
     UNREACHABLE_PTE,
+    anon_vma,
     anon_vma_chain,
     avc_of_same_anon_vma,
     avc_of_same_vma,
@@ -300,6 +307,40 @@ cdef int compare(Task *t, mm_struct *mm, int64_t a, int64_t b, int64_t pages) no
     return 0
 
 
+cdef object describe(int type, uint32_t serial, char *object, char *inside):
+    cdef mm_struct *mm = <mm_struct *>object
+    cdef vm_area_struct *vma = <vm_area_struct *>object
+    cdef anon_vma *av = <anon_vma *>object
+    cdef page *p = <page *>object
+    cdef page_table *table = <page_table *>object
+    if type == TYPE_MM:
+        return "mm", serial - 1, "mmap_sem" if inside == <char *>&mm.mmap_sem else "page_table_lock"
+    if type == TYPE_VMA:
+        if inside == <char *>&vma.anon_vma:
+            return "vma", serial, "anon_vma"
+        return "vma", serial, {0: "vm_start", 8: "vm_end", 16: "vm_pgoff"}.get(inside - <char *>&vma.vm_start, "?")
+    if type == TYPE_ANON_VMA:
+        if inside == <char *>&av.mutex:
+            return "anon_vma", serial, "mutex"
+        if inside == <char *>&av.head:
+            return "anon_vma", serial, "head"
+        return "anon_vma", serial, "refcount" if inside == <char *>&av.refcount else "root"
+    if type == TYPE_PAGES:
+        p += (inside - object) / <int>sizeof(page)
+        if inside == <char *>&p.lock:
+            return "page", p.pfn, "PG_locked"
+        if inside == <char *>&p.mapcount:
+            return "page", p.pfn, "mapcount"
+        return "page", p.pfn, "count" if inside == <char *>&p.count else "mapping"
+    if type == TYPE_TABLE:
+        if inside == <char *>&table.ptl:
+            return "table", table.address, "ptl"
+        return "table", table.address, table.address + ((inside - <char *>table.pte) / <int>sizeof(pte_t) << PAGE_SHIFT)
+    if type == TYPE_DIRECTORY:
+        return "directory", serial, "pmd"
+    return None
+
+
 cdef class World:
     """The simulated kernel's state, as it was built or as the last execution left it; for tests and reports.
 
@@ -379,6 +420,29 @@ cdef class World:
             "tag": p.tag,
             "anon_vma": serial_of(page_anon_vma(p)) if page_anon_vma(p) != NULL else None,
         }
+
+    def name(self, uint64_t offset):
+        """(what, id, field) for an offset into the arena, as events name objects; None for no object of the kernel.
+
+        what and id: ("mm", process), ("vma", serial), ("anon_vma", serial), ("page", frame), ("table", address); field
+        is the kernel's name of the member, for a table "ptl" or the address of the pte.
+        """
+        cdef char *base = self.explorer.x.arena.base
+        cdef uint64_t at = ARENA_START
+        cdef uint64_t end = self.explorer.x.arena.now.used
+        cdef arena_header *header
+        cdef char *object
+        if self.objects is None:
+            self.objects = []
+            while at < end:
+                self.objects.append(at)
+                at += (<arena_header *>(base + at)).size
+        if not ARENA_START <= offset < end:
+            return None
+        at = self.objects[bisect_right(self.objects, offset) - 1]
+        header = <arena_header *>(base + at)
+        object = <char *>(header + 1)
+        return describe(header.type, header.serial, object, base + offset)
 
     def tables(self, int process=0):
         """The addresses for which the process has a page table, ascending, in bytes."""

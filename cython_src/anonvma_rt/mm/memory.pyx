@@ -123,6 +123,7 @@ cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept 
         return table
     fresh = <page_table *>must_alloc(t, sizeof(page_table), TYPE_TABLE)
     lock_init(&fresh.ptl, CLASS_PTL)
+    fresh.address = address & ~<uint64_t>(PMD_SIZE - 1)
     spin_lock(t, &mm.page_table_lock)
     if directory[0] == NULL:
         directory[0] = <page_directory *>must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY)

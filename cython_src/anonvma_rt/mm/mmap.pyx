@@ -256,7 +256,7 @@ cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address
         new.vm_start = address
         new.vm_pgoff += (address - vma.vm_start) >> PAGE_SHIFT
     anon_vma_clone(t, new, vma)
-    note(t, NOTE_SPLIT, serial_of(vma), serial_of(new), <int64_t>address)
+    note(t, NOTE_SPLIT, serial_of(vma), serial_of(new), <int64_t>new.vm_start)
     if new_below:
         vma_adjust(t, vma, address, vma.vm_end, vma.vm_pgoff + ((address - new.vm_start) >> PAGE_SHIFT), new)
     else:

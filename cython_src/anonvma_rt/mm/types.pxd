@@ -89,6 +89,7 @@ cdef enum:
 
 cdef struct page_table:
     spinlock_t ptl
+    uint64_t address          # of its first entry; for reports
     pte_t pte[PTRS_PER_TABLE]
 
 cdef struct page_directory:

@@ -1,0 +1,226 @@
+"""The command line: one short function per verb, which parses, calls and prints.
+
+Results go to stdout and progress to stderr. Exit codes: 0 every answer is the expected one, 1 it is not, 2 bad input in
+one line, 130 interrupted with what was found printed and saved.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from anonvma_rt import __version__
+from anonvma_rt.algorithm import ALIASES, PRESETS
+from anonvma_rt.errors import UserError
+from anonvma_rt.hunt import DEFAULT_ALGORITHMS, DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
+from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, STRATEGIES
+from anonvma_rt.reproducer import Reproducer, replay
+from anonvma_rt.report import hunt_report, replay_report, world_report
+from anonvma_rt.scenario import Scenario, parse_parameters
+
+__all__ = ["main"]
+
+AS_EXPECTED, NOT_AS_EXPECTED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line (sys.argv by default) and returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"anonvma-rt: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("anonvma-rt: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except MemoryError as error:
+        print(f"anonvma-rt: out of memory: {error or 'choose smaller parameters'}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:
+        # Whoever reads has read enough; Python must not fail again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def verb_list(options: argparse.Namespace) -> int:
+    scenarios = [Scenario.load(name) for name in Scenario.builtin_names()]
+    aliases = {preset: [a for a, p in ALIASES.items() if p == preset] for preset in PRESETS}
+    listing: dict[str, list[dict[str, Any]]] = {
+        "scenarios": [
+            {
+                "name": s.name,
+                "about": s.about,
+                "parameters": {p.name: {"default": p.default, "about": p.about} for p in s.parameters.values()},
+                "expect": s.expect,
+            }
+            for s in scenarios
+        ],
+        "algorithms": [
+            {"name": a.name, "about": a.about, "kernel": a.kernel, "aliases": aliases[a.name]} for a in PRESETS.values()
+        ],
+        "strategies": [{"name": name, "about": about} for name, (_, about) in STRATEGIES.items()],
+        "carriers": [{"name": name, "about": about} for name, about in CARRIERS.items()],
+    }
+    if options.json:
+        print(json.dumps(listing))
+        return AS_EXPECTED
+    for heading, entries in listing.items():
+        print(f"{heading}:")
+        for entry in entries:
+            known_as = f" [{', '.join(entry['aliases'])}]" if entry.get("aliases") else ""
+            print(f"  {entry['name']:24}{entry['about']}{known_as}")
+            for name, parameter in entry.get("parameters", {}).items():
+                print(f"    -p {name}={str(parameter['default']).lower():16}  {parameter['about']}")
+    return AS_EXPECTED
+
+
+def verb_hunt(options: argparse.Namespace) -> int:
+    if options.all and options.scenario:
+        raise UserError("--all hunts every built-in scenario: leave the name away")
+    names = Scenario.builtin_names() if options.all else [options.scenario or DEFAULT_SCENARIO]
+    algorithms = options.algorithm or (list(PRESETS) if options.all else DEFAULT_ALGORITHMS)
+    found: list[HuntResult] = []
+    interrupted = False
+    total = options.runs * len(list(algorithms)) * len(names)
+    with tqdm(total=total, unit="exec", delay=1, disable=None, file=sys.stderr, leave=False) as bar:
+
+        def progress(algorithm: str, executions: int) -> None:
+            bar.set_description(algorithm, refresh=False)
+            bar.update(executions)
+
+        try:
+            for name in names:
+                result = hunt(
+                    name,
+                    parse_parameters(options.parameter),
+                    algorithms,
+                    strategy=options.strategy,
+                    carrier=options.carrier,
+                    seed=options.seed,
+                    start=options.start,
+                    runs=options.runs,
+                    jobs=options.jobs,
+                    out=options.out,
+                    progress=progress,
+                )
+                found.append(result)
+        except HuntInterrupted as interruption:
+            found.append(interruption.result)
+            interrupted = True
+    as_expected = all(result.as_expected for result in found)
+    if options.json and options.all:
+        print(json.dumps({"hunts": [result.as_dict() for result in found], "as_expected": as_expected}))
+    elif options.json:
+        print(json.dumps(found[0].as_dict()))
+    else:
+        print("\n".join(hunt_report(result, _width(), table=not options.all) for result in found))
+    unsaved = [one.unsaved for result in found for one in result.results if one.unsaved]
+    for message in unsaved:
+        print(f"anonvma-rt: {message}", file=sys.stderr)
+    if interrupted:
+        return INTERRUPTED
+    return AS_EXPECTED if as_expected and not unsaved else NOT_AS_EXPECTED
+
+
+def verb_replay(options: argparse.Namespace) -> int:
+    reproducer = Reproducer.load(options.file)
+    replayed = replay(reproducer, options.times, options.until)
+    try:
+        if options.json:
+            fields = ("times", "reproduced", "kind", "steps", "switches", "same_trace")
+            print(json.dumps({name: getattr(replayed, name) for name in fields}))
+        else:
+            print(replay_report(reproducer, replayed, _width(), full=options.full))
+            if options.until is not None:
+                print(world_report(replayed))
+    finally:
+        replayed.explorer.close()
+    return AS_EXPECTED if replayed.reproduced == replayed.times else NOT_AS_EXPECTED
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((110, 24)).columns
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="anonvma-rt",
+        description="A race laboratory for Linux's reverse map of anonymous memory: real OS threads, every interleaving "
+        "decided from a seed.",
+        epilog="Exit codes: 0 as expected, 1 not as expected, 2 bad input, 130 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"anonvma-rt {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+        return added
+
+    verb("list", verb_list, "list the scenarios, algorithms, strategies and carriers")
+
+    hunting = verb("hunt", verb_hunt, "look for executions in which an algorithm goes wrong")
+    hunting.add_argument(
+        "scenario", nargs="?", metavar="SCENARIO", help=f"a built-in name or a TOML file (default {DEFAULT_SCENARIO})"
+    )
+    hunting.add_argument("--all", action="store_true", help="every built-in scenario under every preset")
+    hunting.add_argument(
+        "-p", dest="parameter", metavar="NAME=VALUE", action="append", default=[], help="a parameter of the scenario"
+    )
+    hunting.add_argument(
+        "--algorithm",
+        action="append",
+        metavar="A",
+        help=f"a preset, or preset,field=value; may be repeated (default {' and '.join(DEFAULT_ALGORITHMS)})",
+    )
+    hunting.add_argument(
+        "--strategy",
+        default=DEFAULT_STRATEGY,
+        metavar="S",
+        help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)} (default %(default)s)",
+    )
+    hunting.add_argument("--carrier", default="threads", metavar="C", help="who runs the tasks (default %(default)s)")
+    hunting.add_argument("--seed", type=_whole("--seed"), default=0, metavar="N", help="default %(default)s")
+    hunting.add_argument(
+        "--start", type=_whole("--start"), default=0, metavar="I", help="the first execution index (default 0)"
+    )
+    hunting.add_argument(
+        "--runs", type=_whole("--runs"), default=DEFAULT_RUNS, metavar="N", help="executions (default %(default)s)"
+    )
+    hunting.add_argument(
+        "--jobs", type=_whole("--jobs"), default=1, metavar="J", help="explorers, one per core (default 1)"
+    )
+    hunting.add_argument(
+        "--out", default="reproducers", metavar="DIR", help="where reproducers are saved (default %(default)s/)"
+    )
+
+    replaying = verb("replay", verb_replay, "make the execution of a reproducer come again")
+    replaying.add_argument("file", metavar="FILE", help="a reproducer that a hunt saved")
+    replaying.add_argument("--times", type=_whole("--times"), default=1, metavar="N", help="how often (default 1)")
+    replaying.add_argument(
+        "--until", type=_whole("--until"), metavar="STEP", help="stop before that step and print the state"
+    )
+    replaying.add_argument("--full", action="store_true", help="every point in the table, not only what matters")
+    return parser
+
+
+def _whole(option: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            return int(text.replace("_", ""), 0)
+        except ValueError:
+            raise UserError(f'{option} must be a whole number, not "{text}"') from None
+
+    return parse

@@ -1,0 +1,74 @@
+"""What the command line says of a hunt and of a replay, in plain text."""
+
+from anonvma_rt.hunt import HuntResult, Result
+from anonvma_rt.mm.kernel import World
+from anonvma_rt.reproducer import Replayed, Reproducer
+
+__all__ = ["hunt_report", "replay_report", "world_report"]
+
+
+def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
+    """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
+    lines = [
+        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}, seed {result.seed}, "
+        f"executions from {result.start}" + (", INTERRUPTED" if result.interrupted else ""),
+        "",
+        f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
+    ]
+    lines += [_row(one) for one in result.results]
+    lines.append("")
+    shown = next((one for one in result.results if one.first is not None), None)
+    if shown is None or shown.first is None:
+        lines.append(f"No violation in {sum(one.executions for one in result.results)} executions.")
+        return "\n".join(lines)
+    lines.append(f"The first violation of {shown.algorithm}, execution {shown.first.index}: {shown.first.kind}")
+    if shown.trace is not None:
+        lines += ["", f"  {shown.trace.cause()}", ""]
+        if table:
+            lines += [shown.trace.table(width), ""]
+    if shown.first.reproducer:
+        lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
+    return "\n".join(lines)
+
+
+def _row(one: Result) -> str:
+    found = ", ".join(f"{count} {kind}" for kind, count in one.violations.items()) or "none"
+    expected = one.expected or "none (nothing stated)"
+    verdict = "as expected" if one.as_expected else f"NOT AS EXPECTED: {expected}"
+    return (
+        f"  {one.algorithm:26}{one.executions:>11}  {found:32}{one.upper_bound_95:>12.2e}  "
+        f"{one.executions_per_second:>9.0f}  {verdict}"
+    )
+
+
+def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
+    """How often it came again, why it happened, and the table."""
+    lines = [
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy} with seed "
+        f"{reproducer.seed} at execution {reproducer.index}",
+        f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
+        f"{replayed.steps} steps, {replayed.switches} switches"
+        + ("" if replayed.same_trace else "; the recorded events differ from those of the file"),
+    ]
+    cause = replayed.trace.cause()
+    if cause:
+        lines += ["", f"  {cause}"]
+    return "\n".join([*lines, "", replayed.trace.table(width, full)])
+
+
+def world_report(replayed: Replayed) -> str:
+    """The state in which the recorded execution stopped: vmas, lists and what ptes hold."""
+    world = World(replayed.explorer)
+    trace = replayed.trace
+    lines = [""]
+    for process in range(replayed.explorer.subject.processes):
+        lines.append(f"process {process}:")
+        for vma in world.maps(process):
+            chain = ", ".join(map(str, vma["chain"])) or "unfaulted"
+            lines.append(
+                f"  {trace.vma(vma['id']):6} [{vma['start']:#x},{vma['end']:#x}) pgoff {vma['pgoff']:#x} anon_vma {chain}"
+            )
+        for anon_vma, order in world.lists(process).items():
+            lines.append(f"  list of anon_vma {anon_vma}: {', '.join(trace.vma(vma) for vma in order)}")
+    return "\n".join(lines)
