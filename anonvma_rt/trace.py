@@ -18,7 +18,13 @@ __all__ = ["Event", "Trace"]
 PAGE = 4096
 STATES = ("none", "present", "migration entry", "?")
 UNMAP, RESTORE = 1, 2
-LOCK_WORDS = {"lock": "locks", "read-lock": "locks for reading", "unlock": "unlocks", "read-unlock": "unlocks"}
+LOCK_WORDS = {
+    "lock": "locks",
+    "trylock": "tries to lock",
+    "read-lock": "locks for reading",
+    "unlock": "unlocks",
+    "read-unlock": "unlocks",
+}
 
 
 class Event(NamedTuple):
@@ -119,12 +125,13 @@ class Trace:
         walk = self._last_walk(pfn)
         if walk is None:
             return f"A migration entry for page {pfn} stays at {address:#x}: no restore walk came for it."
-        looks = [phrase for phrase in (self._missed(look, pfn) for look in walk if look.what == "look") if phrase]
+        missed = (self._missed(e, pfn) if e.what == "look" else self._skipped(e) for e in walk)
+        looks = [phrase for phrase in missed if phrase]
         where = next((self.place(e.a, e.b) for e in reversed(self.events) if e.what in ("set", "unmap")
                       and e.b == address), f"{address:#x}")  # fmt: skip
         walker = self.task(walk[0].task)
-        missed = f"{walker} looked {', then '.join(looks)}. " if looks else f"{walker} never looked there. "
-        return f"{missed}So its restore walk missed the migration entry of page {pfn}, which stays at {where} for ever."
+        why = f"{walker} {', then '.join(looks)}. " if looks else f"{walker} never looked there. "
+        return f"{why}So its restore walk missed the migration entry of page {pfn}, which stays at {where} for ever."
 
     def _last_walk(self, pfn: int) -> list[Event] | None:
         """The events of the last restore walk for a page, its task's only."""
@@ -150,14 +157,25 @@ class Trace:
         if left is not None:
             landed = next((i for i in range(left, len(moves)) if moves[i].what == "set"), None)
             if landed is None:
-                return f"at {place} after it had left"
+                return f"looked at {place} after it had left"
             if landed > position:
-                return f"at {place} when {self.task(moves[left].task)} had taken it out and not yet put it anywhere"
-            return f"at {place} after it had left for {self.place(moves[landed].a, moves[landed].b)}"
+                return f"looked at {place} when {self.task(moves[left].task)} had taken it out and not yet put it anywhere"
+            return f"looked at {place} after it had left for {self.place(moves[landed].a, moves[landed].b)}"
         comes = next((e for e in moves[position:] if e.what == "set" and e.b == look.b), None)
         if comes is not None:
-            return f"at {place} before {self.task(comes.task)} had moved the entry there"
+            return f"looked at {place} before {self.task(comes.task)} had moved the entry there"
         return None
+
+    def _skipped(self, event: Event) -> str | None:
+        """Why a vma was passed over although the entry came to it: it did not reach that far yet."""
+        if event.what != "no-look":
+            return None
+        events = iter(self.events)
+        any(e is event for e in events)
+        mover = next((e for e in events if e.what == "set" and e.a == event.a), None)
+        if mover is None:
+            return None
+        return f"passed over {self.vma(event.a)} before {self.task(mover.task)} had merged the destination into it"
 
     def _wanted(self, task: int) -> str:
         last = next((e for e in reversed(self.events) if e.task == task and not e.is_note), None)

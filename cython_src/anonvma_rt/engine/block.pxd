@@ -32,4 +32,5 @@ cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1
 cdef int block_next(Block *b) noexcept nogil
 cdef int block_task_ended(Block *b, int task) noexcept nogil
 cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept nogil, void *argument) noexcept nogil
+cdef void block_floor(Block *b) noexcept nogil
 cdef void block_free(Block *b) noexcept nogil

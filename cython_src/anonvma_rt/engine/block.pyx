@@ -185,3 +185,22 @@ cdef int end_execution(Block *b) noexcept nogil:
     b.ran += 1
     b.next += 1
     return block_next(b)
+
+
+cdef void bodies(Task *t, void *unused) noexcept nogil:
+    cdef Execution *x = t.x
+    cdef int i
+    for i in range(x.tasks):
+        x.current = i
+        x.body(x.subject, &x.task[i])
+
+
+cdef void block_floor(Block *b) noexcept nogil:
+    """The block without scheduler and carrier: restore, all bodies in turn on this thread, check. The yardstick of what
+    an execution costs by itself; only for subjects whose bodies can run one after the other."""
+    while b.next < b.end:
+        execution_reset(b.x, b.next)
+        run_alone(b.x, bodies, NULL)
+        b.x.check(b.x.subject, b.x)
+        b.next += 1
+        b.ran += 1

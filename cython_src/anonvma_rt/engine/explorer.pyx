@@ -14,8 +14,8 @@ from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
 from anonvma_rt.engine.arena cimport arena_close, arena_open, arena_snapshot
-from anonvma_rt.engine.block cimport block_begin, block_free, run_alone
-from anonvma_rt.engine.carrier cimport threads_close, threads_idle, threads_open, threads_run
+from anonvma_rt.engine.block cimport block_begin, block_floor, block_free, run_alone
+from anonvma_rt.engine.carrier cimport handoff_seconds, threads_close, threads_idle, threads_open, threads_run
 from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_store, rt_wait
 from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.subject cimport Subject
@@ -101,6 +101,11 @@ def cores(n):
     current = rt_cpu()
     start = allowed.index(current) if current in allowed else 0
     return [allowed[(start + i) % len(allowed)] for i in range(n)]
+
+
+def handoff(int cpu, n=100_000):
+    """Seconds of one hand-over between two threads on one core, the mean of 2n."""
+    return handoff_seconds(cpu, n)
 
 
 cdef void build(Task *t, void *unused) noexcept nogil:
@@ -290,6 +295,13 @@ cdef class Explorer:
         finally:
             self.use(usual)
             self.x.bound = usual_bound
+
+    def floor(self, count):
+        """Runs `count` executions on the calling thread without scheduler: the bodies' own time, for benchmarks."""
+        self.check_usable()
+        block_begin(&self.block, 0, count)
+        with nogil:
+            block_floor(&self.block)
 
     @property
     def refusal(self):
