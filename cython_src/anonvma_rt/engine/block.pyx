@@ -10,6 +10,7 @@ from anonvma_rt.engine.task cimport (
     HALT_DIVERGED,
     HALT_NONE,
     HALT_STOPPED,
+    HALT_UNTIL,
     HALT_VIOLATION,
     MAX_COUNTERS,
     VIOLATION_DEADLOCK,
@@ -165,7 +166,8 @@ cdef int parked_in_body(Execution *x) noexcept nogil:
 cdef int end_execution(Block *b) noexcept nogil:
     cdef Execution *x = b.x
     cdef int i
-    close_segment(x, x.steps + 1)
+    # Asked to stop before a step, nobody makes it; whatever else ends an execution happens in one.
+    close_segment(x, x.steps if x.halt == HALT_UNTIL else x.steps + 1)
     if x.halt == HALT_NONE:
         x.check(x.subject, x)
     if x.halt > HALT_VIOLATION:

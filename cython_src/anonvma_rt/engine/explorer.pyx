@@ -316,7 +316,7 @@ cdef class Explorer:
         the final state until the next execution, so the subject can be asked about it.
         """
         self.x.tracing = True
-        self.x.stop_at = NEVER if until is None else until
+        self.x.stop_at = NEVER if until is None else until - 1
         try:
             result = self.run_with(strategy if strategy is not None else self.strategy, index, 1)
         finally:

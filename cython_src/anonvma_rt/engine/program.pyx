@@ -1,0 +1,462 @@
+"""Program: the smallest subject, threads as lists of `lock a`, `load x r`, `store x 1` and the like.
+
+It proves that the engine knows nothing of memory management, and it is what the engine's own tests and litmus tests
+are written in. Everything that an execution changes, registers included, lives in the arena.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport calloc, free
+
+from anonvma_rt.engine.arena cimport arena_alloc, arena_free, arena_offset, arena_root
+from anonvma_rt.engine.explorer cimport Explorer
+from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_add_tail, list_del, list_del_valid
+from anonvma_rt.engine.subject cimport Subject
+from anonvma_rt.engine.sync cimport (
+    await_value,
+    compare_exchange,
+    down_read,
+    down_write,
+    fetch_add,
+    load,
+    lock_init,
+    lock_is_held,
+    lock_wait,
+    mutex_lock,
+    mutex_trylock,
+    mutex_unlock,
+    store,
+    up_read,
+    up_write,
+)
+from anonvma_rt.engine.task cimport (
+    HALT_NO_MEMORY,
+    MAX_CLASSES,
+    MAX_TASKS,
+    OP_LOAD,
+    OP_STORE,
+    VIOLATION_LIST_CORRUPTION,
+    VIOLATION_SUBJECT,
+    Execution,
+    Task,
+    declare_lock_order,
+    found,
+    halt,
+    lock_word,
+    must_live,
+    note,
+    point,
+    violate,
+)
+
+cdef enum:
+    MAX_NAMES = 1024
+    MAX_REGISTERS = 64
+
+cdef enum Verb:
+    LOCK
+    UNLOCK
+    TRYLOCK
+    READ_LOCK
+    READ_UNLOCK
+    WRITE_LOCK
+    WRITE_UNLOCK
+    WAIT
+    LOAD
+    STORE
+    ADD
+    CAS
+    AWAIT
+    SPIN
+    FREE
+    USE
+    UNLINK
+
+# Types of objects in the arena.
+cdef enum:
+    WORLD = 1
+    TABLE
+    ROW
+    WORD
+    LOCK_WORD
+    ITEM
+
+KIND_NAMES = {WORD: "a variable", LOCK_WORD: "a lock", ITEM: "an object"}
+
+# verb: its number, the kind of the name it takes, and its other operands: v is a number or a register, r a register
+# that takes the result.
+VERBS = {
+    "lock": (LOCK, LOCK_WORD, ""),
+    "unlock": (UNLOCK, LOCK_WORD, ""),
+    "trylock": (TRYLOCK, LOCK_WORD, "r"),
+    "read_lock": (READ_LOCK, LOCK_WORD, ""),
+    "read_unlock": (READ_UNLOCK, LOCK_WORD, ""),
+    "write_lock": (WRITE_LOCK, LOCK_WORD, ""),
+    "write_unlock": (WRITE_UNLOCK, LOCK_WORD, ""),
+    "wait": (WAIT, LOCK_WORD, ""),
+    "load": (LOAD, WORD, "r"),
+    "store": (STORE, WORD, "v"),
+    "add": (ADD, WORD, "v"),
+    "cas": (CAS, WORD, "vvr"),
+    "await": (AWAIT, WORD, "v"),
+    "spin": (SPIN, WORD, "v"),
+    "free": (FREE, ITEM, ""),
+    "use": (USE, ITEM, ""),
+    "unlink": (UNLINK, ITEM, ""),
+}
+
+
+cdef class Program(Subject):
+    """Threads of steps `(verb, name, operand...)` over shared locks, variables and objects.
+
+    lock a, unlock a, trylock a r          a mutex; r becomes 1 where it was taken, else 0
+    read_lock a, read_unlock a             the same lock as a read-write semaphore
+    write_lock a, write_unlock a
+    wait a                                 until nobody holds it, without taking it
+    load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is atomic
+    cas x old new r                        atomic; r becomes 1 where x was `old` and so replaced, else 0
+    await x v                              blocks until x is v
+    spin x v                               loads x until it is v
+    free o                                 o is an object or a lock
+    use o                                  a violation where o is freed
+    unlink o                               takes o off the one list, on which all objects begin
+
+    Each is one step; its point comes right before it. What kind of thing a name is follows from the verbs that use it.
+
+    setup: steps made before the threads start, without registers. forbidden: outcomes, each a mapping of variables
+    ("x") and registers ("0:r" is r of thread 0) to numbers; an execution at whose end all of one mapping holds is a
+    violation named "forbidden", with the number of the outcome. classes: the lock class, 0 to 15, of locks that have
+    one. order: pairs of locks, the class of the first before that of the second.
+
+    In a trace each step leaves a note: code is its number in its thread, a the value that it read or wrote.
+
+    >>> step = [("load", "x", "r"), ("add", "x", 1)]
+    >>> Program([step, step], forbidden=[{"0:r": 0, "1:r": 0}]).tasks
+    2
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        # Until it is compiled no Explorer takes it.
+        self.tasks = 0
+
+    def __init__(self, threads, *, setup=(), forbidden=(), classes=None, order=()):
+        if self.code != NULL:
+            raise RuntimeError("a Program is compiled once")
+        threads = [list(thread) for thread in threads]
+        if not 1 <= len(threads) <= MAX_TASKS:
+            raise ValueError(f"a program has 1 to {MAX_TASKS} threads, not {len(threads)}")
+        sections = [(f"thread {i}", steps) for i, steps in enumerate(threads)] + [("setup", list(setup))]
+        kinds = kinds_of_names(sections)
+        if len(kinds) > MAX_NAMES:
+            raise ValueError(f"a program has at most {MAX_NAMES} shared names, not {len(kinds)}")
+        self.names = tuple(kinds)
+        compiled, self.registers = compile_sections(sections, {name: i for i, name in enumerate(kinds)})
+        self.n_objects = len(self.names)
+        self.n_registers = len(self.registers)
+        self.keep_code(compiled)
+        self.keep_locks(kinds, dict(classes or {}), list(order))
+        self.keep_forbidden(kinds, [dict(outcome) for outcome in forbidden])
+        self.tasks = len(threads)
+
+    cdef int keep_code(self, sections) except -1:
+        cdef int i = 0
+        self.code = <Instruction *>room(sum(map(len, sections)), sizeof(Instruction))
+        self.begin = <int *>room(len(sections) + 1, sizeof(int))
+        for section, rows in enumerate(sections):
+            self.begin[section] = i
+            for verb, object, result, a, a_reg, b, b_reg in rows:
+                self.code[i].verb = verb
+                self.code[i].object = object
+                self.code[i].result = result
+                self.code[i].a.number = a
+                self.code[i].a.reg = a_reg
+                self.code[i].b.number = b
+                self.code[i].b.reg = b_reg
+                i += 1
+        self.begin[len(sections)] = i
+        return 0
+
+    cdef int keep_locks(self, kinds, classes, order) except -1:
+        self.kind = <int32_t *>room(len(kinds), sizeof(int32_t))
+        self.lock_class = <int32_t *>room(len(kinds), sizeof(int32_t))
+        for i, kind in enumerate(kinds.values()):
+            self.kind[i] = kind
+        for name, cls in classes.items():
+            if kinds.get(name) != LOCK_WORD:
+                raise ValueError(f"classes: {name!r} is not a lock of this program")
+            if type(cls) is not int or not 0 <= cls < MAX_CLASSES:
+                raise ValueError(f"classes: the class of {name!r} is a number from 0 to {MAX_CLASSES - 1}, not {cls!r}")
+            self.lock_class[self.names.index(name)] = cls
+        self.n_order = len(order)
+        self.before = <int *>room(len(order), sizeof(int))
+        self.after = <int *>room(len(order), sizeof(int))
+        for i, pair in enumerate(order):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ValueError(f"order: a pair of locks is needed, not {pair!r}")
+            for name in pair:
+                if not classes.get(name):
+                    raise ValueError(f"order: {name!r} is not a lock with a class other than 0")
+            if classes[pair[0]] == classes[pair[1]]:
+                raise ValueError(f"order: {pair[0]!r} and {pair[1]!r} are of the same class")
+            self.before[i] = classes[pair[0]]
+            self.after[i] = classes[pair[1]]
+        return 0
+
+    cdef int keep_forbidden(self, kinds, outcomes) except -1:
+        cdef int i = 0
+        self.n_outcomes = len(outcomes)
+        self.outcome = <int *>room(len(outcomes) + 1, sizeof(int))
+        self.terms = <Term *>room(sum(map(len, outcomes)), sizeof(Term))
+        for at, terms in enumerate(outcomes):
+            if not terms:
+                raise ValueError(f"forbidden outcome {at} is empty: it would hold always")
+            self.outcome[at] = i
+            for place, value in terms.items():
+                self.terms[i].object = self.terms[i].reg = -1
+                if kinds.get(place) == WORD:
+                    self.terms[i].object = self.names.index(place)
+                elif place in self.registers:
+                    self.terms[i].reg = self.registers.index(place)
+                else:
+                    raise ValueError(f"forbidden outcome {at}: {place!r} is no variable, and no register such as '0:r'")
+                self.terms[i].value = number(f"forbidden outcome {at}: the value of {place}", value)
+                i += 1
+        self.outcome[len(outcomes)] = i
+        return 0
+
+    def __dealloc__(self):
+        free(self.code)
+        free(self.begin)
+        free(self.terms)
+        free(self.outcome)
+        free(self.kind)
+        free(self.lock_class)
+        free(self.before)
+        free(self.after)
+
+    def kinds(self):
+        return {**Subject.kinds(self), VIOLATION_SUBJECT: "forbidden"}
+
+    def refused(self, code):
+        return ValueError(f"setup ends while {self.names[code - 1]!r} is held")
+
+    cdef int build(self, Task *t) noexcept nogil:
+        """Everything in the order of the names. Returns 0, or one plus the place of a lock that setup left held."""
+        cdef world *w = <world *>must_alloc(t, sizeof(world), WORLD)
+        cdef int i
+        INIT_LIST_HEAD(&w.items)
+        w.object = <void **>must_alloc(t, self.n_objects * sizeof(void *), TABLE)
+        w.registers = <int64_t *>must_alloc(t, self.n_registers * sizeof(int64_t), ROW)
+        for i in range(self.n_objects):
+            if self.kind[i] == LOCK_WORD:
+                w.object[i] = must_alloc(t, sizeof(lock_word), LOCK_WORD)
+                lock_init(<lock_word *>w.object[i], self.lock_class[i])
+            elif self.kind[i] == WORD:
+                w.object[i] = must_alloc(t, sizeof(int64_t), WORD)
+            else:
+                w.object[i] = must_alloc(t, sizeof(item), ITEM)
+                list_add_tail(&(<item *>w.object[i]).link, &w.items)
+        for i in range(self.n_order):
+            declare_lock_order(t.x, self.before[i], self.after[i])
+        self.run(t, self.tasks)
+        for i in range(self.n_objects):
+            # A freed lock is poisoned, which looks like held: whoever takes it will be told.
+            if self.kind[i] == LOCK_WORD and lock_is_held(<lock_word *>w.object[i]):
+                if (<lock_word *>w.object[i]).cls < MAX_CLASSES:
+                    return i + 1
+        return 0
+
+    cdef void body(self, Task *t) noexcept nogil:
+        self.run(t, t.id)
+
+    cdef void check(self, Execution *x) noexcept nogil:
+        cdef world *w = <world *>arena_root(&x.arena)
+        cdef Term *term
+        cdef int64_t value
+        cdef bint holds
+        cdef int i
+        cdef int j
+        for i in range(self.n_outcomes):
+            holds = True
+            for j in range(self.outcome[i], self.outcome[i + 1]):
+                term = &self.terms[j]
+                value = w.registers[term.reg] if term.object < 0 else (<int64_t *>w.object[term.object])[0]
+                holds = holds and value == term.value
+            if holds:
+                found(x, VIOLATION_SUBJECT, -1, i, 0, 0)
+
+    cdef void run(self, Task *t, int section) noexcept nogil:
+        cdef world *w = <world *>arena_root(&t.x.arena)
+        cdef Instruction *s
+        cdef void *o
+        cdef int64_t a
+        cdef int64_t b
+        cdef int64_t result
+        cdef int i
+        for i in range(self.begin[section], self.begin[section + 1]):
+            s = &self.code[i]
+            o = w.object[s.object]
+            a = s.a.number if s.a.reg < 0 else w.registers[s.a.reg]
+            b = s.b.number if s.b.reg < 0 else w.registers[s.b.reg]
+            result = a
+            if s.verb == LOCK:
+                mutex_lock(t, <lock_word *>o)
+            elif s.verb == UNLOCK:
+                mutex_unlock(t, <lock_word *>o)
+            elif s.verb == TRYLOCK:
+                result = mutex_trylock(t, <lock_word *>o)
+            elif s.verb == READ_LOCK:
+                down_read(t, <lock_word *>o)
+            elif s.verb == READ_UNLOCK:
+                up_read(t, <lock_word *>o)
+            elif s.verb == WRITE_LOCK:
+                down_write(t, <lock_word *>o)
+            elif s.verb == WRITE_UNLOCK:
+                up_write(t, <lock_word *>o)
+            elif s.verb == WAIT:
+                lock_wait(t, <lock_word *>o)
+            elif s.verb == LOAD:
+                result = load(t, <int64_t *>o)
+            elif s.verb == STORE:
+                store(t, <int64_t *>o, a)
+            elif s.verb == ADD:
+                result = fetch_add(t, <int64_t *>o, a) + a
+            elif s.verb == CAS:
+                result = compare_exchange(t, <int64_t *>o, a, b)
+            elif s.verb == AWAIT:
+                await_value(t, <int64_t *>o, a)
+            elif s.verb == SPIN:
+                while load(t, <int64_t *>o) != a:
+                    pass
+            elif s.verb == FREE:
+                point(t, OP_STORE, o)
+                must_live(t, o, self.kind[s.object])
+                arena_free(&t.x.arena, o)
+            elif s.verb == USE:
+                point(t, OP_LOAD, o)
+                must_live(t, o, ITEM)
+            elif s.verb == UNLINK:
+                point(t, OP_STORE, o)
+                must_live(t, o, ITEM)
+                unlink(t, <item *>o)
+            if s.result >= 0:
+                w.registers[s.result] = result
+            note(t, i - self.begin[section], result, 0, 0)
+
+    def values(self, Explorer explorer not None):
+        """Variables ("x") and registers ("0:r") as the last execution of `explorer` left them."""
+        cdef world *w = self.state(explorer)
+        result = {}
+        for i, name in enumerate(self.names):
+            if self.kind[i] == WORD:
+                result[name] = (<int64_t *>w.object[i])[0]
+        for i, name in enumerate(self.registers):
+            result[name] = w.registers[i]
+        return result
+
+    def ids(self, Explorer explorer not None):
+        """The stable id of each shared name, by which the events of a trace name it."""
+        cdef world *w = self.state(explorer)
+        return {name: arena_offset(&explorer.x.arena, w.object[i]) for i, name in enumerate(self.names)}
+
+    cdef world *state(self, Explorer explorer) except NULL:
+        if explorer.subject is not self:
+            raise ValueError("the explorer explores another subject")
+        if not explorer.idle:
+            raise RuntimeError("the explorer is busy")
+        return <world *>arena_root(&explorer.x.arena)
+
+
+cdef void *must_alloc(Task *t, size_t size, int type) noexcept nogil:
+    cdef void *object = arena_alloc(&t.x.arena, size, type)
+    if object == NULL:
+        halt(t, HALT_NO_MEMORY)
+    return object
+
+
+cdef void unlink(Task *t, item *it) noexcept nogil:
+    """list_del as CONFIG_DEBUG_LIST has it: looks at the links before it follows them."""
+    cdef int fault = list_del_valid(&it.link)
+    if fault:
+        violate(t, VIOLATION_LIST_CORRUPTION, fault, <int64_t>arena_offset(&t.x.arena, it), 0)
+    list_del(&it.link)
+
+
+cdef void *room(size_t n, size_t size) except NULL:
+    cdef void *block = calloc(n + 1, size)
+    if block == NULL:
+        raise MemoryError(f"no memory for a program: {n} times {size} bytes")
+    return block
+
+
+def is_name(word):
+    return isinstance(word, str) and word != "" and ":" not in word
+
+
+def number(what, value):
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{what} must be a number of 64 bits, not {value!r}")
+    return value
+
+
+def kinds_of_names(sections):
+    """{shared name: its kind} in the order of their first mention. Raises ValueError for steps that make no sense."""
+    kinds = {}
+    for label, steps in sections:
+        for at, step in enumerate(steps):
+            where = f"{label}, step {at}"
+            if not isinstance(step, (tuple, list)) or not step:
+                raise ValueError(f"{where}: a step is (verb, name, ...), not {step!r}")
+            verb, *operands = step
+            if not isinstance(verb, str) or verb not in VERBS:
+                raise ValueError(f"{where}: unknown verb {verb!r}; known are {', '.join(VERBS)}")
+            number_of_verb, kind, rest = VERBS[verb]
+            if len(operands) != 1 + len(rest):
+                raise ValueError(f"{where}: {verb} takes {1 + len(rest)} operands, not {len(operands)}")
+            name = operands[0]
+            if not is_name(name):
+                raise ValueError(f"{where}: a name is a text without ':', not {name!r}")
+            # What can be freed is known only when the other verbs have said what it is.
+            if number_of_verb == FREE:
+                kind = None
+            before = kinds.setdefault(name, kind)
+            if before is None:
+                kinds[name] = kind
+            elif kind is not None and before != kind:
+                raise ValueError(f"{where}: {verb} needs {KIND_NAMES[kind]}, but {name!r} is {KIND_NAMES[before]}")
+    for label, steps in sections:
+        for at, (verb, name, *_) in enumerate(steps):
+            if verb == "free" and kinds[name] == WORD:
+                raise ValueError(f"{label}, step {at}: {name!r} is a variable; only locks and objects can be freed")
+    return {name: ITEM if kind is None else kind for name, kind in kinds.items()}
+
+
+def compile_sections(sections, places):
+    """Rows for Instruction, a list per section, and the names of all registers ("0:r")."""
+    registers = {}
+    compiled = []
+    for thread, (label, steps) in enumerate(sections):
+        own = {}
+        rows = []
+        for at, (verb, name, *rest) in enumerate(steps):
+            where = f"{label}, step {at}"
+            values = []
+            result = -1
+            for form, operand in zip(VERBS[verb][2], rest, strict=True):
+                if isinstance(operand, str) and label == "setup":
+                    raise ValueError(f"{where}: setup has no registers, so not {operand!r}")
+                if form == "r":
+                    if not is_name(operand):
+                        raise ValueError(f"{where}: a register is a text without ':', not {operand!r}")
+                    result = own.setdefault(operand, len(registers))
+                    registers.setdefault(f"{thread}:{operand}", result)
+                elif not isinstance(operand, str):
+                    values += [number(f"{where}: the value of {verb}", operand), -1]
+                elif operand not in own:
+                    raise ValueError(f"{where}: register {operand!r} was given no value before")
+                else:
+                    values += [0, own[operand]]
+            if len(own) > MAX_REGISTERS:
+                raise ValueError(f"{label} has more than {MAX_REGISTERS} registers")
+            rows.append((VERBS[verb][0], places[name], result, *(values + [0, -1, 0, -1])[:4]))
+        compiled.append(rows)
+    return compiled, tuple(registers)
