@@ -81,6 +81,7 @@ class Event(NamedTuple):
     a: int
     b: int
     c: int
+    is_note: bool  # there is a note and an operation by the name of "wait"
 
 
 class Vma(NamedTuple):
@@ -102,11 +103,11 @@ class Run:
     @cached_property
     def events(self):
         rows = EVENT.iter_unpack(self.recorded["events"])
-        return [Event(s, task, NOTES[code] if OPS[op] == "note" else OPS[op], a, b, c)
+        return [Event(s, task, NOTES[code] if OPS[op] == "note" else OPS[op], a, b, c, OPS[op] == "note")
                 for s, task, op, code, a, b, c in rows]  # fmt: skip
 
     def notes(self, what, task=None):
-        return [(e.a, e.b, e.c) for e in self.events if e.what == what and task in (None, e.task)]
+        return [(e.a, e.b, e.c) for e in self.events if e.is_note and e.what == what and task in (None, e.task)]
 
     def locks(self, *fields, task=None, between=("step", None)):
         """(operation, (what, id)) of the locks whose field is one of `fields`, between two notes."""
@@ -204,7 +205,7 @@ def frame(world, page):
     return number
 
 
-# ---- a subject that damages itself ------------------------------------------------------------------------------------
+# ---- a subject that damages itself -----------------------------------------------------------------------------------
 
 BUILD = """
 from setuptools import Extension, setup

@@ -101,11 +101,12 @@ def test_the_range_changes_under_the_mutex_and_the_swallowed_vma_is_unlinked_aft
         if event.what in ("lock", "unlock", "store"):
             steps.append((event.what, run_.world.name(event.a)[2]))
     lock, unlock, resize = ("lock", "mutex"), ("unlock", "mutex"), [("store", "vm_start"), ("store", "vm_pgoff")]
-    assert steps == {
+    expected = {
         1: [lock, ("store", "vm_end"), unlock, lock, ("store", "head"), unlock],
         2: [("store", "vm_end")],
         3: [lock, *resize, unlock],
-    }[case]
+    }
+    assert steps == expected[case]
     assert len(run_.notes("vma-gone")) == (2 if case == 1 else 1), "the source, and in case 1 what was swallowed"
 
 
@@ -133,7 +134,7 @@ def test_a_move_that_grows_merges_with_its_new_length(algorithm):
     assert contents(world, 0, 9) == [7] * 6 + [None] * 3
 
 
-# ---- sources that were never written to --------------------------------------------------------------------------------
+# ---- sources that were never written to ------------------------------------------------------------------------------
 
 
 @EVERY

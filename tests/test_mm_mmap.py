@@ -32,7 +32,7 @@ from mm_tools import (
 
 from anonvma_rt.mm.kernel import Refused
 
-# ---- mmap: what merges -------------------------------------------------------------------------------------------------
+# ---- mmap: what merges -----------------------------------------------------------------------------------------------
 
 
 def test_fresh_anonymous_memory_is_indexed_by_its_address():
@@ -103,7 +103,7 @@ def test_mmap_over_a_mapping_replaces_it():
     assert only_list(world) == [0]
 
 
-# ---- find_mergeable_anon_vma -------------------------------------------------------------------------------------------
+# ---- find_mergeable_anon_vma -----------------------------------------------------------------------------------------
 
 LEFT = mmap(0, 2), touch(0, 2), mremap(0, 2, to=FAR)  # comes back as [0, 2) with an anon_vma of its own, the first
 RIGHT = mmap(4, 2), touch(4, 2), mremap(4, 2, to=FAR2)  # comes back as [4, 6), with the second
@@ -131,7 +131,7 @@ def test_no_anon_vma_is_shared_across_a_gap_or_a_jump_of_the_index():
     assert anon_vmas(jump) == [1, 2]
 
 
-# ---- munmap ------------------------------------------------------------------------------------------------------------
+# ---- munmap ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_mmap_refuses_no_length_and_addresses_that_no_process_has():
     assert len(built(call("mmap", top - PAGE, 1)).maps()) == 1
 
 
-# ---- page tables -------------------------------------------------------------------------------------------------------
+# ---- page tables -----------------------------------------------------------------------------------------------------
 
 
 def test_a_page_table_appears_with_the_first_fault_in_its_2_mib():

@@ -26,5 +26,5 @@ cdef class Explorer:
     cdef int pid
     cdef bint opened
     cdef void use(self, Strategy strategy)
-    cdef int wait(self) except -1
+    cdef int wait(self, bint signals) except -1
     cdef int check_usable(self) except -1

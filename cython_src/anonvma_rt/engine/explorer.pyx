@@ -8,6 +8,7 @@ import os
 from struct import Struct
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -171,7 +172,7 @@ cdef class Explorer:
             return
         if self.opened and self.pid == os.getpid():
             rt_store(&self.stop.flag, 1)
-            self.wait()
+            self.wait(False)
             threads_close(&self.threads)
         block_free(&self.block)
         arena_close(&self.x.arena)
@@ -195,7 +196,7 @@ cdef class Explorer:
         self.check_usable()
         if not threads_idle(&self.threads):
             self.stop.stop()
-            self.wait()
+            self.wait(False)
         with nogil:
             threads_close(&self.threads)
         self.opened = False
@@ -203,13 +204,15 @@ cdef class Explorer:
     def finish(self):
         """Waits for the running block to end, which a stop token hastens."""
         if self.usable:
-            self.wait()
+            self.wait(False)
 
     def close(self):
         if self.opened:
             self.close_threads()
 
-    cdef int wait(self) except -1:
+    cdef int wait(self, bint signals) except -1:
+        """Until the block has ended. signals: let handlers of this thread run meanwhile; if one raises, the block is
+        ended first."""
         cdef uint32_t seen
         while True:
             seen = rt_load(&self.bell.word)
@@ -217,6 +220,13 @@ cdef class Explorer:
                 return 0
             with nogil:
                 rt_wait(&self.bell.word, seen, 20000000)
+            if signals:
+                try:
+                    PyErr_CheckSignals()
+                except BaseException:
+                    self.stop.stop()
+                    self.wait(False)
+                    raise
 
     cdef int check_usable(self) except -1:
         if not self.opened:
@@ -278,9 +288,10 @@ cdef class Explorer:
         }
 
     def run(self, first, count):
-        """submit, wait and collect. A signal handler of the calling thread runs at the end only: for short blocks."""
+        """submit, wait and collect. Where a signal handler raises (^C), the block is ended, the stop token stays set and
+        the exception propagates."""
         self.submit(first, count)
-        self.wait()
+        self.wait(True)
         return self.collect()
 
     def run_with(self, Strategy strategy, first, count, bound=None):

@@ -1,0 +1,136 @@
+"""The check itself: each invariant of kernel-reference 1.5, broken on purpose, must be the verdict.
+
+A module that cimports the package (tests/cython/breaker.pyx) damages one thing after the tasks have ended and then
+calls the check of its parent class; that it compiles at all shows that downstream code can extend the simulated kernel.
+"""
+
+import functools
+from errno import ENOMEM
+
+import pytest
+from mm_tools import FAR, Run, at, clean, kernel, load_breaker, mmap, mremap, munmap, touch
+
+from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.engine.strategy.replay import Replay
+
+# Three vmas by address: A and C share an anon_vma, B between them has another one, and its index tells that it moved.
+APART = [mmap(0, 6), touch(0, 6), munmap(2, 2), mmap(16, 1), touch(16, 1), mremap(16, 1, to=2)]
+# A and B share an anon_vma and stand side by side.
+TWINS = [mmap(0, 6), touch(0, 6), munmap(2, 2)]
+HOLE = at(100)
+
+
+@pytest.fixture(scope="session")
+def breaker(tmp_path_factory):
+    return load_breaker(tmp_path_factory)
+
+
+def broken(breaker, damage, setup, *threads, address=HOLE, schedule=(), **options):
+    made = functools.partial(breaker.Breaker, damage, address)
+    explorer = Explorer(kernel(setup, threads or ((),), made=made, **options), Replay())
+    return Run(explorer, explorer.trace(0, Replay(schedule)))
+
+
+def test_an_undamaged_world_passes(breaker):
+    for setup in (APART, TWINS):
+        clean(broken(breaker, "nothing", setup))
+
+
+def test_every_damage_has_a_test(breaker):
+    assert set(breaker.DAMAGES) == {"nothing", *(row[0] for row in FOUND), *MID_MOVE}
+
+
+MID_MOVE = ("destination-pte", "source-to-tail", "most-vmas")
+# Damage, the invariant, the verdict, and Finding.a to c where they say what is wrong (None: not looked at).
+FOUND = [
+    ("mapcount", "I8", "mapcount-mismatch", (1, 2, 1)),
+    ("mapcount-of-nobody", "I8", "mapcount-mismatch", (3, 1, 0)),
+    ("index", "I5", "unreachable-pte", (0, at(0), 6)),
+    ("pgoff", "I5", "unreachable-pte", (0, at(0), 6)),
+    ("mapping", "I4", "unreachable-pte", (0, at(0), 5)),
+    ("mapping-empty", "I9", "unreachable-pte", (0, 1, 7)),
+    ("mapping-freed", "I9", "use-after-free", (None, 1, 7)),
+    ("migration-entry", "I6 and I7", "stale-migration-entry", (0, at(0), 1)),
+    ("entry-outside", "I6 and I7", "stale-migration-entry", (0, HOLE, 1)),
+    ("pte-outside", "I4", "unreachable-pte", (0, HOLE, 8)),
+    ("pte-wild", "I4", "unreachable-pte", (0, at(0), None)),
+    ("pte-twice", "I5", "unreachable-pte", (0, at(1), 6)),
+    ("freed-table", "the arena", "use-after-free", (None, 0, None)),
+    ("avc-vma", "I1", "list-corruption", (1, 1, 1)),
+    ("off-list", "I1", "list-corruption", (1, 1, 1)),
+    ("off-chain", "I1", "list-corruption", (1, 0, 1)),
+    ("broken-list", "I1", "list-corruption", None),
+    ("broken-chain", "I1", "list-corruption", None),
+    ("no-anon-vma", "I2", "list-corruption", (1, 1, 3)),
+    ("foreign-root", "I1", "list-corruption", (1, None, 2)),
+    ("root-not-last", "I2", "list-corruption", (1, None, 3)),
+    ("own-not-first", "I2", "list-corruption", (1, None, 3)),
+    ("other-sets", "I3", "list-corruption", (1, None, 4)),
+    ("freed-anon-vma", "I1", "use-after-free", None),
+    ("freed-avc", "I1", "use-after-free", None),
+    ("freed-vma", "I1", "use-after-free", None),
+    ("forgotten-avc", "I1", "use-after-free", None),
+    ("forgotten-vma", "I1", "use-after-free", None),
+]
+
+
+@pytest.mark.parametrize(("damage", "invariant", "kind", "details"), FOUND, ids=[row[0] for row in FOUND])
+def test_the_check_fires(breaker, damage, invariant, kind, details):
+    run_ = broken(breaker, damage, APART)
+    assert run_.kind == kind, invariant
+    assert run_.recorded["failures"] == [(0, run_.recorded["finding"][0])]
+    if details:
+        found = zip(run_.recorded["finding"][3:], details, strict=True)
+        assert all(seen == expected for seen, expected in found if expected is not None), run_.recorded["finding"]
+
+
+def test_vmas_of_one_anon_vma_are_compared_side_by_side_and_apart(breaker):
+    # I3 speaks of any two vmas of one mm, wherever they are.
+    for setup in (TWINS, APART):
+        run_ = broken(breaker, "other-sets", setup)
+        assert run_.kind == "list-corruption" and run_.recorded["finding"][5] == 4
+
+
+def test_a_stale_entry_is_the_verdict_even_where_counters_are_wrong_too(breaker):
+    # The damage leaves the mapcount at 1 while no pte is present any more.
+    assert broken(breaker, "migration-entry", TWINS).kind == "stale-migration-entry"
+
+
+# ---- what the move asserts itself ------------------------------------------------------------------------------------
+
+
+def test_a_move_that_would_write_over_a_pte_is_a_bug(breaker):
+    # I12. No vma is there, so the munmap of the destination does not clear the stray pte.
+    run_ = broken(breaker, "destination-pte", TWINS, [mremap(0, 2, to=20)], address=at(21))
+    assert (run_.kind, run_.bug) == ("bug-on", "destination-not-none")
+    assert run_.recorded["finding"][4] == at(21)
+
+
+@pytest.mark.parametrize("algorithm", ["moveto-tail", "unpatched", "moveto-tail-merge-only", "rmap-locks"])
+def test_the_wrong_order_is_a_bug_where_the_algorithm_promises_the_right_one(breaker, algorithm):
+    # I10. Task 1 sends the source to the tail after copy_vma has cloned it, as no correct code would.
+    setup, thread = [mmap(0, 2), touch(0, 2)], [mremap(0, 2, to=FAR)]
+    whole = broken(breaker, "nothing", setup, thread, (), algorithm=algorithm)
+    last = max(e.step for e in whole.events if e.what == "store" and whole.world.name(e.a)[2] == "vm_pgoff")
+    schedule = [(0, last - 1), (1, 2)]
+    run_ = broken(breaker, "source-to-tail", setup, thread, (), algorithm=algorithm, schedule=schedule)
+    expected = ("bug-on", "order") if algorithm == "moveto-tail" else (None, None)
+    assert (run_.kind, run_.bug) == expected
+
+
+# ---- the limit of vmas, which no scenario is long enough to reach ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "errno"),
+    [
+        (munmap(2, 2), ENOMEM),  # two more vmas than before are one too many
+        (munmap(0, 2), 0),
+        (munmap(4, 2), 0),
+        (mremap(0, 2, to=FAR), ENOMEM),
+        (mmap(50, 1), 0),  # the kernel refuses only what is above the limit
+    ],
+)
+def test_the_limit_of_vmas(breaker, step, errno):
+    run_ = broken(breaker, "most-vmas", [mmap(0, 6), touch(0, 6)], [step._replace(errno=errno)])
+    assert (run_.kind, run_.halt) == (None, None), run_.explorer.refusal
