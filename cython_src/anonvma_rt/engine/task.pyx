@@ -116,42 +116,39 @@ cdef int decide(Execution *x) noexcept nogil:
     return chosen
 
 
+cdef bint room_for_one(Execution *x, void **array, uint64_t n, uint64_t *room, size_t item) noexcept nogil:
+    """Lets a recorded array grow; where the host has no memory left, the execution is given up."""
+    cdef void *larger
+    if n < room[0]:
+        return True
+    larger = realloc(array[0], (2 * n + 1024) * item)
+    if larger == NULL:
+        x.halt = HALT_NO_MEMORY
+        return False
+    array[0] = larger
+    room[0] = 2 * n + 1024
+    return True
+
+
 cdef void close_segment(Execution *x, uint64_t at) noexcept nogil:
     """The schedule is a list of segments (task, steps); this ends the open one before step `at`."""
     cdef uint64_t steps = at - x.segment
     cdef Trace *trace = &x.trace
-    cdef uint64_t room
-    cdef void *larger
     x.digest = (x.digest ^ (steps << 6 | <uint64_t>x.current)) * 0x9FB21C651E98DF25ULL
     x.digest ^= x.digest >> 32
     if not x.tracing:
         return
-    if trace.n_segments == trace.segments_room:
-        room = trace.segments_room * 2 + 256
-        larger = realloc(trace.segments, room * sizeof(Segment))
-        if larger == NULL:
-            x.halt = HALT_NO_MEMORY
-            return
-        trace.segments = <Segment *>larger
-        trace.segments_room = room
-    trace.segments[trace.n_segments].task = <uint64_t>x.current
-    trace.segments[trace.n_segments].steps = steps
-    trace.n_segments += 1
+    if room_for_one(x, <void **>&trace.segments, trace.n_segments, &trace.segments_room, sizeof(Segment)):
+        trace.segments[trace.n_segments].task = <uint64_t>x.current
+        trace.segments[trace.n_segments].steps = steps
+        trace.n_segments += 1
 
 
 cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil:
     cdef Trace *trace = &x.trace
     cdef Event *event
-    cdef uint64_t room
-    cdef void *larger
-    if trace.n_events == trace.events_room:
-        room = trace.events_room * 2 + 1024
-        larger = realloc(trace.events, room * sizeof(Event))
-        if larger == NULL:
-            x.halt = HALT_NO_MEMORY
-            return
-        trace.events = <Event *>larger
-        trace.events_room = room
+    if not room_for_one(x, <void **>&trace.events, trace.n_events, &trace.events_room, sizeof(Event)):
+        return
     event = &trace.events[trace.n_events]
     event.step = x.steps
     event.task = task
