@@ -27,6 +27,7 @@ MODULES = [
     "engine.strategy.sticky",
     "engine.strategy.pct",
     "engine.strategy.replay",
+    "mm.vma_tree",
     "mm.memory",
     "mm.rmap",
     "mm.mmap",

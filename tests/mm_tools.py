@@ -5,11 +5,11 @@ Page 0 begins a page table; FAR and FAR2 begin tables of their own.
 """
 
 import fcntl
+import functools
 import importlib.util
 import os
 import subprocess
 import sys
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,12 @@ LATENCY_LIMIT = 64
 
 def at(page):
     return BASE + page * PAGE
+
+
+def core():
+    """A core for the explorer's threads to share, another one for each xdist worker: handing over is fastest there."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(allowed)]
 
 
 # ---- steps: the arguments are in pages -------------------------------------------------------------------------------
@@ -100,7 +106,7 @@ class Run:
         self.halt = recorded["halt"]
         self.counters = dict(zip(explorer.subject.counters(), recorded["counters"], strict=False))
 
-    @cached_property
+    @functools.cached_property
     def events(self):
         rows = EVENT.iter_unpack(self.recorded["events"])
         return [Event(s, task, NOTES[code] if OPS[op] == "note" else OPS[op], a, b, c, OPS[op] == "note")
@@ -131,7 +137,7 @@ def kernel(setup, threads=((),), after=(), algorithm="unpatched", processes=1, m
 
 
 def explorer(setup, *threads, strategy=None, **options):
-    return Explorer(kernel(setup, threads or ((),), **options), strategy or Replay())
+    return Explorer(kernel(setup, threads or ((),), **options), strategy or Replay(), cpu=core())
 
 
 def built(*setup, **options):
@@ -214,6 +220,13 @@ setup(script_args=["build_ext", "--inplace"], ext_modules=cythonize(
     [Extension("breaker", ["breaker.pyx"], extra_compile_args=["-O0", "-pthread"])],
     include_path=[{path!r}], language_level=3))
 """
+
+
+def broken(breaker, damage, setup, *threads, address=0, schedule=(), **options):
+    """One execution of a kernel that does `damage` to itself, at a page's address where it needs one."""
+    made = functools.partial(breaker.Breaker, damage, at(address))
+    explorer = Explorer(kernel(setup, threads or ((),), made=made, **options), Replay())
+    return Run(explorer, explorer.trace(0, Replay(schedule)))
 
 
 def load_breaker(tmp_path_factory):

@@ -4,31 +4,21 @@ A module that cimports the package (tests/cython/breaker.pyx) damages one thing 
 calls the check of its parent class; that it compiles at all shows that downstream code can extend the simulated kernel.
 """
 
-import functools
 from errno import ENOMEM
 
 import pytest
-from mm_tools import FAR, Run, at, clean, kernel, load_breaker, mmap, mremap, munmap, touch
-
-from anonvma_rt.engine.explorer import Explorer
-from anonvma_rt.engine.strategy.replay import Replay
+from mm_tools import FAR, at, broken, clean, load_breaker, mmap, mremap, munmap, touch
 
 # Three vmas by address: A and C share an anon_vma, B between them has another one, and its index tells that it moved.
 APART = [mmap(0, 6), touch(0, 6), munmap(2, 2), mmap(16, 1), touch(16, 1), mremap(16, 1, to=2)]
 # A and B share an anon_vma and stand side by side.
 TWINS = [mmap(0, 6), touch(0, 6), munmap(2, 2)]
-HOLE = at(100)
+HOLE = 100
 
 
 @pytest.fixture(scope="session")
 def breaker(tmp_path_factory):
     return load_breaker(tmp_path_factory)
-
-
-def broken(breaker, damage, setup, *threads, address=HOLE, schedule=(), **options):
-    made = functools.partial(breaker.Breaker, damage, address)
-    explorer = Explorer(kernel(setup, threads or ((),), made=made, **options), Replay())
-    return Run(explorer, explorer.trace(0, Replay(schedule)))
 
 
 def test_an_undamaged_world_passes(breaker):
@@ -37,10 +27,11 @@ def test_an_undamaged_world_passes(breaker):
 
 
 def test_every_damage_has_a_test(breaker):
-    assert set(breaker.DAMAGES) == {"nothing", *(row[0] for row in FOUND), *MID_MOVE}
+    assert set(breaker.DAMAGES) == {"nothing", *(row[0] for row in FOUND), *MID_MOVE, *ELSEWHERE}
 
 
 MID_MOVE = ("destination-pte", "source-to-tail", "most-vmas")
+ELSEWHERE = ("stale-entry", "forked")  # test_mm_forked.py
 # Damage, the invariant, the verdict, and Finding.a to c where they say what is wrong (None: not looked at).
 FOUND = [
     ("mapcount", "I8", "mapcount-mismatch", (1, 2, 1)),
@@ -51,8 +42,8 @@ FOUND = [
     ("mapping-empty", "I9", "unreachable-pte", (0, 1, 7)),
     ("mapping-freed", "I9", "use-after-free", (None, 1, 7)),
     ("migration-entry", "I6 and I7", "stale-migration-entry", (0, at(0), 1)),
-    ("entry-outside", "I6 and I7", "stale-migration-entry", (0, HOLE, 1)),
-    ("pte-outside", "I4", "unreachable-pte", (0, HOLE, 8)),
+    ("entry-outside", "I6 and I7", "stale-migration-entry", (0, at(HOLE), 1)),
+    ("pte-outside", "I4", "unreachable-pte", (0, at(HOLE), 8)),
     ("pte-wild", "I4", "unreachable-pte", (0, at(0), None)),
     ("pte-twice", "I5", "unreachable-pte", (0, at(1), 6)),
     ("freed-table", "the arena", "use-after-free", (None, 0, None)),
@@ -76,7 +67,7 @@ FOUND = [
 
 @pytest.mark.parametrize(("damage", "invariant", "kind", "details"), FOUND, ids=[row[0] for row in FOUND])
 def test_the_check_fires(breaker, damage, invariant, kind, details):
-    run_ = broken(breaker, damage, APART)
+    run_ = broken(breaker, damage, APART, address=HOLE)
     assert run_.kind == kind, invariant
     assert run_.recorded["failures"] == [(0, run_.recorded["finding"][0])]
     if details:
@@ -101,7 +92,7 @@ def test_a_stale_entry_is_the_verdict_even_where_counters_are_wrong_too(breaker)
 
 def test_a_move_that_would_write_over_a_pte_is_a_bug(breaker):
     # I12. No vma is there, so the munmap of the destination does not clear the stray pte.
-    run_ = broken(breaker, "destination-pte", TWINS, [mremap(0, 2, to=20)], address=at(21))
+    run_ = broken(breaker, "destination-pte", TWINS, [mremap(0, 2, to=20)], address=21)
     assert (run_.kind, run_.bug) == ("bug-on", "destination-not-none")
     assert run_.recorded["finding"][4] == at(21)
 

@@ -61,6 +61,15 @@ def test_a_fresh_destination_is_the_last_of_the_list(case, algorithm):
     assert run_.notes("tail") == [], "nothing is moved to the tail where nothing merged"
 
 
+def test_a_fresh_destination_is_on_the_list_before_it_has_its_range():
+    # 3.2 clones first and places then: for a moment a walk meets the source's range twice.
+    run_ = run(AREA, [mremap(2, 2, to=FAR)])
+    end = next(i for i, e in enumerate(run_.events) if e.what == "fresh-vma")
+    points = [e for e in run_.events[:end] if e.what in ("lock", "unlock", "store")]
+    fields = [run_.world.name(e.a)[2] for e in points]
+    assert fields == ["mmap_sem", "mutex", "head", "mutex", "vm_start", "vm_end", "vm_pgoff"]
+
+
 @CASES
 @EVERY
 def test_the_way_back_merges_into_the_older_vma(case, algorithm):

@@ -19,9 +19,11 @@ from anonvma_rt.engine.klist cimport (
     INIT_LIST_HEAD,
     list_add,
     list_add_tail,
+    list_cursor,
     list_del,
-    list_move,
+    list_for_each,
     list_move_tail,
+    list_step,
 )
 from anonvma_rt.engine.sync cimport lock_init
 from anonvma_rt.engine.task cimport OP_STORE, Execution, Task, point
@@ -31,7 +33,6 @@ from anonvma_rt.mm.types cimport (
     CLASS_ANON_VMA,
     MAX_MAP_COUNT,
     PAGE_MAPPING_ANON,
-    PAGE_SIZE,
     PTE_MIGRATION,
     PTE_PRESENT,
     TYPE_ANON_VMA,
@@ -40,8 +41,8 @@ from anonvma_rt.mm.types cimport (
     TYPE_VMA,
     anon_vma,
     anon_vma_chain,
+    avc_of_same_anon_vma,
     avc_of_same_vma,
-    is_migration_entry,
     kernel,
     kernel_of,
     make_pte,
@@ -87,13 +88,15 @@ cdef enum Damage:
     DESTINATION_PTE
     SOURCE_TO_TAIL
     MOST_VMAS
+    STALE_ENTRY
+    FORKED
 
 DAMAGES = (
     "nothing", "mapcount", "mapcount-of-nobody", "index", "pgoff", "mapping", "mapping-empty", "mapping-freed",
     "migration-entry", "entry-outside", "pte-outside", "pte-wild", "pte-twice", "freed-table", "avc-vma", "off-list",
     "off-chain", "broken-list", "broken-chain", "no-anon-vma", "foreign-root", "root-not-last", "own-not-first",
     "other-sets", "freed-anon-vma", "freed-avc", "freed-vma", "forgotten-avc", "forgotten-vma", "destination-pte",
-    "source-to-tail", "most-vmas",
+    "source-to-tail", "most-vmas", "stale-entry", "forked",
 )
 TYPES = ("kernel", "mm", "vma", "anon_vma", "avc", "pages", "table", "directory", "scratch")
 
@@ -115,6 +118,10 @@ cdef class Breaker(Kernel):
             pte_offset(peek_table(k.mm[0], self.address), self.address)[0] = make_pte(PTE_PRESENT, 0, False)
         elif t.id == 0 and self.damage == MOST_VMAS:
             k.mm[0].map_count = MAX_MAP_COUNT
+        elif t.id == 0 and self.damage == STALE_ENTRY:
+            leave_entry(k, self.address)
+        elif t.id == 0 and self.damage == FORKED:
+            give_parent(t.x, k.mm[0].mmap.anon_vma)
         elif t.id == 1 and self.damage == SOURCE_TO_TAIL:
             point(t, OP_STORE, k)
             list_move_tail(&first_avc(k.mm[0].mmap).same_anon_vma, &k.mm[0].mmap.anon_vma.head)
@@ -122,7 +129,8 @@ cdef class Breaker(Kernel):
         Kernel.body(self, t)
 
     cdef void check(self, Execution *x) noexcept nogil:
-        break_one(x, <kernel *>arena_root(&x.arena), self.damage, self.address)
+        if NOTHING < self.damage < DESTINATION_PTE:
+            break_one(x, <kernel *>arena_root(&x.arena), self.damage, self.address)
         Kernel.check(self, x)
 
 
@@ -148,6 +156,26 @@ cdef void link(Execution *x, vm_area_struct *vma, anon_vma *av, bint first) noex
     else:
         list_add_tail(&avc.same_vma, &vma.anon_vma_chain)
     list_add_tail(&avc.same_anon_vma, &av.head)
+
+
+cdef void leave_entry(kernel *k, uint64_t address) noexcept nogil:
+    """Makes a pte what a restore walk that missed it leaves behind: an entry for a page that was freed."""
+    cdef pte_t *ptep = pte_offset(peek_table(k.mm[0], address), address)
+    cdef page *p = pfn_to_page(k, pte_pfn(ptep[0]))
+    ptep[0] = make_pte(PTE_MIGRATION, p.pfn, True)
+    p.mapcount = -1
+    p.count = 0
+    p.mapping = 0
+
+
+cdef void give_parent(Execution *x, anon_vma *av) noexcept nogil:
+    """Makes av what it is in a forked child: its vmas are on its own list and, in the same order, on the parent's."""
+    cdef list_cursor c = list_for_each(&av.head)
+    cdef anon_vma *parent = new_anon_vma(x, NULL)
+    av.root = parent
+    parent.refcount += 1
+    while list_step(&c):
+        link(x, avc_of_same_anon_vma(c.pos).vma, parent, False)
 
 
 cdef void break_one(Execution *x, kernel *k, int damage, uint64_t address) noexcept nogil:

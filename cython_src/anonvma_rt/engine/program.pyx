@@ -145,7 +145,8 @@ cdef class Program(Subject):
         if not 1 <= len(threads) <= MAX_TASKS:
             raise ValueError(f"a program has 1 to {MAX_TASKS} threads, not {len(threads)}")
         sections = [(f"thread {i}", steps) for i, steps in enumerate(threads)] + [("setup", list(setup))]
-        kinds = kinds_of_names(sections)
+        classes = dict(classes or {})
+        kinds = kinds_of_names(sections, classes)
         if len(kinds) > MAX_NAMES:
             raise ValueError(f"a program has at most {MAX_NAMES} shared names, not {len(kinds)}")
         self.names = tuple(kinds)
@@ -153,7 +154,7 @@ cdef class Program(Subject):
         self.n_objects = len(self.names)
         self.n_registers = len(self.registers)
         self.keep_code(compiled)
-        self.keep_locks(kinds, dict(classes or {}), list(order))
+        self.keep_locks(kinds, classes, list(order))
         self.keep_forbidden(kinds, [dict(outcome) for outcome in forbidden])
         self.tasks = len(threads)
 
@@ -398,8 +399,10 @@ def number(what, value):
     return value
 
 
-def kinds_of_names(sections):
-    """{shared name: its kind} in the order of their first mention. Raises ValueError for steps that make no sense."""
+def kinds_of_names(sections, classes):
+    """{shared name: its kind} in the order of their first mention; what is only freed is a lock if it has a class.
+
+    Raises ValueError for steps that make no sense."""
     kinds = {}
     for label, steps in sections:
         for at, step in enumerate(steps):
@@ -427,7 +430,7 @@ def kinds_of_names(sections):
         for at, (verb, name, *_) in enumerate(steps):
             if verb == "free" and kinds[name] == WORD:
                 raise ValueError(f"{label}, step {at}: {name!r} is a variable; only locks and objects can be freed")
-    return {name: ITEM if kind is None else kind for name, kind in kinds.items()}
+    return {name: kind or (LOCK_WORD if name in classes else ITEM) for name, kind in kinds.items()}
 
 
 def compile_sections(sections, places):

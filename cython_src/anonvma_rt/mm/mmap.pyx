@@ -27,6 +27,7 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
+from anonvma_rt.mm.vma_tree cimport vma_tree_erase, vma_tree_find, vma_tree_insert, vma_tree_last
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
@@ -43,9 +44,7 @@ cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept
     cdef vm_area_struct *vma = mm.mmap_cache
     if vma != NULL and vma.vm_start <= address < vma.vm_end:
         return vma
-    vma = mm.mmap
-    while vma != NULL and vma.vm_end <= address:
-        vma = vma.vm_next
+    vma = vma_tree_find(mm, address)
     if vma != NULL:
         mm.mmap_cache = vma
     return vma
@@ -56,10 +55,7 @@ cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noe
     cdef vm_area_struct *vma = find_vma(t, mm, address)
     if vma != NULL:
         return vma.vm_prev
-    vma = mm.mmap
-    while vma != NULL and vma.vm_next != NULL:
-        vma = vma.vm_next
-    return vma
+    return vma_tree_last(mm)
 
 
 cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff) noexcept nogil:
@@ -81,6 +77,7 @@ cdef void vma_link(mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noe
         mm.mmap = vma
     if vma.vm_next != NULL:
         vma.vm_next.vm_prev = vma
+    vma_tree_insert(mm, vma)
     mm.map_count += 1
 
 
@@ -91,6 +88,7 @@ cdef void vma_unlink(mm_struct *mm, vm_area_struct *vma) noexcept nogil:
         mm.mmap = vma.vm_next
     if vma.vm_next != NULL:
         vma.vm_next.vm_prev = vma.vm_prev
+    vma_tree_erase(mm, vma)
     mm.map_count -= 1
     mm.mmap_cache = NULL
 
@@ -321,9 +319,7 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noex
 cdef int64_t get_unmapped_area(mm_struct *mm, uint64_t length) noexcept nogil:
     """The highest gap that fits below TASK_SIZE (top-down, as x86 does), or -ENOMEM."""
     cdef uint64_t top = TASK_SIZE - PMD_GAP
-    cdef vm_area_struct *vma = mm.mmap
-    while vma != NULL and vma.vm_next != NULL:
-        vma = vma.vm_next
+    cdef vm_area_struct *vma = vma_tree_last(mm)
     while True:
         if vma == NULL:
             return <int64_t>(top - length) if length + PAGE_SIZE <= top else -ENOMEM

@@ -21,7 +21,8 @@ cdef enum:
     # Pages whose ptes move under one hold of the two page-table locks (LATENCY_LIMIT of mm/mremap.c).
     LATENCY_LIMIT = 64
     MAX_MM = 64
-    PAGES_PER_CHUNK = 64
+    CHUNK_SHIFT = 6
+    PAGES_PER_CHUNK = 1 << CHUNK_SHIFT
     MAX_MAP_COUNT = 65530
 
 cdef enum:
@@ -114,6 +115,8 @@ cdef struct vm_area_struct:
     uint64_t vm_pgoff
     vm_area_struct *vm_next   # mmap_sem; by address
     vm_area_struct *vm_prev
+    vm_area_struct *left      # mmap_sem; vma_tree
+    vm_area_struct *right
     list_head anon_vma_chain
     anon_vma *anon_vma        # set once under page_table_lock
 
@@ -123,6 +126,7 @@ cdef struct mm_struct:
     int32_t map_count
     int32_t id
     vm_area_struct *mmap
+    vm_area_struct *tree
     vm_area_struct *mmap_cache
     page_directory *pgd
 
@@ -143,7 +147,8 @@ cdef inline kernel *kernel_of(Task *t) noexcept nogil:
 
 
 cdef inline page *pfn_to_page(kernel *k, uint64_t pfn) noexcept nogil:
-    return k.chunk[pfn / PAGES_PER_CHUNK] + pfn % PAGES_PER_CHUNK
+    # Shifts, because whoever cimports this may have other rules for the division of integers.
+    return k.chunk[pfn >> CHUNK_SHIFT] + (pfn & (PAGES_PER_CHUNK - 1))
 
 
 cdef inline uint64_t pte_pfn(pte_t pte) noexcept nogil:

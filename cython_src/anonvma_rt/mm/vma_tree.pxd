@@ -1,0 +1,34 @@
+"""The vmas of an mm by address, in a treap: find_vma in O(log n), as the kernel's red-black tree gives it.
+
+mmap_sem protects it. Priorities are a hash of the serial number, so that its shape depends on nothing but the order in
+which vmas were made. A change of vm_start keeps the order of the vmas and so needs no change here.
+"""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.mm.types cimport mm_struct, vm_area_struct
+
+cdef void vma_tree_insert(mm_struct *mm, vm_area_struct *vma) noexcept nogil
+cdef void vma_tree_erase(mm_struct *mm, vm_area_struct *vma) noexcept nogil
+
+
+cdef inline vm_area_struct *vma_tree_find(mm_struct *mm, uint64_t address) noexcept nogil:
+    """The first vma that ends above address, or NULL."""
+    cdef vm_area_struct *node = mm.tree
+    cdef vm_area_struct *best = NULL
+    while node != NULL:
+        if node.vm_end > address:
+            best = node
+            if node.vm_start <= address:
+                break
+            node = node.left
+        else:
+            node = node.right
+    return best
+
+
+cdef inline vm_area_struct *vma_tree_last(mm_struct *mm) noexcept nogil:
+    cdef vm_area_struct *node = mm.tree
+    while node != NULL and node.right != NULL:
+        node = node.right
+    return node
