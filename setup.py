@@ -1,14 +1,14 @@
 """Build of the compiled half.
 
-cython_src/ mirrors the package, because Cython finds a .pxd only under its full dotted name. The one custom
-command puts the .pxd files into wheels and sdists; the list of modules is explicit, so that a mistake in it is an
-error and not a wheel without binaries.
+cython_src/ mirrors the package, because Cython finds a .pxd only under its full dotted name. One custom command puts
+the .pxd files into wheels and sdists, the other turns Cython into C. The list of modules is explicit, so that a
+mistake in it is an error and not a wheel without binaries.
 """
 
 import os
+import shlex
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext as _build_ext
 from setuptools.command.build_py import build_py as _build_py
@@ -22,6 +22,7 @@ MODULES = [
     "engine.block",
     "engine.carrier",
     "engine.explorer",
+    "engine.program",
     "engine.strategy.base",
     "engine.strategy.random",
     "engine.strategy.sticky",
@@ -39,6 +40,7 @@ MODULES = [
 ]
 SHARED = sorted(str(path) for path in Path(SRC, PACKAGE).rglob("*.pxd"))
 PYX = [f"{SRC}/{PACKAGE}/{module.replace('.', '/')}.pyx" for module in MODULES]
+CORES = len(os.sched_getaffinity(0))
 
 
 class build_py(_build_py):
@@ -54,6 +56,14 @@ class build_py(_build_py):
             for source, target in self._shared():
                 self.mkpath(os.path.dirname(target))
                 self.copy_file(source, target)
+            self._drop_leftovers()
+
+    def _drop_leftovers(self):
+        """A wheel is whatever lies in build_lib, so a module that was deleted since the last build must leave it."""
+        wanted = {*self.get_outputs(), *self.get_finalized_command("build_ext").get_outputs()}
+        for path in Path(self.build_lib, PACKAGE).rglob("*"):
+            if path.is_file() and str(path) not in wanted:
+                path.unlink()
 
     def get_source_files(self):
         return super().get_source_files() + SHARED + PYX
@@ -66,20 +76,49 @@ class build_py(_build_py):
 
 
 class build_ext(_build_ext):
-    """Compiles the modules side by side: each is one translation unit."""
+    """Makes C of the modules, then compiles them, side by side: each is one translation unit.
+
+    Neither happens before a build is run: metadata and an sdist need no C, and an error in a .pyx belongs to the build.
+    """
 
     def finalize_options(self):
         super().finalize_options()
-        self.parallel = self.parallel or os.cpu_count()
+        self.parallel = self.parallel or CORES
+
+    def run(self):
+        from Cython.Build import cythonize
+
+        translated = cythonize(
+            # Bare ones: setuptools has put state of its own into those of self.extensions, and a copy would lose it.
+            [Extension(extension.name, extension.sources) for extension in self.extensions],
+            include_path=[SRC],
+            build_dir="build/cython",
+            nthreads=CORES,
+            force=bool(self.force),
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": False,
+                "wraparound": False,
+                "cdivision": True,
+                "initializedcheck": False,
+                "embedsignature": True,
+                "freethreading_compatible": True,
+            },
+        )
+        sources = {extension.name: extension.sources for extension in translated}
+        for extension in self.extensions:
+            extension.sources = sources[extension.name]
+        super().run()
 
 
 def extensions():
-    flags = ["-O2", "-g0", "-Wall", "-pthread"]
+    # The compiler reads these last, so the builder's own CFLAGS (-O0, -fsanitize=thread) come again behind them.
+    flags = ["-O2", "-g0", "-Wall", "-pthread", *shlex.split(os.environ.get("CFLAGS", ""))]
     return [
         Extension(
             f"{PACKAGE}.{module}",
             [source],
-            depends=SHARED,
+            depends=[*SHARED, "setup.py"],
             extra_compile_args=flags,
             extra_link_args=["-pthread"],
         )
@@ -87,21 +126,9 @@ def extensions():
     ]
 
 
-setup(
-    ext_modules=cythonize(
-        extensions(),
-        include_path=[SRC],
-        build_dir="build/cython",
-        nthreads=os.cpu_count() or 1,
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "embedsignature": True,
-            "freethreading_compatible": True,
-        },
-    ),
-    cmdclass={"build_py": build_py, "build_ext": build_ext},
-)
+# Cython's worker processes may import this file again, depending on how the platform starts them.
+if __name__ == "__main__":
+    odd = {str(path) for path in Path(SRC, PACKAGE).rglob("*.pyx")} ^ set(PYX)
+    if odd:
+        raise SystemExit(f"setup.py: MODULES and the .pyx files below {SRC}/ do not match: {', '.join(sorted(odd))}")
+    setup(ext_modules=extensions(), cmdclass={"build_py": build_py, "build_ext": build_ext})

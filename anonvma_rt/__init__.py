@@ -1,17 +1,38 @@
 """A race laboratory for Linux's reverse map of anonymous memory, and for threaded nogil code at large."""
 
 from importlib.machinery import EXTENSION_SUFFIXES
-from os.path import abspath, dirname, exists, isdir, join
+from os import walk
+from os.path import abspath, dirname, exists, isdir, join, relpath
+from sys import version_info
 
 __version__ = "0.1.0"
 
 _here = dirname(abspath(__file__))
+_mirror = join(dirname(_here), "cython_src")
 
-if not any(exists(join(_here, "engine", "task" + suffix)) for suffix in EXTENSION_SUFFIXES):
-    raise ImportError(
-        f"{_here} is a checkout whose compiled half was not built: run `pip install -e .` in {dirname(_here)}, "
-        "or start Python in another folder to use an installed anonvma_rt"
-    )
+
+def _check_built() -> None:
+    """Refuses a checkout with a module that has no binary for this Python; an installed package has no source."""
+    missing, modules = [], 0
+    for folder, _, files in walk(join(_mirror, "anonvma_rt")):
+        for name in files:
+            if name.endswith(".pyx"):
+                modules += 1
+                module = relpath(join(folder, name[:-4]), join(_mirror, "anonvma_rt"))
+                if not any(exists(join(_here, module + suffix)) for suffix in EXTENSION_SUFFIXES):
+                    missing.append(module.replace("/", "."))
+    if missing:
+        which = "is not built" if len(missing) == modules else f"lacks {', '.join(sorted(missing))}"
+        raise ImportError(
+            f"{dirname(_here)} is a checkout whose compiled half {which} "
+            f"(for Python {version_info.major}.{version_info.minor}). Run `python -m pip install -e .` there. If you "
+            "meant an anonvma_rt that is installed elsewhere, start Python in another folder; for the tests, "
+            "`pytest` instead of `python -m pytest`.",
+            name=__name__,
+        )
+
+
+_check_built()
 
 
 def get_cimport_path() -> str:
@@ -20,8 +41,7 @@ def get_cimport_path() -> str:
     >>> import os; os.path.exists(os.path.join(get_cimport_path(), "anonvma_rt", "engine", "klist.pxd"))
     True
     """
-    mirror = join(dirname(_here), "cython_src")
-    return mirror if isdir(join(mirror, "anonvma_rt")) else dirname(_here)
+    return _mirror if isdir(join(_mirror, "anonvma_rt")) else dirname(_here)
 
 
 def get_include() -> str:

@@ -13,13 +13,12 @@ from anonvma_rt.engine.task cimport (
     HALT_UNTIL,
     HALT_VIOLATION,
     MAX_COUNTERS,
-    VIOLATION_DEADLOCK,
     Execution,
     Task,
     close_segment,
     decide,
     execution_reset,
-    found,
+    stuck,
 )
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
@@ -83,14 +82,15 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
     x.done |= bit
     if not x.halt and x.enabled | x.blocked:
         x.steps += 1
-        chosen = decide(x)
+        chosen = decide(x) if x.steps <= x.stop_at else -1
         if chosen >= 0:
             return chosen
-        if x.enabled:
+        if x.steps > x.stop_at:
+            x.halt = HALT_UNTIL
+        elif x.enabled:
             x.halt = HALT_DIVERGED
         else:
-            found(x, VIOLATION_DEADLOCK, task, <int64_t>x.blocked, 0, 0)
-            x.halt = HALT_VIOLATION
+            stuck(x, task)
     if x.halt:
         chosen = parked_in_body(x)
         if chosen >= 0:

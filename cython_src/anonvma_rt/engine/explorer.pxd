@@ -28,3 +28,4 @@ cdef class Explorer:
     cdef void use(self, Strategy strategy)
     cdef int wait(self, bint signals) except -1
     cdef int check_usable(self) except -1
+    cdef int check_idle(self) except -1

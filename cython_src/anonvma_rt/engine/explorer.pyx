@@ -7,12 +7,14 @@ a block happens without Python. One explorer belongs to one Python thread at a t
 import os
 from struct import Struct
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
+from posix.unistd cimport getpid
 
 from anonvma_rt.engine.arena cimport arena_close, arena_open, arena_snapshot
 from anonvma_rt.engine.block cimport block_begin, block_floor, block_free, run_alone
@@ -113,6 +115,7 @@ cdef void build(Task *t, void *unused) noexcept nogil:
     t.want = t.x.build(t.x.subject, t)
 
 
+@cython.no_gc_clear  # __dealloc__ needs the stop token and the bell
 cdef class Explorer:
     """Builds `subject` in an arena of its own and runs executions of it.
 
@@ -170,9 +173,11 @@ cdef class Explorer:
     def __dealloc__(self):
         if self.x == NULL:
             return
-        if self.opened and self.pid == os.getpid():
-            rt_store(&self.stop.flag, 1)
-            self.wait(False)
+        if self.opened and self.pid == getpid():
+            # The token may be shared, so an explorer that has nothing to stop leaves it alone.
+            if not threads_idle(&self.threads):
+                rt_store(&self.stop.flag, 1)
+                self.wait(False)
             threads_close(&self.threads)
         block_free(&self.block)
         arena_close(&self.x.arena)
@@ -188,6 +193,8 @@ cdef class Explorer:
 
     def open_threads(self):
         """Starts the pool; done by the constructor, and needed again only after close_threads()."""
+        if self.opened:
+            raise RuntimeError("the explorer is open")
         threads_open(&self.threads, &self.block, self.x.tasks, self.cpu, &self.bell.word)
         self.opened = True
 
@@ -207,7 +214,8 @@ cdef class Explorer:
             self.wait(False)
 
     def close(self):
-        if self.opened:
+        """Joins the pool; nothing where that was done, or is the affair of the process that forked this one."""
+        if self.usable:
             self.close_threads()
 
     cdef int wait(self, bint signals) except -1:
@@ -227,6 +235,12 @@ cdef class Explorer:
                     self.stop.stop()
                     self.wait(False)
                     raise
+
+    cdef int check_idle(self) except -1:
+        self.check_usable()
+        if not threads_idle(&self.threads):
+            raise RuntimeError("the explorer is busy")
+        return 0
 
     cdef int check_usable(self) except -1:
         if not self.opened:
@@ -260,9 +274,7 @@ cdef class Explorer:
 
     def submit(self, uint64_t first, uint64_t count):
         """Starts executions first, first + 1, ..., count of them; returns at once."""
-        self.check_usable()
-        if not threads_idle(&self.threads):
-            raise RuntimeError("the explorer is busy")
+        self.check_idle()
         block_begin(&self.block, first, count)
         threads_run(&self.threads)
 
@@ -297,6 +309,7 @@ cdef class Explorer:
     def run_with(self, Strategy strategy, first, count, bound=None):
         """The same with another strategy and bound, just this once."""
         cdef Strategy usual = self.strategy
+        self.check_idle()
         usual_bound = self.x.bound
         self.use(strategy)
         if bound is not None:
@@ -309,7 +322,7 @@ cdef class Explorer:
 
     def floor(self, count):
         """Runs `count` executions on the calling thread without scheduler: the bodies' own time, for benchmarks."""
-        self.check_usable()
+        self.check_idle()
         block_begin(&self.block, 0, count)
         with nogil:
             block_floor(&self.block)
@@ -326,8 +339,9 @@ cdef class Explorer:
         the other: step, task, op, code, a, b, c; `finding`, None or (kind number, task, step, a, b, c). The arena keeps
         the final state until the next execution, so the subject can be asked about it.
         """
+        self.check_idle()
         self.x.tracing = True
-        self.x.stop_at = NEVER if until is None else until - 1
+        self.x.stop_at = NEVER if until is None else max(until, 1) - 1
         try:
             result = self.run_with(strategy if strategy is not None else self.strategy, index, 1)
         finally:

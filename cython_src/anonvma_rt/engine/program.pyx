@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 
 from anonvma_rt.engine.arena cimport arena_alloc, arena_free, arena_offset, arena_root
 from anonvma_rt.engine.explorer cimport Explorer
-from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_add_tail, list_del, list_del_valid
+from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_add_tail, list_add_valid, list_del, list_del_valid
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.sync cimport (
     await_value,
@@ -68,6 +68,7 @@ cdef enum Verb:
     AWAIT
     SPIN
     FREE
+    NEW
     USE
     UNLINK
 
@@ -100,6 +101,7 @@ VERBS = {
     "await": (AWAIT, WORD, "v"),
     "spin": (SPIN, WORD, "v"),
     "free": (FREE, ITEM, ""),
+    "new": (NEW, ITEM, ""),
     "use": (USE, ITEM, ""),
     "unlink": (UNLINK, ITEM, ""),
 }
@@ -117,10 +119,11 @@ cdef class Program(Subject):
     await x v                              blocks until x is v
     spin x v                               loads x until it is v
     free o                                 o is an object or a lock
+    new o                                  o names a fresh object, at the end of the one list on which all objects begin
     use o                                  a violation where o is freed
-    unlink o                               takes o off the one list, on which all objects begin
+    unlink o                               takes o off that list
 
-    Each is one step; its point comes right before it. What kind of thing a name is follows from the verbs that use it.
+    Each is one step; its point comes right before it, and what an o names is looked up before the point. What kind of thing a name is follows from the verbs that use it.
 
     setup: steps made before the threads start, without registers. forbidden: outcomes, each a mapping of variables
     ("x") and registers ("0:r" is r of thread 0) to numbers; an execution at whose end all of one mapping holds is a
@@ -254,8 +257,7 @@ cdef class Program(Subject):
             elif self.kind[i] == WORD:
                 w.object[i] = must_alloc(t, sizeof(int64_t), WORD)
             else:
-                w.object[i] = must_alloc(t, sizeof(item), ITEM)
-                list_add_tail(&(<item *>w.object[i]).link, &w.items)
+                w.object[i] = new_item(t, w)
         for i in range(self.n_order):
             declare_lock_order(t.x, self.before[i], self.after[i])
         self.run(t, self.tasks)
@@ -332,6 +334,9 @@ cdef class Program(Subject):
                 point(t, OP_STORE, o)
                 must_live(t, o, self.kind[s.object])
                 arena_free(&t.x.arena, o)
+            elif s.verb == NEW:
+                point(t, OP_STORE, o)
+                w.object[s.object] = new_item(t, w)
             elif s.verb == USE:
                 point(t, OP_LOAD, o)
                 must_live(t, o, ITEM)
@@ -372,6 +377,15 @@ cdef void *must_alloc(Task *t, size_t size, int type) noexcept nogil:
     if object == NULL:
         halt(t, HALT_NO_MEMORY)
     return object
+
+
+cdef item *new_item(Task *t, world *w) noexcept nogil:
+    cdef item *it = <item *>must_alloc(t, sizeof(item), ITEM)
+    cdef int fault = list_add_valid(&it.link, w.items.prev, &w.items)
+    if fault:
+        violate(t, VIOLATION_LIST_CORRUPTION, fault, <int64_t>arena_offset(&t.x.arena, it), 0)
+    list_add_tail(&it.link, &w.items)
+    return it
 
 
 cdef void unlink(Task *t, item *it) noexcept nogil:

@@ -50,6 +50,12 @@ cdef inline int64_t lock_name(Task *t, lock_word *lock) noexcept nogil:
     return <int64_t>(<uint64_t>lock - <uint64_t>t.x.arena.base)
 
 
+cdef inline void must_not_be_freed(Task *t, lock_word *lock) noexcept nogil:
+    """For whoever looks at a lock without acquiring it: poison would pass for a lock that is held."""
+    if lock.cls >= MAX_CLASSES:
+        violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
+
+
 cdef inline void hold(Task *t, int cls) noexcept nogil:
     t.held_count[cls] += 1
     t.held |= 1 << cls
@@ -84,13 +90,13 @@ cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass) noexcep
 cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcept nogil:
     cdef int cls = lock.cls + subclass if lock.cls else 0
     point(t, op, lock)
+    must_not_be_freed(t, lock)
+    # A reader is known by its class only; one of class 0 that releases for another is not noticed.
+    if (lock.owner != t.id + 1 if op == OP_UNLOCK else lock.readers == 0) or (cls and t.held_count[cls] == 0):
+        violate(t, VIOLATION_BAD_UNLOCK, cls, lock.owner, lock_name(t, lock))
     if op == OP_UNLOCK:
-        if lock.owner != t.id + 1:
-            violate(t, VIOLATION_BAD_UNLOCK, cls, lock.owner, lock_name(t, lock))
         lock.owner = 0
     else:
-        if lock.readers == 0:
-            violate(t, VIOLATION_BAD_UNLOCK, cls, lock.owner, lock_name(t, lock))
         lock.readers -= 1
     if cls:
         unhold(t, cls)
@@ -101,6 +107,7 @@ cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcep
 cdef inline bint try_acquire(Task *t, lock_word *lock) noexcept nogil:
     """Never blocks, so it cannot close a cycle of waits: no order is checked, as in lockdep."""
     point(t, OP_TRYLOCK, lock)
+    must_not_be_freed(t, lock)
     if lock_is_held(lock):
         return False
     lock.owner = <uint8_t>(t.id + 1)
@@ -162,6 +169,7 @@ cdef inline void up_write(Task *t, rwsem_t *lock) noexcept nogil:
 
 cdef inline void lock_wait(Task *t, lock_word *lock) noexcept nogil:
     """Sleeps until nobody holds the lock, without taking it (the kernel's wait_on_page_locked)."""
+    must_not_be_freed(t, lock)
     if lock_is_held(lock):
         t.x.until = 0
     point(t, OP_WAIT, lock)

@@ -147,6 +147,7 @@ cdef struct Execution:
 
 cdef void reschedule(Task *t) noexcept nogil
 cdef int decide(Execution *x) noexcept nogil
+cdef void stuck(Execution *x, int task) noexcept nogil
 cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef void halt(Task *t, int reason) noexcept nogil
 cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil

@@ -57,7 +57,8 @@ cdef void reschedule(Task *t) noexcept nogil:
     if chosen < 0:
         if x.enabled:
             halt(t, HALT_DIVERGED)
-        stuck(t)
+        stuck(x, t.id)
+        x.unwind(t)
     if chosen != t.id:
         park(t, 1)
         x.switch_to(x, t.id, chosen)
@@ -70,14 +71,14 @@ cdef void reschedule(Task *t) noexcept nogil:
         record(x, t.id, t.op, 0, <int64_t>arena_offset(&x.arena, t.object), 0, 0)
 
 
-cdef void stuck(Task *t) noexcept nogil:
+cdef void stuck(Execution *x, int task) noexcept nogil:
     """Nobody is enabled: a deadlock, unless somebody waits at a lock that was freed under it."""
-    cdef Execution *x = t.x
     cdef int i
     for i in range(x.tasks):
         if x.blocked >> i & 1 and at_freed_lock(&x.task[i]):
             found(x, VIOLATION_USE_AFTER_FREE, i, 0, <int64_t>arena_offset(&x.arena, x.task[i].object), 0)
-    violate(t, VIOLATION_DEADLOCK, <int64_t>x.blocked, 0, 0)
+    found(x, VIOLATION_DEADLOCK, task, <int64_t>x.blocked, 0, 0)
+    x.halt = HALT_VIOLATION
 
 
 cdef int decide(Execution *x) noexcept nogil:

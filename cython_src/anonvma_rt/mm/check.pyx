@@ -21,6 +21,7 @@ from anonvma_rt.mm.types cimport (
     TYPE_ANON_VMA,
     TYPE_AVC,
     TYPE_SCRATCH,
+    TYPE_TABLE,
     TYPE_VMA,
     UNREACHABLE_PTE,
     anon_vma,
@@ -54,6 +55,7 @@ cdef enum:
     I5_INDEX = 6
     I9_DANGLING = 7
     NO_VMA = 8
+    NOT_A_PTE = 9
 
 
 cdef void check_world(Execution *x) noexcept nogil:
@@ -71,8 +73,6 @@ cdef void check_world(Execution *x) noexcept nogil:
         p = pfn_to_page(k, i)
         if p.mapcount + 1 != mapped[i]:
             found(x, MAPCOUNT_MISMATCH, -1, p.pfn, p.mapcount + 1, mapped[i])
-        elif p.mapcount >= 0:
-            check_owner(x, p)
 
 
 cdef void check_owner(Execution *x, page *p) noexcept nogil:
@@ -104,6 +104,9 @@ cdef void check_tables(Execution *x, kernel *k, mm_struct *mm, int32_t *mapped) 
             table = <page_table *>directory.entry[m]
             if table == NULL:
                 continue
+            if not arena_live(&x.arena, table, TYPE_TABLE):
+                found(x, VIOLATION_USE_AFTER_FREE, -1, TYPE_TABLE, mm.id, <int64_t>(g << PGDIR_SHIFT | m << PMD_SHIFT))
+                continue
             for i in range(<uint64_t>PTRS_PER_TABLE):
                 if table.pte[i] == PTE_NONE:
                     continue
@@ -122,7 +125,11 @@ cdef void check_pte(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma,
         return
     if pte_pfn(pte) == 0:
         return
+    if not pte_present(pte) or pte_pfn(pte) >= k.n_pages:
+        found(x, UNREACHABLE_PTE, -1, mm.id, <int64_t>address, NOT_A_PTE)
+        return
     p = pfn_to_page(k, pte_pfn(pte))
+    check_owner(x, p)
     if mapped != NULL:
         mapped[p.pfn] += 1
     if vma == NULL or address < vma.vm_start:
@@ -147,6 +154,7 @@ cdef bint listed(vm_area_struct *vma, anon_vma *av) noexcept nogil:
 
 cdef void check_chains(Execution *x, mm_struct *mm) noexcept nogil:
     cdef vm_area_struct *vma = mm.mmap
+    cdef vm_area_struct *twin
     cdef anon_vma_chain *avc
     cdef anon_vma *root
     cdef list_cursor c
@@ -165,6 +173,7 @@ cdef void check_chains(Execution *x, mm_struct *mm) noexcept nogil:
                 return
             if links == 0 and avc.anon_vma != vma.anon_vma:
                 found(x, VIOLATION_LIST_CORRUPTION, -1, serial_of(vma), serial_of(avc.anon_vma), I2_ORDER)
+            check_list(x, avc.anon_vma)
             if avc.vma != vma or not on_list(avc):
                 found(x, VIOLATION_LIST_CORRUPTION, -1, serial_of(vma), serial_of(avc.anon_vma), I1_CHAIN)
             if root != NULL and avc.anon_vma.root != root:
@@ -175,9 +184,40 @@ cdef void check_chains(Execution *x, mm_struct *mm) noexcept nogil:
             found(x, VIOLATION_LIST_CORRUPTION, -1, serial_of(vma), c.corrupt, I1_CHAIN)
         elif links and avc.anon_vma != root_of_chain(vma):
             found(x, VIOLATION_LIST_CORRUPTION, -1, serial_of(vma), serial_of(avc.anon_vma), I2_ORDER)
-        elif vma.vm_next != NULL and vma.vm_next.anon_vma == vma.anon_vma and not same_chains(vma, vma.vm_next):
-            found(x, VIOLATION_LIST_CORRUPTION, -1, serial_of(vma), serial_of(vma.vm_next), I3_SETS)
+        elif links and not x.finding.kind:
+            twin = first_with(vma.anon_vma, mm)
+            if twin != NULL and not same_chains(vma, twin):
+                found(x, VIOLATION_LIST_CORRUPTION, -1, serial_of(twin), serial_of(vma), I3_SETS)
         vma = vma.vm_next
+
+
+cdef void check_list(Execution *x, anon_vma *av) noexcept nogil:
+    """I1 from the other side: a walker may follow every entry of the list."""
+    cdef list_cursor c = list_for_each(&av.head)
+    cdef anon_vma_chain *avc
+    while list_step(&c):
+        avc = avc_of_same_anon_vma(c.pos)
+        if not arena_live(&x.arena, avc, TYPE_AVC):
+            found(x, VIOLATION_USE_AFTER_FREE, -1, TYPE_AVC, serial_of(av), I1_CHAIN)
+            return
+        if not arena_live(&x.arena, avc.vma, TYPE_VMA):
+            found(x, VIOLATION_USE_AFTER_FREE, -1, TYPE_VMA, serial_of(av), I1_CHAIN)
+            return
+        if avc.anon_vma != av:
+            found(x, VIOLATION_LIST_CORRUPTION, -1, serial_of(avc.vma), serial_of(av), I1_CHAIN)
+    if c.corrupt:
+        found(x, VIOLATION_LIST_CORRUPTION, -1, 0, serial_of(av), I1_CHAIN)
+
+
+cdef vm_area_struct *first_with(anon_vma *av, mm_struct *mm) noexcept nogil:
+    """The first vma of mm on av's list whose own anon_vma it is; I3 compares the others with this one."""
+    cdef list_cursor c = list_for_each(&av.head)
+    cdef vm_area_struct *vma
+    while list_step(&c):
+        vma = avc_of_same_anon_vma(c.pos).vma
+        if vma.vm_mm == mm and vma.anon_vma == av:
+            return vma
+    return NULL
 
 
 cdef anon_vma *root_of_chain(vm_area_struct *vma) noexcept nogil:

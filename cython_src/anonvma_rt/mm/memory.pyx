@@ -220,8 +220,7 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
         if write:
             if anon_vma_prepare(t, vma) < 0:
                 return -ENOMEM
-            if fresh == NULL:
-                fresh = alloc_page(t)
+            fresh = alloc_page(t)
         spin_lock(t, ptl)
         if pte_read(t, ptep) == pte:
             if write:
@@ -232,8 +231,11 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
             else:
                 set_pte(t, ptep, make_pte(PTE_PRESENT, 0, False))
         spin_unlock(t, ptl)
-    if fresh != NULL:
-        put_page(t, fresh)
+        if fresh != NULL:
+            # Another thread was faster. Given back here and not at the end: the last look at the pte and the access
+            # that follows it are one step.
+            put_page(t, fresh)
+            fresh = NULL
     return 0
 
 

@@ -241,11 +241,12 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
 # ---- unmap and map -----------------------------------------------------------------------------------------------------
 
 
-cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil:
-    """Makes two vmas of one, the new one below or above address. Between clone and adjust the two overlap."""
+cdef void split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil:
+    """Makes two vmas of one, the new one below or above address. Between clone and adjust the two overlap.
+
+    __split_vma, as do_munmap calls it: without a look at the limit of vmas.
+    """
     cdef vm_area_struct *new
-    if mm.map_count >= MAX_MAP_COUNT:
-        return -ENOMEM
     new = vma_alloc(t, mm, vma.vm_start, vma.vm_end, vma.vm_pgoff)
     new.anon_vma = vma.anon_vma
     if new_below:
@@ -259,7 +260,6 @@ cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address
         vma_adjust(t, vma, address, vma.vm_end, vma.vm_pgoff + ((address - new.vm_start) >> PAGE_SHIFT), new)
     else:
         vma_adjust(t, vma, vma.vm_start, address, vma.vm_pgoff, new)
-    return 0
 
 
 cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noexcept nogil:
@@ -284,13 +284,11 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noex
     if start > vma.vm_start:
         if end < vma.vm_end and mm.map_count >= MAX_MAP_COUNT:
             return -ENOMEM
-        if split_vma(t, mm, vma, start, False) < 0:
-            return -ENOMEM
+        split_vma(t, mm, vma, start, False)
         prev = vma
     last = find_vma(t, mm, end)
     if last != NULL and end > last.vm_start:
-        if split_vma(t, mm, last, end, True) < 0:
-            return -ENOMEM
+        split_vma(t, mm, last, end, True)
     detached = prev.vm_next if prev != NULL else mm.mmap
     vma = detached
     while vma != NULL and vma.vm_start < end:
@@ -333,13 +331,16 @@ cdef int64_t get_unmapped_area(mm_struct *mm, uint64_t length) noexcept nogil:
 cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length) noexcept nogil:
     """Private anonymous memory at `at` (MAP_FIXED: what is there goes away), or anywhere where at is -1.
 
-    Returns the address, -EINVAL for an unaligned address or no length, -ENOMEM outside TASK_SIZE.
+    Returns the address, -EINVAL for an unaligned address or no length, -ENOMEM outside TASK_SIZE and above
+    the limit of vmas.
     """
     cdef uint64_t address
     cdef vm_area_struct *prev
     cdef int error
     if length == 0 or (at != -1 and at & (PAGE_SIZE - 1)):
         return -EINVAL
+    if mm.map_count > MAX_MAP_COUNT:
+        return -ENOMEM
     if length > TASK_SIZE or (at != -1 and <uint64_t>at > TASK_SIZE - length):
         return -ENOMEM
     if at == -1:
@@ -350,8 +351,6 @@ cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length) noexce
     error = do_munmap(t, mm, address, length)
     if error < 0:
         return error
-    if mm.map_count >= MAX_MAP_COUNT:
-        return -ENOMEM
     prev = find_vma_prev(t, mm, address)
     if vma_merge(t, mm, prev, address, address + length, NULL, address >> PAGE_SHIFT) == NULL:
         vma_link(mm, vma_alloc(t, mm, address, address + length, address >> PAGE_SHIFT), prev)

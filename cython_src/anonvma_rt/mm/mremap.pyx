@@ -87,15 +87,17 @@ cdef void move_ptes(Task *t, vm_area_struct *vma, page_table *old, uint64_t addr
         anon_vma_unlock(t, locked)
 
 
-cdef bint listed_before(anon_vma *av, vm_area_struct *source, vm_area_struct *destination) noexcept nogil:
+cdef bint listed_after(anon_vma *av, vm_area_struct *source, vm_area_struct *destination) noexcept nogil:
+    """Whether source stands behind destination; False where av is not a list of both (an unfaulted source)."""
     cdef list_cursor c = list_for_each(&av.head)
     cdef vm_area_struct *vma
+    cdef bint passed = False
     while list_step(&c):
         vma = avc_of_same_anon_vma(c.pos).vma
         if vma == source:
-            return True
+            return passed
         if vma == destination:
-            return False
+            passed = True
     return False
 
 
@@ -109,7 +111,7 @@ cdef void assert_order(Task *t, vm_area_struct *vma, vm_area_struct *new_vma) no
     c = list_for_each(&new_vma.anon_vma_chain)
     while list_step(&c):
         avc = avc_of_same_vma(c.pos)
-        if not listed_before(avc.anon_vma, vma, new_vma):
+        if listed_after(avc.anon_vma, vma, new_vma):
             violate(t, BUG_ON, BUG_ORDER, serial_of(vma), serial_of(new_vma))
 
 
@@ -195,7 +197,8 @@ cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     cdef int error
     if to & (PAGE_SIZE - 1) or new_length > TASK_SIZE or to > TASK_SIZE - new_length:
         return -EINVAL
-    if to < address + old_length and address < to + new_length:
+    # Two questions, as in the kernel: where old_length is 0, one condition for both would let to == address pass.
+    if (to <= address and address < to + new_length) or (address <= to and to < address + old_length):
         return -EINVAL
     error = do_munmap(t, mm, to, new_length)
     if error < 0:

@@ -23,6 +23,7 @@ from anonvma_rt.engine.sync cimport (
     lock_init,
     lock_is_held,
     mutex_lock,
+    mutex_t,
     mutex_trylock,
     mutex_unlock,
     spin_lock,
@@ -104,10 +105,11 @@ cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
 
 cdef void anon_vma_free(Task *t, anon_vma *av) noexcept nogil:
     """Waits once for a page_lock_anon_vma that got the mutex before it saw that its page is unmapped."""
-    point(t, OP_LOAD, &av.mutex)
-    if lock_is_held(&av.mutex):
-        mutex_lock(t, &av.mutex)
-        mutex_unlock(t, &av.mutex)
+    cdef mutex_t *mutex = &av.root.mutex
+    point(t, OP_LOAD, mutex)
+    if lock_is_held(mutex):
+        mutex_lock(t, mutex)
+        mutex_unlock(t, mutex)
     arena_retire(&t.x.arena, av)
 
 
@@ -186,20 +188,22 @@ cdef void unlock_root(Task *t, anon_vma *held) noexcept nogil:
         mutex_unlock(t, &held.mutex)
 
 
-cdef anon_vma *reusable_anon_vma(vm_area_struct *old, vm_area_struct *a, vm_area_struct *b) noexcept nogil:
-    """The anon_vma of `old`, which is a or b, if the two could have been one vma and old was never forked."""
-    if vmas_may_share_anon_vma(a, b) and old.anon_vma != NULL and list_is_singular(&old.anon_vma_chain):
-        return old.anon_vma
-    return NULL
+cdef anon_vma *reusable_anon_vma(Task *t, vm_area_struct *old, vm_area_struct *a, vm_area_struct *b) noexcept nogil:
+    """The anon_vma of `old`, which is a or b, if the two could have been one vma and old was never forked. Another
+    thread may be giving old its anon_vma just now."""
+    if not vmas_may_share_anon_vma(a, b):
+        return NULL
+    point(t, OP_LOAD, &old.anon_vma)
+    return old.anon_vma if old.anon_vma != NULL and list_is_singular(&old.anon_vma_chain) else NULL
 
 
-cdef anon_vma *find_mergeable_anon_vma(vm_area_struct *vma) noexcept nogil:
+cdef anon_vma *find_mergeable_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil:
     """An anon_vma to share with a neighbour, the next one first: this is how two vmas that never merged share one."""
     cdef anon_vma *av = NULL
     if vma.vm_next != NULL:
-        av = reusable_anon_vma(vma.vm_next, vma, vma.vm_next)
+        av = reusable_anon_vma(t, vma.vm_next, vma, vma.vm_next)
     if av == NULL and vma.vm_prev != NULL:
-        av = reusable_anon_vma(vma.vm_prev, vma.vm_prev, vma)
+        av = reusable_anon_vma(t, vma.vm_prev, vma.vm_prev, vma)
     return av
 
 
@@ -213,7 +217,7 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
     if vma.anon_vma != NULL:
         return 0
     avc = avc_alloc(t)
-    av = find_mergeable_anon_vma(vma)
+    av = find_mergeable_anon_vma(t, vma)
     if av == NULL:
         av = allocated = anon_vma_alloc(t)
     # A new one too: somebody may still hold a pointer to the anon_vma that this memory was before.

@@ -9,7 +9,7 @@ from libc.stdlib cimport free, malloc
 
 from anonvma_rt.engine.os cimport rt_lowest
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.task cimport Execution, Segment
+from anonvma_rt.engine.task cimport MAX_TASKS, Execution, Segment
 
 
 cdef class Replay(Strategy):
@@ -39,13 +39,16 @@ cdef class Replay(Strategy):
         self.left_from = 1
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t end
+        cdef Segment *s
+        cdef uint64_t made
         while self.at < self.n:
-            end = self.left_from + self.segments[self.at].steps
-            if x.steps < end:
-                hold[0] = end - x.steps
-                return <int>self.segments[self.at].task
-            self.left_from = end
+            s = &self.segments[self.at]
+            made = x.steps - self.left_from
+            if made < s.steps:
+                hold[0] = s.steps - made
+                # A number that is no task must not become one by losing its upper bits.
+                return <int>s.task if s.task < MAX_TASKS else -1
+            self.left_from += s.steps
             self.at += 1
         hold[0] = 0xFFFFFFFFFFFFFFFFULL
         if x.current >= 0 and x.enabled >> x.current & 1:
