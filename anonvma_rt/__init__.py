@@ -34,6 +34,28 @@ def _check_built() -> None:
 
 _check_built()
 
+# Below the check, which says something better than a missing module does.
+from anonvma_rt.algorithm import Algorithm  # noqa: E402
+from anonvma_rt.engine.explorer import StopToken  # noqa: E402
+from anonvma_rt.errors import UserError  # noqa: E402
+from anonvma_rt.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
+from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
+from anonvma_rt.scenario import Scenario  # noqa: E402
+
+__all__ = [
+    "Algorithm",
+    "HuntInterrupted",
+    "HuntResult",
+    "Reproducer",
+    "Scenario",
+    "StopToken",
+    "UserError",
+    "get_cimport_path",
+    "get_include",
+    "hunt",
+    "replay",
+]
+
 
 def get_cimport_path() -> str:
     """The folder to put into `include_path` of cythonize(), so that `from anonvma_rt.engine.klist cimport ...` works.

@@ -20,8 +20,8 @@ from anonvma_rt.algorithm import ALIASES, PRESETS
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_ALGORITHMS, DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
 from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, STRATEGIES
-from anonvma_rt.reproducer import Reproducer, replay
 from anonvma_rt.report import hunt_report, replay_report, world_report
+from anonvma_rt.reproducer import Reproducer, replay
 from anonvma_rt.scenario import Scenario, parse_parameters
 
 __all__ = ["main"]

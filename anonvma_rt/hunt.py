@@ -5,6 +5,7 @@ how long it takes and nothing else. What was found is saved when it is found.
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -176,7 +177,7 @@ class Folder:
         self.made = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
-            probe = path / f".anonvma-rt-{id(self):x}"
+            probe = path / f".anonvma-rt-{os.getpid()}"
             probe.write_bytes(b"\0" * 4096)
             probe.unlink()
         except OSError as error:

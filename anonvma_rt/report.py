@@ -1,5 +1,7 @@
 """What the command line says of a hunt and of a replay, in plain text."""
 
+from textwrap import fill
+
 from anonvma_rt.hunt import HuntResult, Result
 from anonvma_rt.mm.kernel import World
 from anonvma_rt.reproducer import Replayed, Reproducer
@@ -24,12 +26,16 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         return "\n".join(lines)
     lines.append(f"The first violation of {shown.algorithm}, execution {shown.first.index}: {shown.first.kind}")
     if shown.trace is not None:
-        lines += ["", f"  {shown.trace.cause()}", ""]
+        lines += ["", _sentences(shown.trace.cause(), width), ""]
         if table:
             lines += [shown.trace.table(width), ""]
     if shown.first.reproducer:
         lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
     return "\n".join(lines)
+
+
+def _sentences(text: str | None, width: int) -> str:
+    return fill(text or "", max(40, width), initial_indent="  ", subsequent_indent="  ")
 
 
 def _row(one: Result) -> str:
@@ -53,7 +59,7 @@ def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: 
     ]
     cause = replayed.trace.cause()
     if cause:
-        lines += ["", f"  {cause}"]
+        lines += ["", _sentences(cause, width)]
     return "\n".join([*lines, "", replayed.trace.table(width, full)])
 
 

@@ -151,7 +151,9 @@ class Trace:
         if look.c & 3 == 2 and look.c >> 8 == pfn:
             return None
         place = self.place(look.a, look.b)
-        moves = [e for e in self.events if e is look or (e.what in ("clear", "set") and e.c & 3 == 2 and e.c >> 8 == pfn)]
+        moves = [
+            e for e in self.events if e is look or (e.what in ("clear", "set") and e.c & 3 == 2 and e.c >> 8 == pfn)
+        ]
         position = next(i for i, e in enumerate(moves) if e is look)
         left = next((i for i in range(position, -1, -1) if moves[i].what == "clear" and moves[i].b == look.b), None)
         if left is not None:
@@ -159,7 +161,9 @@ class Trace:
             if landed is None:
                 return f"looked at {place} after it had left"
             if landed > position:
-                return f"looked at {place} when {self.task(moves[left].task)} had taken it out and not yet put it anywhere"
+                return (
+                    f"looked at {place} when {self.task(moves[left].task)} had taken it out and not yet put it anywhere"
+                )
             return f"looked at {place} after it had left for {self.place(moves[landed].a, moves[landed].b)}"
         comes = next((e for e in moves[position:] if e.what == "set" and e.b == look.b), None)
         if comes is not None:
@@ -210,7 +214,9 @@ class Trace:
                 yield event.step, event.task, text
 
     def _point(self, event: Event, full: bool) -> str | None:
-        if event.what in LOCK_WORDS and (full or (found := self.name(event.a)) and found[2] in ("mutex", "PG_locked")):
+        if event.what in LOCK_WORDS and (
+            full or ((found := self.name(event.a)) and found[2] in ("mutex", "PG_locked"))
+        ):
             return f"{LOCK_WORDS[event.what]} {self.object(event.a)}"
         if not full:
             return None
@@ -268,7 +274,7 @@ class Trace:
     def table(self, width: int = 110, full: bool = False) -> str:
         """The interleaving as text: one row per happening, a column per task, long gaps of one task elided."""
         column = max(24, (width - 8) // max(1, len(self.tasks)) - 1)
-        lines = ["   step  " + "".join(name[: column - 1].ljust(column) for name in self.tasks)]
+        lines = ["   step  " + "".join(name[: column - 1].ljust(column) for name in self.tasks).rstrip()]
         for step, task, text in self.rows(full):
             for i, part in enumerate(wrap(text, column - 1, subsequent_indent="  ") or [""]):
                 number = f"{step:7d}" if i == 0 else " " * 7

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict, namedtuple
 
 from anonvma_rt.engine.explorer import EVENT, OPS, Explorer
@@ -60,6 +61,18 @@ WRONG = Program(
 
 def explore(program, strategy=None, cpu=CPU, **options):
     return Explorer(program, strategy if strategy is not None else Random(), cpu=cpu, **options)
+
+
+def threads():
+    return set(os.listdir("/proc/self/task"))
+
+
+def threads_besides(before):
+    """The threads that are not in `before`; one that was joined may be listed for a moment longer."""
+    patience = time.monotonic() + 20
+    while threads() - before and time.monotonic() < patience:
+        time.sleep(0.001)
+    return threads() - before
 
 
 def child(code):

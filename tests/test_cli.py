@@ -15,6 +15,7 @@ import time
 import pytest
 
 from anonvma_rt.cli import main
+from anonvma_rt.scenario import Scenario
 
 HUNT = ["hunt", "merge", "--runs", "1500"]
 
@@ -58,7 +59,7 @@ def test_list_names_everything_with_one_line(capsys):
     told = json.loads(capsys.readouterr().out)
     assert told.keys() == {"scenarios", "algorithms", "strategies", "carriers"}
     assert {"lkml-2011", "merge", "error-path", "peek", "lucky-merge"} == {s["name"] for s in told["scenarios"]}
-    assert ["linux-3.2"] == next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched")
+    assert next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched") == ["linux-3.2"]
     for entries in told.values():
         for entry in entries:
             assert entry["name"] in text
@@ -78,7 +79,7 @@ def test_an_expected_violation_that_does_not_appear_is_exit_code_1_and_named(tmp
 
 
 def test_an_unexpected_violation_is_exit_code_1(tmp_path, capsys):
-    text = open(os.path.join(os.path.dirname(main.__code__.co_filename), "scenarios", "merge.toml")).read()
+    text = Scenario.load("merge").text
     changed = tmp_path / "surprise.toml"
     changed.write_text(text.replace('unpatched = "stale-migration-entry"', 'unpatched = "none"'))
     assert main(["hunt", str(changed), "--runs", "1500", "--out", str(tmp_path)]) == 1

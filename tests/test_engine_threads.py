@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from engine_programs import BUSY, CPU, WRONG, explore, split_digests
+from engine_programs import BUSY, CPU, WRONG, explore, split_digests, threads, threads_besides
 
 from anonvma_rt.engine.explorer import Bell, Explorer, StopToken, cores
 from anonvma_rt.engine.program import Program
@@ -18,10 +18,6 @@ from anonvma_rt.engine.strategy.random import Random
 
 ENDLESS = Program([[("spin", "x", 1)], [("spin", "x", 2)]])
 PATIENCE = 20.0  # seconds
-
-
-def threads():
-    return set(os.listdir("/proc/self/task"))
 
 
 def status(thread, field):
@@ -44,7 +40,7 @@ def test_one_thread_per_task_pinned_and_deaf():
             # All that can be blocked: not KILL and STOP, nor the two signals that libc keeps to itself.
             free = {number for number in range(1, 65) if not blocked >> (number - 1) & 1}
             assert free <= {signal.SIGKILL, signal.SIGSTOP, 32, 33}
-    assert threads() <= before
+    assert not threads_besides(before)
 
 
 def test_without_a_core_threads_may_run_anywhere():
@@ -65,7 +61,7 @@ def test_the_pool_is_closed_and_opened_again():
     explorer = explore(BUSY)
     whole = explorer.run(0, 20)
     explorer.close_threads()
-    assert threads() <= before
+    assert not threads_besides(before)
     with pytest.raises(RuntimeError, match="closed"):
         explorer.run(0, 1)
     explorer.open_threads()
@@ -74,7 +70,7 @@ def test_the_pool_is_closed_and_opened_again():
         explorer.open_threads()
     explorer.close()
     explorer.close()
-    assert threads() <= before
+    assert not threads_besides(before)
 
 
 def test_an_explorer_that_is_dropped_takes_its_threads_along():
@@ -84,7 +80,7 @@ def test_an_explorer_that_is_dropped_takes_its_threads_along():
     explorer.run(0, 5)
     del explorer
     gc.collect()
-    assert threads() <= before
+    assert not threads_besides(before)
     # It had nothing to stop, and others may share the token.
     assert not token.stopped
 
@@ -100,7 +96,7 @@ def test_an_explorer_in_a_reference_cycle_is_collected():
     token = explorer.stop
     del explorer
     gc.collect()
-    assert threads() <= before
+    assert not threads_besides(before)
     assert token.stopped
 
 
@@ -164,7 +160,7 @@ def test_close_ends_a_running_block():
     with explore(ENDLESS) as explorer:
         explorer.submit(0, 1)
     assert time.monotonic() - start < PATIENCE
-    assert threads() <= before
+    assert not threads_besides(before)
 
 
 def test_one_token_and_one_bell_for_several_explorers():
@@ -229,7 +225,7 @@ def test_explorers_in_python_threads():
     for hunter in hunters:
         hunter.join()
     assert found == expected
-    assert threads() <= before
+    assert not threads_besides(before)
 
 
 def test_cores_are_those_of_the_process():
@@ -248,7 +244,7 @@ def test_explorers_come_and_go():
             with open("/proc/self/maps") as maps:
                 mappings = len(maps.readlines())
             descriptors = len(os.listdir("/proc/self/fd"))
-    assert threads() <= before
+    assert not threads_besides(before)
     assert len(os.listdir("/proc/self/fd")) <= descriptors
     with open("/proc/self/maps") as maps:
         assert len(maps.readlines()) <= mappings + 20

@@ -122,7 +122,12 @@ def test_a_stop_token_ends_even_one_long_execution():
 def test_no_thread_is_left_after_a_hunt():
     before = set(os.listdir("/proc/self/task"))
     hunt("merge", runs=100, jobs=2)
-    assert set(os.listdir("/proc/self/task")) == before
+    # A joined thread can stay in /proc for a moment.
+    for _ in range(500):
+        if set(os.listdir("/proc/self/task")) <= before:
+            break
+        time.sleep(0.01)
+    assert set(os.listdir("/proc/self/task")) <= before
 
 
 def test_two_hunts_at_once_do_not_notice_each_other():

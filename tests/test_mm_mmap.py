@@ -4,7 +4,8 @@ Kernel-reference 2.3 and 2.7: an unfaulted neighbour never takes a faulted reque
 takes whatever neighbour it finds. Neither reads or writes a page by itself.
 """
 
-from errno import EINVAL, ENOMEM
+import random
+from errno import EFAULT, EINVAL, ENOMEM
 
 import pytest
 from mm_tools import (
@@ -230,3 +231,35 @@ def test_a_vma_without_any_page_keeps_the_table_of_its_neighbour():
 
 def test_the_last_vma_to_go_frees_the_table_even_if_it_had_no_page_in_it():
     assert tables(built(mmap(0, 2), touch(0, 2), mmap(100, 2), munmap(0, 2), munmap(100, 2))) == []
+
+
+# ---- finding a vma among many ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_vma_of_many_is_found_and_no_hole_is(seed):
+    dice = random.Random(seed)
+    places = list(range(0, 600, 3))  # two pages each, and a hole of one between them
+    dice.shuffle(places)
+    gone = set(places[::2])
+    setup = [mmap(page, 2) for page in places]
+    dice.shuffle(places)
+    setup += [munmap(page, 2) for page in places if page in gone]
+    setup += [touch(page, 2, 1 + page, errno=EFAULT if page in gone else 0) for page in places]
+    setup += [touch(page + 2, 1, errno=EFAULT) for page in places]
+    left = sorted(set(places) - gone)
+    world = built(*setup)
+    assert vmas(world) == [(page, page + 2, page) for page in left]
+    assert contents(world, left[0], 2) == [1 + left[0]] * 2
+    # Moved into the holes of those that went, and with a part of each unmapped: starts and ends change in their place.
+    moves = [mremap(page, 2, to=hole) for page, hole in zip(left, sorted(gone), strict=False)]
+    ends = [munmap(hole, 1) for _, hole in zip(left, sorted(gone), strict=False)]
+    world = built(*setup, *moves, *ends)
+    assert vmas(world) == [(hole + 1, hole + 2, page + 1) for page, hole in zip(left, sorted(gone), strict=False)]
+
+
+def test_the_first_and_the_last_vma_come_and_go():
+    low, high = [mmap(page, 1) for page in range(0, 40, 2)], [mmap(page, 1) for page in range(41, 81, 2)]
+    setup = [*reversed(low), *high, *(munmap(page, 1) for page in range(0, 20, 2)), munmap(79, 1), munmap(77, 1)]
+    world = built(*setup, call("mmap", -1, 1), touch(75, 1), touch(20, 1), touch(79, 1, errno=EFAULT))
+    assert [vma.start for vma in vmas(world)][:-1] == [*range(20, 40, 2), *range(41, 77, 2)]

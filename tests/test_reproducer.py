@@ -138,7 +138,7 @@ def test_a_schedule_that_cannot_be_followed_is_an_error_and_not_a_verdict(saved,
 def test_what_is_no_reproducer_is_refused(text, tmp_path):
     path = tmp_path / "x.json"
     path.write_text(text)
-    with pytest.raises(ReproducerError, match="not a reproducer|damaged"):
+    with pytest.raises(ReproducerError, match=r"not a reproducer|damaged"):
         Reproducer.load(path)
     with pytest.raises(ReproducerError, match="cannot be read"):
         Reproducer.load(tmp_path)

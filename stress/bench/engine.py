@@ -56,7 +56,9 @@ def measure(strategy: str, rounds: int, runs: int) -> dict[str, Any]:
             columns["body"].append(timed(lambda: explorer.floor(runs))[0] / runs)
             columns["single"].append(timed(single)[0] / few)
             columns["created"].append(timed(created)[0] / few)
-    cost = [p / (switches * h + b) for p, h, b in zip(columns["pooled"], columns["handoff"], columns["body"], strict=True)]
+    cost = [
+        p / (switches * h + b) for p, h, b in zip(columns["pooled"], columns["handoff"], columns["body"], strict=True)
+    ]
     # A hunt with threads created per execution: what creation adds, without what Python adds to a block of one.
     gain = [
         (c - s + p) / p for p, s, c in zip(columns["pooled"], columns["single"], columns["created"], strict=True)
@@ -87,7 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps(rows))
         return
     print("lkml-2011, unpatched; microseconds per execution and ratios: median (min-max)\n")
-    print("strategy      points switches    P(bug)  execution  hand-over       body   exec/(sw*ho+body)   created/pooled")
+    print(
+        "strategy      points switches    P(bug)  execution  hand-over       body   exec/(sw*ho+body)   created/pooled"
+    )
     for row in rows:
         us = {name: value["median"] for name, value in row["microseconds"].items()}
         cost, gain = row["over_switches_and_body"], row["created_over_pooled"]
