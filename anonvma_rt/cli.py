@@ -154,8 +154,8 @@ def _width() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="anonvma-rt",
-        description="A race laboratory for Linux's reverse map of anonymous memory: real OS threads, every interleaving "
-        "decided from a seed.",
+        description="A race laboratory for Linux's reverse map of anonymous memory: real OS threads, every "
+        "interleaving decided from a seed.",
         epilog="Exit codes: 0 as expected, 1 not as expected, 2 bad input, 130 interrupted.",
         allow_abbrev=False,
     )

@@ -72,9 +72,8 @@ def world_report(replayed: Replayed) -> str:
         lines.append(f"process {process}:")
         for vma in world.maps(process):
             chain = ", ".join(map(str, vma["chain"])) or "unfaulted"
-            lines.append(
-                f"  {trace.vma(vma['id']):6} [{vma['start']:#x},{vma['end']:#x}) pgoff {vma['pgoff']:#x} anon_vma {chain}"
-            )
+            place = f"[{vma['start']:#x},{vma['end']:#x}) pgoff {vma['pgoff']:#x}"
+            lines.append(f"  {trace.vma(vma['id']):6} {place} anon_vma {chain}")
         for anon_vma, order in world.lists(process).items():
             lines.append(f"  list of anon_vma {anon_vma}: {', '.join(trace.vma(vma) for vma in order)}")
     return "\n".join(lines)
