@@ -123,7 +123,8 @@ cdef class Program(Subject):
     use o                                  a violation where o is freed
     unlink o                               takes o off that list
 
-    Each is one step; its point comes right before it, and what an o names is looked up before the point. What kind of thing a name is follows from the verbs that use it.
+    Each is one step, and its point comes right before it; the object that o names is looked up before that point, as a
+    pointer is. What kind of thing a name is follows from the verbs that use it.
 
     setup: steps made before the threads start, without registers. forbidden: outcomes, each a mapping of variables
     ("x") and registers ("0:r" is r of thread 0) to numbers; an execution at whose end all of one mapping holds is a
@@ -416,7 +417,8 @@ def number(what, value):
 def kinds_of_names(sections, classes):
     """{shared name: its kind} in the order of their first mention; what is only freed is a lock if it has a class.
 
-    Raises ValueError for steps that make no sense."""
+    Raises ValueError for steps that make no sense.
+    """
     kinds = {}
     for label, steps in sections:
         for at, step in enumerate(steps):
