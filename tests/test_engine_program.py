@@ -1,7 +1,7 @@
 """Program: what each verb does, and one clear line for everything that is none."""
 
 import pytest
-from engine_programs import child, explore, failures, verdict
+from engine_programs import explore, failures, verdict
 
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.program import Program
@@ -154,9 +154,3 @@ def test_names_are_readable():
     program = Program(ONE, setup=[("store", "y", 1)])
     assert (program.tasks, program.names, program.registers) == (1, ("x", "a", "o", "y"), ("0:r",))
     assert program.kinds()[16] == "forbidden"
-
-
-def test_the_engine_knows_nothing_of_memory_management():
-    """A Program runs, and no module of the simulated kernel is even loaded."""
-    loaded = "print([module for module in sys.modules if module.startswith('anonvma_rt.mm')])"
-    assert child(f"explore(BUSY).run(0, 9)\n{loaded}") == ("[]\n", "", 0)

@@ -105,6 +105,26 @@ def test_the_root_outlives_its_list_while_a_child_refers_to_it(breaker):
     assert dropped == [OWN, PARENT, PARENT], "its own, its reference on the root, and that of the root's list"
 
 
+def test_freeing_waits_for_whoever_has_the_root_locked(breaker):
+    # Two children of one root. While a migration in one walks under the root's mutex, the other one is freed.
+    setup = [mmap(0, 2), touch(0, 2), mmap(4, 2), touch(4, 2)]
+    threads = [munmap(0, 2)], [migrate(4)]
+    root = ("anon_vma", 3, "mutex")
+    whole = clean(broken(breaker, "siblings", setup, *threads))
+    points = [e for e in whole.events if not e.is_note]
+    unlinked = next(e.step for e in points if e.task == 0 and e.what == "unlock" and whole.world.name(e.a) == root)
+    begin = next(e.step for e in points if e.task == 1)
+    walking = next(e.step for e in points if e.task == 1 and whole.world.name(e.a) == root)
+    schedule = [(0, unlinked), (1, walking - begin + 1), (0, 1)]
+    run_ = clean(broken(breaker, "siblings", setup, *threads, schedule=schedule))
+    assert run_.counters["migrated"] == 1
+    undisturbed, disturbed = (
+        [e.what for e in r.events if e.task == 0 and not e.is_note and r.world.name(e.a) == root] for r in (whole, run_)
+    )
+    assert undisturbed == ["lock", "unlock", "load"]
+    assert disturbed == ["lock", "unlock", "load", "lock", "unlock"]
+
+
 def test_a_request_without_anon_vma_merges_with_no_forked_neighbour(breaker):
     run_ = clean(broken(breaker, "forked", AREA, [mmap(6, 2), mmap(-2, 2)]))
     assert vmas(run_.world) == [(-2, 0, -2), (0, 6, 0), (6, 8, 6)]

@@ -165,6 +165,16 @@ def test_an_unfaulted_source_may_merge_with_itself(source, pages, to, left, algo
 
 
 @EVERY
+def test_a_source_may_be_swallowed_by_the_merge_with_itself(algorithm):
+    # Between [0, 2) and [4, 8) the upper half of the latter fits: case 1, and the caller's vma is no more.
+    setup = [mmap(0, 2), mmap(4, 4), read(4, 4)]
+    run_ = clean(run(setup, [mremap(6, 2, to=2)], algorithm=algorithm))
+    assert [case for _, case, _ in run_.notes("merge")] == [1]
+    assert vmas(run_.world) == [(0, 6, 0)] and contents(run_.world, 0, 8) == [None] * 2 + [0] * 4 + [None] * 2
+    assert run_.notes("move") == [(1, 1, 0)]
+
+
+@EVERY
 def test_an_unfaulted_source_takes_the_index_of_its_new_address(algorithm):
     assert vmas(built(mmap(0, 2), mremap(0, 2, to=FAR), algorithm=algorithm)) == [(FAR, FAR + 2, FAR)]
 

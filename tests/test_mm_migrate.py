@@ -224,6 +224,14 @@ def test_the_anon_vma_is_pinned_while_its_mapping_goes_away(algorithm, breaker):
     assert outlived > 5, "in some of them it was the migration that dropped the last reference"
 
 
+def test_no_unmap_walk_begins_once_the_page_is_unmapped():
+    # Seen after the trylock of the root too: until then nothing keeps the anon_vma what it was.
+    for run_ in sweep(PAIR, [migrate(0)], [munmap(0, 2)]):
+        notes = [e for e in clean(run_).events if e.is_note]
+        zapped = next(i for i, e in enumerate(notes) if (e.what, e.b) == ("zap", at(0)))
+        assert not [e for e in notes[zapped:] if (e.what, e.a, e.c) == ("walk", 1, 0)]
+
+
 @EVERY
 @pytest.mark.parametrize("fail", [False, True])
 @pytest.mark.parametrize(

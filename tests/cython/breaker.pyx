@@ -90,13 +90,14 @@ cdef enum Damage:
     MOST_VMAS
     STALE_ENTRY
     FORKED
+    SIBLINGS
 
 DAMAGES = (
     "nothing", "mapcount", "mapcount-of-nobody", "index", "pgoff", "mapping", "mapping-empty", "mapping-freed",
     "migration-entry", "entry-outside", "pte-outside", "pte-wild", "pte-twice", "freed-table", "avc-vma", "off-list",
     "off-chain", "broken-list", "broken-chain", "no-anon-vma", "foreign-root", "root-not-last", "own-not-first",
     "other-sets", "freed-anon-vma", "freed-avc", "freed-vma", "forgotten-avc", "forgotten-vma", "destination-pte",
-    "source-to-tail", "most-vmas", "stale-entry", "forked",
+    "source-to-tail", "most-vmas", "stale-entry", "forked", "siblings",
 )
 TYPES = ("kernel", "mm", "vma", "anon_vma", "avc", "pages", "table", "directory", "scratch")
 
@@ -114,6 +115,7 @@ cdef class Breaker(Kernel):
 
     cdef void body(self, Task *t) noexcept nogil:
         cdef kernel *k = kernel_of(t)
+        cdef anon_vma *parent
         if t.id == 0 and self.damage == DESTINATION_PTE:
             pte_offset(peek_table(k.mm[0], self.address), self.address)[0] = make_pte(PTE_PRESENT, 0, False)
         elif t.id == 0 and self.damage == MOST_VMAS:
@@ -121,7 +123,11 @@ cdef class Breaker(Kernel):
         elif t.id == 0 and self.damage == STALE_ENTRY:
             leave_entry(k, self.address)
         elif t.id == 0 and self.damage == FORKED:
-            give_parent(t.x, k.mm[0].mmap.anon_vma)
+            give_parent(t.x, k.mm[0].mmap.anon_vma, new_anon_vma(t.x, NULL))
+        elif t.id == 0 and self.damage == SIBLINGS:
+            parent = new_anon_vma(t.x, NULL)
+            give_parent(t.x, k.mm[0].mmap.anon_vma, parent)
+            give_parent(t.x, k.mm[0].mmap.vm_next.anon_vma, parent)
         elif t.id == 1 and self.damage == SOURCE_TO_TAIL:
             point(t, OP_STORE, k)
             list_move_tail(&first_avc(k.mm[0].mmap).same_anon_vma, &k.mm[0].mmap.anon_vma.head)
@@ -168,10 +174,9 @@ cdef void leave_entry(kernel *k, uint64_t address) noexcept nogil:
     p.mapping = 0
 
 
-cdef void give_parent(Execution *x, anon_vma *av) noexcept nogil:
+cdef void give_parent(Execution *x, anon_vma *av, anon_vma *parent) noexcept nogil:
     """Makes av what it is in a forked child: its vmas are on its own list and, in the same order, on the parent's."""
     cdef list_cursor c = list_for_each(&av.head)
-    cdef anon_vma *parent = new_anon_vma(x, NULL)
     av.root = parent
     parent.refcount += 1
     while list_step(&c):

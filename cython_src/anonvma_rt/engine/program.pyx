@@ -114,7 +114,8 @@ cdef class Program(Subject):
     read_lock a, read_unlock a             the same lock as a read-write semaphore
     write_lock a, write_unlock a
     wait a                                 until nobody holds it, without taking it
-    load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is atomic
+    load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is
+                                           atomic, and r is what was loaded
     cas x old new r                        atomic; r becomes 1 where x was `old` and so replaced, else 0
     await x v                              blocks until x is v
     spin x v                               loads x until it is v
