@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -79,7 +79,8 @@ def verb_list(options: argparse.Namespace) -> int:
             known_as = f" [{', '.join(entry['aliases'])}]" if entry.get("aliases") else ""
             print(f"  {entry['name']:24}{entry['about']}{known_as}")
             for name, parameter in entry.get("parameters", {}).items():
-                print(f"    -p {name}={str(parameter['default']).lower():16}  {parameter['about']}")
+                assignment = f"-p {name}={str(parameter['default']).lower()}"
+                print(f"    {assignment:22}{parameter['about']}")
     return AS_EXPECTED
 
 
@@ -151,8 +152,15 @@ def _width() -> int:
     return shutil.get_terminal_size((110, 24)).columns
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse, but a wrong option is one line like any other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help says what there is")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="anonvma-rt",
         description="A race laboratory for Linux's reverse map of anonymous memory: real OS threads, every "
         "interleaving decided from a seed.",

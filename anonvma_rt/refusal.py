@@ -4,7 +4,7 @@ The simulated kernel only returns the errno, as the real one does; the words are
 own arguments, by the tests that sys_mremap() (mm/mremap.c) and its like make, in their order.
 """
 
-from errno import EEXIST, EFAULT, EINVAL, ENOMEM
+from errno import EFAULT, EINVAL, ENOMEM
 
 __all__ = ["reason_of"]
 
@@ -35,8 +35,6 @@ def reason_of(verb: str, args: tuple[int, ...], errno: int) -> str | None:
         return _unaligned(at) or ("the length is 0 pages" if pages == 0 else _outside(at, pages))
     if errno == ENOMEM and verb == "mmap":
         return _outside(at, pages)
-    if errno == EEXIST:
-        return f"{_range(at, pages)} is not free"
     if errno == EFAULT:
         return f"{_range(at, pages)} is not all mapped"
     return None

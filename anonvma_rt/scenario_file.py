@@ -211,7 +211,7 @@ def _errno(table: dict[str, Any], where: str) -> int:
     numbers = {known: number for number, known in errno.errorcode.items()}
     if name not in numbers:
         # The names that mremap and its like return come first, so that a list of choices is of use.
-        usual = ["EINVAL", "EFAULT", "ENOMEM", "EAGAIN", "EEXIST", "ENOENT", "EBUSY"]
+        usual = ["EINVAL", "EFAULT", "ENOMEM", "EAGAIN", "EBUSY"]
         raise ScenarioError(f"{where}: unknown errno {quote(name)}{nearest(name, [*usual, *numbers])}")
     return numbers[name]
 

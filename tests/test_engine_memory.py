@@ -8,6 +8,7 @@ from engine_programs import BUSY, STRATEGIES, WRONG, explore
 
 from anonvma_rt.engine.program import Program
 from anonvma_rt.engine.strategy.pct import Pct
+from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.replay import Replay
 
 
@@ -39,16 +40,21 @@ def test_memory_is_flat_over_executions_that_fail():
         assert resident() - before < 3 << 20
 
 
-def test_a_hunt_of_long_executions_keeps_no_steps():
-    """Five million steps in one execution; their events would be 240 MB."""
-    program = Program([[("spin", "x", 1)]])
-    with explore(program, Replay()) as explorer:
-        explorer.bound = 100_000
-        explorer.run(0, 1)
+@pytest.mark.parametrize(
+    "program, strategy, steps",
+    [(Program([[("spin", "x", 1)]]), Replay, 5_000_000), (Program([[("spin", "x", 1)]] * 2), Random, 200_000)],
+    ids=["on and on", "to and fro"],
+)
+def test_a_hunt_of_long_executions_keeps_no_steps(program, strategy, steps):
+    """The events of so many steps would be 240 MB, or 10 MB where each step is a decision. A trace before is over."""
+    with explore(program, strategy()) as explorer:
+        explorer.bound = 1000
+        explorer.run(0, 100)
+        explorer.trace(0)
         before = resident()
-        explorer.bound = 5_000_000
-        assert explorer.run(0, 1)["longest"] == 5_000_001
-        assert resident() - before < 8 << 20
+        explorer.bound = steps
+        assert explorer.run(0, 1)["longest"] == steps + 1
+        assert resident() - before < 4 << 20
 
 
 @pytest.mark.parametrize("program", [TINY, BUSY], ids=["tiny", "busy"])

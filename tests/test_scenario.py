@@ -643,7 +643,6 @@ def test_a_refused_mremap_is_explained(step: Step, number: int, message: str) ->
             errno.ENOMEM,
             "ENOMEM: [0x4000001000,0x8000001000) ends above the address",
         ),
-        ("mmap", (4096, 1), errno.EEXIST, "EEXIST: [0x1000,0x2000) is not free"),
         ("munmap", (1, 1), errno.EINVAL, "EINVAL: address 0x1 is not page-aligned"),
         ("touch", (4096, 2, 1), errno.EFAULT, "EFAULT: [0x1000,0x3000) is not all mapped"),
         ("read", (4096, 2), errno.EFAULT, "EFAULT: [0x1000,0x3000) is not all mapped"),
