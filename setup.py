@@ -36,6 +36,7 @@ MODULES = [
     "mm.migrate",
     "mm.check",
     "mm.kernel",
+    "mm.world",
     "mm.notes",
 ]
 SHARED = sorted(str(path) for path in Path(SRC, PACKAGE).rglob("*.pxd"))

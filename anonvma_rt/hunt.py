@@ -18,7 +18,7 @@ from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.engine.explorer import Bell, Explorer, StopToken, cores
 from anonvma_rt.errors import ParameterError, UserError, nearest, quote
 from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, make_explorer, make_strategy, profile, refusal
-from anonvma_rt.mm.kernel import World
+from anonvma_rt.mm.world import World
 from anonvma_rt.reproducer import Reproducer, trace_digest, vma_starts
 from anonvma_rt.scenario import Program, Scenario
 from anonvma_rt.trace import Trace

@@ -3,7 +3,7 @@
 from textwrap import fill
 
 from anonvma_rt.hunt import HuntResult, Result
-from anonvma_rt.mm.kernel import World
+from anonvma_rt.mm.world import World
 from anonvma_rt.reproducer import Replayed, Reproducer
 
 __all__ = ["hunt_report", "replay_report", "world_report"]

@@ -18,7 +18,7 @@ from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
 from anonvma_rt.lab import make_explorer
-from anonvma_rt.mm.kernel import World
+from anonvma_rt.mm.world import World
 from anonvma_rt.scenario import Program, Scenario
 from anonvma_rt.trace import Trace
 

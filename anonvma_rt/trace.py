@@ -10,8 +10,8 @@ from textwrap import wrap
 from typing import Any, NamedTuple
 
 from anonvma_rt.engine.explorer import EVENT, OPS
-from anonvma_rt.mm.kernel import World
 from anonvma_rt.mm.notes import BUGS, NOTES
+from anonvma_rt.mm.world import World
 
 __all__ = ["Event", "Trace"]
 

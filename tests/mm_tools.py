@@ -17,8 +17,9 @@ import anonvma_rt
 from anonvma_rt.algorithm import PRESETS, Algorithm
 from anonvma_rt.engine.explorer import EVENT, OPS, Explorer
 from anonvma_rt.engine.strategy.replay import Replay
-from anonvma_rt.mm.kernel import Kernel, World
+from anonvma_rt.mm.kernel import Kernel
 from anonvma_rt.mm.notes import BUGS, NOTES
+from anonvma_rt.mm.world import World
 from anonvma_rt.scenario import Step
 
 PAGE, TABLE = 4096, 512

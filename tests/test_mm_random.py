@@ -15,7 +15,8 @@ from mm_tools import ALL, BASE, FAR, PAGE, TABLE, at, call, contents, explorer, 
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.engine.strategy.sticky import Sticky
-from anonvma_rt.mm.kernel import Refused, World
+from anonvma_rt.mm.kernel import Refused
+from anonvma_rt.mm.world import World
 
 EVERY = pytest.mark.parametrize("algorithm", ALL)
 TOP = ((1 << 39) - (1 << 21) - BASE) // PAGE

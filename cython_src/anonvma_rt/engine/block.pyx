@@ -1,6 +1,6 @@
 """The beginning and the end of an execution, and the totals of a block (see block.pxd)."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 

@@ -1,6 +1,6 @@
 """The decision at a point, the end of an execution by a violation, and the lock-order checker (see task.pxd)."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 

@@ -12,7 +12,6 @@ from anonvma_rt.engine.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFT
 from anonvma_rt.mm.types cimport (
     MAPCOUNT_MISMATCH,
     PAGE_SHIFT,
-    PAGE_SIZE,
     PGDIR_SHIFT,
     PMD_SHIFT,
     PTE_NONE,

@@ -1,11 +1,10 @@
-"""Kernel: the simulated kernel as a subject of the engine, and World, a look at its state."""
+"""Kernel: the simulated kernel as a subject of the engine."""
 
 from libc.stdint cimport int32_t, int64_t
 
-from anonvma_rt.engine.explorer cimport Explorer
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport Execution, Task
-from anonvma_rt.mm.types cimport algorithm, kernel
+from anonvma_rt.mm.types cimport algorithm
 
 cdef enum:
     MAX_ARGS = 6
@@ -26,8 +25,3 @@ cdef class Kernel(Subject):
     cdef void (*after)(Task *t, void *subject) noexcept nogil
     cdef int run(self, Task *t, int i) noexcept nogil
     cdef bint run_steps(self, Task *t, int section) noexcept nogil
-
-cdef class World:
-    cdef Explorer explorer
-    cdef list objects
-    cdef kernel *kernel(self) except NULL

@@ -1,20 +1,15 @@
-"""The simulated kernel as a subject: the system calls that a scenario's steps make, and a look at the state after.
+"""The simulated kernel as a subject: the system calls that a scenario's steps make.
 
 A Kernel holds no state of an execution: all of that is in the arena, so one Kernel serves several explorers.
 """
 
-from bisect import bisect_right
-
 from libc.errno cimport EINVAL
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from anonvma_rt.engine.arena cimport ARENA_START, arena_header, arena_root
 from anonvma_rt.engine.block cimport run_alone
-from anonvma_rt.engine.explorer cimport Explorer
-from anonvma_rt.engine.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.subject cimport Subject
-from anonvma_rt.engine.sync cimport down_read, down_write, lock_init, lock_is_held, up_read, up_write
+from anonvma_rt.engine.sync cimport down_read, down_write, lock_init, up_read, up_write
 from anonvma_rt.engine.task cimport (
     HALT_REFUSED,
     VIOLATION_BAD_UNLOCK,
@@ -43,34 +38,20 @@ from anonvma_rt.mm.types cimport (
     MAX_MM,
     PAGE_SHIFT,
     PAGE_SIZE,
-    PTE_WRITE,
     STALE_MIGRATION_ENTRY,
-    TYPE_ANON_VMA,
     TYPE_DIRECTORY,
     TYPE_KERNEL,
     TYPE_MM,
-    TYPE_PAGES,
-    TYPE_TABLE,
-    TYPE_VMA,
     UNREACHABLE_PTE,
-    anon_vma,
-    anon_vma_chain,
-    avc_of_same_anon_vma,
-    avc_of_same_vma,
-    is_migration_entry,
     kernel,
     kernel_of,
     mm_struct,
-    page,
-    page_anon_vma,
     page_directory,
     page_table,
     pfn_to_page,
     pte_pfn,
     pte_present,
     pte_t,
-    serial_of,
-    vm_area_struct,
 )
 
 VERBS = ("mmap", "munmap", "touch", "read", "mremap", "migrate", "compare")
@@ -305,157 +286,3 @@ cdef int compare(Task *t, mm_struct *mm, int64_t a, int64_t b, int64_t pages) no
         if left != right:
             violate(t, LOST_PAGE, a + i * PAGE_SIZE, b + i * PAGE_SIZE, <int64_t>left << 32 | right)
     return 0
-
-
-cdef object describe(int type, uint32_t serial, char *object, char *inside):
-    cdef mm_struct *mm = <mm_struct *>object
-    cdef vm_area_struct *vma = <vm_area_struct *>object
-    cdef anon_vma *av = <anon_vma *>object
-    cdef page *p = <page *>object
-    cdef page_table *table = <page_table *>object
-    if type == TYPE_MM:
-        return "mm", serial - 1, "mmap_sem" if inside == <char *>&mm.mmap_sem else "page_table_lock"
-    if type == TYPE_VMA:
-        if inside == <char *>&vma.anon_vma:
-            return "vma", serial, "anon_vma"
-        return "vma", serial, {0: "vm_start", 8: "vm_end", 16: "vm_pgoff"}.get(inside - <char *>&vma.vm_start, "?")
-    if type == TYPE_ANON_VMA:
-        if inside == <char *>&av.mutex:
-            return "anon_vma", serial, "mutex"
-        if inside == <char *>&av.head:
-            return "anon_vma", serial, "head"
-        return "anon_vma", serial, "refcount" if inside == <char *>&av.refcount else "root"
-    if type == TYPE_PAGES:
-        p += (inside - object) / <int>sizeof(page)
-        if inside == <char *>&p.lock:
-            return "page", p.pfn, "PG_locked"
-        if inside == <char *>&p.mapcount:
-            return "page", p.pfn, "mapcount"
-        return "page", p.pfn, "count" if inside == <char *>&p.count else "mapping"
-    if type == TYPE_TABLE:
-        if inside == <char *>&table.ptl:
-            return "table", table.address, "ptl"
-        return "table", table.address, table.address + ((inside - <char *>table.pte) / <int>sizeof(pte_t) << PAGE_SHIFT)
-    if type == TYPE_DIRECTORY:
-        return "directory", serial, "pmd"
-    return None
-
-
-cdef class World:
-    """The simulated kernel's state, as it was built or as the last execution left it; for tests and reports.
-
-    explorer: an idle Explorer of a Kernel. Everything is named by stable numbers: vmas and anon_vmas by the order in
-    which they were made, pages by their frame.
-    """
-
-    def __init__(self, Explorer explorer):
-        if not isinstance(explorer.subject, Kernel):
-            raise TypeError("a World is the state of a Kernel")
-        self.explorer = explorer
-
-    cdef kernel *kernel(self) except NULL:
-        if not self.explorer.idle:
-            raise RuntimeError("the explorer is busy")
-        return <kernel *>arena_root(&self.explorer.x.arena)
-
-    def maps(self, int process=0):
-        """The vmas by address: dicts with id, start, end (bytes), pgoff (pages), anon_vma (None: unfaulted), chain."""
-        cdef vm_area_struct *vma = self.kernel().mm[process].mmap
-        cdef list_cursor c
-        result = []
-        while vma != NULL:
-            chain = []
-            c = list_for_each(&vma.anon_vma_chain)
-            while list_step(&c):
-                chain.append(serial_of(avc_of_same_vma(c.pos).anon_vma))
-            result.append({
-                "id": serial_of(vma),
-                "start": vma.vm_start,
-                "end": vma.vm_end,
-                "pgoff": vma.vm_pgoff,
-                "anon_vma": serial_of(vma.anon_vma) if vma.anon_vma != NULL else None,
-                "chain": chain,
-            })
-            vma = vma.vm_next
-        return result
-
-    def lists(self, int process=0):
-        """The list of each anon_vma that a vma of the process belongs to, oldest entry first, as {anon_vma: [vma]}."""
-        cdef vm_area_struct *vma = self.kernel().mm[process].mmap
-        cdef list_cursor chain
-        cdef list_cursor c
-        cdef anon_vma_chain *avc
-        result = {}
-        while vma != NULL:
-            chain = list_for_each(&vma.anon_vma_chain)
-            while list_step(&chain):
-                avc = avc_of_same_vma(chain.pos)
-                c = list_for_each(&avc.anon_vma.head)
-                order = []
-                while list_step(&c):
-                    order.append(serial_of(avc_of_same_anon_vma(c.pos).vma))
-                result[serial_of(avc.anon_vma)] = order
-            vma = vma.vm_next
-        return result
-
-    def pte(self, uint64_t address, int process=0):
-        """(state, pfn, writable) of one pte; state is "none", "present" or "migration", pfn 0 is the zero page."""
-        cdef page_table *table = peek_table(self.kernel().mm[process], address)
-        cdef pte_t pte = pte_offset(table, address)[0] if table != NULL else 0
-        state = "present" if pte_present(pte) else "migration" if is_migration_entry(pte) else "none"
-        return state, pte_pfn(pte), (pte & PTE_WRITE) != 0
-
-    def page(self, uint64_t pfn):
-        """Counters of a page: mapcount is the number of present ptes, refcount and index as in the kernel."""
-        cdef kernel *k = self.kernel()
-        cdef page *p
-        if not 0 < pfn < k.n_pages:
-            raise ValueError(f"no page frame {pfn}")
-        p = pfn_to_page(k, pfn)
-        return {
-            "mapcount": p.mapcount + 1,
-            "refcount": p.count,
-            "index": p.index,
-            "locked": lock_is_held(&p.lock),
-            "tag": p.tag,
-            "anon_vma": serial_of(page_anon_vma(p)) if page_anon_vma(p) != NULL else None,
-        }
-
-    def name(self, uint64_t offset):
-        """(what, id, field) for an offset into the arena, as events name objects; None for no object of the kernel.
-
-        what and id: ("mm", process), ("vma", serial), ("anon_vma", serial), ("page", frame), ("table", address); field
-        is the kernel's name of the member, for a table "ptl" or the address of the pte.
-        """
-        cdef char *base = self.explorer.x.arena.base
-        cdef uint64_t at = ARENA_START
-        cdef uint64_t end = self.explorer.x.arena.now.used
-        cdef arena_header *header
-        cdef char *object
-        if self.objects is None:
-            self.objects = []
-            while at < end:
-                self.objects.append(at)
-                at += (<arena_header *>(base + at)).size
-        if not ARENA_START <= offset < end:
-            return None
-        at = self.objects[bisect_right(self.objects, offset) - 1]
-        header = <arena_header *>(base + at)
-        object = <char *>(header + 1)
-        return describe(header.type, header.serial, object, base + offset)
-
-    def tables(self, int process=0):
-        """The addresses for which the process has a page table, ascending, in bytes."""
-        cdef mm_struct *mm = self.kernel().mm[process]
-        cdef page_directory *directory
-        cdef uint64_t g
-        cdef uint64_t m
-        result = []
-        for g in range(512):
-            directory = <page_directory *>mm.pgd.entry[g]
-            if directory == NULL:
-                continue
-            for m in range(512):
-                if directory.entry[m] != NULL:
-                    result.append(g << 30 | m << 21)
-        return result

@@ -1,7 +1,7 @@
 """Pages, page tables and faults (see memory.pxd)."""
 
 from libc.errno cimport EFAULT, ENOMEM
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.arena cimport arena_alloc, arena_free
@@ -15,7 +15,6 @@ from anonvma_rt.mm.types cimport (
     BUG_ON,
     CLASS_PAGE,
     CLASS_PTL,
-    PAGE_SHIFT,
     PAGE_SIZE,
     PAGES_PER_CHUNK,
     PGDIR_SHIFT,
@@ -32,7 +31,6 @@ from anonvma_rt.mm.types cimport (
     is_migration_entry,
     kernel,
     kernel_of,
-    linear_page_index,
     make_pte,
     mm_struct,
     page,

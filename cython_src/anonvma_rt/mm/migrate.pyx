@@ -4,7 +4,7 @@ The walker is compaction: it comes without any mmap_sem, so nothing keeps it apa
 """
 
 from libc.errno cimport EAGAIN, EIO
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.klist cimport list_cursor
 from anonvma_rt.engine.sync cimport (

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
 from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_is_singular
-from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, note, point, violate
+from anonvma_rt.engine.task cimport OP_STORE, Task, note, point, violate
 from anonvma_rt.mm.events cimport BUG_SELF_MERGE, NOTE_FRESH_VMA, NOTE_MERGE, NOTE_SPLIT, NOTE_VMA_GONE
 from anonvma_rt.mm.memory cimport free_pgtables, must_alloc, zap_range
 from anonvma_rt.mm.rmap cimport (

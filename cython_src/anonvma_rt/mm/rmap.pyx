@@ -13,7 +13,6 @@ from anonvma_rt.engine.klist cimport (
     list_empty,
     list_for_each,
     list_for_each_prev,
-    list_for_each_prev_safe,
     list_for_each_safe,
     list_head,
     list_is_singular,
