@@ -205,6 +205,18 @@ def test_a_fault_waits_for_the_page_lock_and_then_finds_the_right_content(use, f
     assert waited > 10
 
 
+def test_a_fault_that_waits_holds_a_reference_and_the_migration_tries_again():
+    # The count must be exactly one when the page is moved; the sleeper in migration_entry_wait has the second one.
+    tried_again = 0
+    for run_ in sweep([mmap(0, 2), touch(0, 2)], [migrate(0)], [read(0, 1)]):
+        order = [(e.what, e.a, e.c) for e in clean(run_).events if e.is_note and e.what in ("wait", "walk", "migrate")]
+        if ("wait", 1, 0) in order and ("walk", 2, 0) in order[order.index(("wait", 1, 0)) :]:
+            tried_again += ("migrate", 1, 2) in order
+        # Ten passes can all fall into one sleep; then the migration is given up, which harms nobody.
+        assert run_.counters["migrated"] + run_.counters["aborted"] == 1
+    assert tried_again > 2
+
+
 @EVERY
 def test_a_user_of_a_page_never_sees_wrong_content(algorithm):
     user = [compare(0, 1, 1), touch(0, 2, 9), compare(0, 1, 1)]
