@@ -212,7 +212,7 @@ def test_a_fault_that_waits_holds_a_reference_and_the_migration_tries_again():
         order = [(e.what, e.a, e.c) for e in clean(run_).events if e.is_note and e.what in ("wait", "walk", "migrate")]
         if ("wait", 1, 0) in order and ("walk", 2, 0) in order[order.index(("wait", 1, 0)) :]:
             tried_again += ("migrate", 1, 2) in order
-        assert run_.counters["migrated"] + run_.counters["aborted"] == 1, "ten tries, unless the sleeper runs"
+        assert run_.counters["migrated"] + run_.counters["aborted"] == 1, "given up if the sleeper never runs"
     assert tried_again > 2
 
 
