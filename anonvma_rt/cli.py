@@ -19,6 +19,7 @@ from anonvma_rt import __version__
 from anonvma_rt.algorithm import ALIASES, PRESETS
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_ALGORITHMS, DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
+from anonvma_rt.kernel_run import run_kernel_program
 from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, STRATEGIES
 from anonvma_rt.report import hunt_report, replay_report, world_report
 from anonvma_rt.reproducer import Reproducer, replay
@@ -148,6 +149,13 @@ def verb_replay(options: argparse.Namespace) -> int:
     return AS_EXPECTED if replayed.reproduced == replayed.times else NOT_AS_EXPECTED
 
 
+def verb_kernel(options: argparse.Namespace) -> int:
+    names = ("mode", "seconds", "pages", "megabytes")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    words = [f"--{name}={value}" for name, value in given.items()]
+    return run_kernel_program([*words, "--json"] if options.json else words)
+
+
 def _width() -> int:
     return shutil.get_terminal_size((110, 24)).columns
 
@@ -220,6 +228,18 @@ def _parser() -> argparse.ArgumentParser:
         "--until", type=_whole("--until"), metavar="STEP", help="stop before that step and print the state"
     )
     replaying.add_argument("--full", action="store_true", help="every point in the table, not only what matters")
+
+    kernel = verb("kernel", verb_kernel, "the program of 2011 on this host's own kernel; needs root and a C compiler")
+    kernel.add_argument(
+        "--mode", choices=("shot", "compaction"), help="who migrates (default: the first that this host allows)"
+    )
+    kernel.add_argument("--seconds", metavar="T", help="how long (default 10)")
+    kernel.add_argument(
+        "--pages", type=_whole("--pages"), metavar="N", help="pages that move (default 64, in mode compaction 2048)"
+    )
+    kernel.add_argument(
+        "--megabytes", type=_whole("--megabytes"), metavar="N", help="memory of mode compaction (default 64)"
+    )
     return parser
 
 

@@ -1,7 +1,7 @@
 """The subject's memory: one block whose state can be saved once and brought back before every execution.
 
-Objects are allocated upwards and never reused within an execution; a freed one is poisoned and its generation turns
-odd, so that a use after free is seen and not survived by luck. Every object carries a header with its type and its
+Objects are allocated upwards and not reused within an execution, but by a pool that revives what it retired; a freed one
+is poisoned and its generation turns odd, so that a use after free is seen and not survived by luck. Every object carries a header with its type and its
 serial number, which is its stable name: the offset into the block stands for an address wherever one is reported.
 """
 
@@ -38,7 +38,9 @@ cdef int arena_open(Arena *arena) except -1 nogil
 cdef void arena_close(Arena *arena) noexcept nogil
 cdef void *arena_alloc(Arena *arena, uint64_t size, int type) noexcept nogil
 cdef void arena_free(Arena *arena, void *object) noexcept nogil
+cdef void arena_drop_last(Arena *arena, void *object) noexcept nogil
 cdef void arena_retire(Arena *arena, void *object) noexcept nogil
+cdef void arena_revive(Arena *arena, void *object) noexcept nogil
 cdef int arena_snapshot(Arena *arena) except -1 nogil
 cdef void arena_restore(Arena *arena) noexcept nogil
 

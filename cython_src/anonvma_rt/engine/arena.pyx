@@ -97,3 +97,17 @@ cdef void arena_retire(Arena *arena, void *object) noexcept nogil:
     """Frees without poison: memory that keeps its type after it was freed, as under SLAB_DESTROY_BY_RCU."""
     arena_header_of(object).generation += 1
     arena.now.live -= 1
+
+
+cdef void arena_revive(Arena *arena, void *object) noexcept nogil:
+    """Makes a retired object live again, in its next generation; what it holds stays."""
+    arena_header_of(object).generation += 1
+    arena.now.live += 1
+
+
+cdef void arena_drop_last(Arena *arena, void *object) noexcept nogil:
+    """Takes back the allocation of the object that was allocated last, as if it had never been: for scratch memory."""
+    cdef arena_header *header = arena_header_of(object)
+    arena.now.used -= header.size
+    arena.now.serials[header.type] -= 1
+    arena.now.live -= 1

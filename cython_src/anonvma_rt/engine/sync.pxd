@@ -118,6 +118,19 @@ cdef inline bint try_acquire(Task *t, lock_word *lock) noexcept nogil:
     return True
 
 
+cdef inline bint try_down_read(Task *t, rwsem_t *lock) noexcept nogil:
+    point(t, OP_TRYLOCK, lock)
+    must_not_be_freed(t, lock)
+    if lock.owner:
+        return False
+    lock.readers += 1
+    if lock.cls:
+        hold(t, lock.cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+    return True
+
+
 cdef inline void mutex_lock(Task *t, mutex_t *lock) noexcept nogil:
     acquire(t, lock, OP_LOCK, 0)
 
@@ -165,6 +178,14 @@ cdef inline void down_write(Task *t, rwsem_t *lock) noexcept nogil:
 
 cdef inline void up_write(Task *t, rwsem_t *lock) noexcept nogil:
     release(t, lock, OP_UNLOCK, 0)
+
+
+cdef inline void down_write_nested(Task *t, rwsem_t *lock, int subclass) noexcept nogil:
+    acquire(t, lock, OP_LOCK, subclass)
+
+
+cdef inline void up_write_nested(Task *t, rwsem_t *lock, int subclass) noexcept nogil:
+    release(t, lock, OP_UNLOCK, subclass)
 
 
 cdef inline void lock_wait(Task *t, lock_word *lock) noexcept nogil:

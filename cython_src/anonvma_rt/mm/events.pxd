@@ -25,6 +25,17 @@ cdef enum Note:
     NOTE_WAIT            # a: pfn whose lock a fault waits for; b: address
     NOTE_ALLOC_FAILS     # a: address whose page table could not be allocated
     NOTE_LIST            # a: anon_vma; b: vma; c: position in the list, oldest 0
+    NOTE_FORK            # a: mm of the parent; b: mm of the child; c: 0 begins, 1 ends
+    NOTE_CHILD_VMA       # a: new vma; b: its start; c: vma of the parent
+    NOTE_COPY            # a: vma of the child; b: address; c: the pte that fork put in
+    NOTE_COW             # a: mm; b: address; c: pfn of the page that is written to now
+    NOTE_PROTECT         # a: mm; b: address; c: the pte as it is now
+    NOTE_RANGE           # a: vma; b: its new start; c: its new vm_pgoff
+    NOTE_HUGE_FAULT      # a: mm; b: address; c: pfn of the head
+    NOTE_HUGE_LOOK       # a: vma; b: address; c: the pmd that was seen
+    NOTE_HUGE_MOVE       # a: destination vma; b: address; c: the pmd that moved
+    NOTE_HUGE_SPLIT      # a: pfn of the head; b: 0 begins, 1 pmds marked, 2 ends; c: pmds counted
+    NOTE_TABLE_MOVE      # a: destination vma; b: address; the page table now serves it
 
 # The kernel's own assertions: Finding.a of a BUG_ON violation.
 cdef enum Bug:
@@ -36,3 +47,5 @@ cdef enum Bug:
     BUG_MAPCOUNT               # mapcount went below -1; b: pfn
     BUG_PAGE_LOCK              # unlock of a page that is not locked; b: pfn
     BUG_NEW_PAGE_LOCKED        # the page just allocated for a migration is locked; b: pfn
+    BUG_SPLIT_COUNT            # split_huge_page counted b pmds, and c are mapped
+    BUG_TEMPORARY_STACK        # split_huge_page met a stack that exec still builds; b: vma

@@ -1,19 +1,12 @@
 """Kernel: the simulated kernel as a subject of the engine."""
 
-from libc.stdint cimport int32_t, int64_t
-
 from anonvma_rt.engine.subject cimport Subject
-from anonvma_rt.engine.task cimport Execution, Task
+from anonvma_rt.engine.task cimport Task
+from anonvma_rt.mm.syscall cimport Step
 from anonvma_rt.mm.types cimport algorithm
 
-cdef enum:
-    MAX_ARGS = 6
-
-cdef struct Step:
-    int32_t verb
-    int32_t mm
-    int32_t expected
-    int64_t args[MAX_ARGS]
+cdef void kernel_init(Task *t, algorithm *chosen, int processes) noexcept nogil
+cdef void declare_order(Task *t) noexcept nogil
 
 cdef class Kernel(Subject):
     cdef algorithm algorithm

@@ -1,7 +1,8 @@
-"""Pages, page tables and faults (the part of mm/memory.c and mm/page_alloc.c that the reverse map needs).
+"""Page tables and faults (the part of mm/memory.c that the reverse map needs).
 
 A pte is protected by the lock of its page table, or by the mm's page_table_lock where the algorithm has one lock per
-mm. Whoever looks without that lock may see "none" between a clear and a set. Clear and set are two steps.
+mm. Whoever looks without that lock may see "none" between a clear and a set. Clear and set are two steps. Huge pmds
+are protected by page_table_lock.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -10,28 +11,58 @@ from anonvma_rt.engine.sync cimport spinlock_t
 from anonvma_rt.engine.task cimport OP_ATOMIC, OP_LOAD, OP_STORE, Task, point
 from anonvma_rt.mm.types cimport (
     PAGE_SHIFT,
+    PGDIR_SHIFT,
     PMD_SHIFT,
+    PMD_SIZE,
     PTRS_PER_TABLE,
     kernel_of,
     mm_struct,
     page,
+    page_directory,
     page_table,
+    pmd_t,
+    pmd_table,
     pte_t,
     vm_area_struct,
 )
 
-cdef void *must_alloc(Task *t, uint64_t size, int type) noexcept nogil
-cdef page *alloc_page(Task *t) noexcept nogil
-cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil
-cdef void put_page(Task *t, page *p) noexcept nogil
 cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
+cdef pmd_t *alloc_pmd(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
+cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil
 cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
-cdef page_table *peek_table(mm_struct *mm, uint64_t address) noexcept nogil
-cdef void zap_range(Task *t, mm_struct *mm, uint64_t start, uint64_t end) noexcept nogil
+cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
                         uint64_t ceiling) noexcept nogil
 cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content) noexcept nogil
-cdef int access_page(Task *t, mm_struct *mm, uint64_t address, bint write, uint32_t *tag) noexcept nogil
+cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
+
+
+cdef inline pmd_t *pmd_offset(mm_struct *mm, uint64_t address) noexcept nogil:
+    """The pmd of an address, NULL where there is no table of pmds; no point."""
+    cdef page_directory *directory = <page_directory *>mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
+    return &directory.entry[(address >> PMD_SHIFT) & (PTRS_PER_TABLE - 1)] if directory != NULL else NULL
+
+
+cdef inline uint64_t table_end(uint64_t address, uint64_t end) noexcept nogil:
+    """Where the table of address ends, or end if that comes first."""
+    cdef uint64_t border = (address | (PMD_SIZE - 1)) + 1
+    return border if border < end else end
+
+
+cdef inline page_table *peek_table(mm_struct *mm, uint64_t address) noexcept nogil:
+    """The page table of an address without a point: for checks and printing only."""
+    cdef pmd_t *pmd = pmd_offset(mm, address)
+    return pmd_table(pmd[0]) if pmd != NULL else NULL
+
+
+cdef inline pmd_t pmd_read(Task *t, pmd_t *pmd) noexcept nogil:
+    point(t, OP_LOAD, pmd)
+    return pmd[0]
+
+
+cdef inline void set_pmd(Task *t, pmd_t *pmd, pmd_t value) noexcept nogil:
+    point(t, OP_STORE, pmd)
+    pmd[0] = value
 
 
 cdef inline pte_t *pte_offset(page_table *table, uint64_t address) noexcept nogil:
@@ -58,13 +89,3 @@ cdef inline pte_t ptep_get_and_clear(Task *t, pte_t *ptep) noexcept nogil:
     pte = ptep[0]
     ptep[0] = 0
     return pte
-
-
-cdef inline void get_page(Task *t, page *p) noexcept nogil:
-    point(t, OP_ATOMIC, &p.count)
-    p.count += 1
-
-
-cdef inline bint page_mapped(Task *t, page *p) noexcept nogil:
-    point(t, OP_LOAD, &p.mapcount)
-    return p.mapcount >= 0

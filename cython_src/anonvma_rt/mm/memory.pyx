@@ -1,33 +1,40 @@
-"""Pages, page tables and faults (see memory.pxd)."""
+"""Page tables and faults (see memory.pxd)."""
 
-from libc.errno cimport EFAULT, ENOMEM
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
-from anonvma_rt.engine.arena cimport arena_alloc, arena_free
-from anonvma_rt.engine.sync cimport lock_init, spin_lock, spin_unlock, spinlock_t
-from anonvma_rt.engine.task cimport HALT_NO_MEMORY, OP_ATOMIC, OP_LOAD, OP_STORE, Task, halt, note, point, violate
-from anonvma_rt.mm.events cimport BUG_DOUBLE_FREE, NOTE_FAULT, NOTE_FREE_PAGE, NOTE_ZAP
+from anonvma_rt.engine.arena cimport arena_free
+from anonvma_rt.engine.sync cimport lock_init, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
+from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, note, point
+from anonvma_rt.mm.anon_vma cimport anon_vma_prepare
+from anonvma_rt.mm.events cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
+from anonvma_rt.mm.huge_memory cimport (
+    do_huge_pmd_anonymous_page,
+    do_huge_pmd_wp_page,
+    hugepage_fits,
+    split_huge_page_pmd,
+    wait_split_huge_page,
+    zap_huge_pmd,
+)
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
-from anonvma_rt.mm.mmap cimport find_vma
-from anonvma_rt.mm.rmap cimport anon_vma_prepare, page_add_new_anon_rmap, page_remove_rmap
+from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, must_alloc, put_page
+from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 from anonvma_rt.mm.types cimport (
-    BUG_ON,
-    CLASS_PAGE,
     CLASS_PTL,
+    PAGE_SHIFT,
     PAGE_SIZE,
-    PAGES_PER_CHUNK,
     PGDIR_SHIFT,
     PMD_SHIFT,
     PMD_SIZE,
+    PMD_SPLITTING,
+    PMD_WRITE,
     PTE_NONE,
     PTE_PRESENT,
     PTE_WRITE,
     PTRS_PER_TABLE,
     TYPE_DIRECTORY,
-    TYPE_PAGES,
-    TYPE_SCRATCH,
     TYPE_TABLE,
+    VM_WRITE,
     is_migration_entry,
     kernel,
     kernel_of,
@@ -37,6 +44,9 @@ from anonvma_rt.mm.types cimport (
     page_directory,
     page_table,
     pfn_to_page,
+    pmd_huge,
+    pmd_t,
+    pmd_table,
     pte_pfn,
     pte_present,
     pte_t,
@@ -44,130 +54,100 @@ from anonvma_rt.mm.types cimport (
 )
 
 
-cdef void *must_alloc(Task *t, uint64_t size, int type) noexcept nogil:
-    """Memory of the simulated kernel; that the host has none is no event of the simulation."""
-    cdef void *object = arena_alloc(&t.x.arena, size, type)
-    if object == NULL:
-        halt(t, HALT_NO_MEMORY)
-    return object
-
-
-cdef page *alloc_page(Task *t) noexcept nogil:
-    """A page frame that was never used before in this execution, with one reference."""
-    cdef kernel *k = kernel_of(t)
-    cdef page **larger
-    cdef page *p
-    if k.n_pages == k.chunks * PAGES_PER_CHUNK:
-        if k.chunks == k.chunk_room:
-            k.chunk_room = 2 * k.chunk_room + 8
-            larger = <page **>must_alloc(t, k.chunk_room * sizeof(void *), TYPE_SCRATCH)
-            if k.chunks:
-                memcpy(larger, k.chunk, k.chunks * sizeof(void *))
-                arena_free(&t.x.arena, k.chunk)
-            k.chunk = larger
-        k.chunk[k.chunks] = <page *>must_alloc(t, PAGES_PER_CHUNK * sizeof(page), TYPE_PAGES)
-        k.chunks += 1
-    p = pfn_to_page(k, k.n_pages)
-    p.pfn = k.n_pages
-    k.n_pages += 1
-    lock_init(&p.lock, CLASS_PAGE)
-    p.mapcount = -1
-    p.count = 1
-    return p
-
-
-cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil:
-    point(t, OP_ATOMIC, &p.count)
-    if p.count == 0:
-        return False
-    p.count += 1
-    return True
-
-
-cdef void put_page(Task *t, page *p) noexcept nogil:
-    point(t, OP_ATOMIC, &p.count)
-    if p.count <= 0:
-        violate(t, BUG_ON, BUG_DOUBLE_FREE, p.pfn, 0)
-    p.count -= 1
-    if p.count == 0:
-        note(t, NOTE_FREE_PAGE, p.pfn, 0, 0)
-        p.mapping = 0
-
-
-cdef page_table *peek_table(mm_struct *mm, uint64_t address) noexcept nogil:
-    """The page table of an address without a point: for checks and printing only."""
-    cdef page_directory *directory = <page_directory *>mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
-    if directory == NULL:
-        return NULL
-    return <page_table *>directory.entry[(address >> PMD_SHIFT) & (PTRS_PER_TABLE - 1)]
+# ---- tables ------------------------------------------------------------------------------------------------------------
 
 
 cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """The page table of an address, or NULL; the pmd is read without a lock, as every walk does."""
-    cdef page_directory *directory = <page_directory *>mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
-    if directory == NULL:
-        return NULL
-    point(t, OP_LOAD, &directory.entry[(address >> PMD_SHIFT) & (PTRS_PER_TABLE - 1)])
-    return <page_table *>directory.entry[(address >> PMD_SHIFT) & (PTRS_PER_TABLE - 1)]
+    """The page table of an address, or NULL where there is none or a huge pmd; read without a lock, as every walk does."""
+    cdef pmd_t *pmd = pmd_offset(mm, address)
+    return pmd_table(pmd_read(t, pmd)) if pmd != NULL else NULL
+
+
+cdef pmd_t *alloc_pmd(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """The pmd of an address; the table of pmds appears under page_table_lock."""
+    cdef pmd_t *directory = &mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
+    if directory[0] == 0:
+        spin_lock(t, &mm.page_table_lock)
+        if directory[0] == 0:
+            directory[0] = <pmd_t>must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY)
+        spin_unlock(t, &mm.page_table_lock)
+    return pmd_offset(mm, address)
+
+
+cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil:
+    """An empty page table for the range around address, not linked yet."""
+    cdef page_table *table = <page_table *>must_alloc(t, sizeof(page_table), TYPE_TABLE)
+    lock_init(&table.ptl, CLASS_PTL)
+    table.address = address & ~<uint64_t>(PMD_SIZE - 1)
+    return table
 
 
 cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """pte_alloc: the page table of an address, made if there is none; it appears under page_table_lock."""
-    cdef page_directory **directory = <page_directory **>&mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
+    """pte_alloc: the page table of an address, made if there is none; NULL where a huge pmd is."""
     cdef page_table *table = find_table(t, mm, address)
     cdef page_table *fresh
-    cdef void **entry
+    cdef pmd_t *directory = &mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
+    cdef pmd_t *pmd
     if table != NULL:
         return table
-    fresh = <page_table *>must_alloc(t, sizeof(page_table), TYPE_TABLE)
-    lock_init(&fresh.ptl, CLASS_PTL)
-    fresh.address = address & ~<uint64_t>(PMD_SIZE - 1)
+    fresh = make_table(t, address)
     spin_lock(t, &mm.page_table_lock)
-    if directory[0] == NULL:
-        directory[0] = <page_directory *>must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY)
-    entry = &directory[0].entry[(address >> PMD_SHIFT) & (PTRS_PER_TABLE - 1)]
-    point(t, OP_STORE, entry)
-    if entry[0] == NULL:
-        entry[0] = fresh
+    if directory[0] == 0:
+        directory[0] = <pmd_t>must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY)
+    pmd = pmd_offset(mm, address)
+    point(t, OP_STORE, pmd)
+    if pmd[0] == 0:
+        pmd[0] = <pmd_t>fresh
     else:
         arena_free(&t.x.arena, fresh)
-    table = <page_table *>entry[0]
+    table = pmd_table(pmd[0])
     spin_unlock(t, &mm.page_table_lock)
     return table
 
 
-cdef void zap_range(Task *t, mm_struct *mm, uint64_t start, uint64_t end) noexcept nogil:
-    """unmap_vmas: clears the ptes of a range, table by table under its lock; mmap_sem is held."""
+cdef void zap_ptes(Task *t, mm_struct *mm, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
+    """zap_pte_range."""
     cdef kernel *k = kernel_of(t)
-    cdef uint64_t address = start
-    cdef uint64_t stop
-    cdef page_table *table
-    cdef spinlock_t *ptl
+    cdef spinlock_t *ptl = pte_lockptr(t, mm, table)
     cdef pte_t *ptep
     cdef pte_t pte
     cdef page *p
+    spin_lock(t, ptl)
     while address < end:
-        stop = (address | (PMD_SIZE - 1)) + 1
-        if stop > end:
-            stop = end
-        table = find_table(t, mm, address)
-        if table != NULL:
-            ptl = pte_lockptr(t, mm, table)
-            spin_lock(t, ptl)
-            while address < stop:
-                ptep = pte_offset(table, address)
-                if pte_read(t, ptep) != PTE_NONE:
-                    pte = ptep_get_and_clear(t, ptep)
-                    note(t, NOTE_ZAP, mm.id, <int64_t>address, <int64_t>pte)
-                    if pte_present(pte) and pte_pfn(pte):
-                        p = pfn_to_page(k, pte_pfn(pte))
-                        page_remove_rmap(t, p)
-                        put_page(t, p)
-                    elif is_migration_entry(pte) and k.algorithm.decode_in_zap:
-                        # For rss accounting, since 3.3.
-                        decode_migration_entry(t, pte, address)
-                address += PAGE_SIZE
-            spin_unlock(t, ptl)
+        ptep = pte_offset(table, address)
+        if pte_read(t, ptep) != PTE_NONE:
+            pte = ptep_get_and_clear(t, ptep)
+            note(t, NOTE_ZAP, mm.id, <int64_t>address, <int64_t>pte)
+            if pte_present(pte) and pte_pfn(pte):
+                p = pfn_to_page(k, pte_pfn(pte))
+                page_remove_rmap(t, p)
+                put_page(t, p)
+            elif is_migration_entry(pte) and k.algorithm.decode_in_zap:
+                # For rss accounting, since 3.3.
+                decode_migration_entry(t, pte, address)
+        address += PAGE_SIZE
+    spin_unlock(t, ptl)
+
+
+cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
+    """Clears what a vma maps in a range, table by table under its lock; mmap_sem is held, or nobody uses the mm."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef uint64_t address = start
+    cdef uint64_t stop
+    cdef pmd_t *pmd
+    cdef pmd_t value
+    while address < end:
+        stop = table_end(address, end)
+        pmd = pmd_offset(mm, address)
+        value = pmd_read(t, pmd) if pmd != NULL else 0
+        if pmd_huge(value):
+            if stop - address < PMD_SIZE:
+                split_huge_page_pmd(t, mm, pmd)
+                continue
+            if not zap_huge_pmd(t, vma, pmd, address):
+                continue
+        elif value:
+            zap_ptes(t, mm, pmd_table(value), address, stop)
         address = stop
 
 
@@ -178,81 +158,200 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
     mmap_sem is held for writing and no vma covers the range any more, so no walk can arrive here.
     """
     cdef uint64_t address = start & ~<uint64_t>(PMD_SIZE - 1)
-    cdef page_directory *directory
-    cdef void **entry
+    cdef pmd_t *pmd
     while address < end:
-        directory = <page_directory *>mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
-        if directory != NULL and address >= floor and address + PMD_SIZE <= ceiling:
-            entry = &directory.entry[(address >> PMD_SHIFT) & (PTRS_PER_TABLE - 1)]
-            if entry[0] != NULL:
-                spin_lock(t, &mm.page_table_lock)
-                point(t, OP_STORE, entry)
-                arena_free(&t.x.arena, entry[0])
-                entry[0] = NULL
-                spin_unlock(t, &mm.page_table_lock)
+        pmd = pmd_offset(mm, address)
+        if pmd == NULL:
+            address = ((address >> PGDIR_SHIFT) + 1) << PGDIR_SHIFT
+            continue
+        if pmd[0] and address >= floor and address + PMD_SIZE <= ceiling:
+            spin_lock(t, &mm.page_table_lock)
+            point(t, OP_STORE, pmd)
+            arena_free(&t.x.arena, <void *>pmd[0])
+            pmd[0] = 0
+            spin_unlock(t, &mm.page_table_lock)
         address += PMD_SIZE
 
 
-cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content) noexcept nogil:
-    """One fault, retried until the pte allows the access; mmap_sem is held for reading.
+# ---- faults ------------------------------------------------------------------------------------------------------------
 
-    handle_pte_fault, do_anonymous_page and do_swap_page of mm/memory.c. content: the page (NULL for the zero page).
-    Returns 0 or -ENOMEM.
+
+cdef bint reuse_page(Task *t, page *p, vm_area_struct *vma, pte_t *ptep, spinlock_t *ptl, pte_t pte,
+                     bint *same) noexcept nogil:
+    """Whether a page that is written to is mapped nowhere else (the page-locked half of do_wp_page). It then belongs to
+    this vma's own anon_vma from now on. ptl is held on entry and on return; same: whether the pte is still the same."""
+    same[0] = True
+    if not mutex_trylock(t, &p.lock):
+        get_page(t, p)
+        spin_unlock(t, ptl)
+        mutex_lock(t, &p.lock)
+        spin_lock(t, ptl)
+        same[0] = pte_read(t, ptep) == pte
+        put_page(t, p)
+        if not same[0]:
+            mutex_unlock(t, &p.lock)
+            return False
+    point(t, OP_LOAD, &p.mapcount)
+    if p.mapcount > 0:
+        mutex_unlock(t, &p.lock)
+        return False
+    point(t, OP_STORE, &p.mapping)
+    set_page_anon_vma(p, vma.anon_vma)
+    mutex_unlock(t, &p.lock)
+    return True
+
+
+cdef int do_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep, spinlock_t *ptl,
+                    pte_t pte) noexcept nogil:
+    """Copy on write. ptl is held on entry and not on return; the fault looks again afterwards. Returns 0 or -ENOMEM."""
+    cdef page *old = pfn_to_page(kernel_of(t), pte_pfn(pte)) if pte_pfn(pte) else NULL
+    cdef page *new
+    cdef bint same = True
+    if old != NULL:
+        if reuse_page(t, old, vma, ptep, ptl, pte, &same):
+            set_pte(t, ptep, pte | PTE_WRITE)
+            spin_unlock(t, ptl)
+            return 0
+        if not same:
+            spin_unlock(t, ptl)
+            return 0
+        get_page(t, old)
+    spin_unlock(t, ptl)
+    if anon_vma_prepare(t, vma) < 0:
+        return -ENOMEM
+    new = alloc_page(t)
+    new.tag = old.tag if old != NULL else 0
+    spin_lock(t, ptl)
+    if pte_read(t, ptep) == pte:
+        ptep_get_and_clear(t, ptep)
+        page_add_new_anon_rmap(t, new, vma, address)
+        set_pte(t, ptep, make_pte(PTE_PRESENT, new.pfn, True))
+        note(t, NOTE_COW, vma.vm_mm.id, <int64_t>address, new.pfn)
+        new = NULL
+        if old != NULL:
+            page_remove_rmap(t, old)
+    spin_unlock(t, ptl)
+    if old != NULL:
+        # The reference of this function, and if the pte was replaced the one of the pte.
+        if new == NULL:
+            put_page(t, old)
+        put_page(t, old)
+    if new != NULL:
+        put_page(t, new)
+    return 0
+
+
+cdef int do_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep, spinlock_t *ptl,
+                           bint write) noexcept nogil:
+    """A page for an empty pte; the zero page for a read. Returns 0 or -ENOMEM."""
+    cdef page *fresh = NULL
+    if write:
+        if anon_vma_prepare(t, vma) < 0:
+            return -ENOMEM
+        fresh = alloc_page(t)
+    spin_lock(t, ptl)
+    if pte_read(t, ptep) == PTE_NONE:
+        if write:
+            page_add_new_anon_rmap(t, fresh, vma, address)
+            set_pte(t, ptep, make_pte(PTE_PRESENT, fresh.pfn, True))
+            note(t, NOTE_FAULT, vma.vm_mm.id, <int64_t>address, fresh.pfn)
+            fresh = NULL
+        else:
+            set_pte(t, ptep, make_pte(PTE_PRESENT, 0, False))
+    spin_unlock(t, ptl)
+    if fresh != NULL:
+        # Another thread was faster.
+        put_page(t, fresh)
+    return 0
+
+
+cdef int handle_huge_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, pmd_t *pmd, pmd_t value,
+                           page **content) noexcept nogil:
+    """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM."""
+    if not write or value & PMD_WRITE:
+        content[0] = pfn_to_page(kernel_of(t), pte_pfn(value)) + ((address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1))
+        return 1
+    if value & PMD_SPLITTING:
+        wait_split_huge_page(t, vma.anon_vma)
+        return 0
+    return do_huge_pmd_wp_page(t, vma, address, pmd, value)
+
+
+cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content) noexcept nogil:
+    """One access of a user: faults until the entry allows it; mmap_sem is held for reading, or the vma's own lock.
+
+    handle_mm_fault and handle_pte_fault of mm/memory.c. content: the page (NULL for the zero page). The last look at
+    the entry and what the caller does next are one step. Returns 0 or -ENOMEM.
     """
     cdef mm_struct *mm = vma.vm_mm
-    cdef page_table *table = alloc_table(t, mm, address)
-    cdef pte_t *ptep = pte_offset(table, address)
-    cdef spinlock_t *ptl = pte_lockptr(t, mm, table)
     cdef kernel *k = kernel_of(t)
-    cdef page *fresh = NULL
+    cdef page_table *table
+    cdef spinlock_t *ptl
+    cdef pmd_t *pmd
+    cdef pte_t *ptep
+    cdef pmd_t value
     cdef pte_t pte
-    while True:
-        pte = pte_read(t, ptep)
-        if is_migration_entry(pte):
-            migration_entry_wait(t, mm, ptep, ptl, address)
+    cdef int result = 0
+    while result >= 0:
+        pmd = pmd_offset(mm, address)
+        if hugepage_fits(vma, address):
+            pmd = alloc_pmd(t, mm, address)
+            if pmd_read(t, pmd) == 0:
+                result = do_huge_pmd_anonymous_page(t, vma, address, pmd)
+                continue
+        if pmd != NULL and pmd_huge(pmd[0]):
+            value = pmd_read(t, pmd)
+            if pmd_huge(value):
+                result = handle_huge_fault(t, vma, address, write, pmd, value, content)
+                if result > 0:
+                    return 0
+                continue
+        table = alloc_table(t, mm, address)
+        if table == NULL:
             continue
-        if pte_present(pte) and (not write or pte & PTE_WRITE):
-            content[0] = pfn_to_page(k, pte_pfn(pte)) if pte_pfn(pte) else NULL
-            break
-        # Nothing there, or the zero page is written to.
-        if write:
-            if anon_vma_prepare(t, vma) < 0:
-                return -ENOMEM
-            fresh = alloc_page(t)
-        spin_lock(t, ptl)
-        if pte_read(t, ptep) == pte:
-            if write:
-                page_add_new_anon_rmap(t, fresh, vma, address)
-                set_pte(t, ptep, make_pte(PTE_PRESENT, fresh.pfn, True))
-                note(t, NOTE_FAULT, mm.id, <int64_t>address, fresh.pfn)
-                fresh = NULL
+        ptep = pte_offset(table, address)
+        ptl = pte_lockptr(t, mm, table)
+        while result >= 0:
+            pte = pte_read(t, ptep)
+            if is_migration_entry(pte):
+                migration_entry_wait(t, mm, ptep, ptl, address)
+            elif pte == PTE_NONE:
+                result = do_anonymous_page(t, vma, address, ptep, ptl, write)
+            elif not write or pte & PTE_WRITE:
+                content[0] = pfn_to_page(k, pte_pfn(pte)) if pte_pfn(pte) else NULL
+                return 0
             else:
-                set_pte(t, ptep, make_pte(PTE_PRESENT, 0, False))
-        spin_unlock(t, ptl)
-        if fresh != NULL:
-            # Another thread was faster. Given back here and not at the end: the last look at the pte and the access
-            # that follows it are one step.
-            put_page(t, fresh)
-            fresh = NULL
-    return 0
+                spin_lock(t, ptl)
+                if pte_read(t, ptep) == pte:
+                    result = do_wp_page(t, vma, address, ptep, ptl, pte)
+                else:
+                    spin_unlock(t, ptl)
+    return result
 
 
-cdef int access_page(Task *t, mm_struct *mm, uint64_t address, bint write, uint32_t *tag) noexcept nogil:
-    """A user's access to one page: reads its content tag, or writes it. mmap_sem is held for reading.
-
-    The access itself happens while the pte allows it, so it is one step with the last look at the pte.
-    Returns 0, -EFAULT outside every mapping, or -ENOMEM.
-    """
-    cdef vm_area_struct *vma = find_vma(t, mm, address)
-    cdef page *content = NULL
-    cdef int error
-    if vma == NULL or address < vma.vm_start:
-        return -EFAULT
-    error = handle_mm_fault(t, vma, address, write, &content)
-    if error < 0:
-        return error
-    if write:
-        content.tag = tag[0]
-    else:
-        tag[0] = content.tag if content != NULL else 0
-    return 0
+cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """The page at an address with a reference, or NULL; mmap_sem is held for reading."""
+    cdef kernel *k = kernel_of(t)
+    cdef pmd_t *pmd = pmd_offset(mm, address)
+    cdef pmd_t value = pmd_read(t, pmd) if pmd != NULL else 0
+    cdef page *p = NULL
+    cdef spinlock_t *ptl
+    cdef pte_t pte
+    if pmd_huge(value):
+        spin_lock(t, &mm.page_table_lock)
+        value = pmd_read(t, pmd)
+        if pmd_huge(value):
+            p = pfn_to_page(k, pte_pfn(value))
+            get_page(t, p)
+        spin_unlock(t, &mm.page_table_lock)
+        return p
+    if value == 0:
+        return NULL
+    ptl = pte_lockptr(t, mm, pmd_table(value))
+    spin_lock(t, ptl)
+    pte = pte_read(t, pte_offset(pmd_table(value), address))
+    if pte_present(pte) and pte_pfn(pte):
+        p = pfn_to_page(k, pte_pfn(pte))
+        get_page(t, p)
+    spin_unlock(t, ptl)
+    return p

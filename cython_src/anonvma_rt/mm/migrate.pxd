@@ -10,6 +10,7 @@ from anonvma_rt.engine.sync cimport spinlock_t
 from anonvma_rt.engine.task cimport Task
 from anonvma_rt.mm.types cimport mm_struct, page, pte_t
 
-cdef void migrate_page(Task *t, page *p, bint fail_copy) noexcept nogil
+cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil
+cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) noexcept nogil
 cdef void migration_entry_wait(Task *t, mm_struct *mm, pte_t *ptep, spinlock_t *ptl, uint64_t address) noexcept nogil
 cdef page *decode_migration_entry(Task *t, pte_t pte, uint64_t address) noexcept nogil

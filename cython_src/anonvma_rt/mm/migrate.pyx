@@ -1,13 +1,13 @@
 """Migration of a page (see migrate.pxd). The steps are those of unmap_and_move in mm/migrate.c of Linux 3.2.
 
-The walker is compaction: it comes without any mmap_sem, so nothing keeps it apart from an mremap.
+The walker of migrate_page is compaction: it comes without any mmap_sem, so nothing keeps it apart from an mremap.
 """
 
-from libc.errno cimport EAGAIN, EIO
+from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.klist cimport list_cursor
 from anonvma_rt.engine.sync cimport (
+    down_read,
     lock_is_held,
     lock_wait,
     mutex_lock,
@@ -16,8 +16,10 @@ from anonvma_rt.engine.sync cimport (
     spin_lock,
     spin_unlock,
     spinlock_t,
+    up_read,
 )
 from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, note, point, violate
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
 from anonvma_rt.mm.events cimport (
     BUG_NEW_PAGE_LOCKED,
     BUG_PAGE_NOT_LOCKED,
@@ -27,25 +29,17 @@ from anonvma_rt.mm.events cimport (
     NOTE_WAIT,
     NOTE_WALK,
 )
-from anonvma_rt.mm.memory cimport (
-    alloc_page,
-    find_table,
-    get_page,
-    get_page_unless_zero,
-    page_mapped,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    put_page,
-    set_pte,
-)
+from anonvma_rt.mm.huge_memory cimport split_huge_page
+from anonvma_rt.mm.memory cimport find_table, follow_page, pte_lockptr, pte_offset, pte_read, set_pte
+from anonvma_rt.mm.mmap cimport find_vma
+from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
 from anonvma_rt.mm.rmap cimport (
     WALK_RESTORE,
-    anon_vma_lock,
-    anon_vma_unlock,
+    must_be_its_anon_vma,
     page_add_anon_rmap,
     page_get_anon_vma,
-    put_anon_vma,
+    page_mapped,
+    rmap_walk,
     rmap_walk_begin,
     rmap_walk_next,
     try_to_unmap,
@@ -55,6 +49,7 @@ from anonvma_rt.mm.types cimport (
     ABORTED,
     BUG_ON,
     MIGRATED,
+    PAGE_SIZE,
     PTE_PRESENT,
     PTE_WRITE,
     anon_vma,
@@ -147,21 +142,21 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
     cdef anon_vma *av
     cdef vm_area_struct *vma
     cdef uint64_t address
-    cdef list_cursor c
+    cdef rmap_walk w
     point(t, OP_LOAD, &new.mapping)
-    av = page_anon_vma(new)
-    if av == NULL:
+    if page_anon_vma(new) == NULL:
         return
-    anon_vma_lock(t, av)
-    c = rmap_walk_begin(t, av, old, WALK_RESTORE)
+    av = must_be_its_anon_vma(t, new)
+    anon_vma_lock_read(t, av)
+    w = rmap_walk_begin(t, av, old, WALK_RESTORE)
     while True:
-        vma = rmap_walk_next(t, av, &c)
+        vma = rmap_walk_next(t, &w)
         if vma == NULL:
             break
         if vma_address(t, new, vma, &address):
             remove_migration_pte(t, new, vma, address, old)
     note(t, NOTE_WALK, WALK_RESTORE, old.pfn, 1)
-    anon_vma_unlock(t, av)
+    anon_vma_unlock_read(t, av)
 
 
 cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcept nogil:
@@ -172,6 +167,7 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
     new.index = old.index
     point(t, OP_STORE, &new.mapping)
     new.mapping = old.mapping
+    new.generation = old.generation
     point(t, OP_LOAD, &old.count)
     if old.count != 1:
         result = -EAGAIN
@@ -189,47 +185,88 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
     return result
 
 
-cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy) noexcept nogil:
-    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN or -EIO."""
+cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t *pfn) noexcept nogil:
+    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN or -EIO; pfn: the new page.
+
+    The pin keeps the anon_vma alive while no pte maps the page; without it (up to 2.6.23, Z16) the restore walk follows
+    page.mapping to whatever is there by then.
+    """
+    cdef bint pin = kernel_of(t).algorithm.pin
     cdef page *new = alloc_page(t)
-    cdef anon_vma *pinned
+    cdef anon_vma *pinned = NULL
     cdef int result = -EAGAIN
     note(t, NOTE_MIGRATE, old.pfn, new.pfn, 0)
+    pfn[0] = new.pfn
     point(t, OP_LOAD, &old.count)
     if old.count == 1:
         # Freed by its last user; only the isolation holds it.
         put_page(t, new)
         return 0
+    if old.compound and not split_huge_page(t, old):
+        put_page(t, new)
+        return -EAGAIN
     if not mutex_trylock(t, &old.lock):
         if not force:
             put_page(t, new)
             return -EAGAIN
         mutex_lock(t, &old.lock)
-    pinned = page_get_anon_vma(t, old)
-    if pinned != NULL:
+    if pin:
+        pinned = page_get_anon_vma(t, old)
+    if pinned != NULL or not pin:
         try_to_unmap(t, old)
         if not page_mapped(t, old):
             result = move_to_new_page(t, new, old, fail_copy)
         if result < 0:
             remove_migration_ptes(t, old, old)
+    if pinned != NULL:
         put_anon_vma(t, pinned)
     mutex_unlock(t, &old.lock)
     put_page(t, new)
     return result
 
 
-cdef void migrate_page(Task *t, page *p, bint fail_copy) noexcept nogil:
-    """migrate_pages for one page: isolates it and tries up to ten times.
-
-    fail_copy: the move to the new page fails for good (-EIO), so the restore walk puts the old page back.
-    """
+cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
+    """migrate_pages for one page that the caller holds a reference of: up to ten passes. 0, -EAGAIN or -EIO."""
     cdef int tries = 0
     cdef int result = -EAGAIN
-    if not get_page_unless_zero(t, p):
-        return
     while result == -EAGAIN and tries < MAX_PASSES:
-        result = unmap_and_move(t, p, tries >= FORCE_PASS, fail_copy)
+        result = unmap_and_move(t, p, tries >= FORCE_PASS, fail_copy, pfn)
         tries += 1
         note(t, NOTE_MIGRATE, p.pfn, 0, 1 if result == 0 else 2 if result == -EAGAIN else 3)
     t.x.counters[MIGRATED if result == 0 else ABORTED] += 1
     put_page(t, p)
+    return result
+
+
+cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
+    """Compaction moves one page. 0; -EAGAIN given up after ten passes; -EIO where the copy fails for good (fail_copy),
+    so that the restore walk puts the old page back; -ENOENT a page that is free. pfn: where it is now."""
+    if not get_page_unless_zero(t, p):
+        return -ENOENT
+    return migrate_isolated(t, p, fail_copy, pfn)
+
+
+cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) noexcept nogil:
+    """The system call of that name for a range of `mm`, whose mmap_sem is held for reading throughout: so it cannot race
+    with an mremap of the same mm, but with one of another mm that shares the pages. 0, -EINVAL, or -EFAULT where a page
+    is in no vma."""
+    cdef vm_area_struct *vma
+    cdef page *p
+    cdef uint64_t i
+    cdef uint64_t at
+    cdef uint64_t pfn = 0
+    cdef int result = 0
+    if address & (PAGE_SIZE - 1):
+        return -EINVAL
+    down_read(t, &mm.mmap_sem)
+    for i in range(pages):
+        at = address + i * PAGE_SIZE
+        vma = find_vma(t, mm, at)
+        if vma == NULL or vma.vm_start > at:
+            result = -EFAULT
+            break
+        p = follow_page(t, mm, at)
+        if p != NULL:
+            migrate_isolated(t, p, False, &pfn)
+    up_read(t, &mm.mmap_sem)
+    return result

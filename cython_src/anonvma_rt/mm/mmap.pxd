@@ -1,7 +1,6 @@
-"""The vmas of an mm: find, merge, adjust, split, copy, unmap (mm/mmap.c).
+"""The vmas of an mm: find, copy, unmap, map (mm/mmap.c); vma.pxd has what happens to a single one.
 
-mmap_sem is held for writing by everything here but find_vma. A walker may read vm_start, vm_end and vm_pgoff at any
-time under nothing but the root's mutex, which vma_adjust takes in some cases only.
+mmap_sem is held for writing by everything here but find_vma.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -13,19 +12,11 @@ cdef enum:
     TASK_SIZE_SHIFT = 39
 
 cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
-cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **vma, uint64_t address, uint64_t length,
-                              uint64_t pgoff) noexcept nogil
-cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
-                     vm_area_struct *insert) noexcept nogil
+cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
+cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **vma, uint64_t address, uint64_t length, uint64_t pgoff,
+                              bint *need_rmap_locks) noexcept nogil
+cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64_t ceiling) noexcept nogil
 cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noexcept nogil
-cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t address, uint64_t length) noexcept nogil
+cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t address, uint64_t length, uint64_t flags) noexcept nogil
+cdef int64_t do_brk(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil
 cdef int64_t get_unmapped_area(mm_struct *mm, uint64_t length) noexcept nogil
-
-
-cdef inline uint64_t vma_pages(vm_area_struct *vma) noexcept nogil:
-    return (vma.vm_end - vma.vm_start) >> 12
-
-
-cdef inline bint vmas_may_share_anon_vma(vm_area_struct *a, vm_area_struct *b) noexcept nogil:
-    """anon_vma_compatible: a touches b from below and their pages have consecutive indexes."""
-    return a.vm_end == b.vm_start and b.vm_pgoff == a.vm_pgoff + vma_pages(a)

@@ -17,18 +17,25 @@ from anonvma_rt.mm.events cimport (
     NOTE_CLEAR,
     NOTE_MOVE,
     NOTE_SET,
+    NOTE_TABLE_MOVE,
 )
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_moveto_tail, anon_vma_unlock, unlink_anon_vmas
+from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.memory cimport (
+    alloc_pmd,
     alloc_table,
     find_table,
+    pmd_offset,
+    pmd_read,
     pte_lockptr,
     pte_offset,
     pte_read,
     ptep_get_and_clear,
+    set_pmd,
     set_pte,
+    table_end,
 )
-from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, find_vma, get_unmapped_area, vma_adjust
-from anonvma_rt.mm.rmap cimport anon_vma_lock, anon_vma_moveto_tail, anon_vma_unlock
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, find_vma, get_unmapped_area
 from anonvma_rt.mm.types cimport (
     BUG_ON,
     LATENCY_LIMIT,
@@ -45,26 +52,41 @@ from anonvma_rt.mm.types cimport (
     kernel_of,
     mm_struct,
     page_table,
+    pmd_huge,
+    pmd_t,
+    pmd_table,
     pte_t,
     serial_of,
     vm_area_struct,
 )
+from anonvma_rt.mm.vma cimport vma_adjust, vma_merge
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
 
+cdef anon_vma *take_rmap_locks(Task *t, vm_area_struct *vma, bint wanted) noexcept nogil:
+    """The root's lock for as long as entries are between two places; NULL where none is needed."""
+    if not wanted or vma.anon_vma == NULL:
+        return NULL
+    anon_vma_lock(t, vma.anon_vma)
+    return vma.anon_vma
+
+
+cdef void drop_rmap_locks(Task *t, anon_vma *locked) noexcept nogil:
+    if locked != NULL:
+        anon_vma_unlock(t, locked)
+
+
 cdef void move_ptes(Task *t, vm_area_struct *vma, page_table *old, uint64_t address, uint64_t end,
-                    vm_area_struct *new_vma, page_table *new, uint64_t new_address) noexcept nogil:
+                    vm_area_struct *new_vma, page_table *new, uint64_t new_address, bint rmap_locks) noexcept nogil:
     """Moves the ptes of one extent. Clear and set are one step to whoever takes either lock, two to whoever peeks."""
     cdef mm_struct *mm = vma.vm_mm
     cdef spinlock_t *old_ptl = pte_lockptr(t, mm, old)
     cdef spinlock_t *new_ptl = pte_lockptr(t, mm, new)
-    cdef anon_vma *locked = vma.anon_vma if kernel_of(t).algorithm.rmap_locks else NULL
+    cdef anon_vma *locked = take_rmap_locks(t, vma, rmap_locks)
     cdef pte_t *ptep
     cdef pte_t *new_ptep
     cdef pte_t pte
-    if locked != NULL:
-        anon_vma_lock(t, locked)
     spin_lock(t, old_ptl)
     if new_ptl != old_ptl:
         spin_lock_nested(t, new_ptl, 1)
@@ -83,8 +105,49 @@ cdef void move_ptes(Task *t, vm_area_struct *vma, page_table *old, uint64_t addr
     if new_ptl != old_ptl:
         spin_unlock_nested(t, new_ptl, 1)
     spin_unlock(t, old_ptl)
-    if locked != NULL:
-        anon_vma_unlock(t, locked)
+    drop_rmap_locks(t, locked)
+
+
+cdef bint move_normal_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, pmd_t *new,
+                          uint64_t new_address) noexcept nogil:
+    """Moves a whole page table by its pmd, always under the root's lock (5.14; 97113eb39fa7 says why). False where the
+    destination has a table, or the source is huge."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef anon_vma *locked
+    cdef pmd_t value
+    cdef bint moved = False
+    if pmd_read(t, new):
+        return False
+    locked = take_rmap_locks(t, vma, True)
+    spin_lock(t, &mm.page_table_lock)
+    value = pmd_read(t, old)
+    if value and not pmd_huge(value):
+        set_pmd(t, old, 0)
+        pmd_table(value).address = new_address
+        set_pmd(t, new, value)
+        note(t, NOTE_TABLE_MOVE, serial_of(new_vma), <int64_t>new_address, 0)
+        moved = True
+    spin_unlock(t, &mm.page_table_lock)
+    drop_rmap_locks(t, locked)
+    return moved
+
+
+cdef bint move_whole_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, uint64_t new_address,
+                         bint rmap_locks) noexcept nogil:
+    """A huge pmd or, since 5.1, a table moves as one; False where its ptes have to move one by one."""
+    cdef algorithm *a = &kernel_of(t).algorithm
+    cdef anon_vma *locked
+    cdef pmd_t value = pmd_read(t, old)
+    cdef bint moved
+    if pmd_huge(value):
+        # 3.7 to 3.14 forgot the lock here (dd18dbc2d42a).
+        locked = take_rmap_locks(t, vma, rmap_locks and not a.huge_ignores_locks)
+        moved = move_huge_pmd(t, vma, old, new_vma, alloc_pmd(t, vma.vm_mm, new_address), new_address)
+        drop_rmap_locks(t, locked)
+        return moved
+    return value and a.whole_tables and move_normal_pmd(
+        t, vma, old, new_vma, alloc_pmd(t, vma.vm_mm, new_address), new_address
+    )
 
 
 cdef bint listed_after(anon_vma *av, vm_area_struct *source, vm_area_struct *destination) noexcept nogil:
@@ -106,7 +169,7 @@ cdef void assert_order(Task *t, vm_area_struct *vma, vm_area_struct *new_vma) no
     cdef algorithm *a = &kernel_of(t).algorithm
     cdef list_cursor c
     cdef anon_vma_chain *avc
-    if vma == new_vma or not (a.tail_after_merge and a.tail_before_move_back):
+    if vma == new_vma or not (a.tail_after_merge and a.tail_before_move_back) or a.tail_own_only:
         return
     c = list_for_each(&new_vma.anon_vma_chain)
     while list_step(&c):
@@ -116,69 +179,95 @@ cdef void assert_order(Task *t, vm_area_struct *vma, vm_area_struct *new_vma) no
 
 
 cdef uint64_t move_page_tables(Task *t, vm_area_struct *vma, uint64_t old_address, vm_area_struct *new_vma,
-                               uint64_t new_address, uint64_t length, int64_t fail_after) noexcept nogil:
-    """Moves the ptes of a range, upwards, in extents that cross no page-table border on either side and have at most
-    LATENCY_LIMIT pages.
+                               uint64_t new_address, uint64_t length, bint rmap_locks,
+                               int64_t fail_after) noexcept nogil:
+    """Moves the entries of a range, upwards, in extents that cross no page-table border on either side and, up to 4.18,
+    have at most LATENCY_LIMIT pages.
 
     Returns the bytes done: less than length where no page table could be had. fail_after: the allocation of a page
     table fails once that many extents were moved; -1 never.
     """
+    cdef algorithm *a = &kernel_of(t).algorithm
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t start = old_address
     cdef uint64_t end = old_address + length
     cdef uint64_t extent
     cdef uint64_t left
     cdef int64_t moved = 0
-    cdef page_table *old
+    cdef pmd_t *pmd
+    cdef pmd_t value
     cdef page_table *new
     assert_order(t, vma, new_vma)
     while old_address < end:
-        extent = (old_address | (PMD_SIZE - 1)) + 1 - old_address
-        if extent > end - old_address:
-            extent = end - old_address
-        old = find_table(t, mm, old_address)
-        if old != NULL:
+        extent = table_end(old_address, end) - old_address
+        pmd = pmd_offset(mm, old_address)
+        value = pmd_read(t, pmd) if pmd != NULL else 0
+        if value:
+            if extent == PMD_SIZE and not new_address & (PMD_SIZE - 1) and (pmd_huge(value) or a.whole_tables):
+                if move_whole_pmd(t, vma, pmd, new_vma, new_address, rmap_locks):
+                    moved += 1
+                    old_address += extent
+                    new_address += extent
+                    continue
+            if pmd_huge(value):
+                split_huge_page_pmd(t, mm, pmd)
+                continue
             if 0 <= fail_after <= moved and find_table(t, mm, new_address) == NULL:
                 note(t, NOTE_ALLOC_FAILS, <int64_t>new_address, 0, 0)
                 break
             new = alloc_table(t, mm, new_address)
-            left = (new_address | (PMD_SIZE - 1)) + 1 - new_address
+            left = table_end(new_address, new_address + length) - new_address
             if extent > left:
                 extent = left
-            if extent > LATENCY_LIMIT * PAGE_SIZE:
+            if extent > LATENCY_LIMIT * PAGE_SIZE and not a.whole_tables:
                 extent = LATENCY_LIMIT * PAGE_SIZE
-            move_ptes(t, vma, old, old_address, old_address + extent, new_vma, new, new_address)
+            move_ptes(t, vma, pmd_table(value), old_address, old_address + extent, new_vma, new, new_address, rmap_locks)
             moved += 1
         old_address += extent
         new_address += extent
     return old_address - start
 
 
+cdef void merge_afterwards(Task *t, vm_area_struct *vma) noexcept nogil:
+    """What copy_vma would have merged, now that no pte is on its way."""
+    vma_merge(t, vma.vm_mm, vma.vm_prev, vma.vm_start, vma.vm_end, vma.vm_flags, vma.anon_vma, vma.vm_pgoff, vma)
+
+
 cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64_t old_length, uint64_t new_length,
-                      uint64_t new_address, int64_t fail_after) noexcept nogil:
+                      uint64_t new_address, bint dontunmap, int64_t fail_after) noexcept nogil:
     """Moves a part of vma. The source is not split before the final unmapping; a failure moves everything back, in
     the opposite direction and still upwards."""
+    cdef algorithm *a = &kernel_of(t).algorithm
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t pgoff = vma.vm_pgoff + ((old_address - vma.vm_start) >> PAGE_SHIFT)
     cdef vm_area_struct *new_vma
     cdef uint64_t moved
+    cdef bint need_rmap_locks
     cdef int64_t result = <int64_t>new_address
     if mm.map_count >= MAX_MAP_COUNT - 3:
         return -ENOMEM
-    new_vma = copy_vma(t, &vma, new_address, new_length, pgoff)
+    new_vma = copy_vma(t, &vma, new_address, new_length, pgoff, &need_rmap_locks)
     note(t, NOTE_MOVE, serial_of(vma), serial_of(new_vma), 0)
-    moved = move_page_tables(t, vma, old_address, new_vma, new_address, old_length, fail_after)
+    moved = move_page_tables(t, vma, old_address, new_vma, new_address, old_length, need_rmap_locks or a.rmap_locks,
+                             fail_after)
     if moved < old_length:
         # The ptes travel against the order of the lists now, even where the destination was fresh.
-        if kernel_of(t).algorithm.tail_before_move_back:
+        if a.tail_before_move_back:
             anon_vma_moveto_tail(t, vma)
         note(t, NOTE_MOVE, serial_of(new_vma), serial_of(vma), 1)
-        move_page_tables(t, new_vma, new_address, vma, old_address, moved, -1)
+        move_page_tables(t, new_vma, new_address, vma, old_address, moved, a.need_rmap_locks or a.rmap_locks, -1)
         old_address = new_address
         old_length = new_length
         result = -ENOMEM
+    elif dontunmap:
+        # The source stays, empty, and if nothing else is in it the next fault gives it an anon_vma of its own (5.7).
+        if new_vma != vma and vma.vm_start == old_address and vma.vm_end == old_address + old_length:
+            unlink_anon_vmas(t, vma)
+        return result
     # It can fail at the limit of vmas only; then the old range stays mapped, empty, and the kernel corrects accounting.
     do_munmap(t, mm, old_address, old_length)
+    if a.fresh_vma and result >= 0:
+        merge_afterwards(t, new_vma)
     return result
 
 
@@ -191,7 +280,7 @@ cdef vm_area_struct *vma_to_resize(Task *t, mm_struct *mm, uint64_t address, uin
 
 
 cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t to,
-                       uint64_t new_length, int64_t fail_after) noexcept nogil:
+                       uint64_t new_length, bint dontunmap, int64_t fail_after) noexcept nogil:
     """MREMAP_FIXED: whatever is at the destination is unmapped first, even if the call fails later."""
     cdef vm_area_struct *vma
     cdef int error
@@ -212,12 +301,14 @@ cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     vma = vma_to_resize(t, mm, address, old_length)
     if vma == NULL:
         return -EFAULT
-    return move_vma(t, vma, address, old_length, new_length, to, fail_after)
+    return move_vma(t, vma, address, old_length, new_length, to, dontunmap, fail_after)
 
 
 cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length, int64_t to,
-                       bint maymove, int64_t fail_after) noexcept nogil:
+                       bint maymove, bint dontunmap, int64_t fail_after) noexcept nogil:
     """The system call, with mmap_sem held for writing. Lengths in bytes; to: -1 unless MREMAP_FIXED.
+
+    dontunmap: MREMAP_DONTUNMAP, which needs maymove and equal lengths (Linux 5.7).
 
     Returns the new address, or -EINVAL, -EFAULT, -ENOMEM.
     """
@@ -227,11 +318,13 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     cdef int error
     if address & (PAGE_SIZE - 1) or new_length == 0 or address > TASK_SIZE or new_length > TASK_SIZE:
         return -EINVAL
+    if dontunmap and (not maymove or old_length != new_length):
+        return -EINVAL
     if to != -1:
         if not maymove:
             return -EINVAL
-        return mremap_to(t, mm, address, old_length, <uint64_t>to, new_length, fail_after)
-    if old_length >= new_length:
+        return mremap_to(t, mm, address, old_length, <uint64_t>to, new_length, dontunmap, fail_after)
+    if old_length >= new_length and not dontunmap:
         if old_length > new_length:
             error = do_munmap(t, mm, address + new_length, old_length - new_length)
             if error < 0:
@@ -241,7 +334,7 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     if vma == NULL:
         return -EFAULT
     end = address + new_length
-    if address + old_length == vma.vm_end and end <= TASK_SIZE and (vma.vm_next == NULL or vma.vm_next.vm_start >= end):
+    if not dontunmap and address + old_length == vma.vm_end and end <= TASK_SIZE and (vma.vm_next == NULL or vma.vm_next.vm_start >= end):
         vma_adjust(t, vma, vma.vm_start, end, vma.vm_pgoff, NULL)
         return <int64_t>address
     if not maymove:
@@ -249,4 +342,4 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     new_address = get_unmapped_area(mm, new_length)
     if new_address < 0:
         return new_address
-    return move_vma(t, vma, address, old_length, new_length, <uint64_t>new_address, fail_after)
+    return move_vma(t, vma, address, old_length, new_length, <uint64_t>new_address, dontunmap, fail_after)

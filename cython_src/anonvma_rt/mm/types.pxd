@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from anonvma_rt.engine.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.klist cimport list_head
 from anonvma_rt.engine.sync cimport mutex_t, rwsem_t, spinlock_t
-from anonvma_rt.engine.task cimport Task, lock_word
+from anonvma_rt.engine.task cimport Finding, Task, lock_word
 
 cdef enum:
     PAGE_SHIFT = 12
@@ -17,10 +17,12 @@ cdef enum:
     PTRS_PER_TABLE = 512
     PMD_SHIFT = 21
     PMD_SIZE = 1 << PMD_SHIFT
+    HPAGE_PMD_NR = 1 << (PMD_SHIFT - PAGE_SHIFT)
     PGDIR_SHIFT = 30
     # Pages whose ptes move under one hold of the two page-table locks (LATENCY_LIMIT of mm/mremap.c).
     LATENCY_LIMIT = 64
-    MAX_MM = 64
+    # Processes of a scenario file; a Machine may have any number.
+    MAX_PROCESSES = 64
     CHUNK_SHIFT = 6
     PAGES_PER_CHUNK = 1 << CHUNK_SHIFT
     MAX_MAP_COUNT = 65530
@@ -39,10 +41,12 @@ cdef enum:
 # Lock classes, in the order of the head of mm/rmap.c; the one after a class is its nested subclass.
 cdef enum:
     CLASS_MMAP_SEM = 1
-    CLASS_PAGE = 3
-    CLASS_ANON_VMA = 5
-    CLASS_PTL = 6
-    CLASS_PTL_NESTED = 7
+    CLASS_MMAP_SEM_NESTED
+    CLASS_PAGE
+    CLASS_PAGE_NESTED
+    CLASS_ANON_VMA
+    CLASS_PTL
+    CLASS_PTL_NESTED
 
 cdef enum Kind:
     STALE_MIGRATION_ENTRY = 16
@@ -50,12 +54,19 @@ cdef enum Kind:
     LOST_PAGE
     UNREACHABLE_PTE
     BUG_ON
+    WRONG_MERGE
 
 # Counters of an execution.
 cdef enum:
     BENIGN_MISSES
     MIGRATED
     ABORTED
+
+cdef enum:
+    VM_WRITE = 1
+    VM_HUGEPAGE = 2
+    # The stack of a program that exec still builds: the flag combination that cannot be, of a8bef8ff6ea1.
+    VM_STACK_INCOMPLETE_SETUP = 4
 
 # What a pte holds: a state in the low bits, PTE_WRITE, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
@@ -67,22 +78,81 @@ cdef enum:
     PTE_WRITE = 4
     PTE_PFN_SHIFT = 8
 
+# A pmd is none, the address of a page table, or huge: PMD_HUGE, perhaps splitting and writable, and the head's pfn.
+ctypedef uint64_t pmd_t
+cdef enum:
+    PMD_HUGE = 1
+    PMD_SPLITTING = 2
+    PMD_WRITE = 4
+
+cdef enum MergeRule:
+    MERGE_3_0
+    MERGE_SYMMETRIC
+    MERGE_6_16
+    MERGE_6_16_UNCLONED
+    MERGE_6_16_FORKED
+
+cdef enum ReuseRule:
+    REUSE_NO
+    REUSE_DEGREE
+    REUSE_COUNTERS
+
+cdef enum ExecLock:
+    EXEC_LOCK_WIDENING
+    EXEC_LOCK_MOVE
+    EXEC_LOCK_ACROSS
+
+cdef enum VmaLocks:
+    VMA_LOCKS_NO
+    VMA_LOCKS_RACY
+    VMA_LOCKS_FORK
+
 # The kernel's choices as fields (anonvma_rt/algorithm.py says which version chose what).
 cdef struct algorithm:
     bint tail_after_merge
     bint tail_before_move_back
     bint rmap_locks
+    bint need_rmap_locks
+    bint fresh_vma
+    bint double_walk
+    bint tree
+    bint shared_walks
+    bint huge_ignores_locks
+    bint whole_tables
     bint restore_peeks
+    bint split_peeks
     bint decode_in_zap
     bint single_ptl
+    bint child_first
+    bint tail_own_only
+    bint walk_root_list
+    bint shift_locks
+    bint place_before_clone
+    bint stack_flag
+    bint own_lock
+    bint pin
+    bint careful_pin
+    bint lock_new
+    bint recheck_mapped
+    bint recheck_mapping
+    bint remember_root
+    bint free_root_first
+    bint reuse_forked
+    int32_t merge
+    int32_t reuse
+    int32_t exec_lock
+    int32_t vma_locks
 
 cdef struct page:
     lock_word lock            # PG_locked
-    int32_t mapcount          # present ptes minus one; a migration entry is not counted
+    int32_t mapcount          # present ptes (huge: pmds) minus one; a migration entry is not counted
     int32_t count             # references: one per present pte, one per other user
     uint32_t tag              # stands for the content
     uint32_t index            # in the space of vm_pgoff
     uint32_t pfn
+    uint32_t head             # pfn of the huge page's head; of itself for a small page
+    bint compound             # it is the head of a huge page
+    uint32_t generation       # of the anon_vma when `mapping` was set: tells a reused one from the page's own
     uint64_t mapping          # an anon_vma plus PAGE_MAPPING_ANON, or 0
 
 cdef enum:
@@ -94,31 +164,46 @@ cdef struct page_table:
     pte_t pte[PTRS_PER_TABLE]
 
 cdef struct page_directory:
-    void *entry[PTRS_PER_TABLE]
+    pmd_t entry[PTRS_PER_TABLE]
 
 cdef struct anon_vma:
     anon_vma *root            # constant while the anon_vma has users; itself for a root
-    mutex_t mutex             # only the root's is taken
+    mutex_t mutex             # only the root's is taken (own_lock: each its own); an rwsem where walks are shared
     int32_t refcount          # one for "the list is not empty", one per child and per pin
     list_head head            # root's mutex; anon_vma_chain.same_anon_vma, oldest first
+    anon_vma_chain *tree      # root's mutex; the same entries by vm_pgoff, where the algorithm has the tree
+    anon_vma *parent          # root's mutex, with the two counts: reuse by forks (3.19)
+    int32_t num_children      # child anon_vmas, and for a root itself
+    int32_t num_active_vmas   # vmas whose own anon_vma this is
+    anon_vma *next_free       # the pool of freed ones
+    uint32_t checked_round    # scratch of mm/check: its list was walked in this round
+    mm_struct *checked_mm     # the first vma of that mm with this anon_vma
+    vm_area_struct *checked
 
 cdef struct anon_vma_chain:
     vm_area_struct *vma
     anon_vma *anon_vma
     list_head same_vma        # mmap_sem and page_table_lock; newest first
     list_head same_anon_vma   # the root's mutex
+    anon_vma_chain *up        # the root's mutex; interval_tree
+    anon_vma_chain *left
+    anon_vma_chain *right
+    uint64_t subtree_last     # the largest last index in this subtree
+    uint32_t checked_round    # scratch of mm/check: it was met on its anon_vma's list in this round
 
 cdef struct vm_area_struct:
     mm_struct *vm_mm
     uint64_t vm_start         # mmap_sem; the root's mutex in some cases only (vma_adjust)
     uint64_t vm_end
     uint64_t vm_pgoff
+    uint64_t vm_flags         # mmap_sem
     vm_area_struct *vm_next   # mmap_sem; by address
     vm_area_struct *vm_prev
     vm_area_struct *left      # mmap_sem; vma_tree
     vm_area_struct *right
     list_head anon_vma_chain
     anon_vma *anon_vma        # set once under page_table_lock
+    rwsem_t vm_lock           # held for reading by a fault that goes without mmap_sem (6.4), by fork for writing
 
 cdef struct mm_struct:
     rwsem_t mmap_sem
@@ -132,14 +217,21 @@ cdef struct mm_struct:
 
 cdef struct kernel:
     algorithm algorithm
-    mm_struct *mm[MAX_MM]
+    mm_struct **mm
     int32_t n_mm
+    int32_t mm_room
     uint32_t n_pages
     # mem_map: chunks of PAGES_PER_CHUNK pages.
     page **chunk
     uint32_t chunks
     uint32_t chunk_room
-    int32_t moves_in_flight
+    # The pool of anon_vmas (SLAB_DESTROY_BY_RCU): a freed one stays an anon_vma and is the next one to be used.
+    anon_vma *free_anon_vma
+    uint32_t check_round
+    # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
+    Finding *findings
+    int32_t n_findings
+    int32_t findings_room
 
 
 cdef inline kernel *kernel_of(Task *t) noexcept nogil:
@@ -165,6 +257,22 @@ cdef inline bint is_migration_entry(pte_t pte) noexcept nogil:
 
 cdef inline pte_t make_pte(int state, uint64_t pfn, bint writable) noexcept nogil:
     return pfn << PTE_PFN_SHIFT | <uint64_t>state | <uint64_t>(PTE_WRITE if writable else 0)
+
+
+cdef inline bint pmd_huge(pmd_t pmd) noexcept nogil:
+    return pmd & PMD_HUGE
+
+
+cdef inline page_table *pmd_table(pmd_t pmd) noexcept nogil:
+    return NULL if pmd & PMD_HUGE else <page_table *>pmd
+
+
+cdef inline pmd_t make_huge_pmd(uint64_t pfn, bint writable) noexcept nogil:
+    return pfn << PTE_PFN_SHIFT | PMD_HUGE | <uint64_t>(PMD_WRITE if writable else 0)
+
+
+cdef inline uint64_t vma_pages(vm_area_struct *vma) noexcept nogil:
+    return (vma.vm_end - vma.vm_start) >> PAGE_SHIFT
 
 
 cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) noexcept nogil:

@@ -1,7 +1,11 @@
 """World: a look at the state of a Kernel."""
 
+from libc.stdint cimport uint64_t
+
 from anonvma_rt.engine.explorer cimport Explorer
-from anonvma_rt.mm.types cimport kernel
+from anonvma_rt.mm.types cimport kernel, mm_struct
+
+cdef tuple describe_entry(mm_struct *mm, uint64_t address)
 
 cdef class World:
     cdef Explorer explorer

@@ -9,10 +9,12 @@ from anonvma_rt.engine.explorer cimport Explorer
 from anonvma_rt.engine.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.sync cimport lock_is_held
 from anonvma_rt.mm.kernel cimport Kernel
-from anonvma_rt.mm.memory cimport peek_table, pte_offset
+from anonvma_rt.mm.memory cimport peek_table, pmd_offset, pte_offset
 from anonvma_rt.mm.types cimport (
     PAGE_SHIFT,
+    PMD_WRITE,
     PTE_WRITE,
+    PTRS_PER_TABLE,
     TYPE_ANON_VMA,
     TYPE_DIRECTORY,
     TYPE_MM,
@@ -31,6 +33,9 @@ from anonvma_rt.mm.types cimport (
     page_directory,
     page_table,
     pfn_to_page,
+    pmd_huge,
+    pmd_t,
+    pmd_table,
     pte_pfn,
     pte_present,
     pte_t,
@@ -50,7 +55,9 @@ cdef object describe(int type, uint32_t serial, char *object, char *inside):
     if type == TYPE_VMA:
         if inside == <char *>&vma.anon_vma:
             return "vma", serial, "anon_vma"
-        return "vma", serial, {0: "vm_start", 8: "vm_end", 16: "vm_pgoff"}.get(inside - <char *>&vma.vm_start, "?")
+        if inside == <char *>&vma.vm_lock:
+            return "vma", serial, "vm_lock"
+        return "vma", serial, {0: "vm_start", 8: "vm_end", 16: "vm_pgoff", 24: "vm_flags"}.get(inside - <char *>&vma.vm_start, "?")
     if type == TYPE_ANON_VMA:
         if inside == <char *>&av.mutex:
             return "anon_vma", serial, "mutex"
@@ -71,6 +78,20 @@ cdef object describe(int type, uint32_t serial, char *object, char *inside):
     if type == TYPE_DIRECTORY:
         return "directory", serial, "pmd"
     return None
+
+
+cdef tuple describe_entry(mm_struct *mm, uint64_t address):
+    """(state, pfn, writable) of the entry for an address: state is "none", "present", "migration" or "huge" (the pfn is
+    that of the small page inside), pfn 0 is the zero page."""
+    cdef pmd_t *pmd = pmd_offset(mm, address)
+    cdef page_table *table
+    cdef pte_t pte
+    if pmd != NULL and pmd_huge(pmd[0]):
+        return "huge", pte_pfn(pmd[0]) + ((address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)), (pmd[0] & PMD_WRITE) != 0
+    table = peek_table(mm, address)
+    pte = pte_offset(table, address)[0] if table != NULL else 0
+    state = "present" if pte_present(pte) else "migration" if is_migration_entry(pte) else "none"
+    return state, pte_pfn(pte), (pte & PTE_WRITE) != 0
 
 
 cdef class World:
@@ -131,11 +152,8 @@ cdef class World:
         return result
 
     def pte(self, uint64_t address, int process=0):
-        """(state, pfn, writable) of one pte; state is "none", "present" or "migration", pfn 0 is the zero page."""
-        cdef page_table *table = peek_table(self.kernel().mm[process], address)
-        cdef pte_t pte = pte_offset(table, address)[0] if table != NULL else 0
-        state = "present" if pte_present(pte) else "migration" if is_migration_entry(pte) else "none"
-        return state, pte_pfn(pte), (pte & PTE_WRITE) != 0
+        """(state, pfn, writable) of one pte; see describe_entry."""
+        return describe_entry(self.kernel().mm[process], address)
 
     def page(self, uint64_t pfn):
         """Counters of a page: mapcount is the number of present ptes, refcount and index as in the kernel."""
@@ -188,6 +206,6 @@ cdef class World:
             if directory == NULL:
                 continue
             for m in range(512):
-                if directory.entry[m] != NULL:
+                if pmd_table(directory.entry[m]) != NULL:
                     result.append(g << 30 | m << 21)
         return result

@@ -1,0 +1,432 @@
+"""anon_vma: lifetime, chains and lists (see anon_vma.pxd). Names and order of steps follow mm/rmap.c of Linux 3.1 to 3.3;
+the reuse of an ancestor's anon_vma by fork is that of 3.19."""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.arena cimport arena_free, arena_retire, arena_revive
+from anonvma_rt.engine.klist cimport (
+    INIT_LIST_HEAD,
+    list_add,
+    list_add_tail,
+    list_cursor,
+    list_del,
+    list_del_valid,
+    list_empty,
+    list_for_each,
+    list_for_each_prev,
+    list_for_each_safe,
+    list_head,
+    list_is_singular,
+    list_step,
+)
+from anonvma_rt.engine.sync cimport (
+    down_read,
+    lock_init,
+    lock_is_held,
+    mutex_lock,
+    mutex_t,
+    mutex_trylock,
+    mutex_unlock,
+    spin_lock,
+    spin_unlock,
+    try_down_read,
+    up_read,
+)
+from anonvma_rt.engine.task cimport (
+    OP_ATOMIC,
+    OP_LOAD,
+    OP_STORE,
+    Task,
+    VIOLATION_LIST_CORRUPTION,
+    must_live,
+    note,
+    point,
+    violate,
+)
+from anonvma_rt.mm.events cimport NOTE_TAIL
+from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove
+from anonvma_rt.mm.page_alloc cimport must_alloc
+from anonvma_rt.mm.types cimport (
+    CLASS_ANON_VMA,
+    REUSE_COUNTERS,
+    REUSE_DEGREE,
+    REUSE_NO,
+    TYPE_ANON_VMA,
+    TYPE_AVC,
+    anon_vma,
+    anon_vma_chain,
+    avc_of_same_vma,
+    kernel,
+    kernel_of,
+    serial_of,
+    vm_area_struct,
+)
+from anonvma_rt.mm.vma cimport vmas_may_share_anon_vma
+
+
+# ---- lifetime ----------------------------------------------------------------------------------------------------------
+
+
+cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
+    """From the pool if it has one. The mutex stays as it is: it was made when the memory became an anon_vma, and somebody
+    who still believes in the former one may hold it."""
+    cdef kernel *k = kernel_of(t)
+    cdef anon_vma *av = k.free_anon_vma
+    if av != NULL:
+        k.free_anon_vma = av.next_free
+        arena_revive(&t.x.arena, av)
+    else:
+        av = <anon_vma *>must_alloc(t, sizeof(anon_vma), TYPE_ANON_VMA)
+        lock_init(&av.mutex, CLASS_ANON_VMA)
+        INIT_LIST_HEAD(&av.head)
+    point(t, OP_STORE, &av.root)
+    av.root = av
+    av.parent = av
+    av.num_children = 0
+    av.num_active_vmas = 0
+    point(t, OP_STORE, &av.refcount)
+    av.refcount = 1
+    return av
+
+
+cdef void anon_vma_free(Task *t, anon_vma *av) noexcept nogil:
+    """Waits once for a page_lock_anon_vma that got the mutex before it saw that its page is unmapped."""
+    cdef kernel *k = kernel_of(t)
+    cdef anon_vma *owner = lock_owner(t, av)
+    must_live(t, owner, TYPE_ANON_VMA)
+    point(t, OP_LOAD, &owner.mutex)
+    if lock_is_held(&owner.mutex):
+        mutex_lock(t, &owner.mutex)
+        mutex_unlock(t, &owner.mutex)
+    arena_retire(&t.x.arena, av)
+    av.next_free = k.free_anon_vma
+    k.free_anon_vma = av
+
+
+cdef bint dec_and_test(Task *t, anon_vma *av) noexcept nogil:
+    point(t, OP_ATOMIC, &av.refcount)
+    av.refcount -= 1
+    return av.refcount == 0
+
+
+cdef bint inc_not_zero(Task *t, anon_vma *av) noexcept nogil:
+    point(t, OP_ATOMIC, &av.refcount)
+    if av.refcount == 0:
+        return False
+    av.refcount += 1
+    return True
+
+
+cdef void get_anon_vma(Task *t, anon_vma *av) noexcept nogil:
+    point(t, OP_ATOMIC, &av.refcount)
+    av.refcount += 1
+
+
+cdef void free_unused(Task *t, anon_vma *av) noexcept nogil:
+    """__put_anon_vma. Up to 3.15 the root's reference is dropped, and perhaps the root freed, before av itself, whose
+    freeing looks at the root's mutex."""
+    cdef anon_vma *root = av.root
+    if kernel_of(t).algorithm.free_root_first:
+        if root != av and dec_and_test(t, root):
+            anon_vma_free(t, root)
+        anon_vma_free(t, av)
+        return
+    anon_vma_free(t, av)
+    if root != av and dec_and_test(t, root):
+        anon_vma_free(t, root)
+
+
+cdef void put_anon_vma(Task *t, anon_vma *av) noexcept nogil:
+    must_live(t, av, TYPE_ANON_VMA)
+    if dec_and_test(t, av):
+        free_unused(t, av)
+
+
+# ---- the lock ----------------------------------------------------------------------------------------------------------
+
+
+cdef anon_vma *lock_owner(Task *t, anon_vma *av) noexcept nogil:
+    """Whose mutex protects av's list: the root's since 2.6.36."""
+    return av if kernel_of(t).algorithm.own_lock else av.root
+
+
+cdef void anon_vma_lock(Task *t, anon_vma *av) noexcept nogil:
+    must_live(t, av, TYPE_ANON_VMA)
+    must_live(t, lock_owner(t, av), TYPE_ANON_VMA)
+    mutex_lock(t, &lock_owner(t, av).mutex)
+
+
+cdef void anon_vma_unlock(Task *t, anon_vma *av) noexcept nogil:
+    must_live(t, lock_owner(t, av), TYPE_ANON_VMA)
+    mutex_unlock(t, &lock_owner(t, av).mutex)
+
+
+cdef void anon_vma_lock_read(Task *t, anon_vma *av) noexcept nogil:
+    """As a walker takes it: shared since 3.8."""
+    if not kernel_of(t).algorithm.shared_walks:
+        anon_vma_lock(t, av)
+        return
+    must_live(t, av, TYPE_ANON_VMA)
+    must_live(t, av.root, TYPE_ANON_VMA)
+    down_read(t, &av.root.mutex)
+
+
+cdef void anon_vma_unlock_read(Task *t, anon_vma *av) noexcept nogil:
+    if not kernel_of(t).algorithm.shared_walks:
+        anon_vma_unlock(t, av)
+        return
+    must_live(t, av.root, TYPE_ANON_VMA)
+    up_read(t, &av.root.mutex)
+
+
+cdef bint anon_vma_trylock(Task *t, anon_vma *root) noexcept nogil:
+    """For a walker that does not know yet whether `root` still is what it was."""
+    if kernel_of(t).algorithm.shared_walks:
+        return try_down_read(t, &root.mutex)
+    return mutex_trylock(t, &root.mutex)
+
+
+cdef anon_vma *lock_root(Task *t, anon_vma *held, anon_vma *av) noexcept nogil:
+    """lock_anon_vma_root: takes the root of av unless `held` is it already; returns the root that is held now."""
+    must_live(t, av, TYPE_ANON_VMA)
+    if held == lock_owner(t, av):
+        return held
+    if held != NULL:
+        mutex_unlock(t, &held.mutex)
+    anon_vma_lock(t, av)
+    return lock_owner(t, av)
+
+
+cdef void unlock_root(Task *t, anon_vma *held) noexcept nogil:
+    if held != NULL:
+        mutex_unlock(t, &held.mutex)
+
+
+# ---- chains and lists --------------------------------------------------------------------------------------------------
+
+
+cdef void insert(Task *t, anon_vma_chain *avc, bint first) noexcept nogil:
+    """Puts avc on its anon_vma's list, and into the tree where the algorithm walks that."""
+    if first:
+        list_add(&avc.same_anon_vma, &avc.anon_vma.head)
+    else:
+        list_add_tail(&avc.same_anon_vma, &avc.anon_vma.head)
+    if kernel_of(t).algorithm.tree:
+        anon_vma_interval_tree_insert(avc.anon_vma, avc)
+
+
+cdef void link_chain(Task *t, vm_area_struct *vma, anon_vma_chain *avc, anon_vma *av, bint first) noexcept nogil:
+    """anon_vma_chain_link: front of the vma's chain, tail of the anon_vma's list. The root's mutex is held.
+
+    The tail is what makes a walk meet a parent before its child, and a source before its fresh destination.
+    """
+    avc.vma = vma
+    avc.anon_vma = av
+    list_add(&avc.same_vma, &vma.anon_vma_chain)
+    point(t, OP_STORE, &av.head)
+    insert(t, avc, first)
+
+
+cdef void delete(Task *t, anon_vma_chain *avc) noexcept nogil:
+    """list_del from an anon_vma's list, after the checks of CONFIG_DEBUG_LIST."""
+    cdef int fault
+    point(t, OP_STORE, &avc.anon_vma.head)
+    fault = list_del_valid(&avc.same_anon_vma)
+    if fault:
+        violate(t, VIOLATION_LIST_CORRUPTION, fault, serial_of(avc.anon_vma), 0)
+    list_del(&avc.same_anon_vma)
+    if kernel_of(t).algorithm.tree:
+        anon_vma_interval_tree_remove(avc.anon_vma, avc)
+
+
+cdef anon_vma_chain *avc_alloc(Task *t) noexcept nogil:
+    return <anon_vma_chain *>must_alloc(t, sizeof(anon_vma_chain), TYPE_AVC)
+
+
+cdef anon_vma *reusable_anon_vma(Task *t, vm_area_struct *old, vm_area_struct *a, vm_area_struct *b) noexcept nogil:
+    """The anon_vma of `old`, which is a or b, if the two could have been one vma and old was never forked (2.6.34-rc did
+    not ask that). Another thread may be giving old its anon_vma just now."""
+    if not vmas_may_share_anon_vma(a, b):
+        return NULL
+    point(t, OP_LOAD, &old.anon_vma)
+    if old.anon_vma == NULL:
+        return NULL
+    return old.anon_vma if list_is_singular(&old.anon_vma_chain) or kernel_of(t).algorithm.reuse_forked else NULL
+
+
+cdef anon_vma *find_mergeable_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil:
+    """An anon_vma to share with a neighbour, the next one first: this is how two vmas that never merged share one."""
+    cdef anon_vma *av = NULL
+    if vma.vm_next != NULL:
+        av = reusable_anon_vma(t, vma.vm_next, vma, vma.vm_next)
+    if av == NULL and vma.vm_prev != NULL:
+        av = reusable_anon_vma(t, vma.vm_prev, vma.vm_prev, vma)
+    return av
+
+
+cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
+    """Gives a vma its anon_vma before its first page; mmap_sem is held for reading. Returns 0."""
+    cdef anon_vma_chain *avc
+    cdef anon_vma *av
+    cdef anon_vma *allocated = NULL
+    cdef bint linked = False
+    cdef bint locked
+    point(t, OP_LOAD, &vma.anon_vma)
+    if vma.anon_vma != NULL:
+        return 0
+    avc = avc_alloc(t)
+    av = find_mergeable_anon_vma(t, vma)
+    if av == NULL:
+        av = allocated = anon_vma_alloc(t)
+    # A new one too: somebody may still hold a pointer to the anon_vma that this memory was before.
+    locked = allocated == NULL or kernel_of(t).algorithm.lock_new
+    if locked:
+        anon_vma_lock(t, av)
+    spin_lock(t, &vma.vm_mm.page_table_lock)
+    point(t, OP_LOAD, &vma.anon_vma)
+    if vma.anon_vma == NULL:
+        point(t, OP_STORE, &vma.anon_vma)
+        vma.anon_vma = av
+        link_chain(t, vma, avc, av, False)
+        if not locked and lock_is_held(&av.mutex):
+            # Another task has this list locked, and walks it.
+            violate(t, VIOLATION_LIST_CORRUPTION, 0, serial_of(av), 0)
+        av.num_active_vmas += 1
+        if allocated != NULL:
+            # A root is a child of itself.
+            av.num_children += 1
+        linked = True
+    spin_unlock(t, &vma.vm_mm.page_table_lock)
+    if locked:
+        anon_vma_unlock(t, av)
+    if not linked:
+        arena_free(&t.x.arena, avc)
+        if allocated != NULL:
+            put_anon_vma(t, allocated)
+    return 0
+
+
+cdef bint reusable_by_fork(Task *t, anon_vma *av, vm_area_struct *src) noexcept nogil:
+    """Whether a forked vma may take an ancestor's anon_vma for its own instead of a new one (since 3.19, so that a chain of
+    forks ends somewhere). The root, which is a child of itself, never is."""
+    cdef int rule = kernel_of(t).algorithm.reuse
+    if rule == REUSE_NO or av == src.anon_vma:
+        return False
+    if rule == REUSE_DEGREE:
+        # 3.19 to 5.19: one number for both, which cannot tell one child without users from one user without children.
+        return av.num_children + av.num_active_vmas < 2
+    return av.num_children < 2 and av.num_active_vmas == 0
+
+
+cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexcept nogil:
+    """Puts dst on every list that src is on, at the tail, the oldest anon_vma first. Returns 0.
+
+    A dst without an anon_vma of its own (fork) may get one that nobody uses any more.
+    """
+    cdef list_cursor c = list_for_each_prev(&src.anon_vma_chain)
+    cdef bint first = kernel_of(t).algorithm.child_first and dst.vm_mm != src.vm_mm
+    cdef anon_vma_chain *old
+    cdef anon_vma *root = NULL
+    while list_step(&c):
+        old = avc_of_same_vma(c.pos)
+        root = lock_root(t, root, old.anon_vma)
+        link_chain(t, dst, avc_alloc(t), old.anon_vma, first)
+        if dst.anon_vma == NULL and reusable_by_fork(t, old.anon_vma, src):
+            dst.anon_vma = old.anon_vma
+    if dst.anon_vma != NULL:
+        dst.anon_vma.num_active_vmas += 1
+    unlock_root(t, root)
+    return 0
+
+
+cdef int anon_vma_fork(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
+    """Ties the child's vma to all anon_vmas of its parent's and to one of its own, before any pte is copied. Returns 0."""
+    cdef anon_vma_chain *avc
+    cdef anon_vma *av
+    child.anon_vma = NULL
+    point(t, OP_LOAD, &parent.anon_vma)
+    if parent.anon_vma == NULL:
+        return 0
+    anon_vma_clone(t, child, parent)
+    if child.anon_vma != NULL:
+        return 0
+    av = anon_vma_alloc(t)
+    avc = avc_alloc(t)
+    point(t, OP_STORE, &av.root)
+    av.root = parent.anon_vma.root
+    av.parent = parent.anon_vma
+    # The root stays as long as somebody may lock it.
+    get_anon_vma(t, av.root)
+    child.anon_vma = av
+    av.num_active_vmas = 1
+    anon_vma_lock(t, av)
+    link_chain(t, child, avc, av, False)
+    av.parent.num_children += 1
+    anon_vma_unlock(t, av)
+    return 0
+
+
+cdef void anon_vma_moveto_tail(Task *t, vm_area_struct *dst) noexcept nogil:
+    """Moves the entries of dst to the tail of all their lists (948f017b, in 3.3).
+
+    It waits for a walk that is under way, and later walks meet dst last. All anon_vmas of the chain, not only
+    dst.anon_vma: after a fork a page may belong to an ancestor's.
+    """
+    cdef list_cursor c = list_for_each_prev(&dst.anon_vma_chain)
+    cdef anon_vma_chain *avc
+    cdef anon_vma *root = NULL
+    while list_step(&c):
+        avc = avc_of_same_vma(c.pos)
+        if kernel_of(t).algorithm.tail_own_only and avc.anon_vma != dst.anon_vma:
+            continue
+        root = lock_root(t, root, avc.anon_vma)
+        delete(t, avc)
+        insert(t, avc, False)
+    unlock_root(t, root)
+    note(t, NOTE_TAIL, serial_of(dst), 0, 0)
+
+
+cdef void unlink_anon_vmas(Task *t, vm_area_struct *vma) noexcept nogil:
+    """Takes vma off all lists under the root's mutex, then drops the anon_vmas that became empty, without it.
+
+    The vma may live on (MREMAP_DONTUNMAP): then its next fault prepares a new anon_vma.
+    """
+    cdef list_cursor c = list_for_each_safe(&vma.anon_vma_chain)
+    cdef anon_vma_chain *avc
+    cdef anon_vma *root = NULL
+    while list_step(&c):
+        avc = avc_of_same_vma(c.pos)
+        root = lock_root(t, root, avc.anon_vma)
+        delete(t, avc)
+        if list_empty(&avc.anon_vma.head):
+            avc.anon_vma.parent.num_children -= 1
+            continue
+        list_del(&avc.same_vma)
+        arena_free(&t.x.arena, avc)
+    if vma.anon_vma != NULL:
+        vma.anon_vma.num_active_vmas -= 1
+        vma.anon_vma = NULL
+    unlock_root(t, root)
+    c = list_for_each_safe(&vma.anon_vma_chain)
+    while list_step(&c):
+        avc = avc_of_same_vma(c.pos)
+        put_anon_vma(t, avc.anon_vma)
+        list_del(&avc.same_vma)
+        arena_free(&t.x.arena, avc)
+
+
+# ---- the tree's keys ---------------------------------------------------------------------------------------------------
+
+
+cdef void anon_vma_pre_update(Task *t, vm_area_struct *vma) noexcept nogil:
+    """Takes a vma out of the trees before its range changes; the root's lock is held."""
+    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
+    while list_step(&c):
+        anon_vma_interval_tree_remove(avc_of_same_vma(c.pos).anon_vma, avc_of_same_vma(c.pos))
+
+
+cdef void anon_vma_post_update(Task *t, vm_area_struct *vma) noexcept nogil:
+    """Puts it back, behind all vmas of the same vm_pgoff."""
+    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
+    while list_step(&c):
+        anon_vma_interval_tree_insert(avc_of_same_vma(c.pos).anon_vma, avc_of_same_vma(c.pos))

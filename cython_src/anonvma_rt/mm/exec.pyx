@@ -1,0 +1,84 @@
+"""exec moves the stack that it has built to where it belongs (see exec.pxd), inside one vma.
+
+The vma first grows downwards over the new place, with its vm_pgoff kept, so that from then on every index means the new
+address; then the ptes move. In between they are where no walker computes them, and no order of a list helps.
+"""
+
+from libc.errno cimport EFAULT, EINVAL, ENOMEM
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.sync cimport down_write, up_write
+from anonvma_rt.engine.task cimport OP_STORE, Task, point
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_post_update, anon_vma_pre_update, anon_vma_unlock
+from anonvma_rt.mm.memory cimport free_pgtables
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, find_vma
+from anonvma_rt.mm.mremap cimport move_page_tables
+from anonvma_rt.mm.types cimport (
+    EXEC_LOCK_ACROSS,
+    EXEC_LOCK_MOVE,
+    PAGE_SIZE,
+    VM_STACK_INCOMPLETE_SETUP,
+    anon_vma,
+    kernel_of,
+    mm_struct,
+    vm_area_struct,
+)
+from anonvma_rt.mm.vma cimport vma_adjust
+
+
+cdef void widen(Task *t, vm_area_struct *vma, uint64_t start, bint locked) noexcept nogil:
+    """vma_adjust() to a lower start with the same vm_pgoff; it takes the root's lock itself unless it is held."""
+    if not locked:
+        vma_adjust(t, vma, start, vma.vm_end, vma.vm_pgoff, NULL)
+        return
+    if kernel_of(t).algorithm.tree:
+        anon_vma_pre_update(t, vma)
+    point(t, OP_STORE, &vma.vm_start)
+    vma.vm_start = start
+    if kernel_of(t).algorithm.tree:
+        anon_vma_post_update(t, vma)
+
+
+cdef void shift_arg_pages(Task *t, vm_area_struct *vma, uint64_t shift) noexcept nogil:
+    """exec_lock: where the root's lock is held, to show that only holding it across both steps would do."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef uint64_t old_start = vma.vm_start
+    cdef uint64_t old_end = vma.vm_end
+    cdef uint64_t floor = vma.vm_prev.vm_end if vma.vm_prev != NULL else 0
+    cdef uint64_t ceiling = vma.vm_next.vm_start if vma.vm_next != NULL else <uint64_t>1 << TASK_SIZE_SHIFT
+    cdef int rule = kernel_of(t).algorithm.exec_lock
+    cdef anon_vma *locked = vma.anon_vma if rule == EXEC_LOCK_ACROSS else NULL
+    if locked != NULL:
+        anon_vma_lock(t, locked)
+    widen(t, vma, old_start - shift, locked != NULL)
+    move_page_tables(t, vma, old_start, vma, old_start - shift, old_end - old_start, rule == EXEC_LOCK_MOVE, -1)
+    if locked != NULL:
+        anon_vma_unlock(t, locked)
+    free_pgtables(t, mm, old_end - shift if old_end - shift > old_start else old_start, old_end,
+                  old_end - shift if old_end - shift > floor else floor, ceiling)
+    vma_adjust(t, vma, old_start - shift, old_end - shift, vma.vm_pgoff, NULL)
+
+
+cdef int setup_arg_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t shift) noexcept nogil:
+    """Moves the temporary stack at `address` down by shift bytes and makes it an ordinary vma.
+
+    0, -EINVAL for an unaligned or zero shift, -EFAULT where no temporary stack begins, -ENOMEM where the new place is
+    not free or something follows the stack directly.
+    """
+    cdef vm_area_struct *vma
+    cdef int result = 0
+    down_write(t, &mm.mmap_sem)
+    vma = find_vma(t, mm, address)
+    if shift & (PAGE_SIZE - 1) or shift == 0 or shift > address:
+        result = -EINVAL
+    elif vma == NULL or vma.vm_start != address or not vma.vm_flags & VM_STACK_INCOMPLETE_SETUP:
+        result = -EFAULT
+    elif vma.vm_prev != NULL and vma.vm_prev.vm_end > address - shift:
+        result = -ENOMEM
+    elif vma.vm_next != NULL and vma.vm_next.vm_start == vma.vm_end:
+        result = -ENOMEM
+    else:
+        shift_arg_pages(t, vma, shift)
+        vma.vm_flags &= ~<uint64_t>VM_STACK_INCOMPLETE_SETUP
+    up_write(t, &mm.mmap_sem)
+    return result

@@ -1,0 +1,220 @@
+"""fork and exit (see fork.pxd). The parent's mmap_sem is held for writing from the first vma to the last pte.
+
+A vma of the child is on every list, behind its parent, before the first of its ptes is copied: a walk that misses the
+child's pte has not yet been at the parent's when that was copied.
+"""
+
+from libc.errno cimport EEXIST
+from libc.stdint cimport int64_t, uint64_t
+
+from anonvma_rt.engine.arena cimport arena_free
+from anonvma_rt.engine.sync cimport (
+    down_write,
+    down_write_nested,
+    lock_init,
+    spin_lock,
+    spin_lock_nested,
+    spin_unlock,
+    spin_unlock_nested,
+    spinlock_t,
+    up_write,
+    up_write_nested,
+)
+from anonvma_rt.engine.task cimport OP_LOAD, Task, note, point
+from anonvma_rt.mm.anon_vma cimport anon_vma_fork
+from anonvma_rt.mm.events cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
+from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
+from anonvma_rt.mm.memory cimport (
+    alloc_pmd,
+    alloc_table,
+    pmd_offset,
+    pmd_read,
+    pte_lockptr,
+    pte_offset,
+    pte_read,
+    set_pte,
+    table_end,
+)
+from anonvma_rt.mm.migrate cimport decode_migration_entry
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
+from anonvma_rt.mm.page_alloc cimport get_page, must_alloc
+from anonvma_rt.mm.rmap cimport page_add_anon_rmap
+from anonvma_rt.mm.types cimport (
+    CLASS_MMAP_SEM,
+    CLASS_PTL,
+    PAGE_SIZE,
+    PTE_NONE,
+    PTE_WRITE,
+    TYPE_DIRECTORY,
+    TYPE_MM,
+    TYPE_SCRATCH,
+    VMA_LOCKS_FORK,
+    is_migration_entry,
+    kernel,
+    kernel_of,
+    mm_struct,
+    page_directory,
+    page_table,
+    pfn_to_page,
+    pmd_huge,
+    pmd_t,
+    pte_pfn,
+    pte_present,
+    pte_t,
+    serial_of,
+    vm_area_struct,
+)
+from anonvma_rt.mm.vma cimport vma_duplicate, vma_link
+
+from libc.string cimport memcpy
+
+cdef enum:
+    # copy_pte_range drops both locks for a moment when it has done so much; an empty pte costs 1, a copied one 8.
+    BATCH = 32
+    COPY_COST = 8
+
+
+cdef mm_struct *mm_alloc(Task *t, kernel *k) noexcept nogil:
+    """An empty address space, the next in k.mm."""
+    cdef mm_struct *mm = <mm_struct *>must_alloc(t, sizeof(mm_struct), TYPE_MM)
+    cdef mm_struct **larger
+    if k.n_mm == k.mm_room:
+        k.mm_room = 2 * k.mm_room + 8
+        larger = <mm_struct **>must_alloc(t, k.mm_room * sizeof(void *), TYPE_SCRATCH)
+        if k.n_mm:
+            memcpy(larger, k.mm, k.n_mm * sizeof(void *))
+            arena_free(&t.x.arena, k.mm)
+        k.mm = larger
+    mm.pgd = <page_directory *>must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY)
+    lock_init(&mm.mmap_sem, CLASS_MMAP_SEM)
+    lock_init(&mm.page_table_lock, CLASS_PTL)
+    mm.id = k.n_mm
+    k.mm[k.n_mm] = mm
+    k.n_mm += 1
+    return mm
+
+
+# ---- copying -----------------------------------------------------------------------------------------------------------
+
+
+cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source, uint64_t address,
+                       pte_t pte) noexcept nogil:
+    """Shares one page, without the right to write on both sides. A migration entry is copied as it is, but an entry that
+    would give back the right to write loses that first, in the parent too."""
+    cdef kernel *k = kernel_of(t)
+    if is_migration_entry(pte):
+        if k.algorithm.decode_in_zap:
+            # For rss accounting, since 3.3.
+            decode_migration_entry(t, pte, address)
+        if pte & PTE_WRITE:
+            pte &= ~<pte_t>PTE_WRITE
+            set_pte(t, source, pte)
+    elif pte_present(pte):
+        if pte & PTE_WRITE:
+            pte &= ~<pte_t>PTE_WRITE
+            set_pte(t, source, pte)
+        if pte_pfn(pte):
+            get_page(t, pfn_to_page(k, pte_pfn(pte)))
+            page_add_anon_rmap(t, pfn_to_page(k, pte_pfn(pte)))
+    set_pte(t, to, pte)
+    note(t, NOTE_COPY, serial_of(child), <int64_t>address, <int64_t>pte)
+
+
+cdef void copy_pte_range(Task *t, vm_area_struct *child, vm_area_struct *parent, page_table *source, uint64_t address,
+                         uint64_t end) noexcept nogil:
+    """One table, under the child's page-table lock and inside it the parent's, in batches."""
+    cdef page_table *table = alloc_table(t, child.vm_mm, address)
+    cdef spinlock_t *child_ptl = pte_lockptr(t, child.vm_mm, table)
+    cdef spinlock_t *parent_ptl = pte_lockptr(t, parent.vm_mm, source)
+    cdef pte_t pte
+    cdef int progress
+    while address < end:
+        spin_lock(t, child_ptl)
+        spin_lock_nested(t, parent_ptl, 1)
+        progress = 0
+        while address < end and progress < BATCH:
+            pte = pte_read(t, pte_offset(source, address))
+            progress += 1
+            if pte != PTE_NONE:
+                copy_one_pte(t, child, pte_offset(table, address), pte_offset(source, address), address, pte)
+                progress += COPY_COST
+            address += PAGE_SIZE
+        spin_unlock_nested(t, parent_ptl, 1)
+        spin_unlock(t, child_ptl)
+
+
+cdef void copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
+    """Shares all pages of a vma with the child's. Nothing to do where the parent's was never written to."""
+    cdef uint64_t address = parent.vm_start
+    cdef uint64_t stop
+    cdef pmd_t *pmd
+    cdef pmd_t value
+    point(t, OP_LOAD, &parent.anon_vma)
+    if parent.anon_vma == NULL:
+        return
+    while address < parent.vm_end:
+        stop = table_end(address, parent.vm_end)
+        pmd = pmd_offset(parent.vm_mm, address)
+        value = pmd_read(t, pmd) if pmd != NULL else 0
+        if pmd_huge(value):
+            if not copy_huge_pmd(t, child, parent, alloc_pmd(t, child.vm_mm, address), pmd, address):
+                continue
+        elif value:
+            copy_pte_range(t, child, parent, <page_table *>value, address, stop)
+        address = stop
+
+
+cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
+    """Makes `mm`, which is empty, a copy of the parent's address space: vma after vma, each with its ptes. 0 or -EEXIST.
+
+    Since 6.5 every vma of the parent is locked first where faults go without mmap_sem.
+    """
+    cdef bint lock_vmas = kernel_of(t).algorithm.vma_locks == VMA_LOCKS_FORK
+    cdef vm_area_struct *vma
+    cdef vm_area_struct *new
+    cdef vm_area_struct *last = NULL
+    if mm == parent:
+        return -EEXIST
+    down_write(t, &parent.mmap_sem)
+    down_write_nested(t, &mm.mmap_sem, 1)
+    if mm.mmap != NULL:
+        up_write_nested(t, &mm.mmap_sem, 1)
+        up_write(t, &parent.mmap_sem)
+        return -EEXIST
+    note(t, NOTE_FORK, parent.id, mm.id, 0)
+    vma = parent.mmap
+    while lock_vmas and vma != NULL:
+        down_write(t, &vma.vm_lock)
+        vma = vma.vm_next
+    vma = parent.mmap
+    while vma != NULL:
+        new = vma_duplicate(t, vma, mm)
+        anon_vma_fork(t, new, vma)
+        vma_link(mm, new, last)
+        last = new
+        note(t, NOTE_CHILD_VMA, serial_of(new), <int64_t>new.vm_start, serial_of(vma))
+        copy_page_range(t, new, vma)
+        vma = vma.vm_next
+    vma = parent.mmap
+    while lock_vmas and vma != NULL:
+        up_write(t, &vma.vm_lock)
+        vma = vma.vm_next
+    note(t, NOTE_FORK, parent.id, mm.id, 1)
+    up_write_nested(t, &mm.mmap_sem, 1)
+    up_write(t, &parent.mmap_sem)
+    return 0
+
+
+cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
+    """The end of a process: everything is unmapped. mmap_sem is taken only to keep a user of the same mm out who, in the
+    kernel, would be gone by now."""
+    cdef vm_area_struct *all
+    down_write(t, &mm.mmap_sem)
+    all = mm.mmap
+    mm.mmap = NULL
+    mm.tree = NULL
+    mm.mmap_cache = NULL
+    mm.map_count = 0
+    if all != NULL:
+        unmap_region(t, all, 0, <uint64_t>1 << TASK_SIZE_SHIFT)
+    up_write(t, &mm.mmap_sem)

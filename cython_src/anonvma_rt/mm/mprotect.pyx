@@ -1,0 +1,135 @@
+"""mprotect (see mprotect.pxd): first the vmas are merged or split, then the entries of the range lose the right to write.
+
+Where the right is given nothing happens to entries: the next write faults and copies or reuses the page.
+"""
+
+from libc.errno cimport EINVAL, ENOMEM
+from libc.stdint cimport int64_t, uint64_t
+
+from anonvma_rt.engine.sync cimport spin_lock, spin_unlock, spinlock_t
+from anonvma_rt.engine.task cimport Task, note
+from anonvma_rt.mm.events cimport NOTE_PROTECT
+from anonvma_rt.mm.huge_memory cimport change_huge_pmd, split_huge_page_pmd
+from anonvma_rt.mm.memory cimport (
+    pmd_offset,
+    pmd_read,
+    pte_lockptr,
+    pte_offset,
+    pte_read,
+    ptep_get_and_clear,
+    set_pte,
+    table_end,
+)
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, find_vma
+from anonvma_rt.mm.types cimport (
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PMD_SIZE,
+    PTE_WRITE,
+    VM_WRITE,
+    is_migration_entry,
+    mm_struct,
+    page_table,
+    pmd_huge,
+    pmd_t,
+    pte_present,
+    pte_t,
+    vm_area_struct,
+)
+from anonvma_rt.mm.vma cimport split_vma, vma_merge
+
+cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
+
+
+cdef void change_pte_range(Task *t, mm_struct *mm, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
+    """Write-protects the ptes of one table. A present one is none for a moment; a migration entry only changes its type."""
+    cdef spinlock_t *ptl = pte_lockptr(t, mm, table)
+    cdef pte_t *ptep
+    cdef pte_t pte
+    spin_lock(t, ptl)
+    while address < end:
+        ptep = pte_offset(table, address)
+        pte = pte_read(t, ptep)
+        if pte & PTE_WRITE:
+            if pte_present(pte):
+                pte = ptep_get_and_clear(t, ptep)
+            set_pte(t, ptep, pte & ~<pte_t>PTE_WRITE)
+            note(t, NOTE_PROTECT, mm.id, <int64_t>address, <int64_t>(pte & ~<pte_t>PTE_WRITE))
+        address += PAGE_SIZE
+    spin_unlock(t, ptl)
+
+
+cdef void change_protection(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
+    cdef mm_struct *mm = vma.vm_mm
+    cdef uint64_t address = start
+    cdef uint64_t stop
+    cdef pmd_t *pmd
+    cdef pmd_t value
+    while address < end:
+        stop = table_end(address, end)
+        pmd = pmd_offset(mm, address)
+        value = pmd_read(t, pmd) if pmd != NULL else 0
+        if pmd_huge(value):
+            if stop - address < PMD_SIZE:
+                split_huge_page_pmd(t, mm, pmd)
+                continue
+            if not change_huge_pmd(t, vma, pmd, address):
+                continue
+        elif value:
+            change_pte_range(t, mm, <page_table *>value, address, stop)
+        address = stop
+
+
+cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uint64_t start, uint64_t end,
+                        uint64_t flags) noexcept nogil:
+    """One vma's part of the range; *prev becomes the vma that holds it afterwards. Returns 0 or -ENOMEM."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef uint64_t pgoff = vma.vm_pgoff + ((start - vma.vm_start) >> PAGE_SHIFT)
+    cdef vm_area_struct *merged
+    if flags == vma.vm_flags:
+        prev[0] = vma
+        return 0
+    merged = vma_merge(t, mm, prev[0], start, end, flags, vma.anon_vma, pgoff, vma)
+    if merged != NULL:
+        vma = merged
+    else:
+        if start != vma.vm_start and split_vma(t, mm, vma, start, True) < 0:
+            return -ENOMEM
+        if end != vma.vm_end and split_vma(t, mm, vma, end, False) < 0:
+            return -ENOMEM
+    prev[0] = vma
+    vma.vm_flags = flags
+    if not flags & VM_WRITE:
+        change_protection(t, vma, start, end)
+    return 0
+
+
+cdef int do_mprotect(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint writable) noexcept nogil:
+    """0; -EINVAL for an unaligned start; -ENOMEM where the range is not all mapped (what lies before the hole is
+    changed) or at the limit of vmas. mmap_sem is held for writing."""
+    cdef uint64_t end = start + length
+    cdef uint64_t stop
+    cdef uint64_t flags
+    cdef vm_area_struct *vma
+    cdef vm_area_struct *prev
+    if start & (PAGE_SIZE - 1):
+        return -EINVAL
+    if length == 0:
+        return 0
+    if start > TASK_SIZE or length > TASK_SIZE - start:
+        return -ENOMEM
+    vma = find_vma(t, mm, start)
+    if vma == NULL or vma.vm_start > start:
+        return -ENOMEM
+    prev = vma if start > vma.vm_start else vma.vm_prev
+    while True:
+        stop = vma.vm_end if vma.vm_end < end else end
+        flags = vma.vm_flags | VM_WRITE if writable else vma.vm_flags & ~<uint64_t>VM_WRITE
+        if mprotect_fixup(t, vma, &prev, start, stop, flags) < 0:
+            return -ENOMEM
+        start = prev.vm_end if prev.vm_end > stop else stop
+        if start >= end:
+            return 0
+        vma = prev.vm_next
+        if vma == NULL or vma.vm_start != start:
+            return -ENOMEM

@@ -1,0 +1,20 @@
+"""Page frames: mem_map, allocation, reference counts (mm/page_alloc.c, mm/swap.c).
+
+A frame is never used twice within an execution, so a number means one page for ever. References are atomic counters.
+"""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.task cimport OP_ATOMIC, Task, point
+from anonvma_rt.mm.types cimport kernel, page
+
+cdef void *must_alloc(Task *t, uint64_t size, int type) noexcept nogil
+cdef page *alloc_page(Task *t) noexcept nogil
+cdef page *alloc_hugepage(Task *t) noexcept nogil
+cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil
+cdef void put_page(Task *t, page *p) noexcept nogil
+
+
+cdef inline void get_page(Task *t, page *p) noexcept nogil:
+    point(t, OP_ATOMIC, &p.count)
+    p.count += 1

@@ -1,0 +1,99 @@
+"""Page frames (see page_alloc.pxd)."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from anonvma_rt.engine.arena cimport arena_alloc, arena_free
+from anonvma_rt.engine.sync cimport lock_init
+from anonvma_rt.engine.task cimport HALT_NO_MEMORY, OP_ATOMIC, Task, halt, note, point, violate
+from anonvma_rt.mm.events cimport BUG_DOUBLE_FREE, NOTE_FREE_PAGE
+from anonvma_rt.mm.types cimport (
+    BUG_ON,
+    CLASS_PAGE,
+    HPAGE_PMD_NR,
+    PAGES_PER_CHUNK,
+    TYPE_PAGES,
+    TYPE_SCRATCH,
+    kernel,
+    kernel_of,
+    page,
+    pfn_to_page,
+)
+
+
+cdef void *must_alloc(Task *t, uint64_t size, int type) noexcept nogil:
+    """Memory of the simulated kernel; that the host has none is no event of the simulation."""
+    cdef void *object = arena_alloc(&t.x.arena, size, type)
+    if object == NULL:
+        halt(t, HALT_NO_MEMORY)
+    return object
+
+
+cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
+    """Enlarges mem_map by n chunks that lie side by side."""
+    cdef page **larger
+    cdef page *pages
+    cdef uint32_t i
+    while k.chunks + n > k.chunk_room:
+        k.chunk_room = 2 * k.chunk_room + 8
+        larger = <page **>must_alloc(t, k.chunk_room * sizeof(void *), TYPE_SCRATCH)
+        if k.chunks:
+            memcpy(larger, k.chunk, k.chunks * sizeof(void *))
+            arena_free(&t.x.arena, k.chunk)
+        k.chunk = larger
+    pages = <page *>must_alloc(t, n * PAGES_PER_CHUNK * sizeof(page), TYPE_PAGES)
+    for i in range(n * PAGES_PER_CHUNK):
+        pages[i].pfn = k.chunks * PAGES_PER_CHUNK + i
+        pages[i].head = pages[i].pfn
+        pages[i].mapcount = -1
+        lock_init(&pages[i].lock, CLASS_PAGE)
+    for i in range(n):
+        k.chunk[k.chunks] = pages + i * PAGES_PER_CHUNK
+        k.chunks += 1
+
+
+cdef page *alloc_page(Task *t) noexcept nogil:
+    """A page with one reference."""
+    cdef kernel *k = kernel_of(t)
+    cdef page *p
+    if k.n_pages == k.chunks * PAGES_PER_CHUNK:
+        add_chunks(t, k, 1)
+    p = pfn_to_page(k, k.n_pages)
+    k.n_pages += 1
+    p.count = 1
+    return p
+
+
+cdef page *alloc_hugepage(Task *t) noexcept nogil:
+    """HPAGE_PMD_NR pages side by side, with one reference, which the head holds. The frames before them in a chunk that
+    was begun stay unused."""
+    cdef kernel *k = kernel_of(t)
+    cdef uint32_t first = k.chunks * PAGES_PER_CHUNK
+    cdef page *head
+    cdef uint32_t i
+    add_chunks(t, k, HPAGE_PMD_NR // PAGES_PER_CHUNK)
+    head = pfn_to_page(k, first)
+    for i in range(HPAGE_PMD_NR):
+        head[i].head = first
+    k.n_pages = first + HPAGE_PMD_NR
+    head.count = 1
+    head.compound = True
+    return head
+
+
+cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil:
+    point(t, OP_ATOMIC, &p.count)
+    if p.count == 0:
+        return False
+    p.count += 1
+    return True
+
+
+cdef void put_page(Task *t, page *p) noexcept nogil:
+    point(t, OP_ATOMIC, &p.count)
+    if p.count <= 0:
+        violate(t, BUG_ON, BUG_DOUBLE_FREE, p.pfn, 0)
+    p.count -= 1
+    if p.count == 0:
+        note(t, NOTE_FREE_PAGE, p.pfn, 0, 0)
+        p.mapping = 0

@@ -1,0 +1,30 @@
+"""Single vmas: made, linked, adjusted, merged, split (the heart of mm/mmap.c up to 6.11, mm/vma.c since).
+
+mmap_sem is held for writing. A walker may read vm_start, vm_end and vm_pgoff at any time under nothing but the root's
+lock, which vma_adjust takes in some cases only.
+"""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.task cimport Task
+from anonvma_rt.mm.types cimport VM_WRITE, anon_vma, mm_struct, vm_area_struct, vma_pages
+
+cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff,
+                               uint64_t flags) noexcept nogil
+cdef vm_area_struct *vma_duplicate(Task *t, vm_area_struct *vma, mm_struct *mm) noexcept nogil
+cdef void vma_link(mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil
+cdef void vma_unlink(mm_struct *mm, vm_area_struct *vma) noexcept nogil
+cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil
+cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
+                     vm_area_struct *insert) noexcept nogil
+cdef vm_area_struct *vma_merge(Task *t, mm_struct *mm, vm_area_struct *prev, uint64_t address, uint64_t end,
+                               uint64_t flags, anon_vma *av, uint64_t pgoff,
+                               vm_area_struct *source) noexcept nogil
+cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil
+
+
+cdef inline bint vmas_may_share_anon_vma(vm_area_struct *a, vm_area_struct *b) noexcept nogil:
+    """anon_vma_compatible: a touches b from below, their pages have consecutive indexes, and mprotect alone could make
+    their flags equal."""
+    cdef uint64_t differing = (a.vm_flags ^ b.vm_flags) & ~<uint64_t>VM_WRITE
+    return a.vm_end == b.vm_start and b.vm_pgoff == a.vm_pgoff + vma_pages(a) and not differing
