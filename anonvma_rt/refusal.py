@@ -41,7 +41,7 @@ def reason_of(verb: str, args: tuple[int, ...], errno: int) -> str | None:
 
 
 def _mremap(args: tuple[int, ...], errno: int) -> str | None:
-    source, pages, new_pages, to, maymove, fail_after = args
+    source, pages, new_pages, to, maymove, fail_after, *_ = args
     if errno == EINVAL:
         if _unaligned(source):
             return _unaligned(source)

@@ -39,17 +39,17 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
     "address": (0, TASK_SIZE - 1, "an address in bytes, from 0 to below 2**39"),
     "length": (0, 1 << 26, "a length in pages, from 0 to 2**26"),
     "tag": (0, (1 << 31) - 1, "a content tag, from 0 to below 2**31"),
-    "count": (0, (1 << 31) - 1, "a number of extents, from 0 to below 2**31"),
+    "count": (0, (1 << 31) - 1, "a number, from 0 to below 2**31"),
+    "process": (0, 63, "a process"),
 }
 
 
 class Step(NamedTuple):
     """One call into the simulated kernel, as plain integers.
 
-    `args` by verb (addresses in bytes, lengths in pages, truth values as 0 and 1):
-    mmap, munmap, read: (at, pages); touch: (at, pages, tag);
-    mremap: (from, pages, new_pages, to, maymove, fail_after), where to = -1 means not MREMAP_FIXED and fail_after = -1
-    that no page-table allocation fails; migrate: (at, fail_copy); compare: (a, b, pages).
+    `args` are the keys of scenario_file.VERBS in their order: addresses in bytes, lengths in pages, truth values as 0
+    and 1, processes by index. For mremap, to = -1 means not MREMAP_FIXED and fail_after = -1 that no page-table
+    allocation fails.
     `process` is an index into Program.processes, `errno` what the step is expected to return (0: success), and `where`
     the place in the scenario, for messages.
     """

@@ -24,12 +24,12 @@ _TOP_KEYS = ("name", "about", "processes", "parameters", "names", "require", "ex
 
 VIOLATION_KINDS = (
     "stale-migration-entry", "mapcount-mismatch", "lost-page", "unreachable-pte", "list-corruption", "use-after-free",
-    "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on",
+    "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on", "wrong-merge",
 )  # fmt: skip
 
 
 class Key(NamedTuple):
-    """One key of a verb. `kind`: address (bytes), length (pages), tag, count or switch; `default` None: required."""
+    """One key of a verb. `kind`: address (bytes), length (pages), tag, count, switch or process; `default` None: required."""
 
     name: str
     kind: str
@@ -38,16 +38,26 @@ class Key(NamedTuple):
 
 _AT, _PAGES = Key("at", "address"), Key("pages", "length")
 VERBS: Mapping[str, tuple[Key, ...]] = {
-    "mmap": (_AT, _PAGES),
+    "mmap": (_AT, _PAGES, Key("writable", "switch", 1), Key("huge", "switch", 0), Key("stack", "switch", 0)),
     "munmap": (_AT, _PAGES),
+    "mprotect": (_AT, _PAGES, Key("writable", "switch")),
+    "brk": (_AT, _PAGES),
     "touch": (_AT, _PAGES, Key("tag", "tag", 1)),
     "read": (_AT, _PAGES),
     "mremap": (
         Key("from", "address"), _PAGES, Key("new_pages", "length", "pages"), Key("to", "address", -1),
-        Key("maymove", "switch", 1), Key("fail_after", "count", -1),
+        Key("maymove", "switch", 1), Key("fail_after", "count", -1), Key("dontunmap", "switch", 0),
     ),
+    "fork": (Key("child", "process"),),
+    "exit": (),
+    "exec": (_AT, Key("shift", "length")),
     "migrate": (_AT, Key("fail_copy", "switch", 0)),
+    "move_pages": (_AT, _PAGES),
+    "referenced": (_AT,),
+    "split": (_AT,),
+    "uffd_move": (Key("from", "address"), Key("to", "address")),
     "compare": (Key("a", "address"), Key("b", "address"), _PAGES),
+    "vmas": (_AT, _PAGES, Key("count", "count")),
 }  # fmt: skip
 
 
@@ -191,14 +201,19 @@ class _StepReader:
         for key in keys:
             if key.default is None and key.name not in table:
                 raise ScenarioError(f'{where}: the key "{key.name}" is missing')
-        values = {key.name: as_value(table[key.name], f"{where}: {key.name}") for key in keys if key.name in table}
+        values = {key.name: self._value(key, table, where) for key in keys if key.name in table}
         when = as_value(table.get("when", True), f"{where}: when")
         return RawStep(verb, self._process(table, where, process), values, when, _errno(table, where), where)
 
-    def _process(self, table: dict[str, Any], where: str, default: int) -> int:
-        if "process" not in table:
+    def _value(self, key: Key, table: dict[str, Any], where: str) -> int | bool | str:
+        if key.kind == "process":
+            return self._process(table, where, 0, key.name)
+        return as_value(table[key.name], f"{where}: {key.name}")
+
+    def _process(self, table: dict[str, Any], where: str, default: int, key: str = "process") -> int:
+        if key not in table:
             return default
-        name = get_word(table, "process", where)
+        name = get_word(table, key, where)
         if name not in self.processes:
             raise ScenarioError(f"{where}: unknown process {quote(name)}{nearest(name, self.processes)}")
         return self.processes.index(name)

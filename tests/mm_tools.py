@@ -25,7 +25,8 @@ from anonvma_rt.scenario import Step
 PAGE, TABLE = 4096, 512
 BASE = 1 << 30
 FAR, FAR2 = 8 * TABLE, 16 * TABLE
-ALL = list(PRESETS)
+# The presets of the list era, which differ in nothing but the order of the list and the look of the restore walk.
+ALL = ["unpatched", "moveto-tail", "moveto-tail-merge-only", "peeking", "rmap-locks"]
 LATENCY_LIMIT = 64
 
 
@@ -46,8 +47,20 @@ def call(verb, *args, errno=0, process=0):
     return Step(verb, process, args, errno, "test")
 
 
-def mmap(page, pages, **how):
-    return call("mmap", at(page), pages, **how)
+def mmap(page, pages, writable=True, huge=False, stack=False, **how):
+    return call("mmap", at(page), pages, int(writable), int(huge), int(stack), **how)
+
+
+def mprotect(page, pages, writable, **how):
+    return call("mprotect", at(page), pages, int(writable), **how)
+
+
+def fork(child, **how):
+    return call("fork", child, **how)
+
+
+def exit_process(**how):
+    return call("exit", **how)
 
 
 def munmap(page, pages, **how):
@@ -70,10 +83,10 @@ def migrate(page, fail_copy=False, **how):
     return call("migrate", at(page), int(fail_copy), **how)
 
 
-def mremap(page, pages, to=None, new_pages=None, maymove=True, fail_after=-1, **how):
+def mremap(page, pages, to=None, new_pages=None, maymove=True, fail_after=-1, dontunmap=False, **how):
     target = -1 if to is None else at(to)
     return call("mremap", at(page), pages, pages if new_pages is None else new_pages, target, int(maymove), fail_after,
-                **how)  # fmt: skip
+                int(dontunmap), **how)  # fmt: skip
 
 
 # ---- what came of it -------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
     if anon_vma_prepare(t, vma) < 0:
         return -ENOMEM
     new = alloc_hugepage(t)
-    for i in range(HPAGE_PMD_NR):
+    for i in range(<uint32_t>HPAGE_PMD_NR):
         new[i].tag = old[i].tag
     spin_lock(t, &mm.page_table_lock)
     put_page(t, old)
@@ -272,12 +272,12 @@ cdef void split_refcounts(Task *t, page *head, anon_vma *av) noexcept nogil:
     """__split_huge_page_refcount: every small page gets the mapcount and as many references, an index and an anon_vma."""
     cdef uint32_t i
     point(t, OP_ATOMIC, &head.count)
-    for i in range(1, HPAGE_PMD_NR):
+    for i in range(1, <uint32_t>HPAGE_PMD_NR):
         head[i].mapcount = head.mapcount
         head[i].count = head.mapcount + 1
         head[i].index = head.index + i
         set_page_anon_vma(head + i, av)
-    for i in range(HPAGE_PMD_NR):
+    for i in range(<uint32_t>HPAGE_PMD_NR):
         head[i].head = head[i].pfn
     head.compound = False
 

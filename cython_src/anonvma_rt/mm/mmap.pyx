@@ -156,13 +156,13 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noex
         return 0
     prev = vma.vm_prev
     if start > vma.vm_start:
-        if split_vma(t, mm, vma, start, False) < 0:
+        if end < vma.vm_end and mm.map_count >= MAX_MAP_COUNT:
             return -ENOMEM
+        split_vma(t, mm, vma, start, False)
         prev = vma
     last = find_vma(t, mm, end)
     if last != NULL and end > last.vm_start:
-        if split_vma(t, mm, last, end, True) < 0:
-            return -ENOMEM
+        split_vma(t, mm, last, end, True)
     detached = prev.vm_next if prev != NULL else mm.mmap
     vma = detached
     while vma != NULL and vma.vm_start < end:

@@ -22,6 +22,7 @@ from anonvma_rt.mm.memory cimport (
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, find_vma
 from anonvma_rt.mm.types cimport (
+    MAX_MAP_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
     PMD_SIZE,
@@ -93,10 +94,14 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
     if merged != NULL:
         vma = merged
     else:
-        if start != vma.vm_start and split_vma(t, mm, vma, start, True) < 0:
-            return -ENOMEM
-        if end != vma.vm_end and split_vma(t, mm, vma, end, False) < 0:
-            return -ENOMEM
+        if start != vma.vm_start:
+            if mm.map_count >= MAX_MAP_COUNT:
+                return -ENOMEM
+            split_vma(t, mm, vma, start, True)
+        if end != vma.vm_end:
+            if mm.map_count >= MAX_MAP_COUNT:
+                return -ENOMEM
+            split_vma(t, mm, vma, end, False)
     prev[0] = vma
     vma.vm_flags = flags
     if not flags & VM_WRITE:

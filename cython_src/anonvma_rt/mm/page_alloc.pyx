@@ -73,7 +73,7 @@ cdef page *alloc_hugepage(Task *t) noexcept nogil:
     cdef uint32_t i
     add_chunks(t, k, HPAGE_PMD_NR // PAGES_PER_CHUNK)
     head = pfn_to_page(k, first)
-    for i in range(HPAGE_PMD_NR):
+    for i in range(<uint32_t>HPAGE_PMD_NR):
         head[i].head = first
     k.n_pages = first + HPAGE_PMD_NR
     head.count = 1

@@ -20,7 +20,7 @@ cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end,
 cdef vm_area_struct *vma_merge(Task *t, mm_struct *mm, vm_area_struct *prev, uint64_t address, uint64_t end,
                                uint64_t flags, anon_vma *av, uint64_t pgoff,
                                vm_area_struct *source) noexcept nogil
-cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil
+cdef void split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil
 
 
 cdef inline bint vmas_may_share_anon_vma(vm_area_struct *a, vm_area_struct *b) noexcept nogil:

@@ -1,10 +1,9 @@
 """Single vmas (see vma.pxd). Rules of merging and locking are those of Linux 3.1 to 3.3 unless the algorithm says so."""
 
-from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
-from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_empty, list_is_singular
+from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_is_singular
 from anonvma_rt.engine.sync cimport lock_init
 from anonvma_rt.engine.task cimport OP_STORE, Task, note, point
 from anonvma_rt.mm.anon_vma cimport (
@@ -19,11 +18,9 @@ from anonvma_rt.mm.events cimport NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_G
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport (
-    MAX_MAP_COUNT,
     MERGE_3_0,
     MERGE_6_16,
     MERGE_6_16_FORKED,
-    MERGE_6_16_UNCLONED,
     MERGE_SYMMETRIC,
     PAGE_SHIFT,
     TYPE_VMA,
@@ -291,15 +288,12 @@ cdef void duplicate_anon_vma(Task *t, vm_area_struct *target, vm_area_struct *so
 # ---- split -------------------------------------------------------------------------------------------------------------
 
 
-cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil:
+cdef void split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil:
     """Makes two vmas of one, the new one below or above address. Between clone and adjust the two overlap.
 
-    Returns 0, or -ENOMEM at the limit of vmas.
+    __split_vma: the limit of vmas is the caller's affair.
     """
-    cdef vm_area_struct *new
-    if mm.map_count >= MAX_MAP_COUNT:
-        return -ENOMEM
-    new = vma_duplicate(t, vma, mm)
+    cdef vm_area_struct *new = vma_duplicate(t, vma, mm)
     if new_below:
         new.vm_end = address
     else:
@@ -311,4 +305,3 @@ cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address
         vma_adjust(t, vma, address, vma.vm_end, vma.vm_pgoff + ((address - new.vm_start) >> PAGE_SHIFT), new)
     else:
         vma_adjust(t, vma, vma.vm_start, address, vma.vm_pgoff, new)
-    return 0
