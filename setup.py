@@ -47,6 +47,7 @@ MODULES = [
     "mm.syscall",
     "mm.kernel",
     "mm.world",
+    "mm.hand",
     "mm.notes",
 ]
 SHARED = sorted(str(path) for path in Path(SRC, PACKAGE).rglob("*.pxd"))

@@ -39,6 +39,7 @@ from anonvma_rt.algorithm import Algorithm  # noqa: E402
 from anonvma_rt.engine.explorer import StopToken  # noqa: E402
 from anonvma_rt.errors import UserError  # noqa: E402
 from anonvma_rt.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
+from anonvma_rt.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma  # noqa: E402
 from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
 from anonvma_rt.scenario import Scenario  # noqa: E402
 
@@ -46,10 +47,17 @@ __all__ = [
     "Algorithm",
     "HuntInterrupted",
     "HuntResult",
+    "KernelBug",
+    "Machine",
+    "Page",
+    "Process",
+    "Pte",
     "Reproducer",
     "Scenario",
     "StopToken",
     "UserError",
+    "Violation",
+    "Vma",
     "get_cimport_path",
     "get_include",
     "hunt",

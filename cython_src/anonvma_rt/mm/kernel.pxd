@@ -6,7 +6,7 @@ from anonvma_rt.mm.syscall cimport Step
 from anonvma_rt.mm.types cimport algorithm
 
 cdef void kernel_init(Task *t, algorithm *chosen, int processes) noexcept nogil
-cdef void declare_order(Task *t) noexcept nogil
+cdef int read_algorithm(object fields, algorithm *a) except -1
 
 cdef class Kernel(Subject):
     cdef algorithm algorithm
@@ -15,6 +15,7 @@ cdef class Kernel(Subject):
     # Steps begin[i] to begin[i + 1] are those of: setup, each thread, after.
     cdef int *begin
     cdef int refused_errno
+    cdef bint after_changes
     cdef void (*after)(Task *t, void *subject) noexcept nogil
     cdef int run(self, Task *t, int i) noexcept nogil
     cdef bint run_steps(self, Task *t, int section) noexcept nogil

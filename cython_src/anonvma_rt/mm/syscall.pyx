@@ -1,7 +1,7 @@
 """The system calls (see syscall.pxd): locks, units and the kernel's own checks of arguments.
 
 args by verb, addresses in bytes, lengths in pages: mmap (at or -1, pages, writable, huge, stack); munmap, read (at,
-pages); mprotect (at, pages, writable); brk (at, pages); touch (at, pages, tag); mremap (from, pages, new_pages, to or -1,
+pages); mprotect (at, pages, writable); brk (at, pages); touch (at, pages, tag or -1); mremap (from, pages, new_pages, to or -1,
 maymove, fail_after or -1, dontunmap); fork (child); exit (); exec (at, shift); migrate (at, fail_copy); move_pages (at,
 pages); referenced, split (at); uffd_move (from, to); compare (a, b, pages); vmas (at, pages, count).
 """
@@ -55,9 +55,10 @@ cdef uint64_t bytes_of(int64_t pages) noexcept nogil:
 # ---- accesses of a user ------------------------------------------------------------------------------------------------
 
 
-cdef int access_page(Task *t, vm_area_struct *vma, uint64_t address, bint write, uint32_t *tag) noexcept nogil:
-    """Reads the content tag of one page, or writes it. The access happens while the pte allows it, so it is one step with
-    the last look at the pte. 0, -EFAULT outside every mapping and without the right to write, or -ENOMEM."""
+cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint write, int64_t tag) noexcept nogil:
+    """Writes the content tag of one page (-1: writes what is there already), and returns what it holds then. The access
+    happens while the pte allows it, so it is one step with the last look at the pte. -EFAULT outside every mapping and
+    without the right to write, or -ENOMEM."""
     cdef page *content = NULL
     cdef int error
     if vma == NULL or address < vma.vm_start or (write and not vma.vm_flags & VM_WRITE):
@@ -65,11 +66,9 @@ cdef int access_page(Task *t, vm_area_struct *vma, uint64_t address, bint write,
     error = handle_mm_fault(t, vma, address, write, &content)
     if error < 0:
         return error
-    if write:
-        content.tag = tag[0]
-    else:
-        tag[0] = content.tag if content != NULL else 0
-    return 0
+    if write and tag >= 0:
+        content.tag = <uint32_t>tag
+    return content.tag if content != NULL else 0
 
 
 cdef vm_area_struct *lock_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
@@ -84,48 +83,44 @@ cdef vm_area_struct *lock_vma(Task *t, mm_struct *mm, uint64_t address) noexcept
     return vma
 
 
-cdef int access_one(Task *t, mm_struct *mm, uint64_t address, bint write, uint32_t *tag) noexcept nogil:
+cdef int64_t access_one(Task *t, mm_struct *mm, uint64_t address, bint write, int64_t tag) noexcept nogil:
     cdef vm_area_struct *vma = NULL
-    cdef int error
+    cdef int64_t result
     if kernel_of(t).algorithm.vma_locks != VMA_LOCKS_NO:
         vma = lock_vma(t, mm, address)
     if vma != NULL:
-        error = access_page(t, vma, address, write, tag)
+        result = access_page(t, vma, address, write, tag)
         up_read(t, &vma.vm_lock)
-        return error
+        return result
     down_read(t, &mm.mmap_sem)
-    error = access_page(t, find_vma(t, mm, address), address, write, tag)
+    result = access_page(t, find_vma(t, mm, address), address, write, tag)
     up_read(t, &mm.mmap_sem)
-    return error
+    return result
 
 
-cdef int access_range(Task *t, mm_struct *mm, int64_t start, int64_t pages, bint write, uint32_t tag) noexcept nogil:
-    """One fault's worth of locking at a time; 0 or -errno."""
+cdef int64_t access_range(Task *t, mm_struct *mm, int64_t start, int64_t pages, bint write, int64_t tag) noexcept nogil:
+    """One fault's worth of locking at a time; the content of the last page, or -errno."""
     cdef int64_t i
-    cdef int error
-    cdef uint32_t seen
+    cdef int64_t result = 0
     for i in range(pages):
-        seen = tag
-        error = access_one(t, mm, <uint64_t>(start + i * PAGE_SIZE), write, &seen)
-        if error < 0:
-            return error
-    return 0
+        result = access_one(t, mm, <uint64_t>(start + i * PAGE_SIZE), write, tag)
+        if result < 0:
+            break
+    return result
 
 
 cdef int compare(Task *t, mm_struct *mm, int64_t a, int64_t b, int64_t pages) noexcept nogil:
     """memcmp: a violation where the contents of two pages differ; 0 or -errno."""
     cdef int64_t i
-    cdef int error
-    cdef uint32_t left = 0
-    cdef uint32_t right = 0
+    cdef int64_t left
+    cdef int64_t right
     for i in range(pages):
-        error = access_one(t, mm, <uint64_t>(a + i * PAGE_SIZE), False, &left)
-        if error == 0:
-            error = access_one(t, mm, <uint64_t>(b + i * PAGE_SIZE), False, &right)
-        if error < 0:
-            return error
+        left = access_one(t, mm, <uint64_t>(a + i * PAGE_SIZE), False, 0)
+        right = access_one(t, mm, <uint64_t>(b + i * PAGE_SIZE), False, 0) if left >= 0 else left
+        if right < 0:
+            return <int>right
         if left != right:
-            violate(t, LOST_PAGE, a + i * PAGE_SIZE, b + i * PAGE_SIZE, <int64_t>left << 32 | right)
+            violate(t, LOST_PAGE, a + i * PAGE_SIZE, b + i * PAGE_SIZE, left << 32 | right)
     return 0
 
 
@@ -224,7 +219,7 @@ cdef int64_t system_call(Task *t, Step *s) noexcept nogil:
     if s.verb <= BRK or s.verb == MREMAP:
         return change_maps(t, mm, s)
     if s.verb == TOUCH or s.verb == READ:
-        return access_range(t, mm, a[0], a[1], s.verb == TOUCH, <uint32_t>a[2])
+        return access_range(t, mm, a[0], a[1], s.verb == TOUCH, a[2])
     if s.verb == FORK:
         return dup_mmap(t, k.mm[a[0]], mm)
     if s.verb == EXIT:

@@ -105,15 +105,23 @@ cdef class World:
         if not isinstance(explorer.subject, Kernel):
             raise TypeError("a World is the state of a Kernel")
         self.explorer = explorer
+        self.x = explorer.x
 
     cdef kernel *kernel(self) except NULL:
-        if not self.explorer.idle:
+        if self.explorer is not None and not self.explorer.idle:
             raise RuntimeError("the explorer is busy")
-        return <kernel *>arena_root(&self.explorer.x.arena)
+        return <kernel *>arena_root(&self.x.arena)
+
+    cdef mm_struct *mm(self, int process) except NULL:
+        cdef kernel *k = self.kernel()
+        if not 0 <= process < k.n_mm:
+            raise ValueError(f"no process {process}")
+        return k.mm[process]
 
     def maps(self, int process=0):
-        """The vmas by address: dicts with id, start, end (bytes), pgoff (pages), anon_vma (None: unfaulted), chain."""
-        cdef vm_area_struct *vma = self.kernel().mm[process].mmap
+        """The vmas by address: dicts with id, start, end (bytes), pgoff (pages), flags (VM_*), anon_vma (None: unfaulted)
+        and chain."""
+        cdef vm_area_struct *vma = self.mm(process).mmap
         cdef list_cursor c
         result = []
         while vma != NULL:
@@ -126,6 +134,7 @@ cdef class World:
                 "start": vma.vm_start,
                 "end": vma.vm_end,
                 "pgoff": vma.vm_pgoff,
+                "flags": vma.vm_flags,
                 "anon_vma": serial_of(vma.anon_vma) if vma.anon_vma != NULL else None,
                 "chain": chain,
             })
@@ -134,7 +143,7 @@ cdef class World:
 
     def lists(self, int process=0):
         """The list of each anon_vma that a vma of the process belongs to, oldest entry first, as {anon_vma: [vma]}."""
-        cdef vm_area_struct *vma = self.kernel().mm[process].mmap
+        cdef vm_area_struct *vma = self.mm(process).mmap
         cdef list_cursor chain
         cdef list_cursor c
         cdef anon_vma_chain *avc
@@ -153,22 +162,25 @@ cdef class World:
 
     def pte(self, uint64_t address, int process=0):
         """(state, pfn, writable) of one pte; see describe_entry."""
-        return describe_entry(self.kernel().mm[process], address)
+        return describe_entry(self.mm(process), address)
 
     def page(self, uint64_t pfn):
-        """Counters of a page: mapcount is the number of present ptes, refcount and index as in the kernel."""
+        """Counters of a page: mapcount is the number of present ptes, refcount and index as in the kernel. A small page
+        inside a huge one has the counters of that."""
         cdef kernel *k = self.kernel()
         cdef page *p
+        cdef page *head
         if not 0 < pfn < k.n_pages:
             raise ValueError(f"no page frame {pfn}")
         p = pfn_to_page(k, pfn)
+        head = pfn_to_page(k, p.head)
         return {
-            "mapcount": p.mapcount + 1,
-            "refcount": p.count,
-            "index": p.index,
-            "locked": lock_is_held(&p.lock),
+            "mapcount": head.mapcount + 1,
+            "refcount": head.count,
+            "index": head.index + (p.pfn - head.pfn),
+            "locked": lock_is_held(&head.lock),
             "tag": p.tag,
-            "anon_vma": serial_of(page_anon_vma(p)) if page_anon_vma(p) != NULL else None,
+            "anon_vma": serial_of(page_anon_vma(head)) if page_anon_vma(head) != NULL else None,
         }
 
     def name(self, uint64_t offset):
@@ -177,9 +189,9 @@ cdef class World:
         what and id: ("mm", process), ("vma", serial), ("anon_vma", serial), ("page", frame), ("table", address); field
         is the kernel's name of the member, for a table "ptl" or the address of the pte.
         """
-        cdef char *base = self.explorer.x.arena.base
+        cdef char *base = self.x.arena.base
         cdef uint64_t at = ARENA_START
-        cdef uint64_t end = self.explorer.x.arena.now.used
+        cdef uint64_t end = self.x.arena.now.used
         cdef arena_header *header
         cdef char *object
         if self.objects is None:
@@ -196,7 +208,7 @@ cdef class World:
 
     def tables(self, int process=0):
         """The addresses for which the process has a page table, ascending, in bytes."""
-        cdef mm_struct *mm = self.kernel().mm[process]
+        cdef mm_struct *mm = self.mm(process)
         cdef page_directory *directory
         cdef uint64_t g
         cdef uint64_t m
