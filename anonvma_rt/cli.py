@@ -18,7 +18,7 @@ from tqdm import tqdm
 from anonvma_rt import __version__
 from anonvma_rt.algorithm import ALIASES, PRESETS
 from anonvma_rt.errors import UserError
-from anonvma_rt.hunt import DEFAULT_ALGORITHMS, DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
+from anonvma_rt.hunt import DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
 from anonvma_rt.kernel_run import run_kernel_program
 from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, STRATEGIES
 from anonvma_rt.report import hunt_report, replay_report, world_report
@@ -61,7 +61,11 @@ def verb_list(options: argparse.Namespace) -> int:
                 "name": s.name,
                 "about": s.about,
                 "parameters": {p.name: {"default": p.default, "about": p.about} for p in s.parameters.values()},
-                "expect": s.expect,
+                "expect": {name: s.expected(name) for name in s.algorithms()},
+                "zoo": s.zoo,
+                "commit": s.commit,
+                "year": s.year,
+                "symptom": s.symptom,
             }
             for s in scenarios
         ],
@@ -79,6 +83,8 @@ def verb_list(options: argparse.Namespace) -> int:
         for entry in entries:
             known_as = f" [{', '.join(entry['aliases'])}]" if entry.get("aliases") else ""
             print(f"  {entry['name']:24}{entry['about']}{known_as}")
+            if entry.get("zoo"):
+                print(f"    {entry['zoo']}: {entry['commit']} ({entry['year']}): {entry['symptom']}")
             for name, parameter in entry.get("parameters", {}).items():
                 assignment = f"-p {name}={str(parameter['default']).lower()}"
                 print(f"    {assignment:22}{parameter['about']}")
@@ -89,10 +95,13 @@ def verb_hunt(options: argparse.Namespace) -> int:
     if options.all and options.scenario:
         raise UserError("--all hunts every built-in scenario: leave the name away")
     names = Scenario.builtin_names() if options.all else [options.scenario or DEFAULT_SCENARIO]
-    algorithms = options.algorithm or (list(PRESETS) if options.all else DEFAULT_ALGORITHMS)
+    scenarios = [Scenario.load(name) for name in names]
+    algorithms = {
+        s.name: options.algorithm or (s.algorithms() if options.all else s.usual_algorithms()) for s in scenarios
+    }
     found: list[HuntResult] = []
     interrupted = False
-    total = options.runs * len(list(algorithms)) * len(names)
+    total = options.runs * sum(map(len, algorithms.values()))
     with tqdm(total=total, unit="exec", delay=1, disable=None, file=sys.stderr, leave=False) as bar:
 
         def progress(algorithm: str, executions: int) -> None:
@@ -100,11 +109,11 @@ def verb_hunt(options: argparse.Namespace) -> int:
             bar.update(executions)
 
         try:
-            for name in names:
+            for scenario in scenarios:
                 result = hunt(
-                    name,
+                    scenario,
                     parse_parameters(options.parameter),
-                    algorithms,
+                    algorithms[scenario.name],
                     strategy=options.strategy,
                     carrier=options.carrier,
                     seed=options.seed,
@@ -190,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     hunting.add_argument(
         "scenario", nargs="?", metavar="SCENARIO", help=f"a built-in name or a TOML file (default {DEFAULT_SCENARIO})"
     )
-    hunting.add_argument("--all", action="store_true", help="every built-in scenario under every preset")
+    hunting.add_argument("--all", action="store_true", help="every built-in scenario under every algorithm that it names")
     hunting.add_argument(
         "-p", dest="parameter", metavar="NAME=VALUE", action="append", default=[], help="a parameter of the scenario"
     )
@@ -198,7 +207,8 @@ def _parser() -> argparse.ArgumentParser:
         "--algorithm",
         action="append",
         metavar="A",
-        help=f"a preset, or preset,field=value; may be repeated (default {' and '.join(DEFAULT_ALGORITHMS)})",
+        help=f"a preset, or preset,field=value; may be repeated (default: unpatched and "
+        "moveto-tail, or those that the scenario names; with --all every one of which a scenario expects something)",
     )
     hunting.add_argument(
         "--strategy",

@@ -23,10 +23,9 @@ from anonvma_rt.reproducer import Reproducer, trace_digest, vma_starts
 from anonvma_rt.scenario import Program, Scenario
 from anonvma_rt.trace import Trace
 
-__all__ = ["DEFAULT_ALGORITHMS", "DEFAULT_SCENARIO", "First", "HuntInterrupted", "HuntResult", "Result", "hunt"]
+__all__ = ["DEFAULT_SCENARIO", "First", "HuntInterrupted", "HuntResult", "Result", "hunt"]
 
 DEFAULT_SCENARIO = "lkml-2011"
-DEFAULT_ALGORITHMS = ("unpatched", "moveto-tail")
 DEFAULT_RUNS = 20_000
 
 BLOCK_SECONDS = 0.03  # how long an explorer works before it reports
@@ -112,7 +111,7 @@ class HuntInterrupted(KeyboardInterrupt):
 def hunt(
     scenario: Scenario | str = DEFAULT_SCENARIO,
     parameters: Mapping[str, str | int | bool] | None = None,
-    algorithms: Iterable[Algorithm | str] = DEFAULT_ALGORITHMS,
+    algorithms: Iterable[Algorithm | str] | None = None,
     strategy: str = DEFAULT_STRATEGY,
     carrier: str = "threads",
     seed: int = 0,
@@ -125,7 +124,7 @@ def hunt(
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
-    strategy: "NAME" or "NAME:parameter=value". jobs: explorers, one per core. out: the folder for reproducers, None to
+    algorithms: None for those of Scenario.usual_algorithms(). strategy: "NAME" or "NAME:parameter=value". jobs: explorers, one per core. out: the folder for reproducers, None to
     save none. stop: ends the hunt early from any thread; the result then says `interrupted`. progress: called with the
     algorithm's name and the number of executions just done. Raises UserError for bad input, HuntInterrupted on ^C.
 
@@ -147,7 +146,8 @@ def hunt(
     if isinstance(scenario, str):
         scenario = Scenario.load(scenario)
     program = scenario.bind(parameters or {})
-    chosen = [Algorithm.parse(a) if isinstance(a, str) else a for a in algorithms]
+    wanted = scenario.usual_algorithms() if algorithms is None else algorithms
+    chosen = [Algorithm.parse(a) if isinstance(a, str) else a for a in wanted]
     if not chosen:
         raise UserError("no algorithm to hunt")
     folder = Folder(Path(out)) if out is not None else None

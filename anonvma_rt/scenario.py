@@ -13,11 +13,20 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from anonvma_rt.algorithm import Algorithm, read_bool
+from anonvma_rt.algorithm import PRESETS, Algorithm, read_bool
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, nearest, quote
 from anonvma_rt.expression import evaluate
 from anonvma_rt.refusal import TASK_SIZE, reason_of
-from anonvma_rt.scenario_file import VERBS, VIOLATION_KINDS, Document, Key, Parameter, RawStep, read_document
+from anonvma_rt.scenario_file import (
+    ALL_OTHERS,
+    VERBS,
+    VIOLATION_KINDS,
+    Document,
+    Key,
+    Parameter,
+    RawStep,
+    read_document,
+)
 from anonvma_rt.toml_text import LARGEST_FILE, shown
 
 __all__ = [
@@ -91,15 +100,16 @@ class Program:
             name = Algorithm.parse(algorithm_name).name
         except AlgorithmError:
             return None
-        return self.scenario.expect.get(name)
+        return self.scenario.expected(name)
 
 
 @dataclass(frozen=True)
 class Scenario:
     """A scenario text, read and checked. Made by load() or from_text().
 
-    `expect` maps the names of algorithms to a violation kind or "none"; `text` is the exact TOML, which a reproducer
-    keeps, and `source` the file's name for messages.
+    `expect` maps the names of algorithms to a violation kind or "none" ("*": every preset that is not named); `text` is
+    the exact TOML, which a reproducer keeps, and `source` the file's name for messages. `zoo`, `commit`, `year` and
+    `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are empty where it is none.
 
     >>> Scenario.load("peek").parameters["pages"].default
     1
@@ -112,6 +122,10 @@ class Scenario:
     expect: dict[str, str]
     text: str = field(repr=False)
     source: str
+    zoo: str
+    commit: str
+    year: str
+    symptom: str
     _document: Document = field(repr=False, compare=False)
 
     @property
@@ -125,7 +139,7 @@ class Scenario:
         document = read_document(text, source)
         return cls(
             document.name, document.about, document.parameters, document.processes, document.expect, text, source,
-            document,
+            *document.origin.values(), document,
         )  # fmt: skip
 
     @classmethod
@@ -141,6 +155,25 @@ class Scenario:
             hint = nearest(name_or_path, known)
             raise ScenarioError(f"unknown scenario {quote(name_or_path)}{hint}; a file's path ends in .toml")
         return cls.from_text((_BUILTIN / f"{name_or_path}.toml").read_text("utf-8"), f"{name_or_path}.toml")
+
+    def expected(self, name: str) -> str | None:
+        """What is said of the algorithm of that name: a violation kind, "none", or None where nothing is said."""
+        others = self.expect.get(ALL_OTHERS) if name in PRESETS else None
+        return self.expect.get(name, others)
+
+    def algorithms(self) -> list[str]:
+        """The names of all algorithms of which something is expected: presets first, then modified ones."""
+        presets = [name for name in PRESETS if self.expected(name)]
+        return presets + [name for name in self.expect if name not in (*PRESETS, ALL_OTHERS)]
+
+    def usual_algorithms(self) -> list[str]:
+        """Which to compare if nobody asks for others: before and after the patch of 2011 where that makes the difference,
+        else those that the scenario names."""
+        before, after = self.expected("unpatched"), self.expected("moveto-tail")
+        named = [name for name in self.expect if name != ALL_OTHERS]
+        if before == after and before is not None and named:
+            return named
+        return ["unpatched", "moveto-tail"]
 
     @staticmethod
     def builtin_names() -> list[str]:

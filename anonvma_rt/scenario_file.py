@@ -20,7 +20,11 @@ __all__ = ["VERBS", "VIOLATION_KINDS", "Document", "Key", "Parameter", "RawStep"
 
 MOST_THREADS = MOST_PROCESSES = 64
 MOST_STEPS = 10_000
-_TOP_KEYS = ("name", "about", "processes", "parameters", "names", "require", "expect", "setup", "thread", "after")
+_TOP_KEYS = (
+    "name", "about", "zoo", "commit", "year", "symptom", "processes", "parameters", "names", "require", "expect",
+    "setup", "thread", "after",
+)  # fmt: skip
+ALL_OTHERS = "*"  # in [expect]: every preset that is not named
 
 VIOLATION_KINDS = (
     "stale-migration-entry", "mapcount-mismatch", "lost-page", "unreachable-pte", "list-corruption", "use-after-free",
@@ -115,6 +119,7 @@ class Document:
 
     name: str
     about: str
+    origin: dict[str, str]
     processes: list[str]
     parameters: dict[str, Parameter]
     names: dict[str, int | bool | str]
@@ -149,6 +154,7 @@ def read_document(text: str, source: str) -> Document:
     return Document(
         name=get_word(top, "name", source),
         about=get_line(top, "about", source),
+        origin={key: get_line(top, key, source, "") for key in ("zoo", "commit", "year", "symptom")},
         processes=processes,
         parameters=parameters,
         names=names,
@@ -287,7 +293,7 @@ def _expect(top: dict[str, Any], source: str) -> dict[str, str]:
             example = quote(f"{text}.{next(iter(kind), '')}")
             raise ScenarioError(f"{source}: expect.{text}: is a table (a name with a dot needs quotes: {example})")
         try:
-            name = Algorithm.parse(text).name
+            name = ALL_OTHERS if text == ALL_OTHERS else Algorithm.parse(text).name
         except UserError as error:
             raise ScenarioError(f"{source}: expect: {error}") from None
         where = f"{source}: expect.{name}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import anonvma_rt
-from anonvma_rt.algorithm import PRESETS, Algorithm
+from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.engine.explorer import EVENT, OPS, Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.mm.kernel import Kernel

@@ -6,10 +6,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonvma_rt.algorithm import ALIASES, ORDERINGS, PRESETS, Algorithm
+from anonvma_rt.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS, SWITCHES, Algorithm
 from anonvma_rt.errors import AlgorithmError, UserError
 
-BOOLS = ("restore_peeks", "decode_in_zap", "single_ptl")
+# What a preset does unlike Linux 3.2, from which all of them are made.
+DIFFERENT = {
+    "unpatched": {},
+    "moveto-tail": {"ordering": "tail", "decode_in_zap": True},
+    "moveto-tail-merge-only": {"ordering": "tail-after-merge"},
+    "peeking": {"restore_peeks": True},
+    "rmap-locks": {"ordering": "rmap-locks"},
+    "fresh-vma": {"ordering": "fresh-vma"},
+    "double-walk": {"ordering": "double-walk"},
+}
+TREE = {
+    "ordering": "need-rmap-locks", "tree": True, "decode_in_zap": True, "shift_locks": True,
+    "place_before_clone": True,
+}  # fmt: skip
+MODERN = TREE | {
+    "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "reuse": "counters",
+}  # fmt: skip
+DIFFERENT |= {
+    "interval-tree": TREE,
+    "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
+    "modern": MODERN,
+    "linux-host": MODERN | {"merge": "6.16"},
+}
 
 
 def refused(text: str) -> str:
@@ -19,15 +41,26 @@ def refused(text: str) -> str:
     return str(caught.value)
 
 
-def test_the_presets_are_the_patches_of_2011() -> None:
-    assert list(PRESETS) == ["unpatched", "moveto-tail", "moveto-tail-merge-only", "peeking", "rmap-locks"]
-    assert {name: (a.ordering, a.restore_peeks, a.decode_in_zap, a.single_ptl) for name, a in PRESETS.items()} == {
-        "unpatched": ("none", False, False, False),
-        "moveto-tail": ("tail", False, True, False),
-        "moveto-tail-merge-only": ("tail-after-merge", False, False, False),
-        "peeking": ("none", True, False, False),
-        "rmap-locks": ("rmap-locks", False, False, False),
-    }
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_a_preset_differs_from_linux_3_2_in_what_its_patches_changed(name: str) -> None:
+    fields = PRESETS[name].as_dict()
+    base = Algorithm("x").as_dict()
+    assert {field: fields[field] for field in BEHAVIOUR if fields[field] != base[field]} == DIFFERENT[name]
+
+
+def test_linux_3_2_has_none_of_the_mistakes_that_were_repaired_before_it_or_never_made() -> None:
+    base = Algorithm("x").as_dict()
+    on = {field for field in SWITCHES if base[field]}
+    assert on == {
+        "stack_flag", "pin", "careful_pin", "lock_new", "recheck_mapped", "remember_root",
+        "free_root_first",  # repaired in 3.16 only
+    }  # fmt: skip
+    assert {field: base[field] for field in CHOICES} == {field: words[0] for field, words in CHOICES.items()}
+
+
+def test_the_presets_of_2011_come_first() -> None:
+    era = ["unpatched", "moveto-tail", "moveto-tail-merge-only", "peeking", "rmap-locks"]
+    assert list(PRESETS)[:5] == era and set(DIFFERENT) <= set(PRESETS)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -38,7 +71,15 @@ def test_a_preset_says_what_it_is_and_parses_as_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alias", "name"), [("linux-3.0", "peeking"), ("linux-3.2", "unpatched"), ("linux-3.3", "moveto-tail")]
+    ("alias", "name"),
+    [
+        ("linux-3.0", "peeking"),
+        ("linux-3.2", "unpatched"),
+        ("linux-3.3", "moveto-tail"),
+        ("linux-3.7", "interval-tree-thp-unfixed"),
+        ("linux-3.15", "interval-tree"),
+        ("linux-6.16", "linux-host"),
+    ],
 )
 def test_a_kernel_version_is_an_alias_of_its_preset(alias: str, name: str) -> None:
     assert ALIASES[alias] == name and Algorithm.parse(alias) is PRESETS[name]
@@ -93,7 +134,7 @@ def test_a_modified_preset_changes_only_the_named_fields() -> None:
             "peeking,single_ptl=1,single_ptl=0",
             'algorithm "peeking,single_ptl=1,single_ptl=0": single_ptl is given twice',
         ),
-        ("peeking,name=x", 'algorithm "peeking,name=x": unknown field "name" (choices: ordering, restore_peeks, dec'),
+        ("peeking,name=x", 'algorithm "peeking,name=x": unknown field "name" (choices: ordering, tree, '),
         ("a\nb", 'unknown algorithm "a\\nb" (choices: '),
     ],
 )
@@ -103,11 +144,24 @@ def test_an_unknown_algorithm_or_field_is_refused_with_the_nearest(text: str, me
 
 def test_a_reproducer_keeps_the_behaviour_and_the_name() -> None:
     data = PRESETS["moveto-tail"].as_dict()
-    assert data == {
-        "name": "moveto-tail", "ordering": "tail", "restore_peeks": False, "decode_in_zap": True, "single_ptl": False,
-    }  # fmt: skip
+    assert list(data) == ["name", *BEHAVIOUR] and data["ordering"] == "tail" and data["decode_in_zap"] is True
     again = Algorithm.from_dict(data)
     assert again == PRESETS["moveto-tail"] and again.kernel == "3.3"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_comes_back_from_a_reproducer(name: str) -> None:
+    again = Algorithm.from_dict(PRESETS[name].as_dict())
+    assert again == PRESETS[name] and again.kernel == PRESETS[name].kernel and again.about
+
+
+def test_a_reproducer_from_before_the_lab_knew_a_field_is_as_linux_3_2() -> None:
+    first_release = {
+        "name": "moveto-tail", "ordering": "tail", "restore_peeks": False, "decode_in_zap": True, "single_ptl": False,
+    }  # fmt: skip
+    assert Algorithm.from_dict(first_release) == PRESETS["moveto-tail"]
+    assert Algorithm.from_dict({"name": "unpatched"}) == PRESETS["unpatched"]
+    assert Algorithm.from_dict({"name": "peeking"}).restore_peeks is False, "the fields decide and not the name"
 
 
 def test_in_a_reproducer_the_fields_decide_and_not_the_name() -> None:
@@ -136,26 +190,31 @@ def test_a_reproducers_algorithm_is_checked(change: dict[str, object], message: 
     assert str(caught.value).startswith(message) and str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("field", ["name", "ordering", *BOOLS])
-def test_a_reproducers_algorithm_lacks_nothing(field: str) -> None:
+def test_a_reproducers_algorithm_has_a_name() -> None:
     data = PRESETS["unpatched"].as_dict()
-    del data[field]
-    with pytest.raises(AlgorithmError, match=f"^algorithm: the field {field} is missing$"):
+    del data["name"]
+    with pytest.raises(AlgorithmError, match=r"^algorithm: the field name is missing$"):
         Algorithm.from_dict(data)
+
+
+@pytest.mark.parametrize("field", CHOICES)
+def test_a_field_of_a_few_words_takes_no_other(field: str) -> None:
+    for word in CHOICES[field]:
+        assert getattr(Algorithm.parse(f"unpatched,{field}={word}"), field) == word
+    assert refused(f"unpatched,{field}=zzz").startswith(f'algorithm "unpatched,{field}=zzz": unknown {field} "zzz" (')
 
 
 @settings(deadline=None)
 @given(
     st.sampled_from([*PRESETS, *ALIASES]),
-    st.dictionaries(st.sampled_from(BOOLS), st.booleans()),
-    st.none() | st.sampled_from(ORDERINGS),
+    st.dictionaries(st.sampled_from(SWITCHES), st.booleans()),
+    st.fixed_dictionaries({}, optional={field: st.sampled_from(words) for field, words in CHOICES.items()}),
 )
-def test_name_and_dict_both_carry_the_whole_algorithm(base: str, bools: dict[str, bool], ordering: str | None) -> None:
-    changes = [f"{name}={value}" for name, value in bools.items()] + ([f"ordering={ordering}"] if ordering else [])
+def test_name_and_dict_both_carry_the_whole_algorithm(base: str, bools: dict[str, bool], words: dict[str, str]) -> None:
+    changes = [f"{name}={value}" for name, value in (bools | words).items()]
     algorithm = Algorithm.parse(",".join([base, *changes]))
     assert Algorithm.parse(algorithm.name) == algorithm == Algorithm.from_dict(algorithm.as_dict())
-    assert all(getattr(algorithm, name) is value for name, value in bools.items())
-    assert ordering is None or algorithm.ordering == ordering
+    assert all(getattr(algorithm, name) == value for name, value in (bools | words).items())
 
 
 @settings(deadline=None)

@@ -1,4 +1,4 @@
-"""Worlds that this slice of the kernel cannot make by itself: chains as a fork leaves them, and entries left behind.
+"""Worlds made by hand: chains of two as a fork leaves them, without the fork, and entries that were left behind.
 
 A forked child's vmas are on two lists, their own anon_vma's and the parent's. Copying, tailing and unlinking go over
 the whole chain, and a vma that has such a chain merges with no newcomer. Whoever decodes a stale entry stops there.

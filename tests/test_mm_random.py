@@ -129,10 +129,13 @@ calls = st.sampled_from([*CALLS, "mremap", "mremap", "touch"]).flatmap(lambda v:
 beginnings = st.lists(st.tuples(st.integers(LOW, HIGH - 1), lengths), min_size=1, max_size=4)
 
 
+MORE = {"mmap": (1, 0, 0), "mremap": (0,)}  # writable and neither huge nor a stack; unmapped behind the move
+
+
 def step(verb, arguments, errno=0):
     places = {"mremap": (0, 3), "compare": (0, 1)}.get(verb, (0,))
     numbers = [-1 if a is None else at(a) if i in places else int(a) for i, a in enumerate(arguments)]
-    return call(verb, *numbers, errno=errno)
+    return call(verb, *numbers, *MORE.get(verb, ()), errno=errno)
 
 
 class History:

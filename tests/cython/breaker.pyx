@@ -147,6 +147,8 @@ cdef anon_vma_chain *first_avc(vm_area_struct *vma) noexcept nogil:
 cdef anon_vma *new_anon_vma(Execution *x, anon_vma *root) noexcept nogil:
     cdef anon_vma *av = <anon_vma *>arena_alloc(&x.arena, sizeof(anon_vma), TYPE_ANON_VMA)
     av.root = root if root != NULL else av
+    av.parent = av.root
+    av.parent.num_children += 1
     av.refcount = 1
     lock_init(&av.mutex, CLASS_ANON_VMA)
     INIT_LIST_HEAD(&av.head)
@@ -177,7 +179,10 @@ cdef void leave_entry(kernel *k, uint64_t address) noexcept nogil:
 cdef void give_parent(Execution *x, anon_vma *av, anon_vma *parent) noexcept nogil:
     """Makes av what it is in a forked child: its vmas are on its own list and, in the same order, on the parent's."""
     cdef list_cursor c = list_for_each(&av.head)
+    av.parent.num_children -= 1
     av.root = parent
+    av.parent = parent
+    parent.num_children += 1
     parent.refcount += 1
     while list_step(&c):
         link(x, avc_of_same_anon_vma(c.pos).vma, parent, False)
