@@ -212,9 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     hunting.add_argument(
         "--strategy",
-        default=DEFAULT_STRATEGY,
         metavar="S",
-        help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)} (default %(default)s)",
+        help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)} (default {DEFAULT_STRATEGY}, or what the "
+        "scenario says finds it best)",
     )
     hunting.add_argument("--carrier", default="threads", metavar="C", help="who runs the tasks (default %(default)s)")
     hunting.add_argument("--seed", type=_whole("--seed"), default=0, metavar="N", help="default %(default)s")

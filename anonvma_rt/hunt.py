@@ -112,7 +112,7 @@ def hunt(
     scenario: Scenario | str = DEFAULT_SCENARIO,
     parameters: Mapping[str, str | int | bool] | None = None,
     algorithms: Iterable[Algorithm | str] | None = None,
-    strategy: str = DEFAULT_STRATEGY,
+    strategy: str | None = None,
     carrier: str = "threads",
     seed: int = 0,
     start: int = 0,
@@ -124,7 +124,8 @@ def hunt(
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
-    algorithms: None for those of Scenario.usual_algorithms(). strategy: "NAME" or "NAME:parameter=value". jobs: explorers, one per core. out: the folder for reproducers, None to
+    algorithms: None for those of Scenario.usual_algorithms(). strategy: "NAME" or
+    "NAME:parameter=value"; None for the scenario's own or the usual one. jobs: explorers, one per core. out: the folder for reproducers, None to
     save none. stop: ends the hunt early from any thread; the result then says `interrupted`. progress: called with the
     algorithm's name and the number of executions just done. Raises UserError for bad input, HuntInterrupted on ^C.
 
@@ -142,9 +143,10 @@ def hunt(
         raise UserError(f"--start must be from 0 to 2**64 - runs, not {start}")
     if carrier not in CARRIERS:
         raise UserError(f"unknown carrier {quote(carrier)}{nearest(carrier, CARRIERS)}")
-    make_strategy(strategy)
     if isinstance(scenario, str):
         scenario = Scenario.load(scenario)
+    strategy = strategy or scenario.strategy or DEFAULT_STRATEGY
+    make_strategy(strategy)
     program = scenario.bind(parameters or {})
     wanted = scenario.usual_algorithms() if algorithms is None else algorithms
     chosen = [Algorithm.parse(a) if isinstance(a, str) else a for a in wanted]

@@ -109,7 +109,8 @@ class Scenario:
 
     `expect` maps the names of algorithms to a violation kind or "none" ("*": every preset that is not named); `text` is
     the exact TOML, which a reproducer keeps, and `source` the file's name for messages. `zoo`, `commit`, `year` and
-    `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are empty where it is none.
+    `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are empty where it is none. `strategy` is the
+    one that finds it best, "" for the usual one.
 
     >>> Scenario.load("peek").parameters["pages"].default
     1
@@ -126,6 +127,7 @@ class Scenario:
     commit: str
     year: str
     symptom: str
+    strategy: str
     _document: Document = field(repr=False, compare=False)
 
     @property

@@ -21,7 +21,7 @@ __all__ = ["VERBS", "VIOLATION_KINDS", "Document", "Key", "Parameter", "RawStep"
 MOST_THREADS = MOST_PROCESSES = 64
 MOST_STEPS = 10_000
 _TOP_KEYS = (
-    "name", "about", "zoo", "commit", "year", "symptom", "processes", "parameters", "names", "require", "expect",
+    "name", "about", "zoo", "commit", "year", "symptom", "strategy", "processes", "parameters", "names", "require", "expect",
     "setup", "thread", "after",
 )  # fmt: skip
 ALL_OTHERS = "*"  # in [expect]: every preset that is not named
@@ -154,7 +154,7 @@ def read_document(text: str, source: str) -> Document:
     return Document(
         name=get_word(top, "name", source),
         about=get_line(top, "about", source),
-        origin={key: get_line(top, key, source, "") for key in ("zoo", "commit", "year", "symptom")},
+        origin={key: get_line(top, key, source, "") for key in ("zoo", "commit", "year", "symptom", "strategy")},
         processes=processes,
         parameters=parameters,
         names=names,

@@ -7,6 +7,7 @@ Page 0 begins a page table; FAR and FAR2 begin tables of their own.
 import fcntl
 import functools
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import anonvma_rt
 from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.engine.explorer import EVENT, OPS, Explorer
 from anonvma_rt.engine.strategy.replay import Replay
-from anonvma_rt.mm.kernel import Kernel
+from anonvma_rt.mm.kernel import Kernel, Refused
 from anonvma_rt.mm.notes import BUGS, NOTES
 from anonvma_rt.mm.world import World
 from anonvma_rt.scenario import Step
@@ -61,6 +62,18 @@ def fork(child, **how):
 
 def exit_process(**how):
     return call("exit", **how)
+
+
+def brk(page, pages, **how):
+    return call("brk", at(page), pages, **how)
+
+
+def exec_stack(page, shift, **how):
+    return call("exec", at(page), shift, **how)
+
+
+def split(page, **how):
+    return call("split", at(page), **how)
 
 
 def munmap(page, pages, **how):
@@ -174,6 +187,22 @@ def sweep(setup, first, second, *others, **options):
         yield Run(made, made.trace(0, Replay([(0, steps), (1, 1)] if steps else [(1, 1)])))
 
 
+def sweep_both(setup, first, second, **options):
+    """The executions in which task 0 runs up to each of its steps, then task 1 up to each of its own, and then task 0.
+
+    What cannot be, because one of them waits for the other there, is left out.
+    """
+    made = explorer(setup, first, second, **options)
+    whole = Run(made, made.trace(0, Replay()))
+    for a in range(1, max(e.step for e in whole.events if e.task == 0)):
+        for b in itertools.count(1):
+            run_ = Run(made, made.trace(0, Replay([(0, a), (1, b), (0, 1)])))
+            if run_.halt != "diverged":
+                yield run_
+            elif sum(steps for _, steps in run_.recorded["segments"]) < a + b:
+                break  # task 1 came no further
+
+
 def world_at(note, setup, thread, nth=0, **options):
     """The state in the middle of one task: before the step of the nth note of this kind."""
     made = explorer(setup, thread, **options)
@@ -200,29 +229,50 @@ def only_list(world):
     return [starts[vma] for vma in order]
 
 
-def anon_vmas(world):
-    return [v["anon_vma"] for v in world.maps()]
+def anon_vmas(world, process=0):
+    return [v["anon_vma"] for v in world.maps(process)]
 
 
-def tables(world):
+def tables(world, process=0):
     """The first pages of all page tables."""
-    return [(address - BASE) // PAGE for address in world.tables()]
+    return [(address - BASE) // PAGE for address in world.tables(process)]
 
 
-def contents(world, page, pages=1):
+def contents(world, page, pages=1, process=0):
     """The content tag of each page: None where nothing is mapped by a pte, 0 for the zero page."""
     found = []
     for number in range(page, page + pages):
-        state, frame, _ = world.pte(at(number))
+        state, frame, _ = world.pte(at(number), process)
         found.append(None if state == "none" else state if state == "migration" else
                      world.page(frame)["tag"] if frame else 0)  # fmt: skip
     return found
 
 
-def frame(world, page):
-    state, number, _ = world.pte(at(page))
+def frame(world, page, process=0):
+    state, number, _ = world.pte(at(page), process)
     assert state == "present", state
     return number
+
+
+def pages_at(world, page, process=0):
+    """What is known of the page at an address: World.page() of it."""
+    return world.page(world.pte(at(page), process)[1])
+
+
+def writable(world, page, pages=1, process=0):
+    """Whether each entry gives the right to write."""
+    return [world.pte(at(number), process)[2] for number in range(page, page + pages)]
+
+
+def refuses(errno, *setup, **options):
+    """That the last of these steps returns errno."""
+    import pytest
+
+    *before, last = setup
+    built(*before, last._replace(errno=errno), **options)
+    with pytest.raises(Refused) as refused:
+        built(*before, last._replace(errno=0), **options)
+    assert (refused.value.index, refused.value.errno) == (len(before), errno)
 
 
 # ---- a subject that damages itself -----------------------------------------------------------------------------------

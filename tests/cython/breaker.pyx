@@ -1,10 +1,11 @@
 """A simulated kernel that damages itself, to show that the check sees it; compiled by the tests as a downstream module.
 
 Breaker does one thing wrong right before the check (or, for what the move itself asserts, before or between the steps
-of a task), and then leaves everything to Kernel. census() counts the live objects of an explorer's arena.
+of a task), and then leaves everything to Kernel. The functions below it look at what a World does not show: census() at
+the live objects of an explorer's arena, anon_vma_states() and pool() at anon_vmas, and Tree drives an interval tree.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport (
     ARENA_START,
@@ -27,12 +28,19 @@ from anonvma_rt.engine.klist cimport (
 )
 from anonvma_rt.engine.sync cimport lock_init
 from anonvma_rt.engine.task cimport OP_STORE, Execution, Task, point
+from anonvma_rt.mm.interval_tree cimport (
+    anon_vma_interval_tree_first,
+    anon_vma_interval_tree_insert,
+    anon_vma_interval_tree_next,
+    anon_vma_interval_tree_remove,
+)
 from anonvma_rt.mm.kernel cimport Kernel
 from anonvma_rt.mm.memory cimport peek_table, pte_offset
 from anonvma_rt.mm.types cimport (
     CLASS_ANON_VMA,
     MAX_MAP_COUNT,
     PAGE_MAPPING_ANON,
+    PAGE_SHIFT,
     PTE_MIGRATION,
     PTE_PRESENT,
     TYPE_ANON_VMA,
@@ -51,7 +59,9 @@ from anonvma_rt.mm.types cimport (
     pfn_to_page,
     pte_pfn,
     pte_t,
+    serial_of,
     vm_area_struct,
+    vma_pages,
 )
 
 cdef enum Damage:
@@ -279,3 +289,141 @@ def census(Explorer explorer):
             found[TYPES[header.type - 1]] += 1
         at += header.size
     return found
+
+
+# ---- anon_vmas ---------------------------------------------------------------------------------------------------------
+
+
+def anon_vma_states(Explorer explorer):
+    """{serial: what World does not show} of all anon_vmas that live: root, parent, refcount, children, active (vmas whose
+    own it is) and generation."""
+    cdef char *base = explorer.x.arena.base
+    cdef uint64_t at = ARENA_START
+    cdef arena_header *header
+    cdef anon_vma *av
+    found = {}
+    while at < explorer.x.arena.now.used:
+        header = <arena_header *>(base + at)
+        av = <anon_vma *>(header + 1)
+        if header.type == TYPE_ANON_VMA and not header.generation & 1:
+            found[header.serial] = {
+                "root": serial_of(av.root),
+                "parent": serial_of(av.parent),
+                "refcount": av.refcount,
+                "children": av.num_children,
+                "active": av.num_active_vmas,
+                "generation": header.generation,
+            }
+        at += header.size
+    return found
+
+
+def pool(Explorer explorer):
+    """The freed anon_vmas as (serial, generation), the one that is used next first."""
+    cdef kernel *k = <kernel *>arena_root(&explorer.x.arena)
+    cdef anon_vma *av = k.free_anon_vma
+    found = []
+    while av != NULL:
+        found.append((serial_of(av), (<arena_header *>av - 1).generation))
+        av = av.next_free
+    return found
+
+
+# ---- the interval tree -------------------------------------------------------------------------------------------------
+
+
+cdef list in_order(anon_vma_chain *node):
+    if node == NULL:
+        return []
+    return [*in_order(node.left), (serial_of(node.vma), node.vma.vm_pgoff, vma_pages(node.vma)), *in_order(node.right)]
+
+
+cdef list stabbed(anon_vma *av, uint64_t index):
+    cdef anon_vma_chain *avc = anon_vma_interval_tree_first(av, index)
+    found = []
+    while avc != NULL:
+        found.append(serial_of(avc.vma))
+        avc = anon_vma_interval_tree_next(avc, index)
+    return found
+
+
+cdef anon_vma *anon_vma_of(Explorer explorer, int64_t serial) except NULL:
+    cdef char *base = explorer.x.arena.base
+    cdef uint64_t at = ARENA_START
+    cdef arena_header *header
+    while at < explorer.x.arena.now.used:
+        header = <arena_header *>(base + at)
+        if header.type == TYPE_ANON_VMA and not header.generation & 1 and header.serial == serial:
+            return <anon_vma *>(header + 1)
+        at += header.size
+    raise KeyError(serial)
+
+
+def tree_order(Explorer explorer, int64_t serial):
+    """The entries of an anon_vma's tree in order, as (vma, vm_pgoff, pages)."""
+    return in_order(anon_vma_of(explorer, serial).tree)
+
+
+def tree_stab(Explorer explorer, int64_t serial, uint64_t index):
+    """The vmas that a walk for page index `index` meets, in its order."""
+    return stabbed(anon_vma_of(explorer, serial), index)
+
+
+cdef class Tree:
+    """One interval tree in the arena of an explorer, with vmas made for it: named by numbers, as they were inserted."""
+
+    cdef Explorer explorer
+    cdef anon_vma *av
+    cdef anon_vma_chain *entry[4096]
+    cdef int entries
+
+    def __init__(self, Explorer explorer):
+        self.explorer = explorer
+        self.av = new_anon_vma(explorer.x, NULL)
+
+    def insert(self, uint64_t pgoff, uint64_t pages):
+        """Returns the number of the new entry."""
+        cdef vm_area_struct *vma = <vm_area_struct *>arena_alloc(&self.explorer.x.arena, sizeof(vm_area_struct), TYPE_VMA)
+        cdef anon_vma_chain *avc = <anon_vma_chain *>arena_alloc(&self.explorer.x.arena, sizeof(anon_vma_chain), TYPE_AVC)
+        vma.vm_pgoff = pgoff
+        vma.vm_end = pages << PAGE_SHIFT
+        avc.vma = vma
+        avc.anon_vma = self.av
+        self.entry[self.entries] = avc
+        self.entries += 1
+        anon_vma_interval_tree_insert(self.av, avc)
+        return self.entries - 1
+
+    def remove(self, int number):
+        anon_vma_interval_tree_remove(self.av, self.entry[number])
+
+    def resize(self, int number, uint64_t pgoff, uint64_t pages):
+        """As vma_adjust does it: out, changed, and in again."""
+        anon_vma_interval_tree_remove(self.av, self.entry[number])
+        self.entry[number].vma.vm_pgoff = pgoff
+        self.entry[number].vma.vm_end = pages << PAGE_SHIFT
+        anon_vma_interval_tree_insert(self.av, self.entry[number])
+
+    cdef int number(self, anon_vma_chain *avc) except -1:
+        cdef int i
+        for i in range(self.entries):
+            if self.entry[i] == avc:
+                return i
+        raise KeyError
+
+    cdef list numbers(self, anon_vma_chain *node, int depth):
+        if node == NULL:
+            return []
+        return self.numbers(node.left, depth + 1) + [(self.number(node), depth)] + self.numbers(node.right, depth + 1)
+
+    def order(self):
+        """All entries in order, as (number, depth)."""
+        return self.numbers(self.av.tree, 0)
+
+    def stab(self, uint64_t index):
+        cdef anon_vma_chain *avc = anon_vma_interval_tree_first(self.av, index)
+        found = []
+        while avc != NULL:
+            found.append(self.number(avc))
+            avc = anon_vma_interval_tree_next(avc, index)
+        return found

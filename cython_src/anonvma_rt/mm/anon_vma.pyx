@@ -172,6 +172,10 @@ cdef void anon_vma_lock_read(Task *t, anon_vma *av) noexcept nogil:
 
 
 cdef void anon_vma_unlock_read(Task *t, anon_vma *av) noexcept nogil:
+    if not kernel_of(t).algorithm.recheck_mapped:
+        # Inside an RCU section still, where a freed anon_vma is memory like any other.
+        mutex_unlock(t, &lock_owner(t, av).mutex)
+        return
     if not kernel_of(t).algorithm.shared_walks:
         anon_vma_unlock(t, av)
         return

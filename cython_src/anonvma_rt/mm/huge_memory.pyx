@@ -320,11 +320,12 @@ cdef bint split_huge_page(Task *t, page *p) noexcept nogil:
     """Makes small pages of a huge one, everywhere; False where nothing maps it any more.
 
     The root's lock is held throughout. Whoever is mapped and was not met by the first walk would keep a huge pmd of
-    a page that is none: the kernel's BUG, counted pmds against mapcount, after each walk.
+    a page that is none: the kernel's BUG, counted pmds against mapcount, and the second walk against the first.
     """
     cdef page *head = pfn_to_page(kernel_of(t), p.head)
     cdef anon_vma *av
     cdef int counted
+    cdef int again
     av = lock_for_split(t, head)
     if av == NULL:
         return False
@@ -338,10 +339,10 @@ cdef bint split_huge_page(Task *t, page *p) noexcept nogil:
     if counted != head.mapcount + 1:
         violate(t, BUG_ON, BUG_SPLIT_COUNT, counted, head.mapcount + 1)
     split_refcounts(t, head, av)
-    counted = split_walk(t, head, av, False)
-    note(t, NOTE_HUGE_SPLIT, head.pfn, 2, counted)
-    if counted != head.mapcount + 1:
-        violate(t, BUG_ON, BUG_SPLIT_COUNT, counted, head.mapcount + 1)
+    again = split_walk(t, head, av, False)
+    note(t, NOTE_HUGE_SPLIT, head.pfn, 2, again)
+    if again != counted:
+        violate(t, BUG_ON, BUG_SPLIT_COUNT, again, counted)
     unlock_for_split(t, av)
     return True
 
