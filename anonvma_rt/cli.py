@@ -199,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     hunting.add_argument(
         "scenario", nargs="?", metavar="SCENARIO", help=f"a built-in name or a TOML file (default {DEFAULT_SCENARIO})"
     )
-    hunting.add_argument("--all", action="store_true", help="every built-in scenario under every algorithm that it names")
+    hunting.add_argument("--all", action="store_true", help="every built-in scenario under all that it names")
     hunting.add_argument(
         "-p", dest="parameter", metavar="NAME=VALUE", action="append", default=[], help="a parameter of the scenario"
     )
@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         "--algorithm",
         action="append",
         metavar="A",
-        help=f"a preset, or preset,field=value; may be repeated (default: unpatched and "
+        help="a preset, or preset,field=value; may be repeated (default: unpatched and "
         "moveto-tail, or those that the scenario names; with --all every one of which a scenario expects something)",
     )
     hunting.add_argument(

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from anonvma_rt.algorithm import Algorithm
+from anonvma_rt.cause import cause
 from anonvma_rt.engine.explorer import Bell, Explorer, StopToken, cores
 from anonvma_rt.errors import ParameterError, UserError, nearest, quote
 from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, make_explorer, make_strategy, profile, refusal
@@ -124,10 +125,10 @@ def hunt(
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
-    algorithms: None for those of Scenario.usual_algorithms(). strategy: "NAME" or
-    "NAME:parameter=value"; None for the scenario's own or the usual one. jobs: explorers, one per core. out: the folder for reproducers, None to
-    save none. stop: ends the hunt early from any thread; the result then says `interrupted`. progress: called with the
-    algorithm's name and the number of executions just done. Raises UserError for bad input, HuntInterrupted on ^C.
+    algorithms: None for those of Scenario.usual_algorithms(). strategy: "NAME" or "NAME:parameter=value"; None for the
+    scenario's own or the usual one. jobs: explorers, one per core. out: the folder for reproducers, None to save none.
+    stop: ends the hunt early from any thread; the result then says `interrupted`. progress: called with the algorithm's
+    name and the number of executions just done. Raises UserError for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -332,7 +333,7 @@ class _Hunt:
             bound=explorer.bound,
             segments=recorded["segments"],
             kind=first.kind,
-            cause=trace.cause() or "",
+            cause=cause(trace) or "",
             digest=recorded["digests"].hex(),
             trace=trace_digest(recorded),
         )

@@ -1,8 +1,8 @@
 """Machine: the simulated kernel driven by hand, one call at a time.
 
 What a scenario lets tasks do at the same time, a Machine does one after the other, from Python, a REPL or a notebook:
-map, touch, fork, move, migrate, and look at vmas, page tables, pages and the reverse map after every step. Addresses are
-ints in bytes, lengths are pages of 4096 bytes.
+map, touch, fork, move, migrate, and look at vmas, page tables, pages and the reverse map after every step. Addresses
+are ints in bytes, lengths are pages of 4096 bytes.
 """
 
 import os
@@ -80,8 +80,8 @@ class Violation:
 class KernelBug(RuntimeError):
     """The simulated kernel broke one of its own rules in a call (its BUG(), a use after free, a deadlock).
 
-    `violation` says which. The machine stands still from then on: it can be looked at, and every further call raises the
-    same error.
+    `violation` says which. The machine stands still from then on: it can be looked at, and every further call raises
+    the same error.
     """
 
     def __init__(self, violation: Violation) -> None:
@@ -215,12 +215,13 @@ class Process:
         self._call("munmap", _address(addr), _pages(pages))
 
     def mprotect(self, addr: int, pages: int, writable: bool) -> None:
-        """Gives or takes the right to write (sys_mprotect). Raises OSError: EINVAL (unaligned), ENOMEM (not all of it is
-        mapped: what lies before the hole is changed)."""
+        """Gives or takes the right to write (sys_mprotect). Raises OSError: EINVAL (unaligned), ENOMEM (not all of it
+        is mapped: what lies before the hole is changed)."""
         self._call("mprotect", _address(addr), _pages(pages), int(writable))
 
     def brk(self, addr: int, pages: int) -> int:
-        """Lets the heap that ends at addr grow by so many pages (do_brk): its new end. Raises OSError: EINVAL, ENOMEM."""
+        """Lets the heap that ends at addr grow by so many pages (do_brk): its new end. Raises OSError: EINVAL
+        (unaligned, no length), ENOMEM (something is in the way)."""
         return self._call("brk", _address(addr), _pages(pages))
 
     def mremap(
@@ -253,7 +254,8 @@ class Process:
         self.exited = True
 
     def move_pages(self, addr: int, pages: int = 1) -> None:
-        """Migrates the pages of a range, with mmap_sem held (the system call move_pages). Raises OSError: EINVAL, EFAULT."""
+        """Migrates the pages of a range, with mmap_sem held (the system call move_pages). Raises OSError: EINVAL
+        (unaligned), EFAULT (outside every mapping)."""
         self._call("move_pages", _address(addr), _pages(pages))
 
     # ---- accesses --------------------------------------------------------------------------------------------------

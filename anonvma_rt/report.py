@@ -2,6 +2,7 @@
 
 from textwrap import fill
 
+from anonvma_rt.cause import cause
 from anonvma_rt.hunt import HuntResult, Result
 from anonvma_rt.mm.world import World
 from anonvma_rt.reproducer import Replayed, Reproducer
@@ -26,7 +27,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         return "\n".join(lines)
     lines.append(f"The first violation of {shown.algorithm}, execution {shown.first.index}: {shown.first.kind}")
     if shown.trace is not None:
-        lines += ["", _sentences(shown.trace.cause(), width), ""]
+        lines += ["", _sentences(cause(shown.trace), width), ""]
         if table:
             lines += [shown.trace.table(width), ""]
     if shown.first.reproducer:
@@ -57,9 +58,9 @@ def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: 
         f"{replayed.steps} steps, {replayed.switches} switches"
         + ("" if replayed.same_trace else "; the recorded events differ from those of the file"),
     ]
-    cause = replayed.trace.cause()
-    if cause:
-        lines += ["", _sentences(cause, width)]
+    why = cause(replayed.trace)
+    if why:
+        lines += ["", _sentences(why, width)]
     return "\n".join([*lines, "", replayed.trace.table(width, full)])
 
 

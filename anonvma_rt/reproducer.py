@@ -228,10 +228,14 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
     )
 
 
-def vma_starts(explorer: Explorer) -> dict[int, int]:
-    """Where each vma begins, by serial, in the state that the explorer holds."""
+def vma_starts(explorer: Explorer) -> dict[int, tuple[int, int]]:
+    """Where each vma begins and whose it is, by serial, in the state that the explorer holds."""
     world = World(explorer)
-    return {vma["id"]: vma["start"] for process in range(explorer.subject.processes) for vma in world.maps(process)}
+    return {
+        vma["id"]: (vma["start"], process)
+        for process in range(explorer.subject.processes)
+        for vma in world.maps(process)
+    }
 
 
 def trace_digest(recorded: Mapping[str, Any]) -> str:

@@ -140,9 +140,16 @@ class Scenario:
         """The scenario in a TOML text; `source` begins every message. Raises ScenarioError."""
         document = read_document(text, source)
         return cls(
-            document.name, document.about, document.parameters, document.processes, document.expect, text, source,
-            *document.origin.values(), document,
-        )  # fmt: skip
+            name=document.name,
+            about=document.about,
+            parameters=document.parameters,
+            processes=document.processes,
+            expect=document.expect,
+            text=text,
+            source=source,
+            **document.origin,
+            _document=document,
+        )
 
     @classmethod
     def load(cls, name_or_path: str) -> "Scenario":
@@ -169,8 +176,8 @@ class Scenario:
         return presets + [name for name in self.expect if name not in (*PRESETS, ALL_OTHERS)]
 
     def usual_algorithms(self) -> list[str]:
-        """Which to compare if nobody asks for others: before and after the patch of 2011 where that makes the difference,
-        else those that the scenario names."""
+        """Which to compare if nobody asks for others: before and after the patch of 2011 where that makes the
+        difference, else those that the scenario names."""
         before, after = self.expected("unpatched"), self.expected("moveto-tail")
         named = [name for name in self.expect if name != ALL_OTHERS]
         if before == after and before is not None and named:

@@ -21,8 +21,8 @@ __all__ = ["VERBS", "VIOLATION_KINDS", "Document", "Key", "Parameter", "RawStep"
 MOST_THREADS = MOST_PROCESSES = 64
 MOST_STEPS = 10_000
 _TOP_KEYS = (
-    "name", "about", "zoo", "commit", "year", "symptom", "strategy", "processes", "parameters", "names", "require", "expect",
-    "setup", "thread", "after",
+    "name", "about", "zoo", "commit", "year", "symptom", "strategy", "processes", "parameters", "names", "require",
+    "expect", "setup", "thread", "after",
 )  # fmt: skip
 ALL_OTHERS = "*"  # in [expect]: every preset that is not named
 
@@ -33,7 +33,8 @@ VIOLATION_KINDS = (
 
 
 class Key(NamedTuple):
-    """One key of a verb. `kind`: address (bytes), length (pages), tag, count, switch or process; `default` None: required."""
+    """One key of a verb. `kind`: address (bytes), length (pages), tag, count, switch or process; `default` None:
+    required."""
 
     name: str
     kind: str

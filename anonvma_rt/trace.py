@@ -1,4 +1,4 @@
-"""The history of one execution: what each task did, one sentence of cause, and a table with a column per task.
+"""The history of one execution: what each task did, and a table with a column per task. cause.py has the sentence.
 
 The engine records points and notes as numbers; here they get the names of the field. Vmas are letters by age, A the
 oldest one that takes part; A+8 is the page 8 after the place where A began.
@@ -10,14 +10,19 @@ from textwrap import wrap
 from typing import Any, NamedTuple
 
 from anonvma_rt.engine.explorer import EVENT, OPS
-from anonvma_rt.mm.notes import BUGS, NOTES
+from anonvma_rt.mm.notes import NOTES
 from anonvma_rt.mm.world import World
 
 __all__ = ["Event", "Trace"]
 
 PAGE = 4096
+# Notes whose first number is a vma.
+VMA_FIRST = (
+    "look", "no-look", "unmap", "restore", "clear", "set", "merge", "fresh-vma", "tail", "copy", "range", "huge-look",
+    "huge-move", "table-move",
+)  # fmt: skip
+WALKS = {1: "unmap walk", 2: "restore walk", 3: "split walk", 4: "referenced walk"}
 STATES = ("none", "present", "migration entry", "?")
-UNMAP, RESTORE = 1, 2
 LOCK_WORDS = {
     "lock": "locks",
     "trylock": "tries to lock",
@@ -43,39 +48,46 @@ class Event(NamedTuple):
 class Trace:
     """The recorded events of an execution, with all that is needed to name what they speak of.
 
-    tasks: names by task id. starts: where each vma began, by serial, in bytes. finding: None, or (kind number, task,
-    step, a, b, c); kind: the name of the violation.
+    tasks: names by task id. starts: where each vma began, by serial, in bytes. owners: the process of each vma.
+    finding: None, or (kind number, task, step, a, b, c); kind: the name of the violation.
     """
 
     events: list[Event]
     tasks: Sequence[str]
     starts: dict[int, int]
+    owners: dict[int, int]
     finding: tuple[int, int, int, int, int, int] | None
     kind: str | None
     name: Any
 
     @classmethod
-    def of(cls, recorded: dict[str, Any], tasks: Sequence[str], built: dict[int, int], kinds: dict[int, str],
-           world: World) -> "Trace":  # fmt: skip
-        """From what Explorer.trace() returned; built: the starts of the vmas before the tasks ran."""
+    def of(cls, recorded: dict[str, Any], tasks: Sequence[str], built: dict[int, tuple[int, int]],
+           kinds: dict[int, str], world: World) -> "Trace":  # fmt: skip
+        """From what Explorer.trace() returned; built: start and process of each vma before the tasks ran."""
         events = list(_decode(recorded["events"]))
-        starts = dict(built)
+        starts = {serial: start for serial, (start, _) in built.items()}
+        owners = {serial: process for serial, (_, process) in built.items()}
+        forks: dict[int, int] = {}
         for event in events:
-            if event.what == "fresh-vma":
+            if event.what == "fork":
+                forks[event.task] = event.b
+            elif event.what in ("fresh-vma", "child-vma"):
                 starts[event.a] = event.b
+                owners[event.a] = forks[event.task] if event.what == "child-vma" else owners.get(event.c, 0)
             elif event.what == "split":
                 starts[event.b] = event.c
+                owners[event.b] = owners.get(event.a, 0)
         finding = recorded["finding"]
-        return cls(events, tasks, starts, finding, kinds[finding[0]] if finding else None, world.name)
+        return cls(events, tasks, starts, owners, finding, kinds[finding[0]] if finding else None, world.name)
 
     # ---- names -----------------------------------------------------------------------------------------------------
 
     def __post_init__(self) -> None:
         taking_part: set[int] = set()
         for event in self.events:
-            if event.what in ("look", "no-look", "unmap", "restore", "clear", "set", "merge", "fresh-vma", "tail"):
+            if event.what in VMA_FIRST:
                 taking_part.add(event.a)
-            elif event.what in ("move", "split"):
+            elif event.what in ("move", "split", "child-vma"):
                 taking_part |= {event.a, event.b}
             elif event.what == "list":
                 taking_part.add(event.b)
@@ -93,97 +105,6 @@ class Trace:
 
     def task(self, task: int) -> str:
         return self.tasks[task] if 0 <= task < len(self.tasks) else "the check"
-
-    # ---- the cause -------------------------------------------------------------------------------------------------
-
-    def cause(self) -> str | None:
-        """One or two plain sentences: why the violation happened. None without a violation."""
-        if self.finding is None:
-            return None
-        _, task, step, a, b, c = self.finding
-        who = self.task(task)
-        if self.kind == "stale-migration-entry":
-            return self._stale(c, b)
-        if self.kind == "deadlock":
-            waiting = [f"{self.task(i)} waits for {self._wanted(i)}" for i in range(len(self.tasks)) if a >> i & 1]
-            return f"Nobody can go on: {'; '.join(waiting)}."
-        if self.kind == "livelock":
-            return f"After {a} steps the tasks still have not ended."
-        if self.kind == "lost-page":
-            return f"The content at {a:#x} is {c >> 32:#x}, and at {b:#x} it is {c & 0xFFFFFFFF:#x}: a page was lost."
-        if self.kind == "mapcount-mismatch":
-            return f"Page {a} counts {b} mappings, and the page tables hold {c}."
-        if self.kind == "unreachable-pte":
-            return f"The pte at {b:#x} of process {a} cannot be found through the reverse map of its page."
-        if self.kind == "bug-on":
-            return f"{who} stopped at step {step}: {_bug(self, a, b, c)}."
-        if self.kind == "lock-order":
-            return f"{who} took a lock of class {b} while it held one of class {a}; the order is the opposite one."
-        return f"{who} stopped at step {step}: {self.kind}."
-
-    def _stale(self, pfn: int, address: int) -> str:
-        walk = self._last_walk(pfn)
-        if walk is None:
-            return f"A migration entry for page {pfn} stays at {address:#x}: no restore walk came for it."
-        missed = (self._missed(e, pfn) if e.what == "look" else self._skipped(e) for e in walk)
-        looks = [phrase for phrase in missed if phrase]
-        where = next((self.place(e.a, e.b) for e in reversed(self.events) if e.what in ("set", "unmap")
-                      and e.b == address), f"{address:#x}")  # fmt: skip
-        walker = self.task(walk[0].task)
-        why = f"{walker} {', then '.join(looks)}. " if looks else f"{walker} never looked there. "
-        return f"{why}So its restore walk missed the migration entry of page {pfn}, which stays at {where} for ever."
-
-    def _last_walk(self, pfn: int) -> list[Event] | None:
-        """The events of the last restore walk for a page, its task's only."""
-        begins = [i for i, e in enumerate(self.events) if e.what == "walk" and (e.a, e.b, e.c) == (RESTORE, pfn, 0)]
-        if not begins:
-            return None
-        events = []
-        for event in self.events[begins[-1] :]:
-            if event.task == self.events[begins[-1]].task:
-                events.append(event)
-                if event.what == "walk" and event.c == 1:
-                    break
-        return events
-
-    def _missed(self, look: Event, pfn: int) -> str | None:
-        """Why one look did not see the entry: it had not come yet, or it had left; None if it never was there."""
-        if look.c & 3 == 2 and look.c >> 8 == pfn:
-            return None
-        place = self.place(look.a, look.b)
-        moves = [
-            e for e in self.events if e is look or (e.what in ("clear", "set") and e.c & 3 == 2 and e.c >> 8 == pfn)
-        ]
-        position = next(i for i, e in enumerate(moves) if e is look)
-        left = next((i for i in range(position, -1, -1) if moves[i].what == "clear" and moves[i].b == look.b), None)
-        if left is not None:
-            landed = next((i for i in range(left, len(moves)) if moves[i].what == "set"), None)
-            if landed is None:
-                return f"looked at {place} after it had left"
-            if landed > position:
-                return (
-                    f"looked at {place} when {self.task(moves[left].task)} had taken it out and not yet put it anywhere"
-                )
-            return f"looked at {place} after it had left for {self.place(moves[landed].a, moves[landed].b)}"
-        comes = next((e for e in moves[position:] if e.what == "set" and e.b == look.b), None)
-        if comes is not None:
-            return f"looked at {place} before {self.task(comes.task)} had moved the entry there"
-        return None
-
-    def _skipped(self, event: Event) -> str | None:
-        """Why a vma was passed over although the entry came to it: it did not reach that far yet."""
-        if event.what != "no-look":
-            return None
-        events = iter(self.events)
-        any(e is event for e in events)
-        mover = next((e for e in events if e.what == "set" and e.a == event.a), None)
-        if mover is None:
-            return None
-        return f"passed over {self.vma(event.a)} before {self.task(mover.task)} had merged the destination into it"
-
-    def _wanted(self, task: int) -> str:
-        last = next((e for e in reversed(self.events) if e.task == task and not e.is_note), None)
-        return self.object(last.a) if last else "something"
 
     # ---- the table -------------------------------------------------------------------------------------------------
 
@@ -225,8 +146,7 @@ class Trace:
     def _note(self, e: Event, pfn: int | None, full: bool) -> str | None:
         about_page = full or pfn is None or e.c >> 8 == pfn
         if e.what == "walk":
-            walk = "unmap walk" if e.a == UNMAP else "restore walk"
-            return f"{walk} for page {e.b} {'ends' if e.c else 'begins'}"
+            return f"{WALKS[e.a]} for page {e.b} {'ends' if e.c else 'begins'}"
         if e.what == "list":
             return f"  list: {e.c + 1}. {self.vma(e.b)}"
         if e.what == "look":
@@ -267,6 +187,33 @@ class Trace:
             return f"fault at {e.b:#x} waits for page {e.a}"
         if e.what == "alloc-fails":
             return f"no page table for {e.a:#x}: the allocation fails"
+        return self._later_note(e, about_page, full)
+
+    def _later_note(self, e: Event, about_page: bool, full: bool) -> str | None:
+        """What fork, copy on write, mprotect, exec and huge pages say."""
+        if e.what == "fork":
+            return f"fork {'ends' if e.c else 'begins'}"
+        if e.what == "child-vma":
+            return f"gives the child {self.vma(e.a)}, a copy of {self.vma(e.c)}"
+        if e.what == "copy":
+            return f"copies {_pte(e.c)} to {self.place(e.a, e.b)}" if about_page else None
+        if e.what == "cow":
+            return f"copies on write: page {e.c} at {e.b:#x}"
+        if e.what == "protect":
+            return f"write-protects {e.b:#x}" if full else None
+        if e.what == "range":
+            return f"moves the beginning of {self.vma(e.a)} to {e.b:#x}, vm_pgoff {e.c:#x}"
+        if e.what == "huge-fault":
+            return f"faults huge page {e.c} in at {e.b:#x}"
+        if e.what == "huge-look":
+            return f"looks at the pmd of {self.place(e.a, e.b)}: {_pmd(e.c)}"
+        if e.what == "huge-move":
+            return f"puts the huge pmd at {self.place(e.a, e.b)}"
+        if e.what == "huge-split":
+            stages = ("splits huge page {a}", "has marked {c} pmds of page {a}", "has replaced {c} pmds of page {a}")
+            return stages[e.b].format(a=e.a, c=e.c)
+        if e.what == "table-move":
+            return f"moves the whole page table to {self.place(e.a, e.b)}"
         if e.what == "step" and (e.b == 0 or e.c):
             return f"step {e.a + 1} begins" if e.b == 0 else f"step {e.a + 1} returns errno {e.c}"
         return None
@@ -293,18 +240,11 @@ def _pte(pte: int) -> str:
     return state if pte & 3 == 0 else f"{state} (page {pte >> 8})"
 
 
+def _pmd(pmd: int) -> str:
+    if not pmd & 1:
+        return "a table" if pmd else "none"
+    return f"huge{', splitting' if pmd & 2 else ''} (page {pmd >> 8})"
+
+
 def _letter(i: int) -> str:
     return chr(ord("A") + i) if i < 26 else f"V{i}"
-
-
-def _bug(trace: Trace, bug: int, b: int, c: int) -> str:
-    name = BUGS.get(bug, f"assertion {bug}")
-    if name == "page-not-locked":
-        return f"it decoded a migration entry at {c:#x}, and page {b} is not locked: its migration has ended"
-    if name == "order":
-        return f"it moves ptes from {trace.vma(b)} to {trace.vma(c)}, and the source is not listed first"
-    if name == "destination-not-none":
-        return f"a move would write over the pte at {b:#x}"
-    if name == "self-merge":
-        return f"a faulted source merged with itself ({trace.vma(b)})"
-    return f"{name} (page {b})"

@@ -2,8 +2,11 @@
 
 import pytest
 
+from anonvma_rt.algorithm import Algorithm
+from anonvma_rt.cause import cause
 from anonvma_rt.hunt import hunt
 from anonvma_rt.reproducer import Reproducer, replay
+from anonvma_rt.scenario import Scenario
 
 
 def history(scenario, parameters, algorithm, where):
@@ -11,32 +14,73 @@ def history(scenario, parameters, algorithm, where):
     return replay(Reproducer.load(first.reproducer)).trace
 
 
+def why(scenario, parameters, algorithm, where):
+    return cause(history(scenario, parameters, algorithm, where))
+
+
 def test_the_cause_of_a_wrong_order_names_both_places_and_both_tasks(tmp_path):
     # Case 3: the walk and the merge exclude each other, so the walk looks at both places.
-    trace = history("merge", {"case": "3", "pages": "2"}, "unpatched", tmp_path)
-    cause = trace.cause()
-    assert "migrate looked at A" in cause
-    assert "before mremap had moved the entry there, then looked at B+0 after it had left for A" in cause
-    assert "which stays at A" in cause and "for ever" in cause
+    text = why("merge", {"case": "3", "pages": "2"}, "unpatched", tmp_path)
+    assert "migrate looked at A" in text
+    assert "before mremap had moved the entry there, then looked at B+0 after it had left for A" in text
+    assert "which stays at A" in text and "for ever" in text
 
 
 def test_the_cause_on_the_error_path_is_a_move_there_and_back(tmp_path):
-    cause = history("error-path", {}, "moveto-tail-merge-only", tmp_path).cause()
+    text = why("error-path", {}, "moveto-tail-merge-only", tmp_path)
     # The entry was at A or had gone to B when the page was unmapped; either way it comes back to A behind the walk.
-    assert "looked at A+0 after it had left for B+0" in cause or "looked at A+0 before mremap had moved" in cause
-    assert "then looked at B+0 after it had left for A+0" in cause
-    assert "stays at A+0" in cause
+    assert "looked at A+0 after it had left for B+0" in text or "looked at A+0 before mremap had moved" in text
+    assert "then looked at B+0 after it had left for A+0" in text
+    assert "stays at A+0" in text
 
 
-def test_the_cause_of_a_peek_is_an_entry_in_flight(tmp_path):
-    cause = history("peek", {}, "peeking", tmp_path).cause()
-    assert "looked at A+0 when mremap had taken it out and not yet put it anywhere" in cause
+SENTENCES = [
+    ("peek", "peeking", "looked at A+0 when mremap had taken it out and not yet put it anywhere"),
+    ("fork-child-first", "unpatched,child_first=true", "looked at B+0 before fork had copied the entry there"),
+    ("exec-stack", "unpatched,stack_flag=false", "looked at A-1024 before exec had moved the entry there"),
+    ("own-locks", "unpatched,own_lock=true", "passed over B while munmap was moving its beginning"),
+    ("border-shift", "unpatched", "while mprotect was moving the beginning of A"),
+    ("thp-split-vs-move", "unpatched", "split_huge_page counted 0 pmds, and 1 are mapped"),
+    ("forkcrash", "unpatched", "its migration has ended"),
+    ("unpinned-migration", "unpatched,pin=false", "followed page 2 to anon_vma 1"),
+    ("reused-root", "unpatched,remember_root=false", "reclaim unlocked the root's mutex (1)"),
+    ("fault-during-fork", "modern,vma_locks=racy", "cannot be found through the reverse map"),
+    ("merge-asymmetry", "unpatched", "counted 2 vmas"),
+    ("double-reuse", "modern,reuse=degree", "has been freed"),
+    ("forked-reuse", "unpatched,reuse_forked=true", "are not linked as they should be"),
+    (
+        "unlocked-new-anon-vma",
+        "unpatched,lock_new=false,recheck_mapped=false",
+        "changed without the lock, which another task holds",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scenario", "algorithm", "sentence"), SENTENCES)
+def test_every_kind_of_violation_has_its_sentence(scenario, algorithm, sentence, tmp_path):
+    assert sentence in why(scenario, {}, algorithm, tmp_path)
+
+
+def test_every_kind_has_a_sentence_in_the_list_above_or_cannot_happen_in_a_scenario():
+    shown = {Scenario.load(scenario).expected(Algorithm.parse(algorithm).name) for scenario, algorithm, _ in SENTENCES}
+    assert shown == {kind for name in Scenario.builtin_names() for kind in named_kinds(name)} - {"none"}
+
+
+def named_kinds(name):
+    scenario = Scenario.load(name)
+    return {scenario.expected(algorithm) for algorithm in scenario.algorithms()}
+
+
+def test_places_of_two_processes_at_one_address_are_told_apart(tmp_path):
+    # Parent and child have the page at the same address; only the child's is the one that was missed.
+    text = why("fork-child-first", {}, "unpatched,child_first=true", tmp_path)
+    assert "A+0" not in text
 
 
 def test_a_reproducer_carries_the_cause(tmp_path):
     first = hunt("merge", algorithms=["unpatched"], runs=2000, out=tmp_path).results[0].first
     reproducer = Reproducer.load(first.reproducer)
-    assert reproducer.cause == replay(reproducer).trace.cause()
+    assert reproducer.cause == cause(replay(reproducer).trace)
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
