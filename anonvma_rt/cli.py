@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from anonvma_rt import __version__
-from anonvma_rt.algorithm import ALIASES, PRESETS
+from anonvma_rt.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
 from anonvma_rt.kernel_run import run_kernel_program
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def verb_list(options: argparse.Namespace) -> int:
     scenarios = [Scenario.load(name) for name in Scenario.builtin_names()]
+    usual = PRESETS["unpatched"]
     aliases = {preset: [a for a, p in ALIASES.items() if p == preset] for preset in PRESETS}
     listing: dict[str, list[dict[str, Any]]] = {
         "scenarios": [
@@ -72,6 +73,10 @@ def verb_list(options: argparse.Namespace) -> int:
         "algorithms": [
             {"name": a.name, "about": a.about, "kernel": a.kernel, "aliases": aliases[a.name]} for a in PRESETS.values()
         ],
+        "fields": [
+            {"name": name, "about": " or ".join(CHOICES.get(name, ("false", "true"))), "default": getattr(usual, name)}
+            for name in BEHAVIOUR
+        ],
         "strategies": [{"name": name, "about": about} for name, (_, about) in STRATEGIES.items()],
         "carriers": [{"name": name, "about": about} for name, about in CARRIERS.items()],
     }
@@ -82,7 +87,9 @@ def verb_list(options: argparse.Namespace) -> int:
         print(f"{heading}:")
         for entry in entries:
             known_as = f" [{', '.join(entry['aliases'])}]" if entry.get("aliases") else ""
-            print(f"  {entry['name']:24}{entry['about']}{known_as}")
+            if "default" in entry:
+                known_as = f" [{str(entry['default']).lower()} in unpatched]"
+            print(f"  {entry['name']:27}{entry['about']}{known_as}")
             if entry.get("zoo"):
                 print(f"    {entry['zoo']}: {entry['commit']} ({entry['year']}): {entry['symptom']}")
             for name, parameter in entry.get("parameters", {}).items():
