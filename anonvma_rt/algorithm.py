@@ -24,6 +24,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "reuse": ("no", "degree", "counters"),
     "exec_lock": ("widening", "move", "across"),
     "vma_locks": ("no", "racy", "fork"),
+    "calls": ("3.2", "6.17"),
 }
 
 
@@ -91,6 +92,10 @@ class Algorithm:
     vma_locks
         "no"; "racy": faults go under a lock of the vma instead of mmap_sem (6.4); "fork": and fork locks every vma of
         the parent first (fb49c455323f, 6.5).
+    calls
+        what mremap and mprotect refuse and merge. "6.17": mremap looks before it unmaps, moves several vmas at once
+        (d23cb648e365) and merges what grows in place with what is behind (ca3d76b0aa80); memory that mprotect makes
+        read-only before its first fault is charged for no longer, so that it merges.
 
     Lifetime:
 
@@ -144,6 +149,7 @@ class Algorithm:
     reuse: str = "no"
     reuse_forked: bool = False
     vma_locks: str = "no"
+    calls: str = "3.2"
     own_lock: bool = False
     pin: bool = True
     careful_pin: bool = True
@@ -309,8 +315,9 @@ _PRESETS = [
         _MODERN,
         name="linux-host",
         merge="6.16",
-        about="modern, and a faulted range may join an unfaulted neighbour (879bca0a2c4f)",
-        kernel="6.16, with its repairs of 6.19",
+        calls="6.17",
+        about="modern, a faulted range may join an unfaulted neighbour (879bca0a2c4f), and mremap moves several vmas",
+        kernel="6.17, with the repairs of 6.19",
     ),
     replace(
         _UNPATCHED,

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from anonvma_rt.algorithm import PRESETS
+from anonvma_rt.algorithm import BEHAVIOUR, PRESETS
 from anonvma_rt.cli import main
 from anonvma_rt.scenario import Scenario
 
@@ -58,21 +58,35 @@ def test_list_names_everything_with_one_line(capsys):
     text = capsys.readouterr().out
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told.keys() == {"scenarios", "algorithms", "strategies", "carriers"}
+    assert told.keys() == {"scenarios", "algorithms", "fields", "strategies", "carriers"}
     assert [s["name"] for s in told["scenarios"]] == Scenario.builtin_names()
     assert next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched") == ["linux-3.2"]
     for entries in told.values():
         for entry in entries:
             assert entry["name"] in text
             assert entry["about"] and "\n" not in entry["about"]
+    zoo = next(s for s in told["scenarios"] if s["name"] == "exec-stack")
+    assert (zoo["zoo"], zoo["commit"], zoo["year"]) == ("Z5", "a8bef8ff6ea1", "2010") and zoo["symptom"] in text
+    assert {f["name"]: f["default"] for f in told["fields"]} == {
+        name: getattr(PRESETS["unpatched"], name) for name in BEHAVIOUR
+    }
 
 
-def test_hunt_all_covers_every_scenario_under_every_preset(tmp_path, capsys):
+def test_hunt_all_covers_every_scenario_under_all_of_which_it_expects_something(tmp_path, capsys):
     main(["hunt", "--all", "--runs", "20", "--json", "--out", str(tmp_path)])
     told = json.loads(capsys.readouterr().out)
     assert [one["scenario"] for one in told["hunts"]] == Scenario.builtin_names()
     for one in told["hunts"]:
-        assert PRESETS.keys() <= {result["algorithm"] for result in one["results"]}
+        assert [result["algorithm"] for result in one["results"]] == Scenario.load(one["scenario"]).algorithms()
+
+
+def test_a_scenario_that_names_its_algorithms_and_its_strategy_is_hunted_with_them(tmp_path, capsys):
+    assert main(["hunt", "thp-split-peek", "--runs", "2000", "--json", "--out", str(tmp_path)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["strategy"] == "sticky"
+    assert "unpatched,split_peeks=true" in [result["algorithm"] for result in told["results"]]
+    main(["hunt", "thp-split-peek", "--runs", "1", "--strategy", "pct", "--json", "--out", str(tmp_path)])
+    assert json.loads(capsys.readouterr().out)["strategy"] == "pct"
 
 
 def test_an_expected_violation_that_does_not_appear_is_exit_code_1_and_named(tmp_path, capsys):
@@ -131,7 +145,7 @@ def test_the_output_folder_is_tried_before_the_hunt_and_not_left_behind_empty(tm
     file = tmp_path / "file"
     file.write_text("")
     assert main(["hunt", "--runs", "1000000000", "--out", str(file)]) == 2
-    assert main(["hunt", "lucky-merge", "--runs", "5", "--out", str(tmp_path / "new")]) == 0
+    assert main(["hunt", "own-mm-migration", "--runs", "5", "--out", str(tmp_path / "new")]) == 0
     assert not (tmp_path / "new").exists()
 
 

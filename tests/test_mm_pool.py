@@ -26,6 +26,7 @@ from mm_tools import (
     touch,
 )
 
+from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.mm.world import World
 
 NO, DEGREE, COUNTERS = (f"unpatched,reuse={word}" for word in ("no", "degree", "counters"))
@@ -118,6 +119,25 @@ def test_a_pinned_one_is_used_by_nobody_else():
         held += mine == 2
         assert contents(run_.world, 10, 2) == [7, 7]
     assert held > 10, "the first one was pinned, so a second one had to be made"
+
+
+def two_exits_and_a_migration(algorithm):
+    """The violations when parent and child end while a migration holds the child's anon_vma by a pin."""
+    setup = [*area(0), fork(1), touch(0, 1, 9, process=1)]
+    threads = [munmap(0, 2)], [exit_process(process=1)], [migrate(0, process=1)]
+    strategy = Sticky()
+    strategy.profiled(200)
+    made = explorer(setup, *threads, strategy=strategy, algorithm=algorithm, processes=2)
+    done = made.run(0, 20_000)
+    assert done["halt"] is None
+    return {made.subject.kinds()[kind] for _, kind in done["failures"]}
+
+
+def test_z29_a_root_that_is_dropped_before_its_child_is_freed_too_early():
+    # Freeing the child looks at the root's mutex. 7f39dda9d86f (3.16) frees the child first.
+    assert two_exits_and_a_migration("unpatched") == {"use-after-free"}
+    for algorithm in ("unpatched,free_root_first=false", "modern"):
+        assert two_exits_and_a_migration(algorithm) == set()
 
 
 # ---- reuse by forks --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anonvma_rt.algorithm import Algorithm
+from anonvma_rt.algorithm import PRESETS, Algorithm
 from anonvma_rt.errors import ParameterError, ScenarioError, UserError
 from anonvma_rt.scenario import (
     VIOLATION_KINDS,
@@ -188,10 +188,40 @@ def test_a_built_in_scenario_says_what_it_is_and_what_it_expects(name: str) -> N
     scenario = Scenario.load(name)
     assert scenario.name == name and scenario.source == f"{name}.toml" and 40 < len(scenario.about) <= 120
     assert all(parameter.about for parameter in scenario.parameters.values())
-    assert scenario.expect and all(Algorithm.parse(algorithm).name == algorithm for algorithm in scenario.expect)
+    named = [algorithm for algorithm in scenario.expect if algorithm != "*"]
+    assert named and all(Algorithm.parse(algorithm).name == algorithm for algorithm in named)
     assert set(scenario.expect.values()) <= {"none", *VIOLATION_KINDS}
     assert "none" in scenario.expect.values(), "some algorithm is right"
+    assert set(named) <= set(scenario.algorithms())
     assert scenario.bind({}).threads
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_scenario_of_the_zoo_says_which_bug_it_is(name: str) -> None:
+    scenario = Scenario.load(name)
+    if name in ("lucky-merge", "own-mm-migration"):
+        assert not scenario.zoo, "these are right in every kernel that does not peek"
+        return
+    assert all(re.fullmatch(r"Z\d+", entry) for entry in scenario.zoo.split(", "))
+    assert scenario.commit and scenario.symptom
+    assert all(2006 < int(year) < 2027 for year in scenario.year.split(", "))
+    assert set(scenario.expect.values()) > {"none"}, "some algorithm has it"
+
+
+def test_the_zoo_has_every_entry_that_needs_no_tlb_and_no_file() -> None:
+    entries = {entry for name in BUILTIN for entry in Scenario.load(name).zoo.split(", ") if entry}
+    wanted = [*range(1, 8), *range(12, 23), 24, 27, *range(29, 33)]
+    assert entries == {f"Z{number}" for number in wanted}
+
+
+def test_an_asterisk_stands_for_the_presets_that_are_not_named() -> None:
+    text = GOOD[: GOOD.index("[expect]")] + '[expect]\nunpatched = "bug-on"\n"*" = "none"\n"modern,pin=false" = "use-after-free"\n'
+    scenario = Scenario.from_text(text)
+    assert scenario.expected("unpatched") == "bug-on"
+    assert scenario.expected("modern") == "none"
+    assert scenario.expected("modern,pin=false") == "use-after-free"
+    assert scenario.expected("modern,merge=6.16") is None
+    assert scenario.algorithms() == [*PRESETS, "modern,pin=false"]
 
 
 @pytest.mark.parametrize("name", BUILTIN)
@@ -211,7 +241,7 @@ def test_the_smallest_and_the_largest_value_of_a_parameter_mean_something_or_are
 @pytest.mark.parametrize("name", OF_2011)
 def test_in_the_scenarios_of_2011_a_move_races_with_a_migration(name: str) -> None:
     scenario = Scenario.load(name)
-    assert set(LIST_ERA) <= set(scenario.expect)
+    assert set(LIST_ERA) <= set(scenario.algorithms())
     program = scenario.bind({})
     assert [thread.name for thread in program.threads] == ["mremap", "migrate"]
     assert program.after, "contents are compared at the end"
@@ -228,8 +258,8 @@ def test_in_the_scenarios_of_2011_a_move_races_with_a_migration(name: str) -> No
     ],
 )
 def test_a_stale_entry_is_expected_of_these_presets_and_of_no_other(name: str, caught: set[str]) -> None:
-    expect = Scenario.load(name).expect
-    kinds = {preset: expect[preset] for preset in LIST_ERA}
+    scenario = Scenario.load(name)
+    kinds = {preset: scenario.expected(preset) for preset in LIST_ERA}
     assert kinds == {preset: "stale-migration-entry" if preset in caught else "none" for preset in LIST_ERA}
 
 
@@ -442,7 +472,7 @@ def test_a_scenario_that_is_not_there_is_refused(name: str, message: str) -> Non
         (b"a = " + b"{a=" * 1300, "values are nested too deeply"),
         (b"a = " + b"1" * 4200, "line 1: longer than 4096 characters"),
         (b"a" + b".a" * 33 + b" = 1", "line 1: more than 32 dots (no key is nested so deeply)"),
-        (b"a" + b".a" * 32 + b" = 1", 'unknown key "a" (choices: name, about, processes, '),
+        (b"a" + b".a" * 32 + b" = 1", 'unknown key "a" (choices: name, about, zoo, commit, '),
     ],
 )
 def test_a_file_that_is_no_toml_is_refused_with_its_place(tmp_path: Path, content: bytes, message: str) -> None:

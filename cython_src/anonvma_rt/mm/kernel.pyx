@@ -104,6 +104,7 @@ cdef int read_algorithm(object fields, algorithm *a) except -1:
     a.remember_root = fields["remember_root"]
     a.free_root_first = fields["free_root_first"]
     a.reuse_forked = fields["reuse_forked"]
+    a.calls_6_17 = fields["calls"] == "6.17"
     a.merge = MERGE_RULES.index(fields["merge"])
     a.reuse = REUSE_RULES.index(fields["reuse"])
     a.exec_lock = EXEC_LOCKS.index(fields["exec_lock"])

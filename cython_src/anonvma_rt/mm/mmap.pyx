@@ -12,6 +12,8 @@ from anonvma_rt.mm.types cimport (
     MAX_MAP_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
+    VM_ACCOUNT,
+    VM_WRITE,
     kernel_of,
     mm_struct,
     serial_of,
@@ -194,6 +196,8 @@ cdef void map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, ui
     """A free range becomes private anonymous memory: of a neighbour that grows, or of a new vma."""
     cdef vm_area_struct *prev = find_vma_prev(t, mm, address)
     cdef uint64_t pgoff = address >> PAGE_SHIFT
+    if flags & VM_WRITE:
+        flags |= VM_ACCOUNT
     if vma_merge(t, mm, prev, address, address + length, flags, NULL, pgoff, NULL) == NULL:
         vma_link(mm, vma_alloc(t, mm, address, address + length, pgoff, flags), prev)
 

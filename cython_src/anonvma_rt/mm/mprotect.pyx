@@ -27,8 +27,9 @@ from anonvma_rt.mm.types cimport (
     PAGE_SIZE,
     PMD_SIZE,
     PTE_WRITE,
+    VM_ACCOUNT,
     VM_WRITE,
-    is_migration_entry,
+    kernel_of,
     mm_struct,
     page_table,
     pmd_huge,
@@ -109,12 +110,21 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
     return 0
 
 
+cdef uint64_t protected_flags(Task *t, vm_area_struct *vma, bint writable) noexcept nogil:
+    """The flags that a vma is to have. What was writable once stays charged for; since 6.7 only if it was faulted."""
+    cdef uint64_t flags = vma.vm_flags & ~<uint64_t>VM_WRITE
+    if writable:
+        return flags | VM_WRITE | VM_ACCOUNT
+    if kernel_of(t).algorithm.calls_6_17 and vma.vm_flags & VM_WRITE and vma.anon_vma == NULL:
+        return flags & ~<uint64_t>VM_ACCOUNT
+    return flags
+
+
 cdef int do_mprotect(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint writable) noexcept nogil:
     """0; -EINVAL for an unaligned start; -ENOMEM where the range is not all mapped (what lies before the hole is
     changed) or at the limit of vmas. mmap_sem is held for writing."""
     cdef uint64_t end = start + length
     cdef uint64_t stop
-    cdef uint64_t flags
     cdef vm_area_struct *vma
     cdef vm_area_struct *prev
     if start & (PAGE_SIZE - 1):
@@ -129,8 +139,7 @@ cdef int do_mprotect(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bi
     prev = vma if start > vma.vm_start else vma.vm_prev
     while True:
         stop = vma.vm_end if vma.vm_end < end else end
-        flags = vma.vm_flags | VM_WRITE if writable else vma.vm_flags & ~<uint64_t>VM_WRITE
-        if mprotect_fixup(t, vma, &prev, start, stop, flags) < 0:
+        if mprotect_fixup(t, vma, &prev, start, stop, protected_flags(t, vma, writable)) < 0:
             return -ENOMEM
         start = prev.vm_end if prev.vm_end > stop else stop
         if start >= end:

@@ -67,6 +67,8 @@ cdef enum:
     VM_HUGEPAGE = 2
     # The stack of a program that exec still builds: the flag combination that cannot be, of a8bef8ff6ea1.
     VM_STACK_INCOMPLETE_SETUP = 4
+    # It was writable once, so its pages are charged: two vmas that differ in this do not merge.
+    VM_ACCOUNT = 8
 
 # What a pte holds: a state in the low bits, PTE_WRITE, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
@@ -138,6 +140,7 @@ cdef struct algorithm:
     bint remember_root
     bint free_root_first
     bint reuse_forked
+    bint calls_6_17
     int32_t merge
     int32_t reuse
     int32_t exec_lock

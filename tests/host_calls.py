@@ -1,0 +1,197 @@
+"""The host's kernel as a judge: sequences of system calls at fixed addresses, made in a child process for real.
+
+A call is a list: ["mmap", address, pages, writable], ["munmap", address, pages], ["mprotect", address, pages,
+writable], ["write", address, pages, tag], ["mremap", address, old, new, to or None, maymove, dontunmap], or
+["fork", 0, 0]: the rest happens in the child, while the parent stays as it is. The result of one is an address, 0 or a
+negative errno. `Host` is the tests' side; run as a script this file is the process that makes the calls, with nothing
+but the standard library, so that its address space holds little else.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import re
+import struct
+import subprocess
+import sys
+
+PAGE = 4096
+# Machine's address space has 2**39 bytes, and what merges is decided by vm_pgoff = address / PAGE: the window is where
+# both have the same addresses and a process has nothing, with 39 bits as well as with 48.
+BASE = 1 << 36
+ROOM = 256  # pages between the guards; sequences use the middle of them
+GUARD = 16
+FIRST = BASE + ROOM // 2 * PAGE
+PROT_READ, PROT_WRITE = 1, 2
+MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 2, 0x10, 0x20, 0x100000
+MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
+PR_SET_THP_DISABLE = 41
+
+
+def release():
+    """The version of the running kernel as (major, minor, patch); zeros where it is not Linux."""
+    if sys.platform != "linux":
+        return 0, 0, 0
+    numbers = [int(number) for number in re.findall(r"\d+", os.uname().release.split("-")[0])]
+    return tuple([*numbers, 0, 0, 0][:3])
+
+
+class Host:
+    """A child process that makes calls. `reason`: why this host cannot be a judge, or None."""
+
+    def __init__(self):
+        self.child, self.reason = None, None
+        if sys.platform != "linux":
+            self.reason = "the host is not Linux"
+        elif mmap.PAGESIZE != PAGE:
+            self.reason = f"the host's pages have {mmap.PAGESIZE} bytes and not {PAGE}"
+        elif release() < (5, 7):
+            self.reason = "the host is older than MREMAP_DONTUNMAP (Linux 5.7)"
+        else:
+            self.child = subprocess.Popen(
+                [sys.executable, "-I", "-S", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            self.reason = json.loads(self.child.stdout.readline())
+
+    def run(self, sequences):
+        """For each sequence its steps, as [result, vmas] with vmas as [start, end, writable], and the contents of the
+        mapped pages at the end, as {address: tag}."""
+        for sequence in sequences:
+            self.child.stdin.write(json.dumps(sequence) + "\n")
+            self.child.stdin.flush()
+            answer = self.child.stdout.readline()
+            assert answer, f"the child of the judge died of {sequence}"
+            steps, contents = json.loads(answer)
+            yield steps, dict(contents)
+
+    def close(self):
+        if self.child is not None:
+            self.child.stdin.close()
+            self.child.stdout.close()
+            self.child.wait(10)
+
+
+# ---- the child -------------------------------------------------------------------------------------------------------
+
+
+class Window:
+    """The reserved part of this process's address space, and the calls in it."""
+
+    def __init__(self):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        word, pointer = ctypes.c_size_t, ctypes.c_void_p
+        for name, arguments in {
+            "mmap": (pointer, word, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long),
+            "munmap": (pointer, word),
+            "mprotect": (pointer, word, ctypes.c_int),
+            "mremap": (pointer, word, word, ctypes.c_int, pointer),
+            "pread": (ctypes.c_int, pointer, word, ctypes.c_long),
+            "pwrite": (ctypes.c_int, pointer, word, ctypes.c_long),
+        }.items():
+            function = getattr(self.libc, name)
+            function.argtypes, function.restype = arguments, ctypes.c_ssize_t
+        self.maps_fd = self.open_maps()
+        # Accesses go through the kernel's copies to and from user memory, which fault as the CPU does and say EFAULT.
+        self.tag_fd = os.memfd_create("tag")
+
+    @staticmethod
+    def open_maps():
+        return os.open("/proc/self/maps", os.O_RDONLY)
+
+    def reserve(self):
+        """Why there is no window here, or None."""
+        self.libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+        whole = (ROOM + 2 * GUARD) * PAGE
+        flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
+        if self.libc.mmap(BASE - GUARD * PAGE, whole, 0, flags, -1, 0) != BASE - GUARD * PAGE:
+            return f"no address space can be reserved at {BASE:#x}"
+        self.reset()
+        return None if self.vmas() == [] else "the window is not empty"
+
+    def reset(self):
+        self.libc.munmap(BASE, ROOM * PAGE)
+
+    def vmas(self):
+        """The vmas between the guards, which stand at the beginning of maps."""
+        text, found = b"", []
+        os.lseek(self.maps_fd, 0, os.SEEK_SET)
+        while True:
+            piece = os.read(self.maps_fd, 4096)
+            text += piece
+            *lines, rest = text.split(b"\n")
+            for line in lines:
+                where, rights = line.split(b" ", 2)[:2]
+                start, end = (int(number, 16) for number in where.split(b"-"))
+                if start >= BASE + ROOM * PAGE:
+                    return found
+                if start >= BASE:
+                    assert rights[:1] + rights[2:] == b"r-p", line
+                    found.append([start, end, rights[1:2] == b"w"])
+            text = rest
+            if not piece:
+                return found
+
+    def call(self, verb, address, pages, *rest):
+        length = pages * PAGE
+        if verb == "mmap":
+            how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+            result = self.libc.mmap(address, length, rights(rest[0]), how, -1, 0)
+        elif verb == "munmap":
+            result = self.libc.munmap(address, length)
+        elif verb == "mprotect":
+            result = self.libc.mprotect(address, length, rights(rest[0]))
+        elif verb == "mremap":
+            new, to, maymove, dontunmap = rest
+            how = MREMAP_MAYMOVE * maymove | MREMAP_FIXED * (to is not None) | MREMAP_DONTUNMAP * dontunmap
+            result = self.libc.mremap(address, length, new * PAGE, how, to or 0)
+        else:
+            return self.write(address, pages, rest[0])
+        return -ctypes.get_errno() if result == -1 else result
+
+    def write(self, address, pages, tag):
+        os.pwrite(self.tag_fd, struct.pack("=Q", tag), 0)
+        for page in range(pages):
+            if self.libc.pread(self.tag_fd, address + page * PAGE, 8, 0) < 0:
+                return -ctypes.get_errno()
+        return 0
+
+    def read(self, address):
+        assert self.libc.pwrite(self.tag_fd, address, 8, 8) == 8
+        return struct.unpack("=Q", os.pread(self.tag_fd, 8, 8))[0]
+
+    def run(self, calls):
+        """Makes the calls and prints what came of them; after a fork the child does, and the parent waits for it."""
+        steps = []
+        for call in calls:
+            if call[0] == "fork":
+                child = os.fork()
+                if child:
+                    os.waitpid(child, 0)
+                    return
+                # An open maps belongs to the process that opened it.
+                self.maps_fd = self.open_maps()
+                steps.append([0, self.vmas()])
+            else:
+                steps.append([self.call(*call), self.vmas()])
+        contents = [[page, self.read(page)] for start, end, _ in self.vmas() for page in range(start, end, PAGE)]
+        print(json.dumps([steps, contents]), flush=True)
+
+
+def rights(writable):
+    return PROT_READ | PROT_WRITE * writable
+
+
+def main():
+    window = Window()
+    print(json.dumps(window.reserve()), flush=True)
+    for line in sys.stdin:
+        process = os.getpid()
+        window.run(json.loads(line))
+        if os.getpid() != process:
+            os._exit(0)
+        window.reset()
+
+
+if __name__ == "__main__":
+    main()
