@@ -30,7 +30,7 @@ DIFFERENT |= {
     "interval-tree": TREE,
     "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
     "modern": MODERN,
-    "linux-host": MODERN | {"merge": "6.16"},
+    "linux-host": MODERN | {"merge": "6.16", "calls": "6.17"},
 }
 
 

@@ -18,6 +18,7 @@ from anonvma_rt.machine import PAGE, Machine
 # Fifteen pages on either side of a page-table border, the highest pages, and two huge pages.
 BORDER = (1 << 18) + 512
 HUGE = (1 << 19) + 512
+AWAY = 1 << 20
 MOST_PROCESSES = 4
 STEPS = 50
 
@@ -154,12 +155,28 @@ class Model(RuleBasedStateMachine):
         new = new or max(pages, 1)
         if fail_after is not None and not holds(page, pages):
             fail_after = None
+        self.make_mremap(process, memory, page, pages, new, to, maymove, dontunmap, fail_after)
+
+    def make_mremap(self, process, memory, page, pages, new, to, maymove=True, dontunmap=False, fail_after=None):
+        holds = self.one_vma(process)
         result, errno = self.attempt(
             process.mremap, page * PAGE, pages, new, None if to is None else to * PAGE, maymove, dontunmap, fail_after
         )
         wanted = memory.mremap(page, pages, new, to, maymove, dontunmap, fail_after is not None, holds, errno)
         assert {errno} == wanted
         assert errno or to is None or result == to * PAGE
+
+    @rule(who=whose, n=which, pages=few, below=few, above=few, dontunmap=st.booleans())
+    def away_and_back(self, who, n, pages, below, above, dontunmap):
+        """Pages leave, their neighbours are mapped anew, and they come back: this is where vmas of two pasts meet."""
+        chosen = self.mapped_page(who, n)
+        if chosen is not None:
+            (process, memory), page = self.pick(who), min(chosen[1], TOP)
+            self.make_mremap(process, memory, page, pages, pages, AWAY)
+            for first, length in ((page - below, below), (page + pages, above)):
+                process.mmap(length, at=first * PAGE)
+                memory.mmap(first, length, True)
+            self.make_mremap(process, memory, AWAY, pages, pages, page, dontunmap=dontunmap)
 
     @precondition(lambda self: len(self.alive) < MOST_PROCESSES)
     @rule(who=whose)
@@ -238,14 +255,14 @@ class Model(RuleBasedStateMachine):
 
 
 def run(algorithm, sequences, steps):
-    how = settings(
+    chosen = settings(
         max_examples=sequences,
         stateful_step_count=steps,
         deadline=None,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(lambda: Model(algorithm), settings=how)
+    run_state_machine_as_test(lambda: Model(algorithm), settings=chosen)
 
 
 @pytest.mark.parametrize("algorithm", PRESETS)
@@ -257,3 +274,17 @@ def test_any_sequence_of_calls_agrees_with_the_model(algorithm):
 @pytest.mark.parametrize("algorithm", PRESETS)
 def test_thousands_of_sequences_agree_with_the_model(algorithm):
     run(algorithm, 500, 2 * STEPS)
+
+
+@pytest.mark.parametrize("wrong", ["linux-host,merge=6.16-uncloned", "unpatched,merge=symmetric"])
+def test_the_model_notices_an_algorithm_that_is_wrong_without_a_race(wrong):
+    for algorithm in (wrong.split(",")[0], wrong):
+        model = Model(algorithm)
+        model.mmap(who=0, page=BORDER, pages=1, writable=True)
+        model.write(who=0, n=0, tag=7)
+        model.away_and_back(who=0, n=0, pages=1, below=1, above=1, dontunmap=False)
+        if algorithm == wrong:
+            with pytest.raises(AssertionError):
+                model.holds()
+        else:
+            model.holds()

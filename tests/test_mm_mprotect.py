@@ -61,7 +61,7 @@ SHAPES = {
     "whole": ([mmap(0, 8)], mprotect(0, 8, R), [(0, 1)], []),
     "nothing": ([mmap(0, 8)], mprotect(2, 4, W), [(0, 1)], []),
     # PPPPPPNNNNNN might become PPNNNNNNNNNN
-    "case 4": ([mmap(0, 6), mmap(6, 6, R)], mprotect(2, 4, R), [(0, 1), (2, 2)], [(2, 4)]),
+    "case 4": ([mmap(6, 6), mprotect(6, 6, R), mmap(0, 6)], mprotect(2, 4, R), [(0, 2), (2, 1)], [(1, 4)]),
     # PPPPNNNNNNNN might become PPPPPPPPNNNN
     "case 5": ([mmap(0, 4), mmap(4, 8, R)], mprotect(4, 4, W), [(0, 1), (8, 2)], [(1, 5)]),
     # PPPPNNNNXXXX might become PPPPPPPPPPPP
@@ -83,7 +83,7 @@ def test_the_vmas_of_each_case(shape, faulted, algorithm):
         # One area of one anon_vma, protected in parts afterwards, so that all sides are compatible.
         first, last = min(a.args[0] for a in areas), max(a.args[0] + a.args[1] * PAGE for a in areas)
         setup = [call("mmap", first, (last - first) // PAGE, 1, 0, 0), call("touch", first, (last - first) // PAGE, 7)]
-        setup += [call("mprotect", *area.args[:2], 0) for area in areas if not area.args[2]]
+        setup += [call("mprotect", *area.args[:2], 0) for area in areas if not area.args[2]]  # mmap and mprotect alike
     run_ = clean(run(setup, [step], algorithm=algorithm))
     assert [vma.start for vma in vmas(run_.world)] == [start for start, _ in after]
     assert all(vma.pgoff == vma.start for vma in vmas(run_.world)), "nothing was ever moved"
@@ -104,6 +104,15 @@ def test_a_range_over_several_vmas_becomes_one():
     assert vmas(built(*setup, mprotect(0, 12, W))) == [(0, 12, 0)]
     assert vmas(built(*setup, mprotect(1, 8, R))) == [(0, 1, 0), (1, 9, 1), (9, 12, 9)]
     assert vmas(built(*setup, mprotect(2, 6, W))) == [(0, 12, 0)]
+
+
+def test_what_was_writable_once_is_charged_for_and_does_not_join_what_never_was():
+    # VM_ACCOUNT is a flag like any other to vma_merge, and mprotect never takes it away (until 6.17, where unfaulted).
+    step = mprotect(0, 4, R)
+    assert len(vmas(built(mmap(4, 4, R), mmap(0, 4), step))) == 2
+    assert len(vmas(built(mmap(4, 4, R), mmap(0, 4), step, algorithm="linux-host"))) == 1
+    assert len(vmas(built(mmap(4, 4, R), mmap(0, 4), touch(0, 1), step, algorithm="linux-host"))) == 2
+    assert len(vmas(built(mmap(4, 4, R), mprotect(4, 4, W), mprotect(4, 4, R), mmap(0, 4), step))) == 1
 
 
 def test_flags_that_differ_keep_neighbours_apart():
@@ -136,7 +145,8 @@ def test_in_case_6_neighbours_of_different_anon_vmas_stay_two():
     assert anon_vmas(run_.world) == [1, 2]
 
 
-FAULTED = [mmap(4, 4, R), mmap(0, 4), touch(0, 4)], mprotect(0, 4, R)  # what is protected has pages, N has none
+# What is protected has pages, N has none.
+FAULTED = [mmap(4, 4), mprotect(4, 4, R), mmap(0, 4), touch(0, 4)], mprotect(0, 4, R)
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,8 @@ def test_the_zoo_has_every_entry_that_needs_no_tlb_and_no_file() -> None:
 
 
 def test_an_asterisk_stands_for_the_presets_that_are_not_named() -> None:
-    text = GOOD[: GOOD.index("[expect]")] + '[expect]\nunpatched = "bug-on"\n"*" = "none"\n"modern,pin=false" = "use-after-free"\n'
+    expect = '[expect]\nunpatched = "bug-on"\n"*" = "none"\n"modern,pin=false" = "use-after-free"\n'
+    text = GOOD[: GOOD.index("[expect]")] + expect
     scenario = Scenario.from_text(text)
     assert scenario.expected("unpatched") == "bug-on"
     assert scenario.expected("modern") == "none"

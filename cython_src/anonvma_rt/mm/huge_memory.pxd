@@ -7,7 +7,16 @@ of pmds that map it, until a split gives every small page its own. A splitting p
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.task cimport Task
-from anonvma_rt.mm.types cimport PMD_SIZE, VM_HUGEPAGE, anon_vma, mm_struct, page, pmd_t, vm_area_struct
+from anonvma_rt.mm.types cimport (
+    PMD_SIZE,
+    VM_HUGEPAGE,
+    VM_STACK_INCOMPLETE_SETUP,
+    anon_vma,
+    mm_struct,
+    page,
+    pmd_t,
+    vm_area_struct,
+)
 
 cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil
 cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, pmd_t seen) noexcept nogil
@@ -18,6 +27,7 @@ cdef bint change_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t add
 cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, pmd_t *new,
                         uint64_t new_address) noexcept nogil
 cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil
+cdef bint huge_page_referenced(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef bint split_huge_page(Task *t, page *p) noexcept nogil
 cdef void split_huge_page_pmd(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil
 cdef void vma_adjust_trans_huge(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, vm_area_struct *next,
@@ -25,6 +35,8 @@ cdef void vma_adjust_trans_huge(Task *t, vm_area_struct *vma, uint64_t start, ui
 
 
 cdef inline bint hugepage_fits(vm_area_struct *vma, uint64_t address) noexcept nogil:
-    """Whether a fault at address may get a huge page: the vma wants them and holds all of that one."""
+    """Whether a fault at address may get a huge page: the vma wants them and holds all of that one. A stack that exec
+    still builds gets none, because it moves."""
     cdef uint64_t start = address & ~<uint64_t>(PMD_SIZE - 1)
-    return vma.vm_flags & VM_HUGEPAGE and vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end
+    cdef bint wanted = vma.vm_flags & (VM_HUGEPAGE | VM_STACK_INCOMPLETE_SETUP) == VM_HUGEPAGE
+    return wanted and vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end

@@ -234,6 +234,15 @@ cdef pmd_t *page_check_address_pmd(Task *t, page *head, vm_area_struct *vma, uin
     return NULL
 
 
+cdef bint huge_page_referenced(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
+    """Whether a huge pmd shows the page at address (the huge half of page_referenced_one)."""
+    cdef bint seen
+    spin_lock(t, &vma.vm_mm.page_table_lock)
+    seen = page_check_address_pmd(t, head, vma, address, False) != NULL
+    spin_unlock(t, &vma.vm_mm.page_table_lock)
+    return seen
+
+
 cdef int mark_splitting(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """__split_huge_page_splitting: 1 if a pmd was marked. In 3.13 and 3.14 it peeked first (b5a8cad376ee)."""
     cdef mm_struct *mm = vma.vm_mm

@@ -330,21 +330,17 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
 
 
 cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """The page at an address with a reference, or NULL; mmap_sem is held for reading."""
+    """The page at an address with a reference, or NULL; a huge page there is split first (FOLL_SPLIT). mmap_sem is held
+    for reading."""
     cdef kernel *k = kernel_of(t)
     cdef pmd_t *pmd = pmd_offset(mm, address)
     cdef pmd_t value = pmd_read(t, pmd) if pmd != NULL else 0
     cdef page *p = NULL
     cdef spinlock_t *ptl
     cdef pte_t pte
-    if pmd_huge(value):
-        spin_lock(t, &mm.page_table_lock)
+    while pmd_huge(value):
+        split_huge_page_pmd(t, mm, pmd)
         value = pmd_read(t, pmd)
-        if pmd_huge(value):
-            p = pfn_to_page(k, pte_pfn(value))
-            get_page(t, p)
-        spin_unlock(t, &mm.page_table_lock)
-        return p
     if value == 0:
         return NULL
     ptl = pte_lockptr(t, mm, pmd_table(value))

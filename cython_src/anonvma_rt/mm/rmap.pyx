@@ -35,6 +35,7 @@ from anonvma_rt.mm.events cimport (
     NOTE_UNMAP,
     NOTE_WALK,
 )
+from anonvma_rt.mm.huge_memory cimport huge_page_referenced
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.memory cimport find_table, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
 from anonvma_rt.mm.page_alloc cimport put_page
@@ -369,7 +370,11 @@ cdef int page_referenced(Task *t, page *p) noexcept nogil:
         vma = rmap_walk_next(t, &w)
         if vma == NULL:
             break
-        if vma_address(t, p, vma, &address) and page_check_address(t, p, vma, address, &ptl) != NULL:
+        if not vma_address(t, p, vma, &address):
+            continue
+        if p.compound:
+            seen += huge_page_referenced(t, p, vma, address)
+        elif page_check_address(t, p, vma, address, &ptl) != NULL:
             spin_unlock(t, ptl)
             seen += 1
     note(t, NOTE_WALK, WALK_REFERENCED, p.pfn, 1)

@@ -160,26 +160,40 @@ cdef int64_t mapped_pfn(Task *t, Step *s) noexcept nogil:
     return <int64_t>pte_pfn(pte) if pte_present(pte) else 0
 
 
+cdef int split_around(Task *t, page *head) noexcept nogil:
+    """Splits the huge page of a head; 0, or -EAGAIN where nothing maps it."""
+    cdef bint done
+    if not get_page_unless_zero(t, head):
+        return -EAGAIN
+    done = split_huge_page(t, head)
+    put_page(t, head)
+    return 0 if done else -EAGAIN
+
+
 cdef int64_t page_call(Task *t, Step *s) noexcept nogil:
     """compaction, reclaim and split name their page by its frame. migrate returns the new frame."""
+    cdef kernel *k = kernel_of(t)
     cdef uint64_t pfn = <uint64_t>s.args[RESOLVED]
     cdef uint64_t new = 0
-    cdef int result
+    cdef int result = 0
     cdef page *p
-    if s.args[RESOLVED] <= 0 or pfn >= kernel_of(t).n_pages:
+    cdef page *head
+    if s.args[RESOLVED] <= 0 or pfn >= k.n_pages:
         return -EINVAL
-    p = pfn_to_page(kernel_of(t), pfn)
+    p = pfn_to_page(k, pfn)
+    head = pfn_to_page(k, p.head)
+    if s.verb == SPLIT:
+        return split_around(t, head) if head.compound else 0
     if s.verb == MIGRATE:
-        result = migrate_page(t, p, s.args[1] != 0, &new)
+        if p != head:
+            result = split_around(t, head)
+        if result == 0:
+            result = migrate_page(t, p, s.args[1] != 0, &new)
         return <int64_t>new if result == 0 else result
-    if not get_page_unless_zero(t, p):
-        return 0
-    result = 0
-    if s.verb == REFERENCED:
-        result = page_referenced(t, p)
-    elif not split_huge_page(t, p):
-        result = -EAGAIN
-    put_page(t, p)
+    # A small page inside a huge one has no counters of its own.
+    if get_page_unless_zero(t, head):
+        result = page_referenced(t, head)
+        put_page(t, head)
     return result
 
 

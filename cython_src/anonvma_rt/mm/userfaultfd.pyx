@@ -93,9 +93,7 @@ cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) no
     if anon_vma_prepare(t, new_vma) < 0:
         return -EFAULT
     p = follow_page(t, mm, source)
-    if p == NULL or p.compound:
-        if p != NULL:
-            put_page(t, p)
+    if p == NULL:
         return -ENOENT
     mutex_lock(t, &p.lock)
     pinned = page_get_anon_vma(t, p)
