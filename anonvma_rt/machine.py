@@ -258,6 +258,11 @@ class Process:
         (unaligned), EFAULT (outside every mapping)."""
         self._call("move_pages", _address(addr), _pages(pages))
 
+    def uffd_move(self, addr: int, to: int) -> None:
+        """Moves one page to an empty place of another vma (UFFDIO_MOVE). Raises OSError: EINVAL (unaligned), EFAULT
+        (outside every mapping), ENOENT (no page there), EEXIST (the place has a page), EBUSY (the page is shared)."""
+        self._call("uffd_move", _address(addr), _address(to))
+
     # ---- accesses --------------------------------------------------------------------------------------------------
 
     def touch(self, addr: int, pages: int = 1, write: bool = True) -> None:

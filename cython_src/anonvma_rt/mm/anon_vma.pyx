@@ -1,7 +1,6 @@
 """anon_vma: lifetime, chains and lists (see anon_vma.pxd). Names and order of steps follow mm/rmap.c of Linux 3.1 to 3.3;
 the reuse of an ancestor's anon_vma by fork is that of 3.19."""
 
-from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free, arena_retire, arena_revive
 from anonvma_rt.engine.klist cimport (
@@ -15,7 +14,6 @@ from anonvma_rt.engine.klist cimport (
     list_for_each,
     list_for_each_prev,
     list_for_each_safe,
-    list_head,
     list_is_singular,
     list_step,
 )
@@ -24,7 +22,6 @@ from anonvma_rt.engine.sync cimport (
     lock_init,
     lock_is_held,
     mutex_lock,
-    mutex_t,
     mutex_trylock,
     mutex_unlock,
     spin_lock,
@@ -48,7 +45,6 @@ from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma
 from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport (
     CLASS_ANON_VMA,
-    REUSE_COUNTERS,
     REUSE_DEGREE,
     REUSE_NO,
     TYPE_ANON_VMA,

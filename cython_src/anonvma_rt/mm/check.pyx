@@ -4,7 +4,7 @@ A stale migration entry is invisible in all counters, so the page tables themsel
 is the verdict, and a stale entry is looked for first: the rest may follow from it.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_alloc, arena_drop_last, arena_header_of, arena_live, arena_root
 from anonvma_rt.engine.klist cimport list_cursor, list_empty, list_for_each, list_step

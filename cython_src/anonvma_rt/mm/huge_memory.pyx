@@ -4,7 +4,7 @@ from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
-from anonvma_rt.engine.task cimport OP_ATOMIC, OP_LOAD, OP_STORE, Task, note, point, violate
+from anonvma_rt.engine.task cimport OP_ATOMIC, OP_LOAD, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_prepare, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.events cimport (
     BUG_SPLIT_COUNT,
@@ -33,8 +33,6 @@ from anonvma_rt.mm.rmap cimport (
 from anonvma_rt.mm.types cimport (
     BUG_ON,
     HPAGE_PMD_NR,
-    PAGE_SHIFT,
-    PMD_HUGE,
     PMD_SPLITTING,
     PMD_WRITE,
     PTE_PRESENT,

@@ -41,7 +41,6 @@ from anonvma_rt.mm.types cimport (
     WRONG_MERGE,
     algorithm,
     kernel,
-    kernel_of,
 )
 
 from anonvma_rt.engine.subject import KINDS as ENGINE_KINDS

@@ -1,7 +1,7 @@
 """Page tables and faults (see memory.pxd)."""
 
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
 from anonvma_rt.engine.sync cimport lock_init, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
@@ -24,7 +24,6 @@ from anonvma_rt.mm.types cimport (
     PAGE_SHIFT,
     PAGE_SIZE,
     PGDIR_SHIFT,
-    PMD_SHIFT,
     PMD_SIZE,
     PMD_SPLITTING,
     PMD_WRITE,
@@ -34,7 +33,6 @@ from anonvma_rt.mm.types cimport (
     PTRS_PER_TABLE,
     TYPE_DIRECTORY,
     TYPE_TABLE,
-    VM_WRITE,
     is_migration_entry,
     kernel,
     kernel_of,

@@ -57,7 +57,6 @@ from anonvma_rt.mm.types cimport (
     kernel_of,
     linear_page_index,
     make_pte,
-    mm_struct,
     page,
     page_anon_vma,
     page_table,

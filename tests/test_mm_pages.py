@@ -1,0 +1,123 @@
+"""Calls about pages: move_pages, page_referenced, UFFDIO_MOVE. What they race with is in the scenarios."""
+
+import errno
+
+import pytest
+
+from anonvma_rt import Machine
+
+PAGE = 4096
+HERE, THERE = 1 << 30, 2 << 30
+PRESETS = ["unpatched", "interval-tree", "modern"]
+
+
+def refused(call, *args):
+    with pytest.raises(OSError) as caught:
+        call(*args)
+    return caught.value.errno
+
+
+@pytest.fixture(params=PRESETS)
+def machine(request):
+    return Machine(request.param)
+
+
+def test_move_pages_gives_every_page_of_the_range_a_new_frame_and_no_other(machine):
+    p = machine.process()
+    p.mmap(4, at=HERE)
+    for i in range(4):
+        p.write(HERE + i * PAGE, i + 1)
+    before = [p.pte(HERE + i * PAGE).pfn for i in range(4)]
+    p.move_pages(HERE + PAGE, 2)
+    after = [p.pte(HERE + i * PAGE).pfn for i in range(4)]
+    assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, False, True]
+    assert [p.read(HERE + i * PAGE) for i in range(4)] == [1, 2, 3, 4]
+    assert machine.check() == []
+
+
+def test_move_pages_passes_over_what_has_no_page_and_stops_where_nothing_is_mapped(machine):
+    p = machine.process()
+    p.mmap(2, at=HERE)
+    p.move_pages(HERE, 2)
+    assert p.pte(HERE).state == "none"
+    assert refused(p.move_pages, HERE, 3) == errno.EFAULT
+    assert refused(p.move_pages, HERE + 1, 1) == errno.EINVAL
+
+
+def test_a_shared_page_moves_in_every_process(machine):
+    p = machine.process()
+    p.mmap(1, at=HERE)
+    p.write(HERE, 5)
+    child = p.fork()
+    child.move_pages(HERE)
+    assert p.pte(HERE) == child.pte(HERE)
+    assert machine.page(p.pte(HERE).pfn).mapcount == 2
+    assert (p.read(HERE), child.read(HERE)) == (5, 5)
+
+
+def test_move_pages_splits_a_huge_page_and_moves_the_small_one_at_the_address(machine):
+    p = machine.process()
+    p.mmap(512, at=HERE, huge=True)
+    p.write(HERE + 7 * PAGE, 3)
+    before = p.pte(HERE + 7 * PAGE).pfn
+    p.move_pages(HERE + 7 * PAGE)
+    assert p.pte(HERE + 7 * PAGE).state == "present" and p.pte(HERE + 7 * PAGE).pfn != before
+    assert p.pte(HERE).pfn == before - 7
+    assert p.read(HERE + 7 * PAGE) == 3 and machine.check() == []
+
+
+@pytest.mark.parametrize("children", [0, 1, 5])
+def test_page_referenced_sees_as_many_ptes_as_there_are(machine, children):
+    p = machine.process()
+    p.mmap(1, at=HERE)
+    p.touch(HERE)
+    for _ in range(children):
+        p.fork()
+    assert machine.referenced(p.pte(HERE).pfn) == children + 1
+
+
+def test_page_referenced_counts_huge_pmds(machine):
+    p = machine.process()
+    p.mmap(512, at=HERE, huge=True)
+    p.touch(HERE)
+    p.fork()
+    assert machine.referenced(p.pte(HERE + 9 * PAGE).pfn) == 2
+
+
+def test_page_referenced_of_a_page_that_nobody_maps_is_nothing(machine):
+    p = machine.process()
+    p.mmap(1, at=HERE)
+    p.touch(HERE)
+    pfn = p.pte(HERE).pfn
+    p.munmap(HERE, 1)
+    assert machine.referenced(pfn) == 0 and machine.rmap(pfn) == []
+
+
+def test_uffd_move_takes_the_page_to_the_other_vma_and_its_anon_vma(machine):
+    p = machine.process()
+    p.mmap(1, at=HERE)
+    p.mmap(2, at=THERE)
+    p.write(HERE, 8)
+    pfn = p.pte(HERE).pfn
+    p.uffd_move(HERE, THERE + PAGE)
+    assert p.pte(HERE).state == "none" and p.pte(THERE + PAGE).pfn == pfn
+    assert p.read(THERE + PAGE) == 8
+    assert machine.rmap(pfn) == [(p, THERE + PAGE)], "found through the list of its new anon_vma"
+    assert machine.page(pfn).index == (THERE + PAGE) // PAGE
+    p.munmap(HERE, 1)
+    assert machine.check() == [] and machine.migrate(pfn)
+
+
+def test_what_uffd_move_refuses(machine):
+    p = machine.process()
+    p.mmap(2, at=HERE)
+    p.mmap(2, at=THERE)
+    assert refused(p.uffd_move, HERE, THERE) == errno.ENOENT
+    p.touch(HERE, 2)
+    assert refused(p.uffd_move, HERE + 1, THERE) == errno.EINVAL
+    assert refused(p.uffd_move, HERE, 3 << 30) == errno.EFAULT
+    p.touch(THERE)
+    assert refused(p.uffd_move, HERE, THERE) == errno.EEXIST
+    p.fork()
+    assert refused(p.uffd_move, HERE, THERE + PAGE) == errno.EBUSY
+    assert machine.check() == []
