@@ -39,6 +39,7 @@ MODULES = [
     "mm.mmap",
     "mm.mprotect",
     "mm.mremap",
+    "mm.sys_mremap",
     "mm.fork",
     "mm.exec",
     "mm.userfaultfd",

@@ -76,17 +76,17 @@ class Algorithm:
 
     merge
         when a range may join a neighbour. "3.0": a faulted range never joins an unfaulted neighbour (3.0 to 6.15);
-        "symmetric": it may, without a second thought, the usual mistake; "6.16": it may, and the neighbour is put on the
-        lists of the source (879bca0a2c4f with its repairs); "6.16-uncloned": mremap forgets that in some shapes (until
-        61f67c230a5e); "6.16-forked": also if the source was forked (until 3b617fd3d317).
+        "symmetric": it may, without a second thought, the usual mistake; "6.16": it may, and the neighbour is put on
+        the lists of the source (879bca0a2c4f with its repairs); "6.16-uncloned": mremap forgets that in some shapes
+        (until 61f67c230a5e); "6.16-forked": also if the source was forked (until 3b617fd3d317).
     shift_locks
         vma_adjust() takes the root's lock for a border shift although the shrinking vma has no anon_vma
         (ca42b26ab8d1, 3.7).
     place_before_clone
         copy_vma() sets a fresh vma's range before it goes on the lists (523d4e2008fd, 3.7).
     reuse
-        whether fork may give a vma an ancestor's anon_vma that nobody uses any more: "no"; by "degree" (3.19, ambiguous);
-        by two "counters" (2555283eb40d, 6.0).
+        whether fork may give a vma an ancestor's anon_vma that nobody uses any more: "no"; by "degree" (3.19,
+        ambiguous); by two "counters" (2555283eb40d, 6.0).
     reuse_forked
         a first fault may share the anon_vma of a neighbour that was forked (2.6.34-rc, until d0e9fe1758f2).
     vma_locks

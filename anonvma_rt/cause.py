@@ -172,6 +172,4 @@ def _bug(trace: Trace, bug: int, b: int, c: int) -> str:
         return f"a faulted source merged with itself ({trace.vma(b)})"
     if name == "split-count":
         return f"split_huge_page counted {b} pmds, and {c} are mapped"
-    if name == "temporary-stack":
-        return f"split_huge_page met the stack that exec still builds ({trace.vma(b)})"
     return f"{name} (page {b})"

@@ -148,7 +148,7 @@ class Machine:
         """Moves a page to a new frame as compaction does (migrate_pages) and returns the new frame's number.
 
         A huge page is split first. Raises OSError: ENOENT for a free page, EAGAIN where the move was given up (somebody
-        holds a reference), EINVAL for the zero page; ValueError where there is no such frame.
+        holds a reference); ValueError where there is no such frame, and for frame 0, the zero page, which has no rmap.
         """
         return self._page_call("migrate", pfn)
 

@@ -32,9 +32,9 @@ def reason_of(verb: str, args: tuple[int, ...], errno: int) -> str | None:
         return f"no page is mapped at {args[0]:#x}"
     at, pages = args[:2]
     if errno == EINVAL:
-        return _unaligned(at) or ("the length is 0 pages" if pages == 0 else _outside(at, pages))
+        return _unaligned(max(at, 0)) or ("the length is 0 pages" if pages == 0 else _outside(at, pages))
     if errno == ENOMEM and verb == "mmap":
-        return _outside(at, pages)
+        return _outside(at, pages) if at >= 0 else f"no gap of {pages} pages is free"
     if errno == EFAULT:
         return f"{_range(at, pages)} is not all mapped"
     return None

@@ -48,4 +48,3 @@ cdef enum Bug:
     BUG_PAGE_LOCK              # unlock of a page that is not locked; b: pfn
     BUG_NEW_PAGE_LOCKED        # the page just allocated for a migration is locked; b: pfn
     BUG_SPLIT_COUNT            # split_huge_page counted b pmds, and c are mapped
-    BUG_TEMPORARY_STACK        # split_huge_page met a stack that exec still builds; b: vma

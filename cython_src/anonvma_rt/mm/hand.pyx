@@ -20,6 +20,7 @@ from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rma
 from anonvma_rt.mm.syscall cimport RESOLVED, Step, system_call
 from anonvma_rt.mm.types cimport (
     PAGE_SHIFT,
+    PTRS_PER_TABLE,
     algorithm,
     kernel,
     kernel_of,
@@ -79,7 +80,8 @@ cdef bint shows(vm_area_struct *vma, uint64_t address, page *p) noexcept nogil:
     if pmd == NULL or pmd[0] == 0:
         return False
     if pmd_huge(pmd[0]):
-        return pte_pfn(pmd[0]) == p.head
+        # A vma that moved may hold the head's index at another place, so far from here that this is not its entry.
+        return pte_pfn(pmd[0]) == p.head and (address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1) == p.pfn - p.head
     pte = pte_offset(pmd_table(pmd[0]), address)[0]
     return pte_present(pte) and pte_pfn(pte) == p.pfn
 

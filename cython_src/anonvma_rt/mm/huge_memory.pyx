@@ -8,7 +8,6 @@ from anonvma_rt.engine.task cimport OP_ATOMIC, OP_LOAD, Task, note, point, viola
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_prepare, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.events cimport (
     BUG_SPLIT_COUNT,
-    BUG_TEMPORARY_STACK,
     NOTE_HUGE_FAULT,
     NOTE_HUGE_LOOK,
     NOTE_HUGE_MOVE,
@@ -36,7 +35,6 @@ from anonvma_rt.mm.types cimport (
     PMD_SPLITTING,
     PMD_WRITE,
     PTE_PRESENT,
-    VM_STACK_INCOMPLETE_SETUP,
     VM_WRITE,
     anon_vma,
     kernel_of,
@@ -301,8 +299,6 @@ cdef int split_walk(Task *t, page *head, anon_vma *av, bint mark) noexcept nogil
             return count
         if not vma_address(t, head, vma, &address):
             continue
-        if vma.vm_flags & VM_STACK_INCOMPLETE_SETUP and kernel_of(t).algorithm.stack_flag:
-            violate(t, BUG_ON, BUG_TEMPORARY_STACK, serial_of(vma), 0)
         count += mark_splitting(t, head, vma, address) if mark else map_small_pages(t, head, vma, address)
 
 

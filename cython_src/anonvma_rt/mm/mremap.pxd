@@ -5,8 +5,8 @@ from libc.stdint cimport int64_t, uint64_t
 from anonvma_rt.engine.task cimport Task
 from anonvma_rt.mm.types cimport mm_struct, vm_area_struct
 
-cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length, int64_t to,
-                       bint maymove, bint dontunmap, int64_t fail_after) noexcept nogil
 cdef uint64_t move_page_tables(Task *t, vm_area_struct *vma, uint64_t old_address, vm_area_struct *new_vma,
                                uint64_t new_address, uint64_t length, bint rmap_locks,
                                int64_t fail_after) noexcept nogil
+cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64_t old_length, uint64_t new_length,
+                      uint64_t new_address, bint dontunmap, int64_t fail_after) noexcept nogil

@@ -4,7 +4,7 @@ mmap_sem is held for writing for the whole call. The two page-table locks are ne
 is not locked at all unless the algorithm says so, and that is what the race is about.
 """
 
-from libc.errno cimport EFAULT, EINVAL, ENOMEM
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.klist cimport list_cursor, list_for_each, list_step
@@ -35,7 +35,7 @@ from anonvma_rt.mm.memory cimport (
     set_pte,
     table_end,
 )
-from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, find_vma, get_unmapped_area
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap
 from anonvma_rt.mm.types cimport (
     BUG_ON,
     LATENCY_LIMIT,
@@ -58,9 +58,8 @@ from anonvma_rt.mm.types cimport (
     pte_t,
     serial_of,
     vm_area_struct,
-    vma_pages,
 )
-from anonvma_rt.mm.vma cimport vma_adjust, vma_merge
+from anonvma_rt.mm.vma cimport vma_merge
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
@@ -272,190 +271,3 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
     if a.fresh_vma and result >= 0:
         merge_afterwards(t, new_vma)
     return result
-
-
-cdef vm_area_struct *vma_to_resize(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length) noexcept nogil:
-    """The one vma that holds the whole range, or NULL (-EFAULT)."""
-    cdef vm_area_struct *vma = find_vma(t, mm, address)
-    if vma == NULL or vma.vm_start > address or old_length > vma.vm_end - address:
-        return NULL
-    return vma
-
-
-cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t to,
-                       uint64_t new_length, bint dontunmap, int64_t fail_after) noexcept nogil:
-    """MREMAP_FIXED: whatever is at the destination is unmapped first, even if the call fails later."""
-    cdef vm_area_struct *vma
-    cdef int error
-    if to & (PAGE_SIZE - 1) or new_length > TASK_SIZE or to > TASK_SIZE - new_length:
-        return -EINVAL
-    # Two questions, as in the kernel: where old_length is 0, one condition for both would let to == address pass.
-    if (to <= address and address < to + new_length) or (address <= to and to < address + old_length):
-        return -EINVAL
-    error = do_munmap(t, mm, to, new_length)
-    if error < 0:
-        return error
-    if old_length >= new_length:
-        if old_length > new_length:
-            error = do_munmap(t, mm, address + new_length, old_length - new_length)
-            if error < 0:
-                return error
-        old_length = new_length
-    vma = vma_to_resize(t, mm, address, old_length)
-    if vma == NULL:
-        return -EFAULT
-    return move_vma(t, vma, address, old_length, new_length, to, dontunmap, fail_after)
-
-
-# ---- the call as it is since 6.17 --------------------------------------------------------------------------------------
-
-
-cdef int64_t refusal_6_17(mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length, int64_t to,
-                          bint maymove, bint dontunmap) noexcept nogil:
-    """What is wrong with the arguments alone: 0, -EINVAL, or -ENOMEM at the limit of vmas."""
-    if address & (PAGE_SIZE - 1) or new_length == 0 or new_length > TASK_SIZE:
-        return -EINVAL
-    if to == -1 and not dontunmap:
-        return 0
-    if not maymove or (dontunmap and old_length != new_length):
-        return -EINVAL
-    if to != -1:
-        if to & (PAGE_SIZE - 1) or <uint64_t>to > TASK_SIZE - new_length:
-            return -EINVAL
-        if address + old_length > <uint64_t>to and <uint64_t>to + new_length > address:
-            return -EINVAL
-    return -ENOMEM if mm.map_count + 2 >= MAX_MAP_COUNT - 3 else 0
-
-
-cdef int64_t move_fixed(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length,
-                        uint64_t to, bint dontunmap, int64_t fail_after) noexcept nogil:
-    """A part of one vma moves to a given address. Nothing is unmapped before it is known that the source fits."""
-    cdef int64_t error
-    if old_length == 0:
-        return -EINVAL
-    if vma_to_resize(t, mm, address, old_length if old_length < new_length else new_length) == NULL:
-        return -EFAULT
-    error = do_munmap(t, mm, to, new_length)
-    if error == 0 and old_length > new_length:
-        error = do_munmap(t, mm, address + new_length, old_length - new_length)
-        old_length = new_length
-    if error < 0:
-        return error
-    return move_vma(t, find_vma(t, mm, address), address, old_length, new_length, to, dontunmap, fail_after)
-
-
-cdef int64_t move_range(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t to, bint dontunmap,
-                        int64_t fail_after) noexcept nogil:
-    """Every vma of a range moves, and the holes between them stay as wide as they were; a hole at the beginning is
-    refused. What is at the destination of a hole stays. At an error, what was moved before has moved."""
-    cdef uint64_t end = address + length
-    cdef uint64_t gap = 0
-    cdef uint64_t old_end
-    cdef uint64_t part
-    cdef int64_t moved
-    cdef int64_t result = -EFAULT
-    cdef vm_area_struct *vma = find_vma(t, mm, address)
-    if vma == NULL or vma.vm_start > address:
-        return -EFAULT
-    while vma != NULL and vma.vm_start < end:
-        old_end = vma.vm_end
-        part = (old_end if old_end < end else end) - address
-        moved = move_fixed(t, mm, address, part, part, to + gap, dontunmap, fail_after)
-        if moved < 0:
-            return moved
-        if result < 0:
-            result = moved
-        if old_end >= end:
-            return result
-        to = <uint64_t>moved + part
-        vma = find_vma(t, mm, old_end)
-        if vma != NULL:
-            address = vma.vm_start
-            gap = address - old_end
-    return result
-
-
-cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length,
-                            int64_t to, bint maymove, bint dontunmap, int64_t fail_after) noexcept nogil:
-    """do_mremap as it is since 6.17: it looks before it unmaps, a fixed move without a new length takes several vmas
-    (d23cb648e365), and growth in place merges with what is behind (ca3d76b0aa80)."""
-    cdef uint64_t end = address + new_length
-    cdef vm_area_struct *vma
-    cdef int64_t result = refusal_6_17(mm, address, old_length, new_length, to, maymove, dontunmap)
-    if result < 0:
-        return result
-    if to != -1 and old_length == new_length:
-        return move_range(t, mm, address, old_length, <uint64_t>to, dontunmap, fail_after)
-    vma = vma_to_resize(t, mm, address, 0)
-    if vma == NULL:
-        return -EFAULT
-    if to != -1:
-        return move_fixed(t, mm, address, old_length, new_length, <uint64_t>to, dontunmap, fail_after)
-    if new_length <= old_length and not dontunmap:
-        if new_length < old_length:
-            result = do_munmap(t, mm, end, old_length - new_length)
-        return result if result < 0 else <int64_t>address
-    if old_length == 0:
-        return -EINVAL
-    if old_length > vma.vm_end - address:
-        return -EFAULT
-    if not dontunmap and address + old_length == vma.vm_end and room_behind(vma, end):
-        vma_merge(t, mm, vma, vma.vm_end, end, vma.vm_flags, vma.anon_vma, vma.vm_pgoff + vma_pages(vma), NULL)
-        return <int64_t>address
-    if not maymove:
-        return -ENOMEM
-    result = get_unmapped_area(mm, new_length)
-    if result < 0:
-        return result
-    return move_vma(t, vma, address, old_length, new_length, <uint64_t>result, dontunmap, fail_after)
-
-
-# ---- the call ----------------------------------------------------------------------------------------------------------
-
-
-cdef bint room_behind(vm_area_struct *vma, uint64_t end) noexcept nogil:
-    """Whether vma could end at `end`."""
-    return end <= TASK_SIZE and (vma.vm_next == NULL or vma.vm_next.vm_start >= end)
-
-
-cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length, int64_t to,
-                       bint maymove, bint dontunmap, int64_t fail_after) noexcept nogil:
-    """The system call, with mmap_sem held for writing. Lengths in bytes; to: -1 unless MREMAP_FIXED.
-
-    dontunmap: MREMAP_DONTUNMAP, which needs maymove and equal lengths (Linux 5.7).
-
-    Returns the new address, or -EINVAL, -EFAULT, -ENOMEM.
-    """
-    cdef vm_area_struct *vma
-    cdef uint64_t end
-    cdef int64_t new_address
-    cdef int error
-    if kernel_of(t).algorithm.calls_6_17:
-        return do_mremap_6_17(t, mm, address, old_length, new_length, to, maymove, dontunmap, fail_after)
-    if address & (PAGE_SIZE - 1) or new_length == 0 or address > TASK_SIZE or new_length > TASK_SIZE:
-        return -EINVAL
-    if dontunmap and (not maymove or old_length != new_length):
-        return -EINVAL
-    if to != -1:
-        if not maymove:
-            return -EINVAL
-        return mremap_to(t, mm, address, old_length, <uint64_t>to, new_length, dontunmap, fail_after)
-    if old_length >= new_length and not dontunmap:
-        if old_length > new_length:
-            error = do_munmap(t, mm, address + new_length, old_length - new_length)
-            if error < 0:
-                return error
-        return <int64_t>address
-    vma = vma_to_resize(t, mm, address, old_length)
-    if vma == NULL:
-        return -EFAULT
-    end = address + new_length
-    if not dontunmap and address + old_length == vma.vm_end and room_behind(vma, end):
-        vma_adjust(t, vma, vma.vm_start, end, vma.vm_pgoff, NULL)
-        return <int64_t>address
-    if not maymove:
-        return -ENOMEM
-    new_address = get_unmapped_area(mm, new_length)
-    if new_address < 0:
-        return new_address
-    return move_vma(t, vma, address, old_length, new_length, <uint64_t>new_address, dontunmap, fail_after)

@@ -10,7 +10,6 @@ from anonvma_rt.mm.events cimport (
     BUG_PAGE_NOT_LOCKED,
     BUG_SELF_MERGE,
     BUG_SPLIT_COUNT,
-    BUG_TEMPORARY_STACK,
     NOTE_ALLOC_FAILS,
     NOTE_CHILD_VMA,
     NOTE_CLEAR,
@@ -90,5 +89,4 @@ BUGS = {
     BUG_PAGE_LOCK: "page-lock",
     BUG_NEW_PAGE_LOCKED: "new-page-locked",
     BUG_SPLIT_COUNT: "split-count",
-    BUG_TEMPORARY_STACK: "temporary-stack",
 }

@@ -18,9 +18,9 @@ from anonvma_rt.mm.memory cimport handle_mm_fault, pmd_offset, pte_offset
 from anonvma_rt.mm.migrate cimport migrate_page, move_pages
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, find_vma
 from anonvma_rt.mm.mprotect cimport do_mprotect
-from anonvma_rt.mm.mremap cimport do_mremap
 from anonvma_rt.mm.page_alloc cimport get_page_unless_zero, put_page
 from anonvma_rt.mm.rmap cimport page_referenced
+from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.mm.types cimport (
     LOST_PAGE,
     PAGE_SHIFT,
