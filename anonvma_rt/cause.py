@@ -11,8 +11,8 @@ ARRIVALS = ("set", "copy")
 
 def cause(trace: Trace) -> str | None:
     """The sentences for trace.finding. None without a violation."""
-    if trace.finding is None:
-        return None
+    if trace.finding is None or trace.told:
+        return trace.told
     _, task, step, a, b, c = trace.finding
     who = trace.task(task)
     if trace.kind == "stale-migration-entry":

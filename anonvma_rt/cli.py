@@ -20,7 +20,8 @@ from anonvma_rt.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
 from anonvma_rt.kernel_run import run_kernel_program
-from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, STRATEGIES
+from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, STRATEGIES, Described, load, names_of_all
+from anonvma_rt.litmus import Litmus
 from anonvma_rt.report import hunt_report, replay_report, world_report
 from anonvma_rt.reproducer import Reproducer, replay
 from anonvma_rt.scenario import Scenario, parse_parameters
@@ -56,13 +57,11 @@ def verb_list(options: argparse.Namespace) -> int:
     scenarios = [Scenario.load(name) for name in Scenario.builtin_names()]
     usual = PRESETS["unpatched"]
     aliases = {preset: [a for a, p in ALIASES.items() if p == preset] for preset in PRESETS}
+    tests = [Litmus.load(name) for name in Litmus.builtin_names()]
     listing: dict[str, list[dict[str, Any]]] = {
         "scenarios": [
             {
-                "name": s.name,
-                "about": s.about,
-                "parameters": {p.name: {"default": p.default, "about": p.about} for p in s.parameters.values()},
-                "expect": {name: s.expected(name) for name in s.algorithms()},
+                **_description(s),
                 "zoo": s.zoo,
                 "commit": s.commit,
                 "year": s.year,
@@ -70,6 +69,7 @@ def verb_list(options: argparse.Namespace) -> int:
             }
             for s in scenarios
         ],
+        "litmus": [_description(test) for test in tests],
         "algorithms": [
             {"name": a.name, "about": a.about, "kernel": a.kernel, "aliases": aliases[a.name]} for a in PRESETS.values()
         ],
@@ -98,13 +98,24 @@ def verb_list(options: argparse.Namespace) -> int:
     return AS_EXPECTED
 
 
+def _description(described: Described) -> dict[str, Any]:
+    return {
+        "name": described.name,
+        "about": described.about,
+        "parameters": {p.name: {"default": p.default, "about": p.about} for p in described.parameters.values()},
+        "expect": {name: described.expected(name) for name in described.algorithms()},
+    }
+
+
 def verb_hunt(options: argparse.Namespace) -> int:
     if options.all and options.scenario:
-        raise UserError("--all hunts every built-in scenario: leave the name away")
-    names = Scenario.builtin_names() if options.all else [options.scenario or DEFAULT_SCENARIO]
-    scenarios = [Scenario.load(name) for name in names]
+        raise UserError("--all hunts every built-in scenario and litmus test: leave the name away")
+    # Algorithms that were named are kernels, and not variants of litmus tests.
+    every = Scenario.builtin_names() if options.algorithm else names_of_all()
+    scenarios = [load(name) for name in (every if options.all else [options.scenario or DEFAULT_SCENARIO])]
+    parameters = parse_parameters(options.parameter)
     algorithms = {
-        s.name: options.algorithm or (s.algorithms() if options.all else s.usual_algorithms()) for s in scenarios
+        s.name: options.algorithm or (s.algorithms() if options.all else s.bind(parameters).usual()) for s in scenarios
     }
     found: list[HuntResult] = []
     interrupted = False
@@ -119,7 +130,7 @@ def verb_hunt(options: argparse.Namespace) -> int:
             for scenario in scenarios:
                 result = hunt(
                     scenario,
-                    parse_parameters(options.parameter),
+                    parameters,
                     algorithms[scenario.name],
                     strategy=options.strategy,
                     carrier=options.carrier,
@@ -200,13 +211,18 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
         return added
 
-    verb("list", verb_list, "list the scenarios, algorithms, strategies and carriers")
+    verb("list", verb_list, "list the scenarios, litmus tests, algorithms, strategies and carriers")
 
     hunting = verb("hunt", verb_hunt, "look for executions in which an algorithm goes wrong")
     hunting.add_argument(
-        "scenario", nargs="?", metavar="SCENARIO", help=f"a built-in name or a TOML file (default {DEFAULT_SCENARIO})"
+        "scenario",
+        nargs="?",
+        metavar="SCENARIO",
+        help=f"a built-in scenario or litmus test, or a TOML file (default {DEFAULT_SCENARIO})",
     )
-    hunting.add_argument("--all", action="store_true", help="every built-in scenario under all that it names")
+    hunting.add_argument(
+        "--all", action="store_true", help="every built-in scenario and litmus test under all that it names"
+    )
     hunting.add_argument(
         "-p", dest="parameter", metavar="NAME=VALUE", action="append", default=[], help="a parameter of the scenario"
     )
@@ -214,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
         "--algorithm",
         action="append",
         metavar="A",
-        help="a preset, or preset,field=value; may be repeated (default: unpatched and "
+        help="a preset, or preset,field=value, or a litmus test's variant; may be repeated (default: unpatched and "
         "moveto-tail, or those that the scenario names; with --all every one of which a scenario expects something)",
     )
     hunting.add_argument(

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
 
-__all__ = ["CONSTANTS", "FUNCTIONS", "evaluate"]
+__all__ = ["CONSTANTS", "FUNCTIONS", "evaluate", "parse"]
 
 LONGEST_TEXT = 200  # characters of one expression
 DEEPEST = 100  # nodes below each other; 1+1+...+1 of the longest text just fits
@@ -50,6 +50,17 @@ def evaluate(value: object, names: Mapping[str, int | bool], where: str) -> int 
         return _value(_parse(value), names, 0)
     except _Problem as problem:
         raise ScenarioError(f"{where}: {quote(value)}: {problem}") from None
+
+
+def parse(text: str, where: str) -> ast.expr:
+    """The expression in `text` as Python's parser reads it: for whoever evaluates it in a way of its own.
+
+    What stands in it is not checked; evaluate() would refuse some of it. Raises ScenarioError.
+    """
+    try:
+        return _parse(text)
+    except _Problem as problem:
+        raise ScenarioError(f"{where}: {quote(text)}: {problem}") from None
 
 
 class _Problem(Exception):

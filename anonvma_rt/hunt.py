@@ -14,14 +14,22 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.cause import cause
 from anonvma_rt.engine.explorer import Bell, Explorer, StopToken, cores
 from anonvma_rt.errors import ParameterError, UserError, nearest, quote
-from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, make_explorer, make_strategy, profile, refusal
-from anonvma_rt.mm.world import World
-from anonvma_rt.reproducer import Reproducer, trace_digest, vma_starts
-from anonvma_rt.scenario import Program, Scenario
+from anonvma_rt.lab import (
+    CARRIERS,
+    DEFAULT_STRATEGY,
+    Bound,
+    Choice,
+    Described,
+    load,
+    make_explorer,
+    make_strategy,
+    profile,
+    refusal,
+)
+from anonvma_rt.reproducer import Reproducer, trace_digest
 from anonvma_rt.trace import Trace
 
 __all__ = ["DEFAULT_SCENARIO", "First", "HuntInterrupted", "HuntResult", "Result", "hunt"]
@@ -85,7 +93,7 @@ class HuntResult:
     """One scenario under one or more algorithms, all over the same execution indices."""
 
     scenario: str
-    parameters: dict[str, int | bool]
+    parameters: Mapping[str, int | bool]
     strategy: str
     carrier: str
     seed: int
@@ -110,9 +118,9 @@ class HuntInterrupted(KeyboardInterrupt):
 
 
 def hunt(
-    scenario: Scenario | str = DEFAULT_SCENARIO,
+    scenario: Described | str = DEFAULT_SCENARIO,
     parameters: Mapping[str, str | int | bool] | None = None,
-    algorithms: Iterable[Algorithm | str] | None = None,
+    algorithms: Iterable[Choice | str] | None = None,
     strategy: str | None = None,
     carrier: str = "threads",
     seed: int = 0,
@@ -125,10 +133,11 @@ def hunt(
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
-    algorithms: None for those of Scenario.usual_algorithms(). strategy: "NAME" or "NAME:parameter=value"; None for the
-    scenario's own or the usual one. jobs: explorers, one per core. out: the folder for reproducers, None to save none.
-    stop: ends the hunt early from any thread; the result then says `interrupted`. progress: called with the algorithm's
-    name and the number of executions just done. Raises UserError for bad input, HuntInterrupted on ^C.
+    scenario: also a litmus test, whose variants then are the algorithms. algorithms: None for the usual ones. strategy:
+    "NAME" or "NAME:parameter=value"; None for the scenario's own or the usual one. jobs: explorers, one per core. out:
+    the folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
+    `interrupted`. progress: called with the algorithm's name and the number of executions just done. Raises UserError
+    for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -145,12 +154,11 @@ def hunt(
     if carrier not in CARRIERS:
         raise UserError(f"unknown carrier {quote(carrier)}{nearest(carrier, CARRIERS)}")
     if isinstance(scenario, str):
-        scenario = Scenario.load(scenario)
+        scenario = load(scenario)
     strategy = strategy or scenario.strategy or DEFAULT_STRATEGY
     make_strategy(strategy)
     program = scenario.bind(parameters or {})
-    wanted = scenario.usual_algorithms() if algorithms is None else algorithms
-    chosen = [Algorithm.parse(a) if isinstance(a, str) else a for a in wanted]
+    chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     if not chosen:
         raise UserError("no algorithm to hunt")
     folder = Folder(Path(out)) if out is not None else None
@@ -201,7 +209,7 @@ class _Hunt:
     """One algorithm. Blocks may end in any order; they are merged in the order of their indices."""
 
     def __init__(
-        self, program: Program, algorithm: Algorithm, strategy: str, seed: int, start: int, runs: int, jobs: int,
+        self, program: Bound, algorithm: Choice, strategy: str, seed: int, start: int, runs: int, jobs: int,
         folder: Folder | None, stop: StopToken | None, progress: Callable[[str, int], None] | None,
     ) -> None:  # fmt: skip
         self.program, self.algorithm, self.strategy = program, algorithm, strategy
@@ -229,7 +237,7 @@ class _Hunt:
                     )
                 )
             self.kinds = explorers[0].subject.kinds()
-            self.starts = vma_starts(explorers[0])
+            self.before = self.program.before(explorers[0])
             shape = profile(self.program, explorers[0])
             for explorer in explorers:
                 explorer.strategy.profiled(shape["steps"])
@@ -320,8 +328,7 @@ class _Hunt:
         recorded = explorer.trace(first.index)
         if recorded["halt"] is not None:
             return
-        tasks = [thread.name for thread in self.program.threads]
-        trace = Trace.of(recorded, tasks, self.starts, self.kinds, World(explorer))
+        trace = self.program.trace(recorded, explorer, self.before)
         self.result.trace = trace
         reproducer = Reproducer(
             scenario=self.program.scenario,

@@ -5,19 +5,37 @@ is; PCT's k and the livelock bound follow from it, and both depend on nothing bu
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from anonvma_rt.algorithm import Algorithm
+from anonvma_rt.binding import read_text
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
-from anonvma_rt.mm.kernel import Kernel, Refused
-from anonvma_rt.scenario import Program, explain_refusal
+from anonvma_rt.litmus import Litmus
+from anonvma_rt.litmus_file import is_litmus
+from anonvma_rt.mm.kernel import Refused
+from anonvma_rt.scenario import Scenario
+from anonvma_rt.scenario_file import Parameter
+from anonvma_rt.trace import Trace
 
-__all__ = ["CARRIERS", "DEFAULT_STRATEGY", "STRATEGIES", "make_explorer", "make_strategy", "make_subject", "profile"]
+__all__ = [
+    "CARRIERS",
+    "DEFAULT_STRATEGY",
+    "STRATEGIES",
+    "Bound",
+    "Choice",
+    "Described",
+    "described_by",
+    "load",
+    "make_explorer",
+    "make_strategy",
+    "make_subject",
+    "names_of_all",
+    "profile",
+]
 
 CARRIERS = {"threads": "one OS thread per task, pooled, pinned to one core; deterministic"}
 STRATEGIES: dict[str, tuple[Any, str]] = {
@@ -30,6 +48,110 @@ DEFAULT_STRATEGY = "pct"
 LONGEST_PROFILE = 1 << 26  # steps; a sequential execution that is longer counts as endless
 SHORT_PROFILE = 100_000  # steps; up to this length a few random walks are part of the profile
 SMALLEST_BOUND = 20_000  # steps
+
+
+class Choice(Protocol):
+    """What a hunt compares: an Algorithm of the simulated kernel, a Variant of a litmus test."""
+
+    @property
+    def name(self) -> str: ...
+
+    def as_dict(self) -> Mapping[str, str | bool]:
+        """For reproducers; Described.read_choice() makes it again."""
+
+
+class Described(Protocol):
+    """A text that says what is explored, read and checked: a Scenario or a Litmus."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+    @property
+    def parameters(self) -> Mapping[str, Parameter]: ...
+    @property
+    def strategy(self) -> str:
+        """The one that finds it best, "" for the usual one."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+
+    def expected(self, name: str) -> str | None:
+        """A kind of violation, "none", or None where nothing is said."""
+
+    def algorithms(self) -> list[str]:
+        """All choices of which something is expected."""
+
+    def usual_algorithms(self) -> list[str]:
+        """Those to compare if nobody asks for others."""
+
+    def read_choice(self, data: Mapping[str, object]) -> Choice: ...
+    def bind(self, values: Mapping[str, str | int | bool]) -> "Bound": ...
+
+
+class Bound(Protocol):
+    """The same with values for its parameters: a scenario's Program or a LitmusProgram. It makes subjects for the
+    engine, and is asked in return what their histories mean."""
+
+    @property
+    def scenario(self) -> Described: ...
+    @property
+    def parameters(self) -> Mapping[str, int | bool]: ...
+
+    def choose(self, algorithm: Any) -> Choice:
+        """The choice of that name, or the one that is given, if it is one for these values."""
+
+    def usual(self) -> list[str]:
+        """usual_algorithms(), as far as these values leave them."""
+
+    def expected(self, algorithm_name: str) -> str | None: ...
+    def make_subject(self, algorithm: Any) -> Any: ...
+
+    def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
+        """The error for a step that did not return what is expected; task -1: of the setup."""
+
+    def before(self, explorer: Explorer) -> Any:
+        """What trace() must know of the state from which executions begin."""
+
+    def trace(self, recorded: dict[str, Any], explorer: Explorer, before: Any) -> Trace:
+        """The history of the execution that the explorer has just recorded."""
+
+    def state(self, explorer: Explorer, trace: Trace) -> str:
+        """The state in which it stopped, in words."""
+
+
+def names_of_all() -> list[str]:
+    """The names of the built-in scenarios, and then those of the litmus tests.
+
+    >>> "sb" in names_of_all()
+    True
+    """
+    return [*Scenario.builtin_names(), *Litmus.builtin_names()]
+
+
+def load(name_or_path: str) -> Described:
+    """A built-in scenario or litmus test by name, or any by path: what contains a / or ends in .toml is a path.
+
+    >>> load("sb").name, load("merge").name
+    ('sb', 'merge')
+    """
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        return described_by(read_text(name_or_path), name_or_path)
+    if name_or_path in Litmus.builtin_names():
+        return Litmus.load(name_or_path)
+    if name_or_path not in Scenario.builtin_names():
+        hint = nearest(name_or_path, names_of_all())
+        raise ScenarioError(f"unknown scenario {quote(name_or_path)}{hint}; a file's path ends in .toml")
+    return Scenario.load(name_or_path)
+
+
+def described_by(text: str, source: str) -> Described:
+    """What a TOML text describes: a litmus test if it has the key `litmus`, else a scenario."""
+    return Litmus.from_text(text, source) if is_litmus(text, source) else Scenario.from_text(text, source)
 
 
 def make_strategy(text: str) -> Any:
@@ -56,33 +178,25 @@ def make_strategy(text: str) -> Any:
         raise UserError(str(error)) from None
 
 
-def make_subject(program: Program, algorithm: Algorithm) -> Kernel:
-    """The simulated kernel that runs `program` under `algorithm`."""
-    return Kernel(
-        algorithm.as_dict(),
-        len(program.processes),
-        program.setup,
-        [thread.steps for thread in program.threads],
-        program.after,
-    )
+def make_subject(program: Bound, algorithm: Choice) -> Any:
+    """The subject that runs `program` under `algorithm`: a simulated kernel, or an engine.program.Program."""
+    return program.make_subject(algorithm)
 
 
-def make_explorer(program: Program, algorithm: Algorithm, strategy: Any, **options: Any) -> Explorer:
+def make_explorer(program: Bound, algorithm: Choice, strategy: Any, **options: Any) -> Explorer:
     """An explorer of `program`, built. Raises ScenarioError where the simulated kernel refuses a step of setup."""
     try:
         return Explorer(make_subject(program, algorithm), strategy, **options)
     except Refused as refused:
-        raise ScenarioError(explain_refusal(program.setup[refused.index], refused.errno)) from None
+        raise program.refusal(-1, refused.index, refused.errno) from None
 
 
-def refusal(program: Program, explorer: Explorer) -> ScenarioError:
+def refusal(program: Bound, explorer: Explorer) -> ScenarioError:
     """The error for a block that ended because a step of a thread did not return what the scenario expects."""
-    task, step, errno = explorer.refusal
-    steps = program.threads[task].steps if task < len(program.threads) else program.after
-    return ScenarioError(explain_refusal(steps[step], errno))
+    return program.refusal(*explorer.refusal)
 
 
-def profile(program: Program, explorer: Explorer) -> Mapping[str, int]:
+def profile(program: Bound, explorer: Explorer) -> Mapping[str, int]:
     """Steps of a typical long execution (`steps`) and the number at which one counts as a livelock (`bound`).
 
     The sequential execution and, if it is short, sixteen sticky walks; the longest counts.

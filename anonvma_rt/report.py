@@ -4,7 +4,6 @@ from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.hunt import HuntResult, Result
-from anonvma_rt.mm.world import World
 from anonvma_rt.reproducer import Replayed, Reproducer
 
 __all__ = ["hunt_report", "replay_report", "world_report"]
@@ -65,16 +64,5 @@ def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: 
 
 
 def world_report(replayed: Replayed) -> str:
-    """The state in which the recorded execution stopped: vmas, lists and what ptes hold."""
-    world = World(replayed.explorer)
-    trace = replayed.trace
-    lines = [""]
-    for process in range(replayed.explorer.subject.processes):
-        lines.append(f"process {process}:")
-        for vma in world.maps(process):
-            chain = ", ".join(map(str, vma["chain"])) or "unfaulted"
-            place = f"[{vma['start']:#x},{vma['end']:#x}) pgoff {vma['pgoff']:#x}"
-            lines.append(f"  {trace.vma(vma['id']):6} {place} anon_vma {chain}")
-        for anon_vma, order in world.lists(process).items():
-            lines.append(f"  list of anon_vma {anon_vma}: {', '.join(trace.vma(vma) for vma in order)}")
-    return "\n".join(lines)
+    """The state in which the recorded execution stopped."""
+    return replayed.program.state(replayed.explorer, replayed.trace)

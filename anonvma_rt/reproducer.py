@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from anonvma_rt import __version__
-from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
-from anonvma_rt.lab import make_explorer
-from anonvma_rt.mm.world import World
-from anonvma_rt.scenario import Program, Scenario
+from anonvma_rt.lab import Bound, Choice, Described, described_by, make_explorer
 from anonvma_rt.trace import Trace
 
 __all__ = ["Replayed", "Reproducer", "ReproducerError", "replay"]
@@ -41,9 +38,9 @@ class Reproducer:
     SHA-256 of the recorded events, digest the engine's digest of the choices.
     """
 
-    scenario: Scenario
+    scenario: Described
     parameters: Mapping[str, int | bool]
-    algorithm: Algorithm
+    algorithm: Choice
     strategy: str
     seed: int
     index: int
@@ -63,7 +60,7 @@ class Reproducer:
     def switches(self) -> int:
         return max(0, len(self.segments) - 1)
 
-    def program(self) -> Program:
+    def program(self) -> Bound:
         return self.scenario.bind(self.parameters)
 
     def name(self) -> str:
@@ -84,7 +81,7 @@ class Reproducer:
                 "text": self.scenario.text,
                 "parameters": dict(self.parameters),
             },
-            "algorithm": self.algorithm.as_dict(),
+            "algorithm": dict(self.algorithm.as_dict()),
             "found_by": {"strategy": self.strategy, "seed": self.seed, "index": self.index},
             "bound": self.bound,
             "schedule": " ".join(f"{task}x{steps}" for task, steps in self.segments),
@@ -150,10 +147,11 @@ class Reproducer:
         for segment in body["schedule"].split():
             task, steps = segment.split("x")
             segments.append((int(task), int(steps)))
+        scenario = described_by(text, body["scenario"]["source"])
         return cls(
-            scenario=Scenario.from_text(text, body["scenario"]["source"]),
+            scenario=scenario,
             parameters=body["scenario"]["parameters"],
-            algorithm=Algorithm.from_dict(body["algorithm"]),
+            algorithm=scenario.read_choice(body["algorithm"]),
             strategy=body["found_by"]["strategy"],
             seed=body["found_by"]["seed"],
             index=body["found_by"]["index"],
@@ -183,6 +181,7 @@ class Replayed:
     same_trace: bool
     trace: Trace
     explorer: Explorer
+    program: Bound
 
 
 def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> Replayed:
@@ -200,7 +199,7 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
     explorer = make_explorer(program, reproducer.algorithm, strategy, seed=reproducer.seed)
     explorer.bound = reproducer.bound
     kinds = explorer.subject.kinds()
-    starts = vma_starts(explorer)
+    before = program.before(explorer)
     done = explorer.run(0, times)
     diverged = done["halt"] is not None
     same = sum(
@@ -214,7 +213,7 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
             f"the schedule of {reproducer.name()} cannot be followed: this anonvma_rt {__version__} makes other steps "
             f"than {reproducer.version}, which wrote it"
         )
-    trace = Trace.of(recorded, [t.name for t in program.threads], starts, kinds, World(explorer))
+    trace = program.trace(recorded, explorer, before)
     segments = recorded["segments"]
     return Replayed(
         times=times,
@@ -225,17 +224,8 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
         same_trace=trace_digest(recorded) == reproducer.trace,
         trace=trace,
         explorer=explorer,
+        program=program,
     )
-
-
-def vma_starts(explorer: Explorer) -> dict[int, tuple[int, int]]:
-    """Where each vma begins and whose it is, by serial, in the state that the explorer holds."""
-    world = World(explorer)
-    return {
-        vma["id"]: (vma["start"], process)
-        for process in range(explorer.subject.processes)
-        for vma in world.maps(process)
-    }
 
 
 def trace_digest(recorded: Mapping[str, Any]) -> str:

@@ -10,12 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from errno import errorcode
 from importlib import resources
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from anonvma_rt.algorithm import PRESETS, Algorithm, read_bool
+from anonvma_rt.algorithm import PRESETS, Algorithm
+from anonvma_rt.binding import bind_names, bind_parameters, holds, read_text
+from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, nearest, quote
 from anonvma_rt.expression import evaluate
+from anonvma_rt.kernel_view import kernel_state, vma_starts
+from anonvma_rt.mm.kernel import Kernel
+from anonvma_rt.mm.world import World
 from anonvma_rt.refusal import TASK_SIZE, reason_of
 from anonvma_rt.scenario_file import (
     ALL_OTHERS,
@@ -27,7 +31,8 @@ from anonvma_rt.scenario_file import (
     RawStep,
     read_document,
 )
-from anonvma_rt.toml_text import LARGEST_FILE, shown
+from anonvma_rt.toml_text import shown
+from anonvma_rt.trace import Trace
 
 __all__ = [
     "VIOLATION_KINDS",
@@ -87,6 +92,32 @@ class Program:
     threads: tuple[Thread, ...]
     after: tuple[Step, ...]
     processes: tuple[str, ...]
+
+    # What lab.Bound says that the lab asks.
+
+    def choose(self, algorithm: Algorithm | str) -> Algorithm:
+        return Algorithm.parse(algorithm) if isinstance(algorithm, str) else algorithm
+
+    def usual(self) -> list[str]:
+        return self.scenario.usual_algorithms()
+
+    def make_subject(self, algorithm: Algorithm) -> Kernel:
+        threads = [thread.steps for thread in self.threads]
+        return Kernel(algorithm.as_dict(), len(self.processes), self.setup, threads, self.after)
+
+    def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
+        sections = [self.setup, *(thread.steps for thread in self.threads), self.after]
+        return ScenarioError(explain_refusal(sections[task + 1][step], errno))
+
+    def before(self, explorer: Explorer) -> dict[int, tuple[int, int]]:
+        return vma_starts(explorer)
+
+    def trace(self, recorded: dict[str, Any], explorer: Explorer, before: dict[int, tuple[int, int]]) -> Trace:
+        tasks = [thread.name for thread in self.threads]
+        return Trace.of(recorded, tasks, before, explorer.subject.kinds(), World(explorer))
+
+    def state(self, explorer: Explorer, trace: Trace) -> str:
+        return kernel_state(explorer, trace)
 
     def expected(self, algorithm_name: str) -> str | None:
         """What the scenario says of an algorithm (a preset, an alias or a modified preset).
@@ -158,7 +189,7 @@ class Scenario:
         Raises ScenarioError if there is no such scenario, or if the file cannot be read or is not a scenario.
         """
         if "/" in name_or_path or name_or_path.endswith(".toml"):
-            return cls.from_text(_read(Path(name_or_path), name_or_path), name_or_path)
+            return cls.from_text(read_text(name_or_path), name_or_path)
         known = builtin_names()
         if name_or_path not in known:
             hint = nearest(name_or_path, known)
@@ -184,6 +215,10 @@ class Scenario:
             return named
         return ["unpatched", "moveto-tail"]
 
+    def read_choice(self, data: Mapping[str, object]) -> Algorithm:
+        """The algorithm whose as_dict() is `data`, as a reproducer keeps it."""
+        return Algorithm.from_dict(data)
+
     @staticmethod
     def builtin_names() -> list[str]:
         """The names of the built-in scenarios, sorted."""
@@ -200,21 +235,8 @@ class Scenario:
         >>> Scenario.load("lkml-2011").bind({"pages": "32"}).threads[0].steps[0].verb
         'mremap'
         """
-        for name in values:
-            if name not in self.parameters:
-                hint = nearest(str(name), self.parameters)
-                raise ParameterError(f"{self.source}: unknown parameter {quote(str(name))}{hint}")
-        bound: dict[str, int | bool] = {}
-        for name, parameter in self.parameters.items():
-            given = values.get(name, parameter.default)
-            bound[name] = _parameter_value(parameter, given, f"{self.source}: parameter {name}")
-        names = dict(bound)
-        for name, value in self._document.names.items():
-            names[name] = evaluate(value, names, f"{self.source}: names.{name}")
-        for number, (condition, otherwise) in enumerate(self._document.require, 1):
-            if not _condition(condition, names, f"{self.source}: require {number}: that"):
-                given_values = ", ".join(f"{name}={shown(value)}" for name, value in bound.items())
-                raise ParameterError(f"{self.source}: {otherwise} ({given_values})")
+        bound = bind_parameters(self.parameters, values, self.source)
+        names = bind_names(bound, self._document.names, self._document.require, self.source)
         threads = tuple(Thread(thread.name, _steps(thread.steps, names)) for thread in self._document.threads)
         if not any(thread.steps for thread in threads):
             raise ScenarioError(f'{self.source}: no thread has a step left (every "when" is false)')
@@ -272,42 +294,8 @@ def _errno_name(errno: int) -> str:
     return errorcode.get(errno, f"errno {errno}")
 
 
-def _read(path: Path, source: str) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)  # one more than allowed: read_document refuses it
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if len(data) > LARGEST_FILE:
-            return "\n" * len(data)  # cut inside a character; the size is what is wrong
-        raise ScenarioError(f"{source}: not UTF-8 text (at byte {error.start})") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ScenarioError(f"{source}: cannot be read: {reason}") from None
-
-
-def _parameter_value(parameter: Parameter, given: str | int | bool, where: str) -> int | bool:
-    value: int | bool | None
-    if not isinstance(given, str):
-        if not isinstance(given, int):
-            raise ParameterError(f"{where}: must be an integer, true, false or text, not {shown(given)}")
-        value = given
-    elif isinstance(parameter.default, bool):
-        value = read_bool(given)
-        if value is None:
-            raise ParameterError(f"{where}: must be true or false, not {quote(given)}")
-    else:
-        try:
-            value = evaluate(given, {}, where)
-        except ScenarioError as error:
-            raise ParameterError(str(error)) from None
-    if problem := parameter.problem(value):
-        raise ParameterError(f"{where}: {problem}")
-    return value
-
-
 def _steps(steps: Iterable[RawStep], names: Mapping[str, int | bool]) -> tuple[Step, ...]:
-    return tuple(_step(step, names) for step in steps if _condition(step.when, names, f"{step.where}: when"))
+    return tuple(_step(step, names) for step in steps if holds(step.when, names, f"{step.where}: when"))
 
 
 def _step(step: RawStep, names: Mapping[str, int | bool]) -> Step:
@@ -322,13 +310,6 @@ def _step(step: RawStep, names: Mapping[str, int | bool]) -> Step:
             assert key.default is not None  # read_document saw to it that a required key is there
             args[key.name] = key.default
     return Step(step.verb, step.process, tuple(args.values()), step.errno, step.where)
-
-
-def _condition(value: int | bool | str, names: Mapping[str, int | bool], where: str) -> bool:
-    result = evaluate(value, names, where)
-    if not isinstance(result, bool):
-        raise ScenarioError(f"{where}: must be true or false, and {shown(value)} is a number")
-    return result
 
 
 def _in_range(value: int | bool, key: Key, where: str) -> int:

@@ -16,7 +16,19 @@ from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.expression import CONSTANTS, FUNCTIONS, LIMIT
 from anonvma_rt.toml_text import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
 
-__all__ = ["VERBS", "VIOLATION_KINDS", "Document", "Key", "Parameter", "RawStep", "RawThread", "read_document"]
+__all__ = [
+    "VERBS",
+    "VIOLATION_KINDS",
+    "Document",
+    "Key",
+    "Parameter",
+    "RawStep",
+    "RawThread",
+    "read_document",
+    "read_named",
+    "read_parameter",
+    "read_requirements",
+]
 
 MOST_THREADS = MOST_PROCESSES = 64
 MOST_STEPS = 10_000
@@ -137,10 +149,11 @@ def read_document(text: str, source: str) -> Document:
     check_keys(top, _TOP_KEYS, source)
     processes = _processes(top, source)
     parameters = {
-        name: _parameter(name, value, f"{source}: parameters.{name}")
-        for name, value in _named(top, "parameters", source).items()
+        name: read_parameter(name, value, f"{source}: parameters.{name}")
+        for name, value in read_named(top, "parameters", source).items()
     }
-    names = {name: as_value(value, f"{source}: names.{name}") for name, value in _named(top, "names", source).items()}
+    definitions = read_named(top, "names", source)
+    names = {name: as_value(value, f"{source}: names.{name}") for name, value in definitions.items()}
     for name in names:
         if name in parameters:
             raise ScenarioError(f"{source}: names.{name}: there is a parameter of this name (choose another name)")
@@ -159,7 +172,7 @@ def read_document(text: str, source: str) -> Document:
         processes=processes,
         parameters=parameters,
         names=names,
-        require=[_requirement(v, f"{source}: require {n}") for n, v in enumerate(get_list(top, "require", source), 1)],
+        require=read_requirements(top, source),
         expect=_expect(top, source),
         setup=setup,
         threads=tuple(threads),
@@ -253,7 +266,8 @@ def _processes(top: dict[str, Any], source: str) -> list[str]:
     return names
 
 
-def _parameter(name: str, value: object, where: str) -> Parameter:
+def read_parameter(name: str, value: object, where: str) -> Parameter:
+    """One entry of the table `parameters`."""
     table = as_table(value, where)
     check_keys(table, ["default", "min", "max", "multiple_of", "about"], where)
     about = get_line(table, "about", where, "")
@@ -277,6 +291,11 @@ def _parameter(name: str, value: object, where: str) -> Parameter:
     if problem := parameter.problem(parameter.default):
         raise ScenarioError(f"{where}: default: {problem}")
     return parameter
+
+
+def read_requirements(top: dict[str, Any], source: str) -> list[tuple[int | bool | str, str]]:
+    """The list `require`: conditions, each with what to say where it does not hold."""
+    return [_requirement(v, f"{source}: require {n}") for n, v in enumerate(get_list(top, "require", source), 1)]
 
 
 def _requirement(value: object, where: str) -> tuple[int | bool | str, str]:
@@ -309,7 +328,7 @@ def _expect(top: dict[str, Any], source: str) -> dict[str, str]:
     return expect
 
 
-def _named(top: dict[str, Any], key: str, source: str) -> dict[str, Any]:
+def read_named(top: dict[str, Any], key: str, source: str) -> dict[str, Any]:
     """The table at `key`, whose keys become names in expressions."""
     table = as_table(top.get(key, {}), f"{source}: {key}")
     for name in table:

@@ -49,7 +49,8 @@ class Trace:
     """The recorded events of an execution, with all that is needed to name what they speak of.
 
     tasks: names by task id. starts: where each vma began, by serial, in bytes. owners: the process of each vma.
-    finding: None, or (kind number, task, step, a, b, c); kind: the name of the violation.
+    finding: None, or (kind number, task, step, a, b, c); kind: the name of the violation. told: why it went wrong,
+    where the subject itself says so; else cause.py works it out.
     """
 
     events: list[Event]
@@ -59,6 +60,7 @@ class Trace:
     finding: tuple[int, int, int, int, int, int] | None
     kind: str | None
     name: Any
+    told: str | None = None
 
     @classmethod
     def of(cls, recorded: dict[str, Any], tasks: Sequence[str], built: dict[int, tuple[int, int]],

@@ -16,6 +16,8 @@ import pytest
 
 from anonvma_rt.algorithm import BEHAVIOUR, PRESETS
 from anonvma_rt.cli import main
+from anonvma_rt.lab import load
+from anonvma_rt.litmus import Litmus
 from anonvma_rt.scenario import Scenario
 
 HUNT = ["hunt", "merge", "--runs", "1500"]
@@ -58,13 +60,14 @@ def test_list_names_everything_with_one_line(capsys):
     text = capsys.readouterr().out
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told.keys() == {"scenarios", "algorithms", "fields", "strategies", "carriers"}
+    assert told.keys() == {"scenarios", "litmus", "algorithms", "fields", "strategies", "carriers"}
     assert [s["name"] for s in told["scenarios"]] == Scenario.builtin_names()
     assert next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched") == ["linux-3.2"]
     for entries in told.values():
         for entry in entries:
             assert entry["name"] in text
             assert entry["about"] and "\n" not in entry["about"]
+    assert [test["name"] for test in told["litmus"]] == Litmus.builtin_names()
     zoo = next(s for s in told["scenarios"] if s["name"] == "exec-stack")
     assert (zoo["zoo"], zoo["commit"], zoo["year"]) == ("Z5", "a8bef8ff6ea1", "2010") and zoo["symptom"] in text
     assert {f["name"]: f["default"] for f in told["fields"]} == {
@@ -75,9 +78,9 @@ def test_list_names_everything_with_one_line(capsys):
 def test_hunt_all_covers_every_scenario_under_all_of_which_it_expects_something(tmp_path, capsys):
     main(["hunt", "--all", "--runs", "20", "--json", "--out", str(tmp_path)])
     told = json.loads(capsys.readouterr().out)
-    assert [one["scenario"] for one in told["hunts"]] == Scenario.builtin_names()
+    assert [one["scenario"] for one in told["hunts"]] == Scenario.builtin_names() + Litmus.builtin_names()
     for one in told["hunts"]:
-        assert [result["algorithm"] for result in one["results"]] == Scenario.load(one["scenario"]).algorithms()
+        assert [result["algorithm"] for result in one["results"]] == load(one["scenario"]).algorithms()
 
 
 def test_a_scenario_that_names_its_algorithms_and_its_strategy_is_hunted_with_them(tmp_path, capsys):
@@ -115,6 +118,9 @@ def test_an_unexpected_violation_is_exit_code_1(tmp_path, capsys):
         (["hunt", "--runs", "0"], "--runs must be at least 1"),
         (["hunt", "--runs", "many"], "--runs must be a whole number"),
         (["hunt", "--all", "merge"], "leave the name away"),
+        (["hunt", "ordr"], 'unknown scenario "ordr" (did you mean "order"?)'),
+        (["hunt", "sb", "--algorithm", "unpatched"], 'sb.toml: unknown variant "unpatched" (choices: sc)'),
+        (["hunt", "order", "--algorithm", "patched", "-p", "patched=no"], "another value for a parameter given"),
         (["hunt", "--seeds", "3"], "--seeds"),
         (["hnt"], "hunt"),
         ([], "VERB"),

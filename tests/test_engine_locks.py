@@ -99,7 +99,7 @@ def test_wait_waits_and_takes_nothing():
     # Only a waiter that was let through before the lock was taken sees the 1.
     program = Program([hold, [("wait", "a"), ("load", "x", "r")]], forbidden=[{"1:r": 1}])
     assert only(program, [(0, 2), (1, 1), (0, 3), (1, 2)]) == "ok"
-    assert only(program, [(1, 2), (0, 3), (1, 1), (0, 2)]) == "forbidden"
+    assert only(program, [(1, 2), (0, 3), (1, 1), (0, 2)]) == "assertion"
     assert only(program, [(0, 2), (1, 2), (0, 3)]) == "diverged"
 
 

@@ -29,6 +29,7 @@ def run(*threads, **options):
         ([("read_lock", "l"), ("trylock", "l", "a"), ("read_unlock", "l")], {"0:a": 0}),
         ([("store", "x", 2), ("await", "x", 2), ("spin", "x", 2)], {"x": 2}),
         ([("store", "x", 2**63 - 1), ("store", "y", -(2**63))], {"x": 2**63 - 1, "y": -(2**63)}),
+        ([("set", "x", 4), ("get", "x", "r"), ("set", "y", "r"), ("await", "y", 4)], {"x": 4, "y": 4, "0:r": 4}),
         ([], {}),
     ],
     ids=str,
@@ -54,13 +55,42 @@ def test_forbidden_outcomes():
     )
     with explore(program) as explorer:
         found = failures(program, explorer.run(0, 200))
-        assert set(found.values()) == {"forbidden"}
+        assert set(found.values()) == {"assertion"}
         for index in range(200):
             traced, values = explorer.trace(index), program.values(explorer)
             both = values["0:r"] == values["1:r"] == 1
             assert (traced["finding"] is not None) == both == (index in found)
             if both:
                 assert traced["finding"] == (16, -1, traced["points"], 2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "words, holds",
+    [
+        (["x", 5, "=="], True),
+        (["x", 5, "!="], False),
+        (["x", "0:r", "<"], False),
+        (["x", "0:r", "<="], True),
+        (["x", "0:r", "+", 10, "==", "x", 5, "<", "or"], True),
+        (["x", "0:r", "-", 0, "==", "x", 5, "<", "and"], False),
+        ([2**63 - 1, "x", "+", -(2**63) + 4, "=="], True),
+        (["x"], True),
+        ([0], False),
+    ],
+    ids=str,
+)
+def test_conditions_in_reverse_polish_notation(words, holds):
+    program = Program([[("store", "x", 5), ("load", "x", "r")]], forbidden=[words])
+    with explore(program, Replay()) as explorer:
+        assert verdict(program, explorer.trace(0)) == ("assertion" if holds else "ok")
+
+
+def test_get_and_set_have_no_point_and_wake_whoever_waits():
+    program = Program([[("lock", "a"), ("set", "x", 1), ("get", "x", "r"), ("unlock", "a")], [("await", "x", 1)]])
+    with explore(program) as explorer:
+        assert failures(program, explorer.run(0, 100)) == {}
+        # Two starts, lock, unlock and await.
+        assert explorer.trace(0)["points"] == 5
 
 
 def test_a_final_state_is_judged_only_where_all_tasks_ended():
@@ -102,6 +132,10 @@ ONE = [[("load", "x", "r"), ("lock", "a"), ("unlock", "a"), ("use", "o")]]
         (ONE, {"forbidden": [{}]}, "forbidden outcome 0 is empty: it would hold always"),
         (ONE, {"forbidden": [{"x": 1}, {"y": 1}]}, "forbidden outcome 1: 'y' is no variable, and no register such as"),
         (ONE, {"forbidden": [{"a": 1}]}, "forbidden outcome 0: 'a' is no variable"),
+        (ONE, {"forbidden": [["x", 1]]}, "forbidden outcome 0 leaves 2 values and not one"),
+        (ONE, {"forbidden": [["x", "=="]]}, "forbidden outcome 0: '==' needs two values before it"),
+        (ONE, {"forbidden": [["x"] * 65]}, "forbidden outcome 0 has more than 64 values in front of their operators"),
+        (ONE, {"forbidden": [["x", 1.5, "=="]]}, "forbidden outcome 0: a word must be a number of 64 bits, not 1.5"),
         (ONE, {"forbidden": [{"1:r": 1}]}, "forbidden outcome 0: '1:r' is no variable"),
         (ONE, {"forbidden": [{"0:r": "1"}]}, "forbidden outcome 0: the value of 0:r must be a number of 64 bits, not"),
         (ONE, {"classes": {"x": 1}}, "classes: 'x' is not a lock of this program"),
@@ -153,4 +187,4 @@ def test_values_are_those_of_the_programs_own_explorer():
 def test_names_are_readable():
     program = Program(ONE, setup=[("store", "y", 1)])
     assert (program.tasks, program.names, program.registers) == (1, ("x", "a", "o", "y"), ("0:r",))
-    assert program.kinds()[16] == "forbidden"
+    assert program.kinds()[16] == "assertion"

@@ -20,10 +20,10 @@ cdef struct Instruction:
     Operand a
     Operand b
 
-# One equation of a forbidden outcome: the variable `object`, or where that is -1 the register `reg`, is `value`.
+# One word of a forbidden outcome, in reverse Polish notation: `value` is a number, or the place of a variable or of a
+# register; an operator has none.
 cdef struct Term:
-    int32_t object
-    int32_t reg
+    int32_t kind
     int64_t value
 
 # What `free`, `use` and `unlink` act on: a member of the one list of the program.
@@ -57,5 +57,6 @@ cdef class Program(Subject):
     cdef int keep_code(self, sections) except -1
     cdef int keep_locks(self, kinds, classes, order) except -1
     cdef int keep_forbidden(self, kinds, outcomes) except -1
+    cdef bint holds(self, world *w, int outcome) noexcept nogil
     cdef void run(self, Task *t, int section) noexcept nogil
     cdef world *state(self, Explorer explorer) except NULL

@@ -4,7 +4,7 @@ It proves that the engine knows nothing of memory management, and it is what the
 are written in. Everything that an execution changes, registers included, lives in the arena.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from anonvma_rt.engine.arena cimport arena_alloc, arena_free, arena_offset, arena_root
@@ -45,12 +45,15 @@ from anonvma_rt.engine.task cimport (
     must_live,
     note,
     point,
+    recheck,
     violate,
 )
 
 cdef enum:
     MAX_NAMES = 1024
     MAX_REGISTERS = 64
+    # Values that a forbidden outcome may have to remember at a time.
+    MAX_STACK = 64
 
 cdef enum Verb:
     LOCK
@@ -71,6 +74,22 @@ cdef enum Verb:
     NEW
     USE
     UNLINK
+    SET
+    GET
+
+# What a term of a forbidden outcome does with the stack.
+cdef enum TermKind:
+    NUMBER
+    VARIABLE
+    REGISTER
+    PLUS
+    MINUS
+    EQUAL
+    UNEQUAL
+    LESS
+    LESS_OR_EQUAL
+    AND
+    OR
 
 # Types of objects in the arena.
 cdef enum:
@@ -104,6 +123,20 @@ VERBS = {
     "new": (NEW, ITEM, ""),
     "use": (USE, ITEM, ""),
     "unlink": (UNLINK, ITEM, ""),
+    "set": (SET, WORD, "v"),
+    "get": (GET, WORD, "r"),
+}
+
+# The operators of forbidden outcomes; each takes two values off the stack and puts one there.
+OPERATORS = {
+    "+": PLUS,
+    "-": MINUS,
+    "==": EQUAL,
+    "!=": UNEQUAL,
+    "<": LESS,
+    "<=": LESS_OR_EQUAL,
+    "and": AND,
+    "or": OR,
 }
 
 
@@ -123,19 +156,25 @@ cdef class Program(Subject):
     new o                                  o names a fresh object, at the end of the one list on which all objects begin
     use o                                  a violation where o is freed
     unlink o                               takes o off that list
+    get x r, set x v                       load and store without a point: nobody comes between them and the step
+                                           before, as is right for what a lock protects
 
-    Each is one step, and its point comes right before it; the object that o names is looked up before that point, as a
+    Each but the last two is one step, and its point comes right before it; the object that o names is looked up before that point, as a
     pointer is. What kind of thing a name is follows from the verbs that use it.
 
-    setup: steps made before the threads start, without registers. forbidden: outcomes, each a mapping of variables
-    ("x") and registers ("0:r" is r of thread 0) to numbers; an execution at whose end all of one mapping holds is a
-    violation named "forbidden", with the number of the outcome. classes: the lock class, 0 to 15, of locks that have
+    setup: steps made before the threads start, without registers. forbidden: outcomes over variables ("x") and
+    registers ("0:r" is r of thread 0) at the end of an execution. One that holds is a violation named "assertion", with
+    the number of the outcome. An outcome is a mapping to numbers, all of which must be right, or a condition in reverse
+    Polish notation, a list of numbers, names and operators (+ - == != < <= and or; numbers wrap at 64 bits, true is 1).
+    classes: the lock class, 0 to 15, of locks that have
     one. order: pairs of locks, the class of the first before that of the second.
 
     In a trace each step leaves a note: code is its number in its thread, a the value that it read or wrote.
 
     >>> step = [("load", "x", "r"), ("add", "x", 1)]
     >>> Program([step, step], forbidden=[{"0:r": 0, "1:r": 0}]).tasks
+    2
+    >>> Program([step, step], forbidden=[["0:r", "1:r", "+", 1, "<", "x", 2, "!=", "or"]]).tasks
     2
     """
 
@@ -160,7 +199,7 @@ cdef class Program(Subject):
         self.n_registers = len(self.registers)
         self.keep_code(compiled)
         self.keep_locks(kinds, classes, list(order))
-        self.keep_forbidden(kinds, [dict(outcome) for outcome in forbidden])
+        self.keep_forbidden(kinds, list(forbidden))
         self.tasks = len(threads)
 
     cdef int keep_code(self, sections) except -1:
@@ -209,24 +248,20 @@ cdef class Program(Subject):
 
     cdef int keep_forbidden(self, kinds, outcomes) except -1:
         cdef int i = 0
-        self.n_outcomes = len(outcomes)
-        self.outcome = <int *>room(len(outcomes) + 1, sizeof(int))
-        self.terms = <Term *>room(sum(map(len, outcomes)), sizeof(Term))
-        for at, terms in enumerate(outcomes):
-            if not terms:
-                raise ValueError(f"forbidden outcome {at} is empty: it would hold always")
+        compiled = [
+            compile_outcome(f"forbidden outcome {at}", outcome, self.names, kinds, self.registers)
+            for at, outcome in enumerate(outcomes)
+        ]
+        self.n_outcomes = len(compiled)
+        self.outcome = <int *>room(len(compiled) + 1, sizeof(int))
+        self.terms = <Term *>room(sum(map(len, compiled)), sizeof(Term))
+        for at, terms in enumerate(compiled):
             self.outcome[at] = i
-            for place, value in terms.items():
-                self.terms[i].object = self.terms[i].reg = -1
-                if kinds.get(place) == WORD:
-                    self.terms[i].object = self.names.index(place)
-                elif place in self.registers:
-                    self.terms[i].reg = self.registers.index(place)
-                else:
-                    raise ValueError(f"forbidden outcome {at}: {place!r} is no variable, and no register such as '0:r'")
-                self.terms[i].value = number(f"forbidden outcome {at}: the value of {place}", value)
+            for kind, value in terms:
+                self.terms[i].kind = kind
+                self.terms[i].value = value
                 i += 1
-        self.outcome[len(outcomes)] = i
+        self.outcome[len(compiled)] = i
         return 0
 
     def __dealloc__(self):
@@ -240,7 +275,7 @@ cdef class Program(Subject):
         free(self.after)
 
     def kinds(self):
-        return {**Subject.kinds(self), VIOLATION_SUBJECT: "forbidden"}
+        return {**Subject.kinds(self), VIOLATION_SUBJECT: "assertion"}
 
     def refused(self, code):
         return ValueError(f"setup ends while {self.names[code - 1]!r} is held")
@@ -275,19 +310,50 @@ cdef class Program(Subject):
 
     cdef void check(self, Execution *x) noexcept nogil:
         cdef world *w = <world *>arena_root(&x.arena)
-        cdef Term *term
-        cdef int64_t value
-        cdef bint holds
         cdef int i
-        cdef int j
         for i in range(self.n_outcomes):
-            holds = True
-            for j in range(self.outcome[i], self.outcome[i + 1]):
-                term = &self.terms[j]
-                value = w.registers[term.reg] if term.object < 0 else (<int64_t *>w.object[term.object])[0]
-                holds = holds and value == term.value
-            if holds:
+            if self.holds(w, i):
                 found(x, VIOLATION_SUBJECT, -1, i, 0, 0)
+
+    cdef bint holds(self, world *w, int outcome) noexcept nogil:
+        """Compiled so that the stack suffices and one value is left. Unsigned where C leaves overflow undefined."""
+        cdef int64_t stack[MAX_STACK]
+        cdef Term *term
+        cdef int64_t a
+        cdef int64_t b
+        cdef int top = -1
+        cdef int j
+        for j in range(self.outcome[outcome], self.outcome[outcome + 1]):
+            term = &self.terms[j]
+            if term.kind <= REGISTER:
+                top += 1
+                if term.kind == NUMBER:
+                    stack[top] = term.value
+                elif term.kind == VARIABLE:
+                    stack[top] = (<int64_t *>w.object[term.value])[0]
+                else:
+                    stack[top] = w.registers[term.value]
+                continue
+            b = stack[top]
+            top -= 1
+            a = stack[top]
+            if term.kind == PLUS:
+                stack[top] = <int64_t>(<uint64_t>a + <uint64_t>b)
+            elif term.kind == MINUS:
+                stack[top] = <int64_t>(<uint64_t>a - <uint64_t>b)
+            elif term.kind == EQUAL:
+                stack[top] = a == b
+            elif term.kind == UNEQUAL:
+                stack[top] = a != b
+            elif term.kind == LESS:
+                stack[top] = a < b
+            elif term.kind == LESS_OR_EQUAL:
+                stack[top] = a <= b
+            elif term.kind == AND:
+                stack[top] = a != 0 and b != 0
+            else:
+                stack[top] = a != 0 or b != 0
+        return stack[0] != 0
 
     cdef void run(self, Task *t, int section) noexcept nogil:
         cdef world *w = <world *>arena_root(&t.x.arena)
@@ -346,6 +412,12 @@ cdef class Program(Subject):
                 point(t, OP_STORE, o)
                 must_live(t, o, ITEM)
                 unlink(t, <item *>o)
+            elif s.verb == SET:
+                (<int64_t *>o)[0] = a
+                if t.x.awaiting:
+                    recheck(t.x, o)
+            elif s.verb == GET:
+                result = (<int64_t *>o)[0]
             if s.result >= 0:
                 w.registers[s.result] = result
             note(t, i - self.begin[section], result, 0, 0)
@@ -480,3 +552,39 @@ def compile_sections(sections, places):
             rows.append((VERBS[verb][0], places[name], result, *(values + [0, -1, 0, -1])[:4]))
         compiled.append(rows)
     return compiled, tuple(registers)
+
+
+def compile_outcome(where, outcome, names, kinds, registers):
+    """Rows for Term: a kind, and a number or the place of a variable or a register."""
+    if isinstance(outcome, dict):
+        words = []
+        for place, value in outcome.items():
+            joined = ["and"] if words else []
+            words += [place, number(f"{where}: the value of {place}", value), "==", *joined]
+    else:
+        words = list(outcome)
+    if not words:
+        raise ValueError(f"{where} is empty: it would hold always")
+    rows = []
+    height = 0
+    for word in words:
+        if isinstance(word, str) and word in OPERATORS:
+            height -= 1
+            rows.append((OPERATORS[word], 0))
+            if height < 1:
+                raise ValueError(f"{where}: {word!r} needs two values before it")
+            continue
+        height += 1
+        if height > MAX_STACK:
+            raise ValueError(f"{where} has more than {MAX_STACK} values in front of their operators")
+        if not isinstance(word, str):
+            rows.append((NUMBER, number(f"{where}: a word", word)))
+        elif kinds.get(word) == WORD:
+            rows.append((VARIABLE, names.index(word)))
+        elif word in registers:
+            rows.append((REGISTER, registers.index(word)))
+        else:
+            raise ValueError(f"{where}: {word!r} is no variable, and no register such as '0:r'")
+    if height != 1:
+        raise ValueError(f"{where} leaves {height} values and not one")
+    return rows

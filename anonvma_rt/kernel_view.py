@@ -1,0 +1,32 @@
+"""What the lab shows of a simulated kernel that an explorer holds: where vmas began, and its state in words."""
+
+from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.mm.world import World
+from anonvma_rt.trace import Trace
+
+__all__ = ["kernel_state", "vma_starts"]
+
+
+def vma_starts(explorer: Explorer) -> dict[int, tuple[int, int]]:
+    """Where each vma begins and whose it is, by serial, in the state that the explorer holds."""
+    world = World(explorer)
+    return {
+        vma["id"]: (vma["start"], process)
+        for process in range(explorer.subject.processes)
+        for vma in world.maps(process)
+    }
+
+
+def kernel_state(explorer: Explorer, trace: Trace) -> str:
+    """The state in which a recorded execution stopped: vmas, lists and what ptes hold."""
+    world = World(explorer)
+    lines = [""]
+    for process in range(explorer.subject.processes):
+        lines.append(f"process {process}:")
+        for vma in world.maps(process):
+            chain = ", ".join(map(str, vma["chain"])) or "unfaulted"
+            place = f"[{vma['start']:#x},{vma['end']:#x}) pgoff {vma['pgoff']:#x}"
+            lines.append(f"  {trace.vma(vma['id']):6} {place} anon_vma {chain}")
+        for anon_vma, order in world.lists(process).items():
+            lines.append(f"  list of anon_vma {anon_vma}: {', '.join(trace.vma(vma) for vma in order)}")
+    return "\n".join(lines)
