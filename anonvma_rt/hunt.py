@@ -26,6 +26,7 @@ from anonvma_rt.lab import (
     load,
     make_explorer,
     make_strategy,
+    prepare,
     profile,
     refusal,
 )
@@ -240,8 +241,7 @@ class _Hunt:
             self.before = self.program.before(explorers[0])
             shape = profile(self.program, explorers[0])
             for explorer in explorers:
-                explorer.strategy.profiled(shape["steps"])
-                explorer.bound = shape["bound"]
+                prepare(explorer, shape)
             started = perf_counter()
             self.explore(explorers)
         finally:

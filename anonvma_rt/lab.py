@@ -1,7 +1,8 @@
 """From the words of a user to the parts of the engine: subjects, strategies, explorers ready to run.
 
 What hunt, replay and every later verb share. A profile, run once per scenario and algorithm, says how long an execution
-is; PCT's k and the livelock bound follow from it, and both depend on nothing but the scenario and the algorithm.
+is and what each task has in it; PCT's k, URW's and SURW's counts and the livelock bound follow from it, and all of them
+depend on nothing but scenario, algorithm and seed.
 """
 
 from collections.abc import Mapping
@@ -9,10 +10,17 @@ from typing import Any, Protocol
 
 from anonvma_rt.binding import read_text
 from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct
+from anonvma_rt.engine.strategy.portfolio import Portfolio
+from anonvma_rt.engine.strategy.pos import Pos
+from anonvma_rt.engine.strategy.preempt import Preempt
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy.starve import Starve
 from anonvma_rt.engine.strategy.sticky import Sticky
+from anonvma_rt.engine.strategy.surw import Surw
+from anonvma_rt.engine.strategy.urw import Urw
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.litmus import Litmus
 from anonvma_rt.litmus_file import is_litmus
@@ -34,19 +42,28 @@ __all__ = [
     "make_strategy",
     "make_subject",
     "names_of_all",
+    "prepare",
     "profile",
 ]
 
 CARRIERS = {"threads": "one OS thread per task, pooled, pinned to one core; deterministic"}
 STRATEGIES: dict[str, tuple[Any, str]] = {
+    "portfolio": (Portfolio, "three times surw, then one of pct, pos, sticky, preempt, urw, starve, delay in turn"),
+    "surw": (Surw, "every order of the page-table locks of migrating pages is equally likely (ASPLOS 2025)"),
     "pct": (Pct, "random priorities and depth-1 change points (ASPLOS 2010); depth=3"),
-    "random": (Random, "every enabled task is equally likely at each point"),
+    "pos": (Pos, "random priorities of operations, drawn again after a race (CAV 2018)"),
+    "urw": (Urw, "every interleaving is about equally likely: weights are the steps left (ASPLOS 2025)"),
+    "delay": (Delay, "round robin that passes over a task at few random steps (POPL 2011); delays=2"),
+    "preempt": (Preempt, "few preemptions at random steps (PLDI 2007); bound=2"),
+    "starve": (Starve, "one task gets no step at all, for log-uniform windows (rr chaos mode)"),
     "sticky": (Sticky, "the running task goes on with probability (n-1)/n; n=8"),
+    "random": (Random, "every enabled task is equally likely at each point"),
 }
 DEFAULT_STRATEGY = "pct"
 
 LONGEST_PROFILE = 1 << 26  # steps; a sequential execution that is longer counts as endless
 SHORT_PROFILE = 100_000  # steps; up to this length a few random walks are part of the profile
+WALKS = 16
 SMALLEST_BOUND = 20_000  # steps
 
 
@@ -196,19 +213,37 @@ def refusal(program: Bound, explorer: Explorer) -> ScenarioError:
     return program.refusal(*explorer.refusal)
 
 
-def profile(program: Bound, explorer: Explorer) -> Mapping[str, int]:
-    """Steps of a typical long execution (`steps`) and the number at which one counts as a livelock (`bound`).
+def profile(program: Bound, explorer: Explorer) -> dict[str, Any]:
+    """What an execution of `program` is like, for Strategy.profiled and the livelock bound.
 
-    The sequential execution and, if it is short, sixteen sticky walks; the longest counts.
+    `steps` of a long execution, and `bound`, at which one counts as a livelock: the longest of the sequential execution
+    and, if that is short, of sixteen sticky walks. `task_steps`, `task_marks`: steps and interesting operations of each
+    task, the median over all of these.
     """
-    sequential = explorer.run_with(Replay(), 0, 1, LONGEST_PROFILE)
+    sequential = explorer.profile(Replay(), 0, LONGEST_PROFILE)
     if sequential["halt"] == "refused":
         raise refusal(program, explorer)
     endless = sequential["longest"] >= LONGEST_PROFILE
     steps = 0 if endless else sequential["longest"]
+    tasks = [sequential["tasks"]]
     if steps <= SHORT_PROFILE:
-        walks = explorer.run_with(Sticky(), 0, 16, SHORT_PROFILE * 10)
-        if walks["halt"] == "refused":
-            raise refusal(program, explorer)
-        steps = max(steps, walks["longest"])
-    return {"steps": steps, "bound": max(SMALLEST_BOUND, 20 * steps)}
+        for walk in range(WALKS):
+            walked = explorer.profile(Sticky(), walk, SHORT_PROFILE * 10)
+            if walked["halt"] == "refused":
+                raise refusal(program, explorer)
+            steps = max(steps, walked["longest"])
+            tasks.append(walked["tasks"])
+    middle = len(tasks) // 2
+    columns = [[sorted(column)[middle] for column in zip(*task, strict=True)] for task in zip(*tasks, strict=True)]
+    return {
+        "steps": steps,
+        "bound": max(SMALLEST_BOUND, 20 * steps),
+        "task_steps": [made for made, _ in columns],
+        "task_marks": [marks for _, marks in columns],
+    }
+
+
+def prepare(explorer: Explorer, shape: Mapping[str, Any]) -> None:
+    """Tells an explorer and its strategy what the profile found."""
+    explorer.strategy.profiled(shape["steps"], shape["task_steps"], shape["task_marks"])
+    explorer.bound = shape["bound"]

@@ -8,10 +8,17 @@ from collections import Counter, defaultdict, namedtuple
 
 from anonvma_rt.engine.explorer import EVENT, OPS, Explorer
 from anonvma_rt.engine.program import Program
+from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct
+from anonvma_rt.engine.strategy.portfolio import Portfolio
+from anonvma_rt.engine.strategy.pos import Pos
+from anonvma_rt.engine.strategy.preempt import Preempt
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy.starve import Starve
 from anonvma_rt.engine.strategy.sticky import Sticky
+from anonvma_rt.engine.strategy.surw import Surw
+from anonvma_rt.engine.strategy.urw import Urw
 
 CORES = sorted(os.sched_getaffinity(0))
 # Each xdist worker has a core of its own, as long as there are cores.
@@ -19,8 +26,11 @@ CPU = CORES[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def pct(depth, k=24):
-    strategy = Pct(depth)
-    strategy.profiled(k)
+    return told(Pct(depth), k)
+
+
+def told(strategy, k=24, task_steps=(8, 8, 8), task_marks=()):
+    strategy.profiled(k, task_steps, task_marks)
     return strategy
 
 
@@ -32,6 +42,13 @@ STRATEGIES = {
     "pct-1": lambda: pct(1),
     "pct-3": lambda: pct(3),
     "pct-6": lambda: pct(6),
+    "pos": Pos,
+    "urw": lambda: told(Urw()),
+    "surw": lambda: told(Surw(), task_marks=(2, 2, 2)),
+    "delay": lambda: told(Delay()),
+    "preempt": lambda: told(Preempt()),
+    "starve": lambda: told(Starve()),
+    "portfolio": lambda: told(Portfolio()),
     "replay": lambda: Replay([(0, 3), (1, 1), (2, 4), (0, 2)]),
 }
 

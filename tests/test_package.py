@@ -328,6 +328,9 @@ def check_downstream(venv):
     assert found["unlocked"]["failures"] and {kind for _, kind in found["unlocked"]["failures"]} == {"lost-update"}
     assert found["unlocked"] == found["again"]
     assert (found["locked"]["ran"], found["locked"]["halt"], found["locked"]["failures"]) == (5000, None, [])
+    # The package's own strategy, by itself and as the member of a portfolio.
+    assert len(found["in turns"]["failures"]) == 10
+    assert found["in turns"] == found["in turns, in a portfolio"]
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm")

@@ -1,5 +1,5 @@
 """How long the lab looks until it sees each bug: executions until the first violation, for every scenario and algorithm
-of which one is expected.
+of which one is expected, under the scenario's own strategy or else PCT.
 
 python -m anonvma_rt.stress.bench.zoo [--seeds 20] [--json]. The median over seeds, and the extremes. docs/zoo.md has
 the table; an execution count is exact for a seed, so the figures come again on any machine.
@@ -20,7 +20,8 @@ def executions_until_first(scenario: Scenario, algorithm: str, seed: int) -> int
     """How many executions of a hunt with this seed it takes until one is a violation."""
     start, runs = 0, 256
     while start < LIMIT:
-        first = hunt(scenario, algorithms=[algorithm], seed=seed, start=start, runs=runs).results[0].first
+        found = hunt(scenario, None, [algorithm], scenario.strategy or "pct", seed=seed, start=start, runs=runs)
+        first = found.results[0].first
         if first is not None:
             return first.index + 1
         start += runs

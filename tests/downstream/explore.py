@@ -2,14 +2,15 @@
 
 import json
 
-from lostcount import LostCount
+from lostcount import LostCount, Turns
 
 from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.engine.strategy.portfolio import Portfolio
 from anonvma_rt.engine.strategy.random import Random
 
 
-def explore(locked, runs):
-    with Explorer(LostCount(locked), Random(), seed=1) as explorer:
+def explore(locked, runs, strategy=None):
+    with Explorer(LostCount(locked), strategy or Random(), seed=1) as explorer:
         result = explorer.run(0, runs)
         kinds = explorer.subject.kinds()
     return {
@@ -20,4 +21,11 @@ def explore(locked, runs):
     }
 
 
-print(json.dumps({"unlocked": explore(False, 1000), "again": explore(False, 1000), "locked": explore(True, 5000)}))
+found = {
+    "unlocked": explore(False, 1000),
+    "again": explore(False, 1000),
+    "locked": explore(True, 5000),
+    "in turns": explore(False, 10, Turns()),
+    "in turns, in a portfolio": explore(False, 10, Portfolio([Turns(), Turns()])),
+}
+print(json.dumps(found))

@@ -1,10 +1,11 @@
 """Two tasks count in one shared word: load, then store. Without the lock an update can be lost.
 
 The shortest subject there is, and a page to copy from: build() makes the state, body() is what a task does, check()
-looks at the end. Each task also hangs a ticket on a list, so that the list of anonvma_rt is used as a user would.
+looks at the end. Each task also hangs a ticket on a list, so that the list of anonvma_rt is used as a user would. And a
+strategy, which is one method.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_alloc, arena_root
 from anonvma_rt.engine.klist cimport (
@@ -16,6 +17,7 @@ from anonvma_rt.engine.klist cimport (
     list_head,
     list_step,
 )
+from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.sync cimport lock_init, mutex_lock, mutex_t, mutex_unlock
 from anonvma_rt.engine.task cimport (
@@ -92,3 +94,14 @@ cdef class LostCount(Subject):
 
     def kinds(self):
         return {**Subject.kinds(self), LOST_UPDATE: "lost-update"}
+
+
+cdef class Turns(Strategy):
+    """Everybody makes one step in turn: the one execution in which an update is always lost."""
+
+    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        cdef uint64_t others = x.enabled & ~(<uint64_t>1 << x.current) if x.current >= 0 else x.enabled
+        return nth_enabled(others if others else x.enabled, 0)
+
+    def clone(self):
+        return Turns()

@@ -320,6 +320,17 @@ cdef class Explorer:
             self.use(usual)
             self.x.bound = usual_bound
 
+    def profile(self, Strategy strategy, index, bound):
+        """run_with() of one execution; `tasks` says what each task had in it: (steps, interesting operations)."""
+        self.check_idle()
+        self.x.profiling = True
+        try:
+            result = self.run_with(strategy, index, 1, bound)
+        finally:
+            self.x.profiling = False
+        result["tasks"] = [(self.x.task[i].made, self.x.task[i].marks) for i in range(self.x.tasks)]
+        return result
+
     def floor(self, count):
         """Runs `count` executions on the calling thread without scheduler: the bodies' own time, for benchmarks."""
         self.check_idle()

@@ -14,6 +14,8 @@ cdef struct Operand:
 
 cdef struct Instruction:
     int32_t verb
+    # Whether it is an interesting one (`!lock`).
+    bint marked
     int32_t object
     # The register that takes the result; -1 where there is none.
     int32_t result

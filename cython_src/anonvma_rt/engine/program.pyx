@@ -42,6 +42,7 @@ from anonvma_rt.engine.task cimport (
     found,
     halt,
     lock_word,
+    mark,
     must_live,
     note,
     point,
@@ -158,6 +159,7 @@ cdef class Program(Subject):
     unlink o                               takes o off that list
     get x r, set x v                       load and store without a point: nobody comes between them and the step
                                            before, as is right for what a lock protects
+    !lock a, ...                           any verb, as an interesting operation (mark), for strategies that ask
 
     Each but the last two is one step, and its point comes right before it; the object that o names is looked up before that point, as a
     pointer is. What kind of thing a name is follows from the verbs that use it.
@@ -208,8 +210,9 @@ cdef class Program(Subject):
         self.begin = <int *>room(len(sections) + 1, sizeof(int))
         for section, rows in enumerate(sections):
             self.begin[section] = i
-            for verb, object, result, a, a_reg, b, b_reg in rows:
+            for verb, marked, object, result, a, a_reg, b, b_reg in rows:
                 self.code[i].verb = verb
+                self.code[i].marked = marked
                 self.code[i].object = object
                 self.code[i].result = result
                 self.code[i].a.number = a
@@ -369,6 +372,8 @@ cdef class Program(Subject):
             a = s.a.number if s.a.reg < 0 else w.registers[s.a.reg]
             b = s.b.number if s.b.reg < 0 else w.registers[s.b.reg]
             result = a
+            if s.marked:
+                mark(t)
             if s.verb == LOCK:
                 mutex_lock(t, <lock_word *>o)
             elif s.verb == UNLOCK:
@@ -499,6 +504,7 @@ def kinds_of_names(sections, classes):
             if not isinstance(step, (tuple, list)) or not step:
                 raise ValueError(f"{where}: a step is (verb, name, ...), not {step!r}")
             verb, *operands = step
+            verb = verb.removeprefix("!") if isinstance(verb, str) else verb
             if not isinstance(verb, str) or verb not in VERBS:
                 raise ValueError(f"{where}: unknown verb {verb!r}; known are {', '.join(VERBS)}")
             number_of_verb, kind, rest = VERBS[verb]
@@ -517,7 +523,7 @@ def kinds_of_names(sections, classes):
                 raise ValueError(f"{where}: {verb} needs {KIND_NAMES[kind]}, but {name!r} is {KIND_NAMES[before]}")
     for label, steps in sections:
         for at, (verb, name, *_) in enumerate(steps):
-            if verb == "free" and kinds[name] == WORD:
+            if verb.removeprefix("!") == "free" and kinds[name] == WORD:
                 raise ValueError(f"{label}, step {at}: {name!r} is a variable; only locks and objects can be freed")
     return {name: kind or (LOCK_WORD if name in classes else ITEM) for name, kind in kinds.items()}
 
@@ -531,6 +537,7 @@ def compile_sections(sections, places):
         rows = []
         for at, (verb, name, *rest) in enumerate(steps):
             where = f"{label}, step {at}"
+            marked, verb = verb.startswith("!"), verb.removeprefix("!")
             values = []
             result = -1
             for form, operand in zip(VERBS[verb][2], rest, strict=True):
@@ -549,7 +556,7 @@ def compile_sections(sections, places):
                     values += [0, own[operand]]
             if len(own) > MAX_REGISTERS:
                 raise ValueError(f"{label} has more than {MAX_REGISTERS} registers")
-            rows.append((VERBS[verb][0], places[name], result, *(values + [0, -1, 0, -1])[:4]))
+            rows.append((VERBS[verb][0], marked, places[name], result, *(values + [0, -1, 0, -1])[:4]))
         compiled.append(rows)
     return compiled, tuple(registers)
 

@@ -95,6 +95,11 @@ cdef struct Task:
     int64_t want
     uint32_t held
     bint started
+    # Whether the operation it stands at is an interesting one (mark), as strategies that ask for marks see it.
+    bint interesting
+    # In this execution so far: interesting operations announced, and steps in the closed segments.
+    uint64_t marks
+    uint64_t made
     uint8_t held_count[MAX_CLASSES]
 
 cdef struct Execution:
@@ -134,6 +139,9 @@ cdef struct Execution:
     # Python objects as plain pointers, and their methods: no reference can be counted without the GIL.
     void *strategy
     bint strategy_sees_forced
+    bint strategy_sees_marks
+    # A profile counts marks whatever the strategy.
+    bint profiling
     void (*begin)(void *strategy, Execution *x) noexcept nogil
     int (*pick)(void *strategy, Execution *x, uint64_t *hold) noexcept nogil
     void *subject
@@ -167,6 +175,21 @@ cdef inline void point(Task *t, int op, void *object) noexcept nogil:
     x.steps += 1
     if x.steps > x.until:
         reschedule(t)
+
+
+cdef inline bint marking(Task *t) noexcept nogil:
+    """Whether anybody wants to know of marks: ask first where it takes work to find out what is interesting."""
+    return t.x.strategy_sees_marks or t.x.profiling
+
+
+cdef inline void mark(Task *t) noexcept nogil:
+    """Says that the operation which t announces next is an interesting one; come to its point right afterwards. A
+    strategy that sees marks is asked there whatever its lease."""
+    t.marks += 1
+    if t.x.strategy_sees_marks:
+        t.interesting = True
+        t.x.lease = 0
+        t.x.until = 0
 
 
 cdef inline void note(Task *t, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil:

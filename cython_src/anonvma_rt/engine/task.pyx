@@ -67,6 +67,7 @@ cdef void reschedule(Task *t) noexcept nogil:
         if at_freed_lock(t):
             violate(t, VIOLATION_USE_AFTER_FREE, 0, <int64_t>arena_offset(&x.arena, t.object), 0)
         park(t, -1)
+    t.interesting = False
     if x.tracing:
         record(x, t.id, t.op, 0, <int64_t>arena_offset(&x.arena, t.object), 0, 0)
 
@@ -137,6 +138,7 @@ cdef void close_segment(Execution *x, uint64_t at) noexcept nogil:
     cdef Trace *trace = &x.trace
     x.digest = (x.digest ^ (steps << 6 | <uint64_t>x.current)) * 0x9FB21C651E98DF25ULL
     x.digest ^= x.digest >> 32
+    x.task[x.current].made += steps
     if not x.tracing:
         return
     if room_for_one(x, <void **>&trace.segments, trace.n_segments, &trace.segments_room, sizeof(Segment)):
@@ -256,6 +258,9 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
         x.task[i].op = OP_START
         x.task[i].object = NULL
         x.task[i].started = False
+        x.task[i].interesting = False
+        x.task[i].marks = 0
+        x.task[i].made = 0
         if x.task[i].held or x.halt:
             x.task[i].held = 0
             memset(x.task[i].held_count, 0, MAX_CLASSES)

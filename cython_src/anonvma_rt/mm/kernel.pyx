@@ -4,7 +4,7 @@ A Kernel holds no state of an execution: all of that is in the arena, so one Ker
 """
 
 from libc.errno cimport EINVAL
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from anonvma_rt.engine.block cimport run_alone
@@ -22,7 +22,7 @@ from anonvma_rt.mm.check cimport check_world
 from anonvma_rt.mm.events cimport NOTE_STEP
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.page_alloc cimport alloc_page, must_alloc
-from anonvma_rt.mm.syscall cimport MAX_ARGS, RESOLVED, Step, mapped_pfn, system_call, wants_page
+from anonvma_rt.mm.syscall cimport MAX_ARGS, MIGRATE, MOVE_PAGES, RESOLVED, Step, mapped_pfn, system_call, wants_page
 from anonvma_rt.mm.types cimport (
     BUG_ON,
     CLASS_ANON_VMA,
@@ -35,13 +35,17 @@ from anonvma_rt.mm.types cimport (
     LOST_PAGE,
     MAPCOUNT_MISMATCH,
     MAX_PROCESSES,
+    PAGE_SIZE,
     STALE_MIGRATION_ENTRY,
     TYPE_KERNEL,
     UNREACHABLE_PTE,
     WRONG_MERGE,
     algorithm,
     kernel,
+    kernel_of,
+    pfn_to_page,
 )
+from anonvma_rt.mm.watch cimport watch
 
 from anonvma_rt.engine.subject import KINDS as ENGINE_KINDS
 
@@ -182,6 +186,8 @@ cdef class Kernel(Subject):
         for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 2]):
             if wants_page(&self.steps[i]):
                 self.steps[i].args[RESOLVED] = mapped_pfn(t, &self.steps[i])
+        for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 1]):
+            watch_step(t, &self.steps[i])
         return 0
 
     cdef void body(self, Task *t) noexcept nogil:
@@ -219,6 +225,20 @@ cdef class Kernel(Subject):
         if result >= 0 or (wants_page(s) and result != -EINVAL):
             return 0
         return <int>-result
+
+
+cdef void watch_step(Task *t, Step *s) noexcept nogil:
+    """The pages that a thread will migrate are where a selective strategy looks (mm/watch.pxd)."""
+    cdef Step one = s[0]
+    cdef int64_t i
+    cdef int64_t pfn
+    if s.verb != MIGRATE and s.verb != MOVE_PAGES:
+        return
+    for i in range(s.args[1] if s.verb == MOVE_PAGES else 1):
+        one.args[0] = s.args[0] + i * PAGE_SIZE
+        pfn = mapped_pfn(t, &one)
+        if pfn > 0:
+            watch(kernel_of(t), pfn_to_page(kernel_of(t), <uint64_t>pfn).index)
 
 
 cdef void run_after(Task *t, Kernel subject) noexcept nogil:

@@ -66,6 +66,7 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
+from anonvma_rt.mm.watch cimport mark_look
 
 cdef enum:
     MAX_PASSES = 10
@@ -122,6 +123,7 @@ cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t
             note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
             return
     ptl = pte_lockptr(t, mm, table)
+    mark_look(t, new)
     spin_lock(t, ptl)
     pte = pte_read(t, ptep)
     note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)

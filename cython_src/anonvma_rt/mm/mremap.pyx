@@ -60,6 +60,7 @@ from anonvma_rt.mm.types cimport (
     vm_area_struct,
 )
 from anonvma_rt.mm.vma cimport vma_merge
+from anonvma_rt.mm.watch cimport mark_move
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
@@ -87,6 +88,7 @@ cdef void move_ptes(Task *t, vm_area_struct *vma, page_table *old, uint64_t addr
     cdef pte_t *ptep
     cdef pte_t *new_ptep
     cdef pte_t pte
+    mark_move(t, vma, old, address, end)
     spin_lock(t, old_ptl)
     if new_ptl != old_ptl:
         spin_lock_nested(t, new_ptl, 1)

@@ -66,6 +66,7 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
+from anonvma_rt.mm.watch cimport mark_look
 
 
 # ---- from a page to its anon_vma -----------------------------------------------------------------------------------
@@ -291,6 +292,7 @@ cdef pte_t *page_check_address(Task *t, page *p, vm_area_struct *vma, uint64_t a
         note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
         return NULL
     ptl[0] = pte_lockptr(t, vma.vm_mm, table)
+    mark_look(t, p)
     spin_lock(t, ptl[0])
     pte = pte_read(t, ptep)
     note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)

@@ -23,6 +23,8 @@ cdef enum:
     LATENCY_LIMIT = 64
     # Processes of a scenario file; a Machine may have any number.
     MAX_PROCESSES = 64
+    # Ranges of pages that the threads of a scenario migrate.
+    MAX_WATCHED = 8
     CHUNK_SHIFT = 6
     PAGES_PER_CHUNK = 1 << CHUNK_SHIFT
     MAX_MAP_COUNT = 65530
@@ -218,6 +220,11 @@ cdef struct mm_struct:
     vm_area_struct *mmap_cache
     page_directory *pgd
 
+cdef struct index_range:
+    uint64_t first
+    uint64_t last
+
+
 cdef struct kernel:
     algorithm algorithm
     mm_struct **mm
@@ -231,6 +238,9 @@ cdef struct kernel:
     # The pool of anon_vmas (SLAB_DESTROY_BY_RCU): a freed one stays an anon_vma and is the next one to be used.
     anon_vma *free_anon_vma
     uint32_t check_round
+    # Ranges of the indices of the pages that the threads migrate: what watch.pxd marks.
+    index_range watched[MAX_WATCHED]
+    int32_t n_watched
     # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
     Finding *findings
     int32_t n_findings

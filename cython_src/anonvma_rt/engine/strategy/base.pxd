@@ -3,15 +3,23 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.os cimport rt_lowest
+from anonvma_rt.engine.rng cimport rng_below64
 from anonvma_rt.engine.task cimport Execution
 
 cdef class Strategy:
     cdef readonly str name
     # Whether it wants to be asked even where only one task is enabled.
     cdef readonly bint sees_forced
+    # Whether it wants to be asked wherever a task announces an interesting operation (mark), whatever its lease.
+    cdef readonly bint sees_marks
     cdef void begin(self, Execution *x) noexcept nogil
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil
     cdef void attach(self, Execution *x)
+
+
+cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil
+cdef int call_pick(Strategy strategy, Execution *x, uint64_t *hold) noexcept nogil
+cdef int keep_counts(uint64_t *counts, object values) except -1
 
 
 cdef inline int nth_enabled(uint64_t enabled, uint32_t n) noexcept nogil:
@@ -20,3 +28,40 @@ cdef inline int nth_enabled(uint64_t enabled, uint32_t n) noexcept nogil:
         enabled &= enabled - 1
         n -= 1
     return rt_lowest(enabled)
+
+
+cdef inline uint64_t steps_of(Execution *x, int task) noexcept nogil:
+    """The steps that a task has made in this execution."""
+    return x.task[task].made + (x.steps - x.segment if task == x.current else 0)
+
+
+cdef inline uint64_t left(uint64_t expected, uint64_t made) noexcept nogil:
+    """What is still to come of an expected number: at least 1 where a task goes on longer than its profile."""
+    return expected - made if expected > made else 1
+
+
+cdef inline int draw_by_weight(Execution *x, uint64_t tasks, uint64_t *weight) noexcept nogil:
+    """One of `tasks`, each as likely as its weight says. The sum of the weights is at least 1 and fits 64 bits."""
+    cdef uint64_t total = 0
+    cdef uint64_t rest = tasks
+    cdef int i
+    while rest:
+        total += weight[rt_lowest(rest)]
+        rest &= rest - 1
+    total = rng_below64(&x.rng, total)
+    while True:
+        i = rt_lowest(tasks)
+        if total < weight[i]:
+            return i
+        total -= weight[i]
+        tasks &= tasks - 1
+
+
+cdef inline uint64_t next_of(uint64_t *steps, int n, uint64_t now) noexcept nogil:
+    """The smallest of n numbers of steps that is `now` or later; 2**64 - 1 where there is none."""
+    cdef uint64_t nearest = 0xFFFFFFFFFFFFFFFFULL
+    cdef int i
+    for i in range(n):
+        if now <= steps[i] < nearest:
+            nearest = steps[i]
+    return nearest

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.task cimport MAX_TASKS
+
 
 cdef class Strategy:
     """Chooses who makes the next step.
@@ -10,8 +12,10 @@ cdef class Strategy:
     `pick(x, hold)` returns an enabled task (a bit of x.enabled) for step x.steps, and may set hold[0] to the number
     of steps for which the answer stays good: it is asked again after that many, and earlier only if the set of enabled
     tasks changes. x.current is the task that made the last step (-1 at the start); x.task[i].op and .object are what
-    each task is about to do. All randomness comes from x.rng, so that an execution depends on nothing but its seed
-    and its index. `clone()` gives an explorer of its own a fresh instance with the same parameters.
+    each task is about to do. A strategy with `sees_forced` is asked even where one task only is enabled; one with
+    `sees_marks` wherever a task announces an interesting operation (x.task[i].interesting), whatever its lease. All
+    randomness comes from x.rng, so that an execution depends on nothing but its seed and its index. `clone()` gives an
+    explorer of its own a fresh instance with the same parameters.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -30,13 +34,15 @@ cdef class Strategy:
         """The parameters by name, as the reproducer stores them."""
         return {}
 
-    def profiled(self, steps):
-        """Told the number of steps of an execution, as the explorer's profile found it, before the first one."""
+    def profiled(self, steps, task_steps=(), task_marks=()):
+        """Told before the first execution what the profile found: the number of steps of a long execution, the steps of
+        each task, and how many interesting operations (mark) each has."""
 
     cdef void attach(self, Execution *x):
         """Makes this the strategy of x; the caller keeps the reference."""
         x.strategy = <void *>self
         x.strategy_sees_forced = self.sees_forced
+        x.strategy_sees_marks = self.sees_marks
         x.begin = <void (*)(void *, Execution *) noexcept nogil>call_begin
         x.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>call_pick
 
@@ -47,3 +53,10 @@ cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil:
 
 cdef int call_pick(Strategy strategy, Execution *x, uint64_t *hold) noexcept nogil:
     return strategy.pick(x, hold)
+
+
+cdef int keep_counts(uint64_t *counts, object values) except -1:
+    """Keeps a number per task; 0 for the tasks of which nothing was said."""
+    for i in range(MAX_TASKS):
+        counts[i] = values[i] if i < len(values) else 0
+    return 0

@@ -31,7 +31,7 @@ cdef class Pct(Strategy):
         self.sees_forced = True
         self.k = 1
 
-    def profiled(self, steps):
+    def profiled(self, steps, task_steps=(), task_marks=()):
         self.k = max(1, steps)
 
     cdef void begin(self, Execution *x) noexcept nogil:

@@ -1,0 +1,59 @@
+"""Delay bounding: a deterministic round robin that is disturbed in few places.
+
+Source: Emmi, Qadeer, Rakamaric, "Delay-Bounded Scheduling" (POPL 2011). The running task goes on until it blocks or
+ends, and then the next one in the order of ids has its turn; at `delays` random steps whoever would run is passed over
+once. With d delays and k steps there are about k^d schedules whatever the number of tasks.
+"""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.os cimport rt_lowest
+from anonvma_rt.engine.rng cimport rng_below64
+from anonvma_rt.engine.strategy.base cimport Strategy, next_of
+from anonvma_rt.engine.task cimport Execution
+
+cdef enum:
+    MAX_DELAYS = 32
+
+
+cdef class Delay(Strategy):
+    """`delay`: parameter delays (default 2), 0 to 32; the number of steps comes from the explorer's profile."""
+
+    cdef int delays
+    cdef uint64_t k
+    cdef uint64_t at[MAX_DELAYS]
+
+    def __init__(self, delays=2):
+        if not 0 <= delays <= MAX_DELAYS:
+            raise ValueError(f"strategy delay: delays must be from 0 to {MAX_DELAYS}, not {delays}")
+        self.delays = delays
+        self.k = 1
+
+    def profiled(self, steps, task_steps=(), task_marks=()):
+        self.k = max(1, steps)
+
+    cdef void begin(self, Execution *x) noexcept nogil:
+        cdef int i
+        for i in range(self.delays):
+            self.at[i] = 1 + rng_below64(&x.rng, self.k)
+
+    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        cdef int turn = next_in_turn(x.enabled, x.current if x.current >= 0 else 0)
+        cdef int i
+        for i in range(self.delays):
+            if self.at[i] == x.steps:
+                turn = next_in_turn(x.enabled, turn + 1)
+        hold[0] = next_of(self.at, self.delays, x.steps + 1) - x.steps
+        return turn
+
+    def clone(self):
+        return Delay(self.delays)
+
+    def parameters(self):
+        return {"delays": self.delays}
+
+
+cdef int next_in_turn(uint64_t enabled, int first) noexcept nogil:
+    """The first enabled task from `first` on, in the order of ids and round."""
+    cdef uint64_t behind = enabled >> first << first if first < 64 else 0
+    return rt_lowest(behind if behind else enabled)

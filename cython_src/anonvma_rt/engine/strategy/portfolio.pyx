@@ -1,0 +1,84 @@
+"""The portfolio: the strategies take turns by the index of the execution, so no bug has to be of the kind that one
+likes.
+
+On public benchmarks none dominates (Zhao et al., "Selectively Uniform Concurrency Testing", ASPLOS 2025): each finds
+bugs that the others miss. The turns are by index, so any cut of a hunt into pieces makes the same executions. Where
+the subject says what is interesting, SURW has three turns of four, because then it is the only one that does not get
+worse as executions get longer; where it says nothing, SURW has none.
+"""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.strategy.base cimport Strategy, call_begin, call_pick
+from anonvma_rt.engine.task cimport Execution
+
+from anonvma_rt.engine.strategy.delay import Delay
+from anonvma_rt.engine.strategy.pct import Pct
+from anonvma_rt.engine.strategy.pos import Pos
+from anonvma_rt.engine.strategy.preempt import Preempt
+from anonvma_rt.engine.strategy.starve import Starve
+from anonvma_rt.engine.strategy.sticky import Sticky
+from anonvma_rt.engine.strategy.surw import Surw
+from anonvma_rt.engine.strategy.urw import Urw
+
+cdef enum:
+    MAX_MEMBERS = 64
+    # SURW has all turns but every fourth.
+    OTHERS_EVERY = 4
+
+MEMBERS = (Surw, Pct, Pos, Sticky, Preempt, Urw, Starve, Delay)
+
+ctypedef void (*begin_fn)(void *strategy, Execution *x) noexcept nogil
+ctypedef int (*pick_fn)(void *strategy, Execution *x, uint64_t *hold) noexcept nogil
+
+cdef struct Member:
+    void *strategy
+    bint sees_forced
+    bint sees_marks
+
+
+cdef class Portfolio(Strategy):
+    """`portfolio`: surw, and in turn pct, pos, sticky, preempt, urw, starve and delay, each with its usual parameters.
+
+    In Python `members` may be 2 to 64 others, the portfolio's own from then on; the first has SURW's part.
+    """
+
+    cdef readonly tuple members
+    cdef Member member[MAX_MEMBERS]
+    cdef int n
+    cdef int now
+    cdef bint selective
+
+    def __init__(self, members=None):
+        cdef Strategy one
+        self.members = tuple(made() for made in MEMBERS) if members is None else tuple(members)
+        if not 2 <= len(self.members) <= MAX_MEMBERS:
+            raise ValueError(f"strategy portfolio: 2 to {MAX_MEMBERS} members, not {len(self.members)}")
+        for one in self.members:
+            self.member[self.n].strategy = <void *>one
+            self.member[self.n].sees_forced = one.sees_forced
+            self.member[self.n].sees_marks = one.sees_marks
+            self.n += 1
+
+    def profiled(self, steps, task_steps=(), task_marks=()):
+        self.selective = any(task_marks)
+        for member in self.members:
+            member.profiled(steps, task_steps, task_marks)
+
+    cdef void begin(self, Execution *x) noexcept nogil:
+        cdef uint64_t others = <uint64_t>(self.n - 1)
+        if not self.selective:
+            self.now = 1 + <int>(x.index % others)
+        elif x.index % OTHERS_EVERY < OTHERS_EVERY - 1:
+            self.now = 0
+        else:
+            self.now = 1 + <int>(x.index / OTHERS_EVERY % others)
+        x.strategy_sees_forced = self.member[self.now].sees_forced
+        x.strategy_sees_marks = self.member[self.now].sees_marks
+        (<begin_fn>call_begin)(self.member[self.now].strategy, x)
+
+    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return (<pick_fn>call_pick)(self.member[self.now].strategy, x, hold)
+
+    def clone(self):
+        return Portfolio([member.clone() for member in self.members])

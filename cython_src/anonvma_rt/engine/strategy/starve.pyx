@@ -1,0 +1,48 @@
+"""Starvation: one task at a time gets no step at all, for windows whose lengths are uniform on a log scale.
+
+Source: the chaos mode of rr (O'Callahan, "Introducing rr Chaos Mode", 2016): how long a task has to be kept away for a
+bug to show is not known, so every order of magnitude is tried equally often.
+"""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.os cimport rt_count
+from anonvma_rt.engine.rng cimport rng_below, rng_below64
+from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
+from anonvma_rt.engine.task cimport Execution
+
+
+cdef class Starve(Strategy):
+    """`starve`: windows have from 1 to about as many steps as an execution, by the explorer's profile."""
+
+    # The number of powers of two up to the number of steps: as many magnitudes has a window.
+    cdef int magnitudes
+    # The last step of the window, and whom it starves.
+    cdef uint64_t end
+    cdef uint64_t victim
+
+    def __init__(self):
+        self.magnitudes = 1
+
+    def profiled(self, steps, task_steps=(), task_marks=()):
+        self.magnitudes = min(max(1, int(steps).bit_length()), 63)
+
+    cdef void begin(self, Execution *x) noexcept nogil:
+        self.end = 0
+
+    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        cdef uint64_t among
+        if x.steps > self.end:
+            self.victim = <uint64_t>1 << nth_enabled(x.enabled, rng_below(&x.rng, rt_count(x.enabled)))
+            among = <uint64_t>1 << rng_below(&x.rng, self.magnitudes)
+            self.end = x.steps + among + rng_below64(&x.rng, among) - 1
+        among = x.enabled & ~self.victim
+        if among == 0:
+            among = x.enabled
+        if x.current >= 0 and among >> x.current & 1:
+            among = <uint64_t>1 << x.current
+        hold[0] = self.end - x.steps + 1
+        return nth_enabled(among, rng_below(&x.rng, rt_count(among)))
+
+    def clone(self):
+        return Starve()
