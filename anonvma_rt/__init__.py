@@ -42,6 +42,7 @@ from anonvma_rt.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
 from anonvma_rt.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma  # noqa: E402
 from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
 from anonvma_rt.scenario import Scenario  # noqa: E402
+from anonvma_rt.verify import Verification, VerifyInterrupted, verify  # noqa: E402
 
 __all__ = [
     "Algorithm",
@@ -56,12 +57,15 @@ __all__ = [
     "Scenario",
     "StopToken",
     "UserError",
+    "Verification",
+    "VerifyInterrupted",
     "Violation",
     "Vma",
     "get_cimport_path",
     "get_include",
     "hunt",
     "replay",
+    "verify",
 ]
 
 

@@ -22,9 +22,10 @@ from anonvma_rt.hunt import DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, Hun
 from anonvma_rt.kernel_run import run_kernel_program
 from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, STRATEGIES, Described, load, names_of_all
 from anonvma_rt.litmus import Litmus
-from anonvma_rt.report import hunt_report, replay_report, world_report
+from anonvma_rt.report import hunt_report, replay_report, verify_report, world_report
 from anonvma_rt.reproducer import Reproducer, replay
 from anonvma_rt.scenario import Scenario, parse_parameters
+from anonvma_rt.verify import Verification, VerifyInterrupted, verify
 
 __all__ = ["main"]
 
@@ -160,6 +161,34 @@ def verb_hunt(options: argparse.Namespace) -> int:
     return AS_EXPECTED if as_expected and not unsaved else NOT_AS_EXPECTED
 
 
+def verb_verify(options: argparse.Namespace) -> int:
+    described = load(options.scenario or DEFAULT_SCENARIO)
+    interrupted = False
+    with tqdm(unit="exec", delay=1, disable=None, file=sys.stderr, leave=False) as bar:
+
+        def progress(algorithm: str, executions: int) -> None:
+            bar.set_description(algorithm, refresh=False)
+            bar.update(executions)
+
+        try:
+            result: Verification = verify(
+                described,
+                parse_parameters(options.parameter),
+                options.algorithm,
+                carrier=options.carrier,
+                all_violations=options.all_violations,
+                limit=options.limit,
+                out=options.out,
+                progress=progress,
+            )
+        except VerifyInterrupted as interruption:
+            result, interrupted = interruption.result, True
+    print(json.dumps(result.as_dict()) if options.json else verify_report(result, _width()))
+    if interrupted:
+        return INTERRUPTED
+    return AS_EXPECTED if result.as_expected else NOT_AS_EXPECTED
+
+
 def verb_replay(options: argparse.Namespace) -> int:
     reproducer = Reproducer.load(options.file)
     replayed = replay(reproducer, options.times, options.until)
@@ -252,6 +281,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     hunting.add_argument(
         "--out", default="reproducers", metavar="DIR", help="where reproducers are saved (default %(default)s/)"
+    )
+
+    verifying = verb("verify", verb_verify, "visit every class of interleavings once: a proof, or a counterexample")
+    verifying.add_argument(
+        "scenario", nargs="?", metavar="SCENARIO", help=f"a built-in name or a TOML file (default {DEFAULT_SCENARIO})"
+    )
+    verifying.add_argument(
+        "-p", dest="parameter", metavar="NAME=VALUE", action="append", default=[], help="a parameter; keep it small"
+    )
+    verifying.add_argument("--algorithm", action="append", metavar="A", help="as for hunt; may be repeated")
+    verifying.add_argument("--carrier", default="fibers", metavar="C", help="who runs the tasks (default %(default)s)")
+    verifying.add_argument(
+        "--all-violations", action="store_true", help="go on after the first and count the violating classes"
+    )
+    verifying.add_argument(
+        "--limit", type=_whole("--limit"), metavar="N", help="give up after so many executions (default: none)"
+    )
+    verifying.add_argument(
+        "--out", default="reproducers", metavar="DIR", help="where counterexamples are saved (default %(default)s/)"
     )
 
     replaying = verb("replay", verb_replay, "make the execution of a reproducer come again")

@@ -166,7 +166,7 @@ def hunt(
     result = HuntResult(scenario.name, program.parameters, strategy, carrier, seed, start)
     try:
         for algorithm in chosen:
-            one = _Hunt(program, algorithm, strategy, seed, start, runs, jobs, folder, stop, progress)
+            one = _Hunt(program, algorithm, strategy, carrier, seed, start, runs, jobs, folder, stop, progress)
             result.results.append(one.result)
             one.run()
             if stop is not None and stop.stopped:
@@ -210,10 +210,10 @@ class _Hunt:
     """One algorithm. Blocks may end in any order; they are merged in the order of their indices."""
 
     def __init__(
-        self, program: Bound, algorithm: Choice, strategy: str, seed: int, start: int, runs: int, jobs: int,
-        folder: Folder | None, stop: StopToken | None, progress: Callable[[str, int], None] | None,
+        self, program: Bound, algorithm: Choice, strategy: str, carrier: str, seed: int, start: int, runs: int,
+        jobs: int, folder: Folder | None, stop: StopToken | None, progress: Callable[[str, int], None] | None,
     ) -> None:  # fmt: skip
-        self.program, self.algorithm, self.strategy = program, algorithm, strategy
+        self.program, self.algorithm, self.strategy, self.carrier = program, algorithm, strategy, carrier
         self.seed, self.next, self.end = seed, start, start + runs
         self.jobs = min(jobs, runs)
         self.folder, self.user_stop, self.progress = folder, stop, progress
@@ -234,7 +234,14 @@ class _Hunt:
                 strategy = make_strategy(self.strategy)
                 explorers.append(
                     make_explorer(
-                        self.program, self.algorithm, strategy, seed=self.seed, cpu=cpu, stop=self.stop, bell=self.bell
+                        self.program,
+                        self.algorithm,
+                        strategy,
+                        seed=self.seed,
+                        cpu=cpu,
+                        stop=self.stop,
+                        bell=self.bell,
+                        carrier=self.carrier,
                     )
                 )
             self.kinds = explorers[0].subject.kinds()

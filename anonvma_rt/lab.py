@@ -46,7 +46,10 @@ __all__ = [
     "profile",
 ]
 
-CARRIERS = {"threads": "one OS thread per task, pooled, pinned to one core; deterministic"}
+CARRIERS = {
+    "threads": "one OS thread per task, pooled, pinned to one core; deterministic",
+    "fibers": "one stack per task on a single OS thread: the same executions, hash for hash, and faster",
+}
 STRATEGIES: dict[str, tuple[Any, str]] = {
     "portfolio": (Portfolio, "three times surw, then one of pct, pos, sticky, preempt, urw, starve, delay in turn"),
     "surw": (Surw, "every order of the page-table locks of migrating pages is equally likely (ASPLOS 2025)"),

@@ -5,8 +5,9 @@ from textwrap import fill
 from anonvma_rt.cause import cause
 from anonvma_rt.hunt import HuntResult, Result
 from anonvma_rt.reproducer import Replayed, Reproducer
+from anonvma_rt.verify import Verification
 
-__all__ = ["hunt_report", "replay_report", "world_report"]
+__all__ = ["hunt_report", "replay_report", "verify_report", "world_report"]
 
 
 def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
@@ -43,9 +44,32 @@ def _row(one: Result) -> str:
     expected = one.expected or "none (nothing stated)"
     verdict = "as expected" if one.as_expected else f"NOT AS EXPECTED: {expected}"
     return (
-        f"  {one.algorithm:26}{one.executions:>11}  {found:32}{one.upper_bound_95:>12.2e}  "
+        f"  {one.algorithm:26} {one.executions:>10}  {found:32}{one.upper_bound_95:>12.2e}  "
         f"{one.executions_per_second:>9.0f}  {verdict}"
     )
+
+
+def verify_report(result: Verification, width: int) -> str:
+    """The verdict on each algorithm, and the interleaving of the first counterexample."""
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
+    lines = [
+        f"{result.scenario} ({parameters or 'no parameters'}), every class of interleavings"
+        + (", INTERRUPTED" if result.interrupted else ""),
+        "",
+    ]
+    for one in result.results:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in one.violating_classes.items())
+        blocked = f", {one.sleep_blocked} sleep-blocked" if one.sleep_blocked else ""
+        expected = "" if one.as_expected else f"; NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
+        lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{expected}")
+    lines.append("")
+    shown = next((one for one in result.results if one.trace is not None), None)
+    if shown is not None and shown.trace is not None and shown.first is not None:
+        lines += [f"A counterexample for {shown.algorithm}:", "", _sentences(cause(shown.trace), width), ""]
+        lines += [shown.trace.table(width), ""]
+        if shown.first.reproducer:
+            lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
+    return "\n".join(lines).rstrip()
 
 
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:

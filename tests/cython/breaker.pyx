@@ -26,6 +26,7 @@ from anonvma_rt.engine.klist cimport (
     list_move_tail,
     list_step,
 )
+from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.sync cimport lock_init
 from anonvma_rt.engine.task cimport OP_STORE, Execution, Task, point
 from anonvma_rt.mm.interval_tree cimport (
@@ -427,3 +428,24 @@ cdef class Tree:
             found.append(self.number(avc))
             avc = anon_vma_interval_tree_next(avc, index)
         return found
+
+
+cdef int down(Task *t, int depth) noexcept nogil:
+    """Goes down until the stack ends; the array keeps the compiler from making a loop of it."""
+    cdef char waste[512]
+    waste[depth & 511] = <char>depth
+    point(t, OP_STORE, t)
+    return down(t, depth + 1) + waste[(depth * 7) & 511]
+
+
+cdef class Deep(Subject):
+    """Task 0 overflows its stack, the others make a step each."""
+
+    def __init__(self):
+        self.tasks = 3
+
+    cdef void body(self, Task *t) noexcept nogil:
+        if t.id == 0:
+            down(t, 0)
+        else:
+            point(t, OP_STORE, t)

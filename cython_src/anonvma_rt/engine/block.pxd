@@ -25,6 +25,8 @@ cdef struct Block:
     uint64_t points
     uint64_t switches
     uint64_t longest
+    # Executions that the strategy gave up, which are none of `ran`.
+    uint64_t pruned
     int64_t counters[MAX_COUNTERS]
     int32_t halt
 

@@ -9,6 +9,7 @@ from anonvma_rt.engine.rng cimport mix64
 from anonvma_rt.engine.task cimport (
     HALT_DIVERGED,
     HALT_NONE,
+    HALT_PRUNED,
     HALT_STOPPED,
     HALT_UNTIL,
     HALT_VIOLATION,
@@ -45,6 +46,7 @@ cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1:
     b.points = 0
     b.switches = 0
     b.longest = 0
+    b.pruned = 0
     b.halt = HALT_NONE
     memset(b.counters, 0, sizeof(b.counters))
     return 0
@@ -68,7 +70,7 @@ cdef int block_next(Block *b) noexcept nogil:
     b.x.begin(b.x.strategy, b.x)
     chosen = decide(b.x)
     if chosen < 0:
-        b.halt = HALT_DIVERGED
+        b.halt = b.x.halt if b.x.halt else HALT_DIVERGED
     return chosen
 
 
@@ -80,6 +82,8 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
     x.enabled &= ~bit
     x.blocked &= ~bit
     x.done |= bit
+    if not x.halt:
+        x.completed |= bit
     if not x.halt and x.enabled | x.blocked:
         x.steps += 1
         chosen = decide(x) if x.steps <= x.stop_at else -1
@@ -88,7 +92,8 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
         if x.steps > x.stop_at:
             x.halt = HALT_UNTIL
         elif x.enabled:
-            x.halt = HALT_DIVERGED
+            if not x.halt:
+                x.halt = HALT_DIVERGED
         else:
             stuck(x, task)
     if x.halt:
@@ -168,6 +173,12 @@ cdef int end_execution(Block *b) noexcept nogil:
     cdef int i
     # Asked to stop before a step, nobody makes it; whatever else ends an execution happens in one.
     close_segment(x, x.steps if x.halt == HALT_UNTIL else x.steps + 1)
+    if x.finished != NULL:
+        x.finished(x.strategy, x)
+    if x.halt == HALT_PRUNED:
+        b.pruned += 1
+        b.next += 1
+        return block_next(b)
     if x.halt == HALT_NONE:
         x.check(x.subject, x)
     if x.halt > HALT_VIOLATION:

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.block cimport Block
-from anonvma_rt.engine.carrier cimport Threads
+from anonvma_rt.engine.carrier cimport Carrier
 from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport Execution
@@ -17,7 +17,8 @@ cdef class Bell:
 cdef class Explorer:
     cdef Execution *x
     cdef Block block
-    cdef Threads threads
+    cdef Carrier workers
+    cdef bint fibers
     cdef readonly Subject subject
     cdef readonly Strategy strategy
     cdef readonly StopToken stop

@@ -18,7 +18,7 @@ from posix.unistd cimport getpid
 
 from anonvma_rt.engine.arena cimport arena_close, arena_open, arena_snapshot
 from anonvma_rt.engine.block cimport block_begin, block_floor, block_free, run_alone
-from anonvma_rt.engine.carrier cimport handoff_seconds, threads_close, threads_idle, threads_open, threads_run
+from anonvma_rt.engine.carrier cimport carrier_close, carrier_idle, carrier_open, carrier_run, handoff_seconds
 from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_store, rt_wait
 from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.subject cimport Subject
@@ -46,7 +46,7 @@ HALTS = {
 }
 OPS = (
     "start", "lock", "read-lock", "wait", "await", "unlock", "read-unlock", "trylock", "load", "store", "atomic",
-    "note",
+    "note", "read-trylock",
 )  # fmt: skip
 
 
@@ -120,16 +120,19 @@ cdef class Explorer:
     """Builds `subject` in an arena of its own and runs executions of it.
 
     seed: 0 to 2**64 - 1. cpu: the core to which the threads are pinned, -1 for none. stop: a StopToken that ends a
-    block early. Use as a context manager, or call close(). The exceptions of build: what subject.refused() makes of a
+    block early. carrier: "threads", an OS thread per task, or "fibers", a stack per task on one thread. Use as a context manager, or call close(). The exceptions of build: what subject.refused() makes of a
     refused step, BuildViolation, MemoryError.
     """
 
     def __cinit__(self):
         self.x = NULL
 
-    def __init__(self, Subject subject, Strategy strategy, seed=0, int cpu=-1, StopToken stop=None, Bell bell=None):
+    def __init__(self, Subject subject, Strategy strategy, seed=0, int cpu=-1, StopToken stop=None, Bell bell=None,
+                 carrier="threads"):
         cdef void *x = NULL
         cdef int violated
+        if carrier not in ("threads", "fibers"):
+            raise ValueError(f"a carrier is threads or fibers, not {carrier}")
         if not 1 <= subject.tasks <= MAX_TASKS:
             raise ValueError(f"a subject has 1 to {MAX_TASKS} tasks, not {subject.tasks}")
         if self.x != NULL:
@@ -142,6 +145,7 @@ cdef class Explorer:
         self.stop = stop if stop is not None else StopToken()
         self.bell = bell if bell is not None else Bell()
         self.cpu = cpu
+        self.fibers = carrier == "fibers"
         self.pid = os.getpid()
         subject.attach(self.x)
         self.x.seed = seed
@@ -175,10 +179,10 @@ cdef class Explorer:
             return
         if self.opened and self.pid == getpid():
             # The token may be shared, so an explorer that has nothing to stop leaves it alone.
-            if not threads_idle(&self.threads):
+            if not carrier_idle(&self.workers):
                 rt_store(&self.stop.flag, 1)
                 self.wait(False)
-            threads_close(&self.threads)
+            carrier_close(&self.workers)
         block_free(&self.block)
         arena_close(&self.x.arena)
         free(self.x.trace.events)
@@ -195,17 +199,17 @@ cdef class Explorer:
         """Starts the pool; done by the constructor, and needed again only after close_threads()."""
         if self.opened:
             raise RuntimeError("the explorer is open")
-        threads_open(&self.threads, &self.block, self.x.tasks, self.cpu, &self.bell.word)
+        carrier_open(&self.workers, &self.block, self.fibers, self.x.tasks, self.cpu, &self.bell.word)
         self.opened = True
 
     def close_threads(self):
         """Joins the pool and keeps what was built. Ends a running block first, at its next point."""
         self.check_usable()
-        if not threads_idle(&self.threads):
+        if not carrier_idle(&self.workers):
             self.stop.stop()
             self.wait(False)
         with nogil:
-            threads_close(&self.threads)
+            carrier_close(&self.workers)
         self.opened = False
 
     def finish(self):
@@ -224,7 +228,7 @@ cdef class Explorer:
         cdef uint32_t seen
         while True:
             seen = rt_load(&self.bell.word)
-            if threads_idle(&self.threads):
+            if carrier_idle(&self.workers):
                 return 0
             with nogil:
                 rt_wait(&self.bell.word, seen, 20000000)
@@ -238,7 +242,7 @@ cdef class Explorer:
 
     cdef int check_idle(self) except -1:
         self.check_usable()
-        if not threads_idle(&self.threads):
+        if not carrier_idle(&self.workers):
             raise RuntimeError("the explorer is busy")
         return 0
 
@@ -270,13 +274,13 @@ cdef class Explorer:
 
     @property
     def idle(self):
-        return threads_idle(&self.threads)
+        return carrier_idle(&self.workers)
 
     def submit(self, uint64_t first, uint64_t count):
         """Starts executions first, first + 1, ..., count of them; returns at once."""
         self.check_idle()
         block_begin(&self.block, first, count)
-        threads_run(&self.threads)
+        carrier_run(&self.workers)
 
     def collect(self):
         """The totals of the block that has ended, as a dict.
@@ -285,16 +289,17 @@ cdef class Explorer:
         (index, kind number); `halt` says why the block ended early, or is None.
         """
         cdef Block *b = &self.block
-        if not threads_idle(&self.threads):
+        if not carrier_idle(&self.workers):
             raise RuntimeError("the explorer is busy")
         return {
-            "first": b.next - b.ran,
+            "first": b.next - b.ran - b.pruned,
             "ran": b.ran,
             "digests": PyBytes_FromStringAndSize(<char *>b.digests, <Py_ssize_t>(8 * b.ran)),
             "failures": [(b.failures[i].index, b.failures[i].kind) for i in range(b.n_failures)],
             "points": b.points,
             "switches": b.switches,
             "longest": b.longest,
+            "pruned": b.pruned,
             "counters": [b.counters[i] for i in range(MAX_COUNTERS)],
             "halt": HALTS.get(b.halt),
         }

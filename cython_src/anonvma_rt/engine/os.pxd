@@ -1,4 +1,5 @@
-"""What the engine asks of the operating system, in one place: futex words, pinned pthreads, atomics, long jumps.
+"""What the engine asks of the operating system, in one place: futex words, pinned pthreads, atomics, long jumps, and
+stacks of its own.
 
 Cython has no pthread, futex or stdatomic declarations, so they are declared here in one verbatim block. Nothing in
 this file knows of tasks or schedules.
@@ -22,8 +23,10 @@ cdef extern from *:
     #include <signal.h>
     #include <stdint.h>
     #include <string.h>
+    #include <sys/mman.h>
     #include <sys/syscall.h>
     #include <time.h>
+    #include <ucontext.h>
     #include <unistd.h>
 
     typedef struct { jmp_buf env; } rt_jump;
@@ -75,6 +78,156 @@ cdef extern from *:
         pthread_attr_destroy(&attributes);
         return error;
     }
+    /* ---- fibers: contexts on stacks of their own, a guard page below each -------------------------------------- */
+
+    #if defined(__SANITIZE_ADDRESS__)
+    void __sanitizer_start_switch_fiber(void **save, const void *bottom, size_t size);
+    void __sanitizer_finish_switch_fiber(void *save, const void **bottom, size_t *size);
+    #define RT_LEAVE(from, to) __sanitizer_start_switch_fiber(&(from)->shadow, (to)->bottom, (to)->size)
+    #define RT_ARRIVE(self) __sanitizer_finish_switch_fiber((self)->shadow, NULL, NULL)
+    #elif defined(__SANITIZE_THREAD__)
+    void *__tsan_get_current_fiber(void);
+    void *__tsan_create_fiber(unsigned flags);
+    void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+    #define RT_LEAVE(from, to) __tsan_switch_to_fiber((to)->shadow, 0)
+    #define RT_ARRIVE(self) (void)(self)
+    #else
+    #define RT_LEAVE(from, to) (void)(to)
+    #define RT_ARRIVE(self) (void)(self)
+    #endif
+
+    typedef struct {
+        jmp_buf env;
+        char *bottom;
+        size_t size;
+        void *shadow;
+        void (*run)(void *);
+        void *argument;
+    } rt_fiber;
+
+    /* A system call less than swapcontext, which keeps the signal mask. */
+    static __attribute__((noinline, unused)) void rt_switch(rt_fiber *from, rt_fiber *to)
+    {
+        if (_setjmp(from->env) == 0) {
+            RT_LEAVE(from, to);
+            _longjmp(to->env, 1);
+        }
+        RT_ARRIVE(from);
+    }
+
+    static __attribute__((unused)) void rt_fiber_entry(unsigned high, unsigned low)
+    {
+        rt_fiber *f = (rt_fiber *)((uintptr_t)high << 32 | low);
+        rt_fiber *creator = f->argument;
+        void *argument = creator->argument;
+        f->argument = argument;
+        RT_ARRIVE(f);
+        rt_switch(f, creator);
+        f->run(argument);
+    }
+
+    /* Prepares f to run `run(argument)`, which never returns, on its stack; home: the caller's own context. */
+    static __attribute__((noinline, unused)) void rt_fiber_make(rt_fiber *f, rt_fiber *home, void (*run)(void *),
+                                                                void *argument)
+    {
+        ucontext_t context;
+        uintptr_t address = (uintptr_t)f;
+        getcontext(&context);
+        context.uc_stack.ss_sp = f->bottom;
+        context.uc_stack.ss_size = f->size;
+        context.uc_link = NULL;
+        makecontext(&context, (void (*)(void))rt_fiber_entry, 2, (unsigned)(address >> 32), (unsigned)address);
+        f->run = run;
+        f->argument = home;
+        home->argument = argument;
+    #if defined(__SANITIZE_THREAD__)
+        f->shadow = __tsan_create_fiber(0);
+    #endif
+        if (_setjmp(home->env) == 0) {
+            RT_LEAVE(home, f);
+            setcontext(&context);
+        }
+        RT_ARRIVE(home);
+    }
+
+    static __attribute__((unused)) void rt_fiber_home(rt_fiber *home)
+    {
+        memset(home, 0, sizeof *home);
+    #if defined(__SANITIZE_THREAD__)
+        home->shadow = __tsan_get_current_fiber();
+    #elif defined(__SANITIZE_ADDRESS__)
+        pthread_attr_t attributes;
+        void *bottom;
+        pthread_getattr_np(pthread_self(), &attributes);
+        pthread_attr_getstack(&attributes, &bottom, &home->size);
+        pthread_attr_destroy(&attributes);
+        home->bottom = bottom;
+    #endif
+    }
+
+    /* n stacks in one mapping, each above a guard of its own; NULL where there is no memory. */
+    static __attribute__((unused)) char *rt_stacks_map(int n, size_t guard, size_t size)
+    {
+        char *base = mmap(NULL, n * (guard + size), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (base == (char *)MAP_FAILED)
+            return NULL;
+        for (int i = 0; i < n; i++)
+            if (mprotect(base + i * (guard + size) + guard, size, PROT_READ | PROT_WRITE)) {
+                munmap(base, n * (guard + size));
+                return NULL;
+            }
+        return base;
+    }
+    static __attribute__((unused)) void rt_stacks_unmap(char *base, int n, size_t guard, size_t size)
+    {
+        munmap(base, n * (guard + size));
+    }
+
+    /* An access to a guard of this thread's stacks is told to `overflowed`, which does not return. Any other fault is
+       whatever it was before. */
+    typedef struct {
+        char *base;
+        size_t guard, size;
+        int n;
+        void (*overflowed)(void *argument, int stack);
+        void *argument;
+        char handler_stack[65536];
+    } rt_watch;
+
+    static __thread rt_watch *rt_watched __attribute__((unused));
+    static struct sigaction rt_usual_fault __attribute__((unused));
+
+    static __attribute__((unused)) void rt_fault(int number, siginfo_t *info, void *context)
+    {
+        rt_watch *w = rt_watched;
+        size_t offset = w ? (size_t)((char *)info->si_addr - w->base) : 0;
+        (void)context;
+        if (w && (char *)info->si_addr >= w->base && offset < w->n * (w->guard + w->size) &&
+            offset % (w->guard + w->size) < w->guard)
+            w->overflowed(w->argument, (int)(offset / (w->guard + w->size)));
+        sigaction(number, &rt_usual_fault, NULL);
+    }
+
+    static __attribute__((unused)) void rt_install_fault_handler(void)
+    {
+        /* Not deferred, because the handler is left by a long jump. */
+        struct sigaction action = { .sa_sigaction = rt_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+        sigaction(SIGSEGV, &action, &rt_usual_fault);
+    }
+
+    static __attribute__((unused)) void rt_watch_stacks(rt_watch *w)
+    {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        stack_t stack = { .ss_sp = w->handler_stack, .ss_size = sizeof w->handler_stack };
+        sigset_t fault;
+        rt_watched = w;
+        sigaltstack(&stack, NULL);
+        sigemptyset(&fault);
+        sigaddset(&fault, SIGSEGV);
+        pthread_sigmask(SIG_UNBLOCK, &fault, NULL);
+        pthread_once(&once, rt_install_fault_handler);
+    }
+
     static inline int rt_join(pthread_t thread) { return pthread_join(thread, NULL); }
     static inline int rt_cpu(void) { return sched_getcpu(); }
     static inline int rt_lowest(uint64_t mask) { return __builtin_ctzll(mask); }
@@ -84,6 +237,23 @@ cdef extern from *:
     ctypedef struct rt_jump:
         pass
     ctypedef unsigned long pthread_t
+    ctypedef struct rt_fiber:
+        char *bottom
+        size_t size
+    ctypedef struct rt_watch:
+        char *base
+        size_t guard
+        size_t size
+        int n
+        void (*overflowed)(void *argument, int stack) noexcept nogil
+        void *argument
+
+    void rt_switch(rt_fiber *source, rt_fiber *to) noexcept nogil
+    void rt_fiber_make(rt_fiber *f, rt_fiber *home, void (*run)(void *) noexcept nogil, void *argument) noexcept nogil
+    void rt_fiber_home(rt_fiber *home) noexcept nogil
+    char *rt_stacks_map(int n, size_t guard, size_t size) noexcept nogil
+    void rt_stacks_unmap(char *base, int n, size_t guard, size_t size) noexcept nogil
+    void rt_watch_stacks(rt_watch *w) noexcept nogil
 
     uint32_t rt_load(uint32_t *word) noexcept nogil
     void rt_store(uint32_t *word, uint32_t value) noexcept nogil

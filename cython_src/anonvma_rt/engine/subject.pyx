@@ -7,6 +7,7 @@ KINDS = {
     4: "bad-unlock",
     5: "use-after-free",
     6: "list-corruption",
+    7: "stack-overflow",
 }
 
 

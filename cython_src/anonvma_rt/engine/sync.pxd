@@ -15,6 +15,7 @@ from anonvma_rt.engine.task cimport (
     OP_LOAD,
     OP_LOCK,
     OP_READ_LOCK,
+    OP_READ_TRYLOCK,
     OP_READ_UNLOCK,
     OP_STORE,
     OP_TRYLOCK,
@@ -119,7 +120,7 @@ cdef inline bint try_acquire(Task *t, lock_word *lock) noexcept nogil:
 
 
 cdef inline bint try_down_read(Task *t, rwsem_t *lock) noexcept nogil:
-    point(t, OP_TRYLOCK, lock)
+    point(t, OP_READ_TRYLOCK, lock)
     must_not_be_freed(t, lock)
     if lock.owner:
         return False

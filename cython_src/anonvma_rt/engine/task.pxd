@@ -29,6 +29,8 @@ cdef enum Op:
     OP_STORE
     OP_ATOMIC
     OP_NOTE
+    # A trylock that shares. At the end, so that the numbers in recorded events stay what they were.
+    OP_READ_TRYLOCK
 
 # Violations that the engine itself finds; a subject numbers its own from VIOLATION_SUBJECT.
 cdef enum Violation:
@@ -39,6 +41,7 @@ cdef enum Violation:
     VIOLATION_BAD_UNLOCK
     VIOLATION_USE_AFTER_FREE
     VIOLATION_LIST_CORRUPTION
+    VIOLATION_STACK_OVERFLOW
     VIOLATION_SUBJECT = 16
 
 # Why an execution ended early without a violation.
@@ -50,6 +53,8 @@ cdef enum Halt:
     HALT_NO_MEMORY
     HALT_UNTIL
     HALT_REFUSED
+    # The strategy gave the execution up: it belongs to a class that was seen, and does not count.
+    HALT_PRUNED
 
 # One word for mutex, spinlock, rwsem and bit lock: who holds it, who is parked at it. `owner` is a task id plus one.
 cdef struct lock_word:
@@ -115,6 +120,8 @@ cdef struct Execution:
     uint64_t enabled
     uint64_t blocked
     uint64_t done
+    # Of those that are done: who came to the end of its body.
+    uint64_t completed
     int32_t awaiting
     int32_t current
     int32_t tasks
@@ -144,6 +151,8 @@ cdef struct Execution:
     bint profiling
     void (*begin)(void *strategy, Execution *x) noexcept nogil
     int (*pick)(void *strategy, Execution *x, uint64_t *hold) noexcept nogil
+    # Called at the end of an execution, before anything of it is taken back; NULL where the strategy does not want it.
+    void (*finished)(void *strategy, Execution *x) noexcept nogil
     void *subject
     int (*build)(void *subject, Task *t) noexcept nogil
     void (*body)(void *subject, Task *t) noexcept nogil

@@ -56,7 +56,7 @@ cdef void reschedule(Task *t) noexcept nogil:
     chosen = decide(x)
     if chosen < 0:
         if x.enabled:
-            halt(t, HALT_DIVERGED)
+            halt(t, x.halt if x.halt else HALT_DIVERGED)
         stuck(x, t.id)
         x.unwind(t)
     if chosen != t.id:
@@ -271,6 +271,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     x.enabled = NEVER >> (64 - x.tasks)
     x.blocked = 0
     x.done = 0
+    x.completed = 0
     x.awaiting = 0
     x.current = -1
     x.index = index

@@ -45,6 +45,7 @@ cdef class Strategy:
         x.strategy_sees_marks = self.sees_marks
         x.begin = <void (*)(void *, Execution *) noexcept nogil>call_begin
         x.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>call_pick
+        x.finished = NULL
 
 
 cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil:
