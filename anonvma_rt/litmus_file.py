@@ -21,6 +21,7 @@ __all__ = ["KINDS", "Block", "Lines", "LitmusDocument", "RawThread", "Step", "is
 
 KINDS = (
     "assertion", "deadlock", "livelock", "lock-order", "bad-unlock", "use-after-free", "list-corruption",
+    "stack-overflow",
 )  # fmt: skip
 MOST_LINES = 10_000  # of all sections together, counted as they are repeated
 DEEPEST = 8  # tables within each other

@@ -40,7 +40,7 @@ ALL_OTHERS = "*"  # in [expect]: every preset that is not named
 
 VIOLATION_KINDS = (
     "stale-migration-entry", "mapcount-mismatch", "lost-page", "unreachable-pte", "list-corruption", "use-after-free",
-    "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on", "wrong-merge",
+    "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on", "wrong-merge", "stack-overflow",
 )  # fmt: skip
 
 

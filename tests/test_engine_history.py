@@ -74,7 +74,7 @@ def test_a_hunt_keeps_no_history():
     with explore(BUSY) as explorer:
         result = explorer.run(0, 100)
         assert set(result) == {
-            "first", "ran", "digests", "failures", "points", "switches", "longest", "counters", "halt"
+            "first", "ran", "pruned", "digests", "failures", "points", "switches", "longest", "counters", "halt"
         }  # fmt: skip
         traced = explorer.trace(5)
         assert {e.step for e in events(traced)} == set(range(1, traced["points"] + 1))

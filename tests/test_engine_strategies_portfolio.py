@@ -52,9 +52,9 @@ def test_each_has_its_name_its_parameters_and_a_line(name):
         assert f"{key}={value}" in line
 
 
-def test_the_portfolio_is_the_usual_strategy():
-    assert DEFAULT_STRATEGY == "portfolio"
+def test_the_portfolio_is_offered_and_the_usual_strategy_one_of_its_members():
     assert next(iter(STRATEGIES)) == "portfolio"
+    assert DEFAULT_STRATEGY == "pct"
 
 
 def test_members_of_ones_own():

@@ -646,7 +646,7 @@ def test_a_scenario_whose_threads_are_all_left_out_is_refused() -> None:
 
 
 def test_the_violation_kinds_are_those_of_the_design() -> None:
-    assert len(set(VIOLATION_KINDS)) == len(VIOLATION_KINDS) == 12
+    assert len(set(VIOLATION_KINDS)) == len(VIOLATION_KINDS) == 13
 
 
 # Refusals of the simulated kernel

@@ -7,14 +7,13 @@ same_vma chain of a vma. Freed anon_vmas go to a typed pool and are reused at on
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.task cimport Task
-from anonvma_rt.mm.types cimport anon_vma, vm_area_struct
+from anonvma_rt.mm.types cimport anon_vma, kernel_of, vm_area_struct
 
 cdef void anon_vma_lock(Task *t, anon_vma *av) noexcept nogil
 cdef void anon_vma_unlock(Task *t, anon_vma *av) noexcept nogil
 cdef bint anon_vma_trylock(Task *t, anon_vma *root) noexcept nogil
 cdef void anon_vma_lock_read(Task *t, anon_vma *av) noexcept nogil
 cdef void anon_vma_unlock_read(Task *t, anon_vma *av) noexcept nogil
-cdef anon_vma *lock_owner(Task *t, anon_vma *av) noexcept nogil
 cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil
 cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexcept nogil
 cdef int anon_vma_fork(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil
@@ -27,3 +26,8 @@ cdef void get_anon_vma(Task *t, anon_vma *av) noexcept nogil
 cdef void put_anon_vma(Task *t, anon_vma *av) noexcept nogil
 cdef bint dec_and_test(Task *t, anon_vma *av) noexcept nogil
 cdef void free_unused(Task *t, anon_vma *av) noexcept nogil
+
+
+cdef inline anon_vma *lock_owner(Task *t, anon_vma *av) noexcept nogil:
+    """Whose mutex protects av's list: the root's since 2.6.36."""
+    return av if kernel_of(t).algorithm.own_lock else av.root

@@ -141,11 +141,6 @@ cdef void put_anon_vma(Task *t, anon_vma *av) noexcept nogil:
 # ---- the lock ----------------------------------------------------------------------------------------------------------
 
 
-cdef anon_vma *lock_owner(Task *t, anon_vma *av) noexcept nogil:
-    """Whose mutex protects av's list: the root's since 2.6.36."""
-    return av if kernel_of(t).algorithm.own_lock else av.root
-
-
 cdef void anon_vma_lock(Task *t, anon_vma *av) noexcept nogil:
     must_live(t, av, TYPE_ANON_VMA)
     must_live(t, lock_owner(t, av), TYPE_ANON_VMA)

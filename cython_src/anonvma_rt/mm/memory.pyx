@@ -83,12 +83,15 @@ cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil:
 cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     """pte_alloc: the page table of an address, made if there is none; NULL where a huge pmd is."""
     cdef page_table *table = find_table(t, mm, address)
-    cdef page_table *fresh
+    return table if table != NULL else new_table(t, mm, address)
+
+
+cdef page_table *new_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """__pte_alloc: where none was a moment ago; somebody else may be faster."""
+    cdef page_table *fresh = make_table(t, address)
     cdef pmd_t *directory = &mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
+    cdef page_table *table
     cdef pmd_t *pmd
-    if table != NULL:
-        return table
-    fresh = make_table(t, address)
     spin_lock(t, &mm.page_table_lock)
     if directory[0] == 0:
         directory[0] = <pmd_t>must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY)
@@ -292,19 +295,16 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     cdef int result = 0
     while result >= 0:
         pmd = pmd_offset(mm, address)
-        if hugepage_fits(vma, address):
-            pmd = alloc_pmd(t, mm, address)
-            if pmd_read(t, pmd) == 0:
-                result = do_huge_pmd_anonymous_page(t, vma, address, pmd)
-                continue
-        if pmd != NULL and pmd_huge(pmd[0]):
-            value = pmd_read(t, pmd)
-            if pmd_huge(value):
-                result = handle_huge_fault(t, vma, address, write, pmd, value, content)
-                if result > 0:
-                    return 0
-                continue
-        table = alloc_table(t, mm, address)
+        value = pmd_read(t, pmd) if pmd != NULL else 0
+        if pmd_huge(value):
+            result = handle_huge_fault(t, vma, address, write, pmd, value, content)
+            if result > 0:
+                return 0
+            continue
+        if value == 0 and hugepage_fits(vma, address):
+            result = do_huge_pmd_anonymous_page(t, vma, address, alloc_pmd(t, mm, address))
+            continue
+        table = pmd_table(value) if value else new_table(t, mm, address)
         if table == NULL:
             continue
         ptep = pte_offset(table, address)
