@@ -58,10 +58,9 @@ cdef class Dpor(Strategy):
     cdef int extend(self, Execution *x, int32_t at) noexcept nogil
     cdef void recall(self, int32_t at) noexcept nogil
     cdef uint64_t inherited(self, int32_t at) noexcept nogil
-    cdef void perform(self, Execution *x, int32_t at, int task) noexcept nogil
+    cdef void place(self, int32_t at, int task, bint failed) noexcept nogil
     cdef void join(self, uint32_t *own, int op, uint32_t object, bint failed) noexcept nogil
     cdef bint lock_race(self, int op, int other, bint failed, bint other_failed) noexcept nogil
-    cdef void again(self, int32_t at, int task) noexcept nogil
     cdef bint held(self, int32_t at, uint32_t object) noexcept nogil
     cdef bint rehash(self) noexcept nogil
     cdef bint follows(self, int32_t earlier, int task, int op, uint32_t object) noexcept nogil

@@ -154,7 +154,7 @@ cdef class Dpor(Strategy):
         # Who ran goes on: fewer hand-overs.
         i = x.current if x.current >= 0 and awake >> x.current & 1 else rt_lowest(awake)
         e.backtrack = <uint64_t>1 << i
-        self.perform(x, at, i)
+        self.place(at, i, p[i].op == OP_TRYLOCK and lock_is_held(<lock_word *>x.task[i].object))
         return i
 
     cdef void recall(self, int32_t at) noexcept nogil:
@@ -187,18 +187,18 @@ cdef class Dpor(Strategy):
                 result |= <uint64_t>1 << i
         return result
 
-    cdef void perform(self, Execution *x, int32_t at, int task) noexcept nogil:
+    cdef void place(self, int32_t at, int task, bint failed) noexcept nogil:
         """Makes task's pending operation event `at`: finds its races, and sets its clock."""
         cdef Event *e = &self.event[at]
         cdef uint32_t *own = &self.now[task * self.tasks]
         e.task = task
         e.op = self.pending[at * self.tasks + task].op
         e.object = self.pending[at * self.tasks + task].object
-        e.failed = e.op == OP_TRYLOCK and lock_is_held(<lock_word *>x.task[task].object)
+        e.failed = failed
         self.use(e.op, e.object)
         self.n = at
-        self.races(task, e.op, e.object, e.failed, e.enabled)
-        self.join(own, e.op, e.object, e.failed)
+        self.races(task, e.op, e.object, failed, e.enabled)
+        self.join(own, e.op, e.object, failed)
         own[task] = <uint32_t>at + 1
         memcpy(&self.clock[at * self.tasks], own, self.tasks * 4)
         e.before = self.last[e.object]
@@ -341,7 +341,9 @@ cdef class Dpor(Strategy):
         """The number of events to replay, the last one another than before; 0 where nothing is left."""
         cdef int32_t at = self.n
         cdef Event *e
+        cdef Pending *p
         cdef uint64_t left
+        cdef int i
         if self.n < self.prefix:
             at = self.prefix
         while at > 0:
@@ -352,29 +354,13 @@ cdef class Dpor(Strategy):
             e.explored |= <uint64_t>1 << e.task
             left = e.backtrack & ~e.explored & ~e.sleep & e.enabled
             if left:
-                self.n = at
-                self.again(at, rt_lowest(left))
+                # Another task makes this event; the state before it is the old one.
+                i = rt_lowest(left)
+                p = &self.pending[at * self.tasks]
+                self.recall(at)
+                self.place(at, i, p[i].op == OP_TRYLOCK and self.held(at, p[i].object))
                 return at + 1
         return 0
-
-    cdef void again(self, int32_t at, int task) noexcept nogil:
-        """Another task makes event `at`; the state before it is the old one."""
-        cdef Event *e = &self.event[at]
-        cdef uint32_t *own
-        self.recall(at)
-        own = &self.now[task * self.tasks]
-        e.task = task
-        e.op = self.pending[at * self.tasks + task].op
-        e.object = self.pending[at * self.tasks + task].object
-        e.failed = e.op == OP_TRYLOCK and self.held(at, e.object)
-        self.races(task, e.op, e.object, e.failed, e.enabled)
-        self.join(own, e.op, e.object, e.failed)
-        own[task] = <uint32_t>at + 1
-        memcpy(&self.clock[at * self.tasks], own, self.tasks * 4)
-        e.before = self.last[e.object]
-        if e.op != OP_START:
-            self.last[e.object] = at
-        self.n = at + 1
 
     cdef bint held(self, int32_t at, uint32_t object) noexcept nogil:
         """Whether a lock was held before event `at`, by what was done to it until then."""
@@ -421,6 +407,10 @@ cdef class Dpor(Strategy):
             slot = (slot + 1) & (self.key_room - 1)
         if 2 * self.keys + 2 > self.key_room and self.rehash():
             return self.object_number(object)
+        if self.keys + 2 > self.key_room:
+            # No memory for more: what cannot be told apart proves nothing.
+            self.unsure = True
+            return 0
         self.keys += 1
         self.key[slot] = object
         self.number[slot] = self.keys
