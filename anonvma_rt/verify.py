@@ -152,6 +152,8 @@ class _Search:
                 explorer.bound = profile(self.program, explorer)["bound"]
                 ended = self.search(explorer)
         finally:
+            # What stands if this is left by ^C or an error.
+            self.result.verdict = f"NOT PROVED: ended after {self.result.classes} classes"
             self.result.seconds = perf_counter() - started
         self.result.violating_classes = {kinds[kind]: count for kind, count in sorted(self.violating.items())}
         self.result.complete = ended and not dpor.unsure
@@ -229,7 +231,5 @@ class _Search:
             result.verdict = f"VERIFIED (complete, {result.classes} classes)"
         elif unsure and ended:
             result.verdict = "NOT PROVED: a lock is both tried and shared, and not all orders of that are visited"
-        else:
-            result.verdict = f"NOT PROVED: ended after {result.classes} classes"
         wanted = {result.expected} - {"none", None}
         result.as_expected = set(result.violating_classes) == wanted and (bool(found) or result.complete)

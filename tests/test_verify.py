@@ -6,7 +6,7 @@ import pytest
 from interleavings import classes, random_threads, steps
 from mm_tools import core
 
-from anonvma_rt import Reproducer, StopToken, UserError, replay, verify
+from anonvma_rt import Reproducer, StopToken, UserError, VerifyInterrupted, replay, verify
 from anonvma_rt.cli import main
 from anonvma_rt.engine.dpor import Dpor
 from anonvma_rt.engine.explorer import Explorer
@@ -146,6 +146,17 @@ def test_a_limit_and_a_stop_token_end_the_search_without_a_proof():
     token.stop()
     stopped = verify("order", {"pages": 6}, ["patched"], stop=token)
     assert stopped.interrupted and not stopped.results[0].complete
+
+
+def test_an_interrupt_says_how_far_the_search_came():
+    def interrupt(algorithm, executions):
+        raise KeyboardInterrupt
+
+    with pytest.raises(VerifyInterrupted) as caught:
+        verify("order", {"pages": 8}, ["patched"], progress=interrupt)
+    result = caught.value.result
+    assert result.interrupted and result.results[0].classes > 0
+    assert result.results[0].verdict == f"NOT PROVED: ended after {result.results[0].classes} classes"
 
 
 def test_bad_input_is_refused():
