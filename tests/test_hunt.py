@@ -46,7 +46,7 @@ def test_the_default_hunt_finds_the_2011_race_and_refutes_it_for_the_patch():
     assert unpatched.as_expected and patched.as_expected
     # A rate is worth something only if the executions did what they should: see field notes, traps.
     assert 90 < unpatched.points / 20_000 < 140
-    assert 1 < unpatched.switches / 20_000 < 12
+    assert 1 < unpatched.switches / 20_000 < 6
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
