@@ -1,0 +1,99 @@
+"""`hunt`: look for executions in which an algorithm goes wrong."""
+
+import argparse
+import json
+import sys
+
+from tqdm import tqdm
+
+from anonvma_rt.errors import UserError
+from anonvma_rt.hunt import DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
+from anonvma_rt.lab import DEFAULT_STRATEGY, STRATEGIES, load, names_of_all
+from anonvma_rt.report import hunt_report
+from anonvma_rt.scenario import Scenario, parse_parameters
+from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, whole, width
+
+ABOUT = "look for executions in which an algorithm goes wrong"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    about_scenario(
+        parser,
+        "a parameter of the scenario",
+        "a preset, or preset,field=value, or a litmus test's variant; may be repeated (default: unpatched and "
+        "moveto-tail, or those that the scenario names; with --all every one of which a scenario expects something)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="every built-in scenario and litmus test under all that it names"
+    )
+    parser.add_argument(
+        "--strategy",
+        metavar="S",
+        help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)} (default {DEFAULT_STRATEGY}, or what the "
+        "scenario says finds it best)",
+    )
+    parser.add_argument("--carrier", default="threads", metavar="C", help="who runs the tasks (default %(default)s)")
+    parser.add_argument("--seed", type=whole("--seed"), default=0, metavar="N", help="default %(default)s")
+    parser.add_argument(
+        "--start", type=whole("--start"), default=0, metavar="I", help="the first execution index (default 0)"
+    )
+    parser.add_argument(
+        "--runs", type=whole("--runs"), default=DEFAULT_RUNS, metavar="N", help="executions (default %(default)s)"
+    )
+    parser.add_argument(
+        "--jobs", type=whole("--jobs"), default=1, metavar="J", help="explorers, one per core (default 1)"
+    )
+    out(parser, "reproducers")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.all and options.scenario:
+        raise UserError("--all hunts every built-in scenario and litmus test: leave the name away")
+    # Algorithms that were named are kernels, and not variants of litmus tests.
+    every = Scenario.builtin_names() if options.algorithm else names_of_all()
+    scenarios = [load(name) for name in (every if options.all else [options.scenario or DEFAULT_SCENARIO])]
+    parameters = parse_parameters(options.parameter)
+    algorithms = {
+        s.name: options.algorithm or (s.algorithms() if options.all else s.bind(parameters).usual()) for s in scenarios
+    }
+    found: list[HuntResult] = []
+    interrupted = False
+    total = options.runs * sum(map(len, algorithms.values()))
+    with tqdm(total=total, unit="exec", delay=1, disable=None, file=sys.stderr, leave=False) as bar:
+
+        def progress(algorithm: str, executions: int) -> None:
+            bar.set_description(algorithm, refresh=False)
+            bar.update(executions)
+
+        try:
+            for scenario in scenarios:
+                result = hunt(
+                    scenario,
+                    parameters,
+                    algorithms[scenario.name],
+                    strategy=options.strategy,
+                    carrier=options.carrier,
+                    seed=options.seed,
+                    start=options.start,
+                    runs=options.runs,
+                    jobs=options.jobs,
+                    out=options.out,
+                    progress=progress,
+                )
+                found.append(result)
+        except HuntInterrupted as interruption:
+            found.append(interruption.result)
+            interrupted = True
+    as_expected = all(result.as_expected for result in found)
+    if options.json and options.all:
+        print(json.dumps({"hunts": [result.as_dict() for result in found], "as_expected": as_expected}))
+    elif options.json:
+        print(json.dumps(found[0].as_dict()))
+    else:
+        print("\n".join(hunt_report(result, width(), table=not options.all) for result in found))
+    unsaved = [one.unsaved for result in found for one in result.results if one.unsaved]
+    for message in unsaved:
+        print(f"anonvma-rt: {message}", file=sys.stderr)
+    if interrupted:
+        return INTERRUPTED
+    return AS_EXPECTED if as_expected and not unsaved else NOT_AS_EXPECTED

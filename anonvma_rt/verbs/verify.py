@@ -1,0 +1,56 @@
+"""`verify`: every class of interleavings once, which is a proof or a counterexample."""
+
+import argparse
+import json
+import sys
+
+from tqdm import tqdm
+
+from anonvma_rt.hunt import DEFAULT_SCENARIO
+from anonvma_rt.lab import load
+from anonvma_rt.report import verify_report
+from anonvma_rt.scenario import parse_parameters
+from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, whole, width
+from anonvma_rt.verify import Verification, VerifyInterrupted, verify
+
+ABOUT = "visit every class of interleavings once: a proof, or a counterexample"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    about_scenario(parser, "a parameter; keep it small", "as for hunt; may be repeated")
+    parser.add_argument("--carrier", default="fibers", metavar="C", help="who runs the tasks (default %(default)s)")
+    parser.add_argument(
+        "--all-violations", action="store_true", help="go on after the first and count the violating classes"
+    )
+    parser.add_argument(
+        "--limit", type=whole("--limit"), metavar="N", help="give up after so many executions (default: none)"
+    )
+    out(parser, "counterexamples")
+
+
+def run(options: argparse.Namespace) -> int:
+    described = load(options.scenario or DEFAULT_SCENARIO)
+    interrupted = False
+    with tqdm(unit="exec", delay=1, disable=None, file=sys.stderr, leave=False) as bar:
+
+        def progress(algorithm: str, executions: int) -> None:
+            bar.set_description(algorithm, refresh=False)
+            bar.update(executions)
+
+        try:
+            result: Verification = verify(
+                described,
+                parse_parameters(options.parameter),
+                options.algorithm,
+                carrier=options.carrier,
+                all_violations=options.all_violations,
+                limit=options.limit,
+                out=options.out,
+                progress=progress,
+            )
+        except VerifyInterrupted as interruption:
+            result, interrupted = interruption.result, True
+    print(json.dumps(result.as_dict()) if options.json else verify_report(result, width()))
+    if interrupted:
+        return INTERRUPTED
+    return AS_EXPECTED if result.as_expected else NOT_AS_EXPECTED
