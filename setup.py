@@ -15,6 +15,7 @@ from setuptools.command.build_py import build_py as _build_py
 
 SRC, PACKAGE = "cython_src", "anonvma_rt"
 MODULES = [
+    "api",
     "engine.klist",
     "engine.arena",
     "engine.task",

@@ -36,6 +36,7 @@ _check_built()
 
 # Below the check, which says something better than a missing module does.
 from anonvma_rt.algorithm import Algorithm  # noqa: E402
+from anonvma_rt.embedding import subject  # noqa: E402
 from anonvma_rt.engine.explorer import StopToken  # noqa: E402
 from anonvma_rt.errors import UserError  # noqa: E402
 from anonvma_rt.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
@@ -65,6 +66,7 @@ __all__ = [
     "get_include",
     "hunt",
     "replay",
+    "subject",
     "verify",
 ]
 

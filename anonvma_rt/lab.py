@@ -5,11 +5,12 @@ is and what each task has in it; PCT's k, URW's and SURW's counts and the livelo
 depend on nothing but scenario, algorithm and seed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from anonvma_rt.binding import read_text
-from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.embedding import Embedded, is_embedded, subject_named_in
+from anonvma_rt.engine.explorer import BuildRefused, BuildViolation, Explorer
 from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.portfolio import Portfolio
@@ -25,6 +26,7 @@ from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.litmus import Litmus
 from anonvma_rt.litmus_file import is_litmus
 from anonvma_rt.mm.kernel import Refused
+from anonvma_rt.own_code import find, is_own
 from anonvma_rt.scenario import Scenario
 from anonvma_rt.scenario_file import Parameter
 from anonvma_rt.trace import Trace
@@ -153,14 +155,18 @@ def names_of_all() -> list[str]:
     return [*Scenario.builtin_names(), *Litmus.builtin_names()]
 
 
-def load(name_or_path: str) -> Described:
+def load(name_or_path: str, own: Iterable[Embedded] = ()) -> Described:
     """A built-in scenario or litmus test by name, or any by path: what contains a / or ends in .toml is a path.
+
+    own: the user's own subjects, which may be named as well. Nothing is imported here: a name can come from a file.
 
     >>> load("sb").name, load("merge").name
     ('sb', 'merge')
     """
     if "/" in name_or_path or name_or_path.endswith(".toml"):
-        return described_by(read_text(name_or_path), name_or_path)
+        return described_by(read_text(name_or_path), name_or_path, own)
+    if is_own(name_or_path):
+        return find(name_or_path, own, "this name", "--subject")
     if name_or_path in Litmus.builtin_names():
         return Litmus.load(name_or_path)
     if name_or_path not in Scenario.builtin_names():
@@ -169,8 +175,14 @@ def load(name_or_path: str) -> Described:
     return Scenario.load(name_or_path)
 
 
-def described_by(text: str, source: str) -> Described:
-    """What a TOML text describes: a litmus test if it has the key `litmus`, else a scenario."""
+def described_by(text: str, source: str, own: Iterable[Embedded] = ()) -> Described:
+    """What a TOML text describes: a litmus test if it has the key `litmus`, one of the user's own subjects if it has the
+    key `subject`, else a scenario. Raises UserError where such a subject is not among `own`, or is another by now."""
+    if "subject" in text and is_embedded(text, source):
+        found: Embedded = find(subject_named_in(text, source), own, source, "--subject")
+        if found.text != text:
+            raise ScenarioError(f"{source}: {found.source} has other parameters or variants by now: hunt it again")
+        return found
     return Litmus.from_text(text, source) if is_litmus(text, source) else Scenario.from_text(text, source)
 
 
@@ -209,6 +221,8 @@ def make_explorer(program: Bound, algorithm: Choice, strategy: Any, **options: A
         return Explorer(make_subject(program, algorithm), strategy, **options)
     except Refused as refused:
         raise program.refusal(-1, refused.index, refused.errno) from None
+    except (BuildRefused, BuildViolation) as error:
+        raise ScenarioError(f"{program.scenario.source}: {error}") from None
 
 
 def refusal(program: Bound, explorer: Explorer) -> ScenarioError:

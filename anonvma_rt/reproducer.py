@@ -7,12 +7,13 @@ seed, and it says of itself whether it was truncated, edited or written in anoth
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from anonvma_rt import __version__
+from anonvma_rt.embedding import is_embedded
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
@@ -65,8 +66,9 @@ class Reproducer:
 
     def name(self) -> str:
         """The file name under which a hunt saves it."""
-        algorithm = "".join(c if c.isalnum() or c in "-._" else "-" for c in self.algorithm.name)
-        return f"{self.scenario.name}-{algorithm}-{self.seed}-{self.index}.json"
+        name = f"{self.scenario.name}-{self.algorithm.name}"
+        plain = "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
+        return f"{plain}-{self.seed}-{self.index}.json"
 
     def as_dict(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -105,8 +107,12 @@ class Reproducer:
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> "Reproducer":
-        """Reads and checks a file. Raises ReproducerError, which says what is wrong with it."""
+    def load(cls, path: str | Path, own: Iterable[Any] = ()) -> "Reproducer":
+        """Reads and checks a file. Raises ReproducerError, which says what is wrong with it.
+
+        own: code of your own that the file may name, a subject() or a Rule; a file that names anything else is refused,
+        because reading a file must not run code.
+        """
         where = str(path)
         try:
             with Path(path).open("rb") as file:
@@ -130,12 +136,12 @@ class Reproducer:
             )
         checksum = body.pop("sha256", None)
         try:
-            return cls._from_body(body, checksum, where)
+            return cls._from_body(body, checksum, where, list(own))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ReproducerError(f"{where}: the reproducer is damaged ({type(error).__name__}: {error})") from None
 
     @classmethod
-    def _from_body(cls, body: dict[str, Any], checksum: object, where: str) -> "Reproducer":
+    def _from_body(cls, body: dict[str, Any], checksum: object, where: str, own: list[Any]) -> "Reproducer":
         text = body["scenario"]["text"]
         if hashlib.sha256(text.encode()).hexdigest() != body["scenario"]["sha256"]:
             raise ReproducerError(
@@ -147,7 +153,7 @@ class Reproducer:
         for segment in body["schedule"].split():
             task, steps = segment.split("x")
             segments.append((int(task), int(steps)))
-        scenario = described_by(text, body["scenario"]["source"])
+        scenario = described_by(text, where if "subject" in text and is_embedded(text, where) else body["scenario"]["source"], own)
         return cls(
             scenario=scenario,
             parameters=body["scenario"]["parameters"],
@@ -210,8 +216,8 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
     recorded = explorer.trace(0, strategy, until)
     if diverged and not done["ran"]:
         raise ReproducerError(
-            f"the schedule of {reproducer.name()} cannot be followed: this anonvma_rt {__version__} makes other steps "
-            f"than {reproducer.version}, which wrote it"
+            f"the schedule of {reproducer.name()} cannot be followed: this anonvma_rt {__version__} or your own code "
+            f"makes other steps than when {reproducer.version} wrote it"
         )
     trace = program.trace(recorded, explorer, before)
     segments = recorded["segments"]

@@ -4,10 +4,26 @@ import argparse
 import shutil
 from collections.abc import Callable
 
+from anonvma_rt.embedding import subject
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_SCENARIO
+from anonvma_rt.lab import Described, load
+from anonvma_rt.own_code import is_own
+from anonvma_rt.reproducer import Reproducer
 
-__all__ = ["AS_EXPECTED", "BAD_INPUT", "INTERRUPTED", "NOT_AS_EXPECTED", "about_scenario", "out", "whole", "width"]
+__all__ = [
+    "AS_EXPECTED",
+    "BAD_INPUT",
+    "INTERRUPTED",
+    "NOT_AS_EXPECTED",
+    "about_file",
+    "about_scenario",
+    "out",
+    "read_file",
+    "the_scenario",
+    "whole",
+    "width",
+]
 
 AS_EXPECTED, NOT_AS_EXPECTED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -35,10 +51,34 @@ def about_scenario(parser: argparse.ArgumentParser, parameter: str, algorithm: s
         "scenario",
         nargs="?",
         metavar="SCENARIO",
-        help=f"a built-in scenario or litmus test, or a TOML file (default {DEFAULT_SCENARIO})",
+        help="a built-in scenario or litmus test, a TOML file, or a compiled subject of your own, module:Class "
+        f"(default {DEFAULT_SCENARIO})",
     )
     parser.add_argument("-p", dest="parameter", metavar="NAME=VALUE", action="append", default=[], help=parameter)
     parser.add_argument("--algorithm", action="append", metavar="A", help=algorithm)
+
+
+def the_scenario(name: str | None) -> Described:
+    """What a user named on the command line; a subject of the user's own is imported."""
+    name = name or DEFAULT_SCENARIO
+    return subject(name) if is_own(name) else load(name)
+
+
+def about_file(parser: argparse.ArgumentParser) -> None:
+    """A reproducer, and the user's own code that it may use."""
+    parser.add_argument("file", metavar="FILE", help="a reproducer that a hunt saved")
+    parser.add_argument(
+        "--subject",
+        action="append",
+        metavar="module:Class",
+        default=[],
+        help="a subject of your own that FILE may use: nothing in a file can make the lab import code",
+    )
+
+
+def read_file(options: argparse.Namespace) -> Reproducer:
+    """The reproducer of about_file()."""
+    return Reproducer.load(options.file, [subject(name) for name in options.subject])
 
 
 def out(parser: argparse.ArgumentParser, what: str) -> None:

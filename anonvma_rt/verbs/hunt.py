@@ -7,11 +7,11 @@ import sys
 from tqdm import tqdm
 
 from anonvma_rt.errors import UserError
-from anonvma_rt.hunt import DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
+from anonvma_rt.hunt import DEFAULT_RUNS, HuntInterrupted, HuntResult, hunt
 from anonvma_rt.lab import DEFAULT_STRATEGY, STRATEGIES, load, names_of_all
 from anonvma_rt.report import hunt_report
 from anonvma_rt.scenario import Scenario, parse_parameters
-from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, whole, width
+from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, the_scenario, whole, width
 
 ABOUT = "look for executions in which an algorithm goes wrong"
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--all hunts every built-in scenario and litmus test: leave the name away")
     # Algorithms that were named are kernels, and not variants of litmus tests.
     every = Scenario.builtin_names() if options.algorithm else names_of_all()
-    scenarios = [load(name) for name in (every if options.all else [options.scenario or DEFAULT_SCENARIO])]
+    scenarios = [load(name) for name in every] if options.all else [the_scenario(options.scenario)]
     parameters = parse_parameters(options.parameter)
     algorithms = {
         s.name: options.algorithm or (s.algorithms() if options.all else s.bind(parameters).usual()) for s in scenarios

@@ -4,14 +4,14 @@ import argparse
 import json
 
 from anonvma_rt.report import replay_report, world_report
-from anonvma_rt.reproducer import Reproducer, replay
-from anonvma_rt.verbs.common import AS_EXPECTED, NOT_AS_EXPECTED, whole, width
+from anonvma_rt.reproducer import replay
+from anonvma_rt.verbs.common import AS_EXPECTED, NOT_AS_EXPECTED, about_file, read_file, whole, width
 
 ABOUT = "make the execution of a reproducer come again"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a reproducer that a hunt saved")
+    about_file(parser)
     parser.add_argument("--times", type=whole("--times"), default=1, metavar="N", help="how often (default 1)")
     parser.add_argument(
         "--until", type=whole("--until"), metavar="STEP", help="stop before that step and print the state"
@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    reproducer = Reproducer.load(options.file)
+    reproducer = read_file(options)
     replayed = replay(reproducer, options.times, options.until)
     try:
         if options.json:

@@ -6,11 +6,9 @@ import sys
 
 from tqdm import tqdm
 
-from anonvma_rt.hunt import DEFAULT_SCENARIO
-from anonvma_rt.lab import load
 from anonvma_rt.report import verify_report
 from anonvma_rt.scenario import parse_parameters
-from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, whole, width
+from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, the_scenario, whole, width
 from anonvma_rt.verify import Verification, VerifyInterrupted, verify
 
 ABOUT = "visit every class of interleavings once: a proof, or a counterexample"
@@ -29,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    described = load(options.scenario or DEFAULT_SCENARIO)
+    described = the_scenario(options.scenario)
     interrupted = False
     with tqdm(unit="exec", delay=1, disable=None, file=sys.stderr, leave=False) as bar:
 

@@ -50,6 +50,9 @@ OPS = (
 )  # fmt: skip
 
 
+# Here for whoever has an Explorer only.
+from anonvma_rt.engine.subject import BuildRefused  # noqa: E402, F401
+
 # One record of a trace: step, task, op (an index into OPS), code, a, b, c.
 EVENT = Struct("=qiiqqqq")
 

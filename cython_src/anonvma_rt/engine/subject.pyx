@@ -1,5 +1,10 @@
 """The interface of a subject (see subject.pxd), and how the engine calls it from a thread without the GIL."""
 
+from anonvma_rt.engine.arena cimport ARENA_START, arena_header
+
+# Where the first object of every arena is.
+ARENA_ROOT = ARENA_START + sizeof(arena_header)
+
 KINDS = {
     1: "deadlock",
     2: "livelock",
@@ -11,6 +16,10 @@ KINDS = {
 }
 
 
+class BuildRefused(RuntimeError):
+    """build() returned something else than 0."""
+
+
 cdef class Subject:
     """Code under test.
 
@@ -19,7 +28,16 @@ cdef class Subject:
     `body(t)` is what task t.id does; it runs on a thread of its own and has no state but t and the arena.
     `check(x)` looks at the state when every task has ended and calls found() for what is wrong. None of them may
     touch a Python object. `self.tasks` (1 to 64) is set before the subject is explored.
+
+    What follows is for people, and optional: parameters, variants and expect say what the arguments of __init__ are
+    (anonvma_rt.subject explains them), the methods below give names to what is in a history.
     """
+
+    parameters = {}
+    variants = {}
+    expect = {}
+    strategy = ""
+    task_names = ()
 
     def __cinit__(self, *args, **kwargs):
         self.tasks = 1
@@ -43,7 +61,19 @@ cdef class Subject:
 
     def refused(self, code):
         """The exception for a build() that returned `code`."""
-        return RuntimeError(f"{type(self).__name__}.build returned {code}")
+        return BuildRefused(f"{type(self).__name__}.build returned {code}")
+
+    def note_text(self, code, a, b, c):
+        """The words for a note() of body(), or None."""
+
+    def object_name(self, offset):
+        """The words for the object of a point, by its offset into the arena (ARENA_ROOT: the first object), or None."""
+
+    def cause(self, kind, task, step, a, b, c):
+        """What the violation `kind` with the numbers of found() or violate() means, in a sentence, or None."""
+
+    def state(self, explorer):
+        """The state that a stopped execution left in the arena, as text, or None."""
 
     cdef void attach(self, Execution *x):
         """Makes this the subject of x; the caller keeps the reference."""

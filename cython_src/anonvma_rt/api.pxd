@@ -1,0 +1,88 @@
+"""The public Cython API: all that a subject, a strategy or a rule of somebody else's cimports, under one name.
+
+What stands here keeps its name, its arguments and its meaning within one API_VERSION; whatever else the engine has may
+change at any time. docs/embedding.md explains it. `require_api(__name__)`, below the cimports of a module, compares what
+the module was built against with what is installed.
+"""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.arena cimport Arena, arena_alloc, arena_free, arena_live, arena_root
+from anonvma_rt.engine.klist cimport (
+    INIT_LIST_HEAD,
+    container_of,
+    list_add,
+    list_add_tail,
+    list_cursor,
+    list_del,
+    list_del_init,
+    list_empty,
+    list_for_each,
+    list_for_each_prev,
+    list_for_each_safe,
+    list_head,
+    list_move,
+    list_move_tail,
+    list_step,
+)
+from anonvma_rt.engine.rng cimport rng_below, rng_below64
+from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled, steps_of
+from anonvma_rt.engine.subject cimport Subject
+from anonvma_rt.engine.sync cimport (
+    await_value,
+    compare_exchange,
+    down_read,
+    down_write,
+    fetch_add,
+    load,
+    lock_init,
+    lock_is_held,
+    lock_wait,
+    mutex_lock,
+    mutex_t,
+    mutex_trylock,
+    mutex_unlock,
+    rwsem_t,
+    spin_lock,
+    spin_lock_nested,
+    spin_trylock,
+    spin_unlock,
+    spin_unlock_nested,
+    spinlock_t,
+    store,
+    try_down_read,
+    up_read,
+    up_write,
+)
+from anonvma_rt.engine.task cimport (
+    HALT_NO_MEMORY,
+    MAX_COUNTERS,
+    MAX_TASKS,
+    OP_ATOMIC,
+    OP_LOAD,
+    OP_STORE,
+    VIOLATION_SUBJECT,
+    Execution,
+    Task,
+    declare_lock_order,
+    found,
+    halt,
+    mark,
+    must_live,
+    note,
+    point,
+    violate,
+)
+
+cdef enum:
+    API_VERSION = 1
+
+cdef int check_api(str module, int version, uint64_t execution, uint64_t task) except -1
+
+
+cdef inline int require_api(str module) except -1:
+    """Raises ImportError if `module` was built against another API than the one that is installed.
+
+    It is compiled into the module, so what it passes on are the version and the sizes of the time of the build.
+    """
+    return check_api(module, API_VERSION, sizeof(Execution), sizeof(Task))
