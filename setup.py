@@ -16,6 +16,7 @@ from setuptools.command.build_py import build_py as _build_py
 SRC, PACKAGE = "cython_src", "anonvma_rt"
 MODULES = [
     "api",
+    "kernel_api",
     "engine.klist",
     "engine.arena",
     "engine.task",
@@ -42,6 +43,7 @@ MODULES = [
     "mm.interval_tree",
     "mm.watch",
     "mm.anon_vma",
+    "mm.ordering",
     "mm.rmap",
     "mm.memory",
     "mm.huge_memory",

@@ -4,10 +4,13 @@ One simulated kernel reads the fields of an Algorithm; a patch is a preset, not 
 the name of the patch and the version of the kernel that they stand for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
-from anonvma_rt.errors import AlgorithmError, nearest, quote
+from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
+from anonvma_rt.mm.ordering import Rule
+from anonvma_rt.own_code import find, must_be_checked
 
 __all__ = ["ALIASES", "ORDERINGS", "PRESETS", "Algorithm", "read_bool"]
 
@@ -125,6 +128,9 @@ class Algorithm:
     walk_root_list
         a walker goes through the root's list instead of that of the page's own anon_vma.
 
+    rule
+        an ordering of your own in the place of `ordering`: an object of a compiled Rule (docs/embedding.md).
+
     `about` (one line) and `kernel` (the version) are for people; two algorithms that differ in them only are equal.
 
     >>> Algorithm.parse("linux-3.3").name
@@ -161,6 +167,7 @@ class Algorithm:
     child_first: bool = False
     tail_own_only: bool = False
     walk_root_list: bool = False
+    rule: Any = None
     about: str = field(default="", compare=False)
     kernel: str = field(default="", compare=False)
 
@@ -175,17 +182,31 @@ class Algorithm:
             if not isinstance(getattr(self, switch), bool):
                 raise AlgorithmError(f"algorithm: {switch} must be true or false")
 
+        if self.rule is not None and not isinstance(self.rule, Rule):
+            raise AlgorithmError(
+                "algorithm: rule must be an object of a class that extends anonvma_rt.mm.ordering.Rule"
+            )
+
     @property
     def promises_order(self) -> bool:
         """Whether the source stands before the destination in every list while ptes move (3.3's rule, I10)."""
         return self.ordering == "tail" and not self.tail_own_only
 
+    def with_rule(self, rule: Any) -> "Algorithm":
+        """The same with an ordering of your own, an object of a compiled class that extends Rule."""
+        if not isinstance(rule, Rule):
+            raise AlgorithmError(f"algorithm {quote(self.name)}: {quote(repr(rule))} is not a Rule")
+        must_be_checked(type(rule), "rule")
+        name, about = f"{self.name},rule={rule.name}", f"{self.about}; but the order is that of {rule.name}"
+        return replace(self, name=name, ordering="none", rule=rule, about=about)
+
     @classmethod
-    def parse(cls, text: str) -> "Algorithm":
+    def parse(cls, text: str, own: Iterable[Any] = ()) -> "Algorithm":
         """The algorithm that `NAME` or `NAME,field=value,...` stands for; NAME is a preset or an alias of one.
 
         The name of a modified preset is the text in one normal form: the preset's own name, then the fields that
-        really differ, in the order of the class. Raises AlgorithmError with the nearest name.
+        really differ, in the order of the class. `rule=module:Class` is one of `own`; none is imported here. Raises
+        AlgorithmError with the nearest name.
 
         >>> Algorithm.parse("linux-3.2, single_ptl=yes").name
         'unpatched,single_ptl=true'
@@ -200,6 +221,13 @@ class Algorithm:
             name, equals, value = (part.strip() for part in change.partition("="))
             if not equals:
                 raise AlgorithmError(f"{where}: {quote(change)} is not of the form field=value")
+            if name == "rule":
+                rest = ",".join([base_name, *(c for c in changes if c is not change)])
+                try:
+                    rule = find(value, own, where, "--algorithm ...,rule=")
+                except UserError as error:
+                    raise AlgorithmError(str(error)) from None
+                return cls.parse(rest, own).with_rule(rule)
             if name not in BEHAVIOUR:
                 raise AlgorithmError(f"{where}: unknown field {quote(name)}{nearest(name, BEHAVIOUR)}")
             if name in given:
@@ -214,15 +242,20 @@ class Algorithm:
 
     def as_dict(self) -> dict[str, str | bool]:
         """The name and the fields that decide behaviour, as JSON knows them: what a reproducer keeps."""
-        return {name: getattr(self, name) for name in ("name", *BEHAVIOUR)}
+        kept = {name: getattr(self, name) for name in ("name", *BEHAVIOUR)}
+        return kept | ({"rule": self.rule.name} if self.rule is not None else {})
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, object]) -> "Algorithm":
+    def from_dict(cls, data: Mapping[str, object], own: Iterable[Any] = ()) -> "Algorithm":
         """The inverse of as_dict(). Raises AlgorithmError for unknown fields, for wrong types, and without a name.
 
         The fields decide and not the name: a reproducer stays what it was if a preset ever changes. A field that is not
         there is as in Linux 3.2, so that a reproducer from before the lab knew the field still is the same execution.
+        A rule is one of `own`; none is imported here.
         """
+        if "rule" in data:
+            rule = find(str(data["rule"]), own, "algorithm", "--rule")
+            return replace(cls.from_dict({k: v for k, v in data.items() if k != "rule"}), rule=rule)
         known = ("name", *BEHAVIOUR)
         for key in data:
             if key not in known:
@@ -241,7 +274,7 @@ class Algorithm:
         return cls(**data)  # type: ignore[arg-type]  # __post_init__ checks the types
 
 
-BEHAVIOUR = tuple(f.name for f in fields(Algorithm) if f.name not in ("name", "about", "kernel"))
+BEHAVIOUR = tuple(f.name for f in fields(Algorithm) if f.name not in ("name", "about", "kernel", "rule"))
 SWITCHES = tuple(name for name in BEHAVIOUR if name not in CHOICES)
 
 _UNPATCHED = Algorithm(

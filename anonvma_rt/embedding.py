@@ -6,7 +6,7 @@ code and stays where it is; the text that a reproducer keeps has its name, its p
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +68,9 @@ def subject(
     expected = {**_table(cls, "expect", where), **(expect or {})}
     for variant in expected:
         if variant not in chosen:
-            raise ScenarioError(f"{where}: expect: unknown variant {quote(str(variant))}{nearest(str(variant), chosen)}")
+            raise ScenarioError(
+                f"{where}: expect: unknown variant {quote(str(variant))}{nearest(str(variant), chosen)}"
+            )
     return Embedded(
         name=name,
         about=((cls.__doc__ or "").strip().splitlines() or [""])[0],
@@ -112,7 +114,7 @@ class Embedded:
     def usual_algorithms(self) -> list[str]:
         return list(self.variants)
 
-    def read_choice(self, data: Mapping[str, object]) -> Variant:
+    def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Variant:
         return self.variants[str(data["variant"])]
 
     def bind(self, values: Mapping[str, str | int | bool]) -> "EmbeddedProgram":

@@ -111,7 +111,9 @@ class Described(Protocol):
     def usual_algorithms(self) -> list[str]:
         """Those to compare if nobody asks for others."""
 
-    def read_choice(self, data: Mapping[str, object]) -> Choice: ...
+    def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Choice:
+        """own: code of the user's own that it may name; nothing is imported."""
+
     def bind(self, values: Mapping[str, str | int | bool]) -> "Bound": ...
 
 

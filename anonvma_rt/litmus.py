@@ -187,7 +187,7 @@ class Litmus:
     def usual_algorithms(self) -> list[str]:
         return list(self.variants)
 
-    def read_choice(self, data: Mapping[str, object]) -> Variant:
+    def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Variant:
         """The variant whose as_dict() is `data`, as a reproducer keeps it."""
         return self.variants[str(data["variant"])]
 

@@ -108,7 +108,7 @@ class Machine:
 
     def __init__(self, algorithm: Algorithm | str = "moveto-tail") -> None:
         self.algorithm = Algorithm.parse(algorithm) if isinstance(algorithm, str) else algorithm
-        self._hand = Hand(self.algorithm.as_dict())
+        self._hand = Hand(self.algorithm.as_dict(), self.algorithm.rule)
         self._processes: list[Process] = []
 
     def __repr__(self) -> str:

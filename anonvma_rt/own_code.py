@@ -52,7 +52,9 @@ def import_class(name: str, base: type, what: str) -> type:
         raise UserError(f"{what} {name}: {module_name} cannot be imported: {said}") from error
     cls = getattr(module, class_name, None)
     if not isinstance(cls, type) or not issubclass(cls, base):
-        there = sorted(k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, base) and v is not base)
+        there = sorted(
+            k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, base) and v is not base
+        )
         right = f"it has {', '.join(there)}" if there else "it has none"
         raise UserError(f"{what} {name}: {module_name} has no {base.__name__} of that name ({right})")
     return cls
@@ -75,5 +77,5 @@ def find(name: str, own: Iterable[Any], where: str, option: str) -> Any:
             return one
     raise UserError(
         f"{where}: it needs code of your own, {quote(name)}, which no file may start: if you trust it, say so with "
-        f"{option} {name}"
+        f"{option}{'' if option.endswith('=') else ' '}{name}"
     )

@@ -153,11 +153,13 @@ class Reproducer:
         for segment in body["schedule"].split():
             task, steps = segment.split("x")
             segments.append((int(task), int(steps)))
-        scenario = described_by(text, where if "subject" in text and is_embedded(text, where) else body["scenario"]["source"], own)
+        scenario = described_by(
+            text, where if "subject" in text and is_embedded(text, where) else body["scenario"]["source"], own
+        )
         return cls(
             scenario=scenario,
             parameters=body["scenario"]["parameters"],
-            algorithm=scenario.read_choice(body["algorithm"]),
+            algorithm=scenario.read_choice(body["algorithm"], own),
             strategy=body["found_by"]["strategy"],
             seed=body["found_by"]["seed"],
             index=body["found_by"]["index"],

@@ -103,7 +103,7 @@ class Program:
 
     def make_subject(self, algorithm: Algorithm) -> Kernel:
         threads = [thread.steps for thread in self.threads]
-        return Kernel(algorithm.as_dict(), len(self.processes), self.setup, threads, self.after)
+        return Kernel(algorithm.as_dict(), len(self.processes), self.setup, threads, self.after, algorithm.rule)
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         sections = [self.setup, *(thread.steps for thread in self.threads), self.after]
@@ -215,9 +215,9 @@ class Scenario:
             return named
         return ["unpatched", "moveto-tail"]
 
-    def read_choice(self, data: Mapping[str, object]) -> Algorithm:
+    def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Algorithm:
         """The algorithm whose as_dict() is `data`, as a reproducer keeps it."""
-        return Algorithm.from_dict(data)
+        return Algorithm.from_dict(data, own)
 
     @staticmethod
     def builtin_names() -> list[str]:

@@ -1,14 +1,17 @@
 """What the verbs share: exit codes, options that several of them take, and the width of the terminal."""
 
 import argparse
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.embedding import subject
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_SCENARIO
-from anonvma_rt.lab import Described, load
-from anonvma_rt.own_code import is_own
+from anonvma_rt.lab import Choice, Described, load
+from anonvma_rt.mm.ordering import Rule
+from anonvma_rt.own_code import import_class, is_own, must_be_checked
 from anonvma_rt.reproducer import Reproducer
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "about_scenario",
     "out",
     "read_file",
+    "the_algorithms",
     "the_scenario",
     "whole",
     "width",
@@ -64,6 +68,23 @@ def the_scenario(name: str | None) -> Described:
     return subject(name) if is_own(name) else load(name)
 
 
+def the_algorithms(names: Sequence[str] | None) -> list[Choice | str] | None:
+    """What a user named on the command line; a rule of the user's own (`rule=module:Class`) is imported."""
+    if names is None:
+        return None
+    chosen: list[Choice | str] = []
+    for name in names:
+        found = re.search(r",\s*rule\s*=\s*([\w.:]+)", name)
+        chosen.append(Algorithm.parse(name, [_rule(found[1])]) if found else name)
+    return chosen
+
+
+def _rule(name: str) -> Rule:
+    cls = import_class(name, Rule, "rule")
+    must_be_checked(cls, "rule")
+    return cls()
+
+
 def about_file(parser: argparse.ArgumentParser) -> None:
     """A reproducer, and the user's own code that it may use."""
     parser.add_argument("file", metavar="FILE", help="a reproducer that a hunt saved")
@@ -74,11 +95,15 @@ def about_file(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a subject of your own that FILE may use: nothing in a file can make the lab import code",
     )
+    parser.add_argument(
+        "--rule", action="append", metavar="module:Class", default=[], help="a rule of your own that FILE may use"
+    )
 
 
 def read_file(options: argparse.Namespace) -> Reproducer:
     """The reproducer of about_file()."""
-    return Reproducer.load(options.file, [subject(name) for name in options.subject])
+    own = [*(subject(name) for name in options.subject), *(_rule(name) for name in options.rule)]
+    return Reproducer.load(options.file, own)
 
 
 def out(parser: argparse.ArgumentParser, what: str) -> None:

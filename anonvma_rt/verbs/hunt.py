@@ -11,7 +11,17 @@ from anonvma_rt.hunt import DEFAULT_RUNS, HuntInterrupted, HuntResult, hunt
 from anonvma_rt.lab import DEFAULT_STRATEGY, STRATEGIES, load, names_of_all
 from anonvma_rt.report import hunt_report
 from anonvma_rt.scenario import Scenario, parse_parameters
-from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, the_scenario, whole, width
+from anonvma_rt.verbs.common import (
+    AS_EXPECTED,
+    INTERRUPTED,
+    NOT_AS_EXPECTED,
+    about_scenario,
+    out,
+    the_algorithms,
+    the_scenario,
+    whole,
+    width,
+)
 
 ABOUT = "look for executions in which an algorithm goes wrong"
 
@@ -54,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     scenarios = [load(name) for name in every] if options.all else [the_scenario(options.scenario)]
     parameters = parse_parameters(options.parameter)
     algorithms = {
-        s.name: options.algorithm or (s.algorithms() if options.all else s.bind(parameters).usual()) for s in scenarios
+        s.name: the_algorithms(options.algorithm) or (s.algorithms() if options.all else s.bind(parameters).usual())
+        for s in scenarios
     }
     found: list[HuntResult] = []
     interrupted = False

@@ -8,7 +8,17 @@ from tqdm import tqdm
 
 from anonvma_rt.report import verify_report
 from anonvma_rt.scenario import parse_parameters
-from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, the_scenario, whole, width
+from anonvma_rt.verbs.common import (
+    AS_EXPECTED,
+    INTERRUPTED,
+    NOT_AS_EXPECTED,
+    about_scenario,
+    out,
+    the_algorithms,
+    the_scenario,
+    whole,
+    width,
+)
 from anonvma_rt.verify import Verification, VerifyInterrupted, verify
 
 ABOUT = "visit every class of interleavings once: a proof, or a counterexample"
@@ -39,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             result: Verification = verify(
                 described,
                 parse_parameters(options.parameter),
-                options.algorithm,
+                the_algorithms(options.algorithm),
                 carrier=options.carrier,
                 all_violations=options.all_violations,
                 limit=options.limit,

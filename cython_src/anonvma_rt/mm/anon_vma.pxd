@@ -7,7 +7,7 @@ same_vma chain of a vma. Freed anon_vmas go to a typed pool and are reused at on
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.task cimport Task
-from anonvma_rt.mm.types cimport anon_vma, kernel_of, vm_area_struct
+from anonvma_rt.mm.types cimport anon_vma, anon_vma_chain, kernel_of, vm_area_struct
 
 cdef void anon_vma_lock(Task *t, anon_vma *av) noexcept nogil
 cdef void anon_vma_unlock(Task *t, anon_vma *av) noexcept nogil
@@ -17,6 +17,7 @@ cdef void anon_vma_unlock_read(Task *t, anon_vma *av) noexcept nogil
 cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil
 cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexcept nogil
 cdef int anon_vma_fork(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil
+cdef void avc_to_tail(Task *t, anon_vma_chain *avc) noexcept nogil
 cdef void anon_vma_moveto_tail(Task *t, vm_area_struct *dst) noexcept nogil
 cdef void unlink_anon_vmas(Task *t, vm_area_struct *vma) noexcept nogil
 cdef void anon_vma_pre_update(Task *t, vm_area_struct *vma) noexcept nogil

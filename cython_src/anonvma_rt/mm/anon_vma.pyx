@@ -361,6 +361,12 @@ cdef int anon_vma_fork(Task *t, vm_area_struct *child, vm_area_struct *parent) n
     return 0
 
 
+cdef void avc_to_tail(Task *t, anon_vma_chain *avc) noexcept nogil:
+    """Takes one entry off its list and puts it at the tail; the root's lock is held."""
+    delete(t, avc)
+    insert(t, avc, False)
+
+
 cdef void anon_vma_moveto_tail(Task *t, vm_area_struct *dst) noexcept nogil:
     """Moves the entries of dst to the tail of all their lists (948f017b, in 3.3).
 
@@ -375,8 +381,7 @@ cdef void anon_vma_moveto_tail(Task *t, vm_area_struct *dst) noexcept nogil:
         if kernel_of(t).algorithm.tail_own_only and avc.anon_vma != dst.anon_vma:
             continue
         root = lock_root(t, root, avc.anon_vma)
-        delete(t, avc)
-        insert(t, avc, False)
+        avc_to_tail(t, avc)
     unlock_root(t, root)
     note(t, NOTE_TAIL, serial_of(dst), 0, 0)
 

@@ -16,6 +16,7 @@ from anonvma_rt.mm.check cimport check_world
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.kernel cimport kernel_init, read_algorithm
 from anonvma_rt.mm.memory cimport pmd_offset, pte_offset
+from anonvma_rt.mm.ordering cimport Rule, set_rule
 from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rmap_walk_next, vma_address
 from anonvma_rt.mm.syscall cimport RESOLVED, Step, system_call
 from anonvma_rt.mm.types cimport (
@@ -120,11 +121,13 @@ class Crash(Exception):
 
 
 cdef class Hand(World):
-    """A kernel without processes. fields: a mapping with the fields of anonvma_rt.algorithm.Algorithm."""
+    """A kernel without processes. fields: a mapping with the fields of anonvma_rt.algorithm.Algorithm. rule: an ordering
+    in the place of the algorithm's own."""
 
     cdef readonly object crash
+    cdef readonly Rule rule
 
-    def __init__(self, fields):
+    def __init__(self, fields, Rule rule=None):
         cdef void *x = NULL
         cdef algorithm chosen
         cdef Boot b
@@ -133,6 +136,9 @@ cdef class Hand(World):
             raise RuntimeError("a Hand is made once")
         memset(&chosen, 0, sizeof(chosen))
         read_algorithm(fields, &chosen)
+        self.rule = rule
+        if rule is not None:
+            set_rule(&chosen, rule)
         if posix_memalign(&x, 128, sizeof(Execution)) != 0:
             raise MemoryError("no memory for a machine")
         memset(x, 0, sizeof(Execution))

@@ -2,6 +2,7 @@
 
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport Task
+from anonvma_rt.mm.ordering cimport Rule
 from anonvma_rt.mm.syscall cimport Step
 from anonvma_rt.mm.types cimport algorithm
 
@@ -10,6 +11,7 @@ cdef int read_algorithm(object fields, algorithm *a) except -1
 
 cdef class Kernel(Subject):
     cdef algorithm algorithm
+    cdef readonly Rule rule
     cdef readonly int processes
     cdef Step *steps
     # Steps begin[i] to begin[i + 1] are those of: setup, each thread, after.

@@ -21,6 +21,7 @@ from anonvma_rt.engine.task cimport (
 from anonvma_rt.mm.check cimport check_world
 from anonvma_rt.mm.events cimport NOTE_STEP
 from anonvma_rt.mm.fork cimport mm_alloc
+from anonvma_rt.mm.ordering cimport Rule, set_rule
 from anonvma_rt.mm.page_alloc cimport alloc_page, must_alloc
 from anonvma_rt.mm.syscall cimport MAX_ARGS, MIGRATE, MOVE_PAGES, RESOLVED, Step, mapped_pfn, system_call, wants_page
 from anonvma_rt.mm.types cimport (
@@ -112,6 +113,7 @@ cdef int read_algorithm(object fields, algorithm *a) except -1:
     a.reuse = REUSE_RULES.index(fields["reuse"])
     a.exec_lock = EXEC_LOCKS.index(fields["exec_lock"])
     a.vma_locks = VMA_LOCKS.index(fields["vma_locks"])
+    a.rule = NULL
     return 0
 
 
@@ -128,15 +130,19 @@ cdef class Kernel(Subject):
     """A scenario's program on a simulated kernel.
 
     algorithm: a mapping with the fields of anonvma_rt.algorithm.Algorithm. processes: how many, each with an mm of its
-    own. setup, after: sequences of anonvma_rt.scenario.Step; threads: one sequence per task.
+    own. setup, after: sequences of anonvma_rt.scenario.Step; threads: one sequence per task. rule: an ordering in the
+    place of the algorithm's own.
     """
 
-    def __init__(self, algorithm, processes, setup, threads, after):
+    def __init__(self, algorithm, processes, setup, threads, after, Rule rule=None):
         sections = [setup, *threads, after]
         cdef int i = 0
         if not 1 <= processes <= MAX_PROCESSES:
             raise ValueError(f"1 to {MAX_PROCESSES} processes, not {processes}")
         read_algorithm(algorithm, &self.algorithm)
+        self.rule = rule
+        if rule is not None:
+            set_rule(&self.algorithm, rule)
         self.after = <void (*)(Task *, void *) noexcept nogil>run_after
         self.after_changes = any(step[0] not in ("compare", "read", "vmas") for step in after)
         self.processes = processes

@@ -4,9 +4,10 @@ from libc.errno cimport EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.task cimport OP_STORE, Task, note, point, violate
-from anonvma_rt.mm.anon_vma cimport anon_vma_clone, anon_vma_moveto_tail, unlink_anon_vmas
+from anonvma_rt.mm.anon_vma cimport anon_vma_clone, unlink_anon_vmas
 from anonvma_rt.mm.events cimport BUG_SELF_MERGE, NOTE_FRESH_VMA
 from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
+from anonvma_rt.mm.ordering cimport ARRIVES_FRESH, ARRIVES_MERGED, order_destination
 from anonvma_rt.mm.types cimport (
     BUG_ON,
     MAX_MAP_COUNT,
@@ -92,7 +93,6 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
     cdef bint faulted = vma.anon_vma != NULL
     cdef vm_area_struct *prev
     cdef vm_area_struct *new = NULL
-    need_rmap_locks[0] = False
     if not faulted:
         # No page has an index yet, so the one that merges best may be chosen.
         pgoff = address >> PAGE_SHIFT
@@ -100,16 +100,17 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
     if not kernel_of(t).algorithm.fresh_vma:
         new = vma_merge(t, mm, prev, address, address + length, vma.vm_flags, vma.anon_vma, pgoff, vma)
     if new == NULL:
-        return clone_at(t, vma, prev, address, length, pgoff)
+        new = clone_at(t, vma, prev, address, length, pgoff)
+        need_rmap_locks[0] = order_destination(t, vma, new, ARRIVES_FRESH)
+        return new
     if new.vm_start <= source_start < new.vm_end:
         # One vma has one pgoff, so a page cannot be valid at two of its addresses: the source had no pages.
         if kernel_of(t).algorithm.tail_after_merge and faulted:
             violate(t, BUG_ON, BUG_SELF_MERGE, serial_of(new), 0)
         source[0] = new
-    elif kernel_of(t).algorithm.tail_after_merge:
-        anon_vma_moveto_tail(t, new)
-    # Equal is wrong, too: vma_adjust puts back what it changes behind its equals.
-    need_rmap_locks[0] = kernel_of(t).algorithm.need_rmap_locks and new.vm_pgoff <= vma.vm_pgoff
+        need_rmap_locks[0] = kernel_of(t).algorithm.rmap_locks or kernel_of(t).algorithm.need_rmap_locks
+    else:
+        need_rmap_locks[0] = order_destination(t, vma, new, ARRIVES_MERGED)
     return new
 
 

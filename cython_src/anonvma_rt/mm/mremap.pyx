@@ -19,7 +19,7 @@ from anonvma_rt.mm.events cimport (
     NOTE_SET,
     NOTE_TABLE_MOVE,
 )
-from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_moveto_tail, anon_vma_unlock, unlink_anon_vmas
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, unlink_anon_vmas
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.memory cimport (
     alloc_pmd,
@@ -36,6 +36,7 @@ from anonvma_rt.mm.memory cimport (
     table_end,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap
+from anonvma_rt.mm.ordering cimport ARRIVES_BACK, order_destination
 from anonvma_rt.mm.types cimport (
     BUG_ON,
     LATENCY_LIMIT,
@@ -250,14 +251,12 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
         return -ENOMEM
     new_vma = copy_vma(t, &vma, new_address, new_length, pgoff, &need_rmap_locks)
     note(t, NOTE_MOVE, serial_of(vma), serial_of(new_vma), 0)
-    moved = move_page_tables(t, vma, old_address, new_vma, new_address, old_length, need_rmap_locks or a.rmap_locks,
-                             fail_after)
+    moved = move_page_tables(t, vma, old_address, new_vma, new_address, old_length, need_rmap_locks, fail_after)
     if moved < old_length:
         # The ptes travel against the order of the lists now, even where the destination was fresh.
-        if a.tail_before_move_back:
-            anon_vma_moveto_tail(t, vma)
+        need_rmap_locks = order_destination(t, new_vma, vma, ARRIVES_BACK)
         note(t, NOTE_MOVE, serial_of(new_vma), serial_of(vma), 1)
-        move_page_tables(t, new_vma, new_address, vma, old_address, moved, a.need_rmap_locks or a.rmap_locks, -1)
+        move_page_tables(t, new_vma, new_address, vma, old_address, moved, need_rmap_locks, -1)
         old_address = new_address
         old_length = new_length
         result = -ENOMEM

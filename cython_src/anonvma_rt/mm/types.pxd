@@ -147,6 +147,9 @@ cdef struct algorithm:
     int32_t reuse
     int32_t exec_lock
     int32_t vma_locks
+    # An ordering of somebody else's (ordering.pxd), or NULL: a Python object as a plain pointer, and its method.
+    void *rule
+    bint (*place)(void *rule, Task *t, vm_area_struct *source, vm_area_struct *destination, int arrival) noexcept nogil
 
 cdef struct page:
     lock_word lock            # PG_locked

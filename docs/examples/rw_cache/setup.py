@@ -1,0 +1,14 @@
+"""Builds against the anonvma_rt that is installed, and needs nothing else of it."""
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+import anonvma_rt
+
+extension = Extension("rw_cache", ["rw_cache.pyx"], include_dirs=[anonvma_rt.get_include()])
+
+setup(
+    name="rw_cache",
+    version="1.0",
+    ext_modules=cythonize([extension], include_path=[anonvma_rt.get_cimport_path()], language_level=3),
+)
