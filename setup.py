@@ -37,6 +37,7 @@ MODULES = [
     "engine.strategy.preempt",
     "engine.strategy.starve",
     "engine.strategy.portfolio",
+    "engine.strategy.python",
     "engine.dpor",
     "mm.vma_tree",
     "mm.page_alloc",

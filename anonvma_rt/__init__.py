@@ -38,6 +38,7 @@ _check_built()
 from anonvma_rt.algorithm import Algorithm  # noqa: E402
 from anonvma_rt.embedding import subject  # noqa: E402
 from anonvma_rt.engine.explorer import StopToken  # noqa: E402
+from anonvma_rt.engine.strategy.python import Moment, PyStrategy  # noqa: E402
 from anonvma_rt.errors import UserError  # noqa: E402
 from anonvma_rt.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
 from anonvma_rt.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma  # noqa: E402
@@ -51,9 +52,11 @@ __all__ = [
     "HuntResult",
     "KernelBug",
     "Machine",
+    "Moment",
     "Page",
     "Process",
     "Pte",
+    "PyStrategy",
     "Reproducer",
     "Scenario",
     "StopToken",

@@ -16,6 +16,7 @@ from typing import Any
 
 from anonvma_rt.cause import cause
 from anonvma_rt.engine.explorer import Bell, Explorer, StopToken, cores
+from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.errors import ParameterError, UserError, nearest, quote
 from anonvma_rt.lab import (
     CARRIERS,
@@ -29,6 +30,7 @@ from anonvma_rt.lab import (
     prepare,
     profile,
     refusal,
+    strategy_name,
 )
 from anonvma_rt.reproducer import Reproducer, trace_digest
 from anonvma_rt.trace import Trace
@@ -122,7 +124,7 @@ def hunt(
     scenario: Described | str = DEFAULT_SCENARIO,
     parameters: Mapping[str, str | int | bool] | None = None,
     algorithms: Iterable[Choice | str] | None = None,
-    strategy: str | None = None,
+    strategy: str | Strategy | None = None,
     carrier: str = "threads",
     seed: int = 0,
     start: int = 0,
@@ -135,7 +137,7 @@ def hunt(
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
     scenario: also a litmus test, whose variants then are the algorithms. algorithms: None for the usual ones. strategy:
-    "NAME" or "NAME:parameter=value"; None for the scenario's own or the usual one. jobs: explorers, one per core. out:
+    "NAME" or "NAME:parameter=value", or an object of your own; None for the scenario's own or the usual one. jobs: explorers, one per core. out:
     the folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
     `interrupted`. progress: called with the algorithm's name and the number of executions just done. Raises UserError
     for bad input, HuntInterrupted on ^C.
@@ -157,13 +159,14 @@ def hunt(
     if isinstance(scenario, str):
         scenario = load(scenario)
     strategy = strategy or scenario.strategy or DEFAULT_STRATEGY
-    make_strategy(strategy)
+    if make_strategy(strategy).needs_gil and carrier != "threads":
+        raise UserError(f"--strategy {strategy_name(strategy)} is Python, which needs --carrier threads")
     program = scenario.bind(parameters or {})
     chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     if not chosen:
         raise UserError("no algorithm to hunt")
     folder = Folder(Path(out)) if out is not None else None
-    result = HuntResult(scenario.name, program.parameters, strategy, carrier, seed, start)
+    result = HuntResult(scenario.name, program.parameters, strategy_name(strategy), carrier, seed, start)
     try:
         for algorithm in chosen:
             one = _Hunt(program, algorithm, strategy, carrier, seed, start, runs, jobs, folder, stop, progress)
@@ -210,7 +213,7 @@ class _Hunt:
     """One algorithm. Blocks may end in any order; they are merged in the order of their indices."""
 
     def __init__(
-        self, program: Bound, algorithm: Choice, strategy: str, carrier: str, seed: int, start: int, runs: int,
+        self, program: Bound, algorithm: Choice, strategy: str | Strategy, carrier: str, seed: int, start: int, runs: int,
         jobs: int, folder: Folder | None, stop: StopToken | None, progress: Callable[[str, int], None] | None,
     ) -> None:  # fmt: skip
         self.program, self.algorithm, self.strategy, self.carrier = program, algorithm, strategy, carrier
@@ -300,6 +303,10 @@ class _Hunt:
             raise refusal(self.program, explorer)
         if halt == "no-memory":
             raise MemoryError("no memory left for the subject")
+        if halt == "diverged":
+            why = explorer.strategy.failure
+            said = f"{type(why).__name__}: {why}" if why else "it chose a task that cannot make a step"
+            raise UserError(f"strategy {strategy_name(self.strategy)}: {said}") from why
 
     def keep(self, explorer: Explorer) -> str | None:
         self.working.discard(explorer)
@@ -341,7 +348,7 @@ class _Hunt:
             scenario=self.program.scenario,
             parameters=self.program.parameters,
             algorithm=self.algorithm,
-            strategy=self.strategy,
+            strategy=strategy_name(self.strategy),
             seed=self.seed,
             index=first.index,
             bound=explorer.bound,

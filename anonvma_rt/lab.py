@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from anonvma_rt.binding import read_text
 from anonvma_rt.embedding import Embedded, is_embedded, subject_named_in
 from anonvma_rt.engine.explorer import BuildRefused, BuildViolation, Explorer
+from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.portfolio import Portfolio
@@ -26,7 +27,7 @@ from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.litmus import Litmus
 from anonvma_rt.litmus_file import is_litmus
 from anonvma_rt.mm.kernel import Refused
-from anonvma_rt.own_code import find, is_own
+from anonvma_rt.own_code import find, is_own, name_of
 from anonvma_rt.scenario import Scenario
 from anonvma_rt.scenario_file import Parameter
 from anonvma_rt.trace import Trace
@@ -46,6 +47,8 @@ __all__ = [
     "names_of_all",
     "prepare",
     "profile",
+    "strategy_name",
+    "with_values",
 ]
 
 CARRIERS = {
@@ -188,17 +191,43 @@ def described_by(text: str, source: str, own: Iterable[Embedded] = ()) -> Descri
     return Litmus.from_text(text, source) if is_litmus(text, source) else Scenario.from_text(text, source)
 
 
-def make_strategy(text: str) -> Any:
-    """The strategy that `NAME` or `NAME:parameter=value,...` stands for. Raises UserError with the nearest name.
+def make_strategy(spec: str | Strategy) -> Any:
+    """A fresh strategy: what `NAME` or `NAME:parameter=value,...` stands for, or one like the given one, which may be of
+    the user's own. Raises UserError with the nearest name. Nothing is imported: the text can come from a file.
 
     >>> make_strategy("pct:depth=5").parameters()
     {'depth': 5}
     """
-    name, _, rest = text.partition(":")
+    if not isinstance(spec, str):
+        return spec.clone()
+    name, _, rest = spec.partition(":")
     if name not in STRATEGIES:
+        if is_own(spec):
+            raise UserError(f"strategy {quote(spec)} is code of your own, which no file may start (--strategy may)")
         raise UserError(f"unknown strategy {quote(name)}{nearest(name, STRATEGIES)}")
-    made, values = STRATEGIES[name][0], {}
-    known = made().parameters()
+    return with_values(STRATEGIES[name][0], name, rest)
+
+
+def strategy_name(spec: str | Strategy) -> str:
+    """How a strategy is called in results and reproducers.
+
+    >>> strategy_name("pct:depth=5")
+    'pct:depth=5'
+    """
+    if isinstance(spec, str):
+        return spec
+    values = ",".join(f"{key}={value}" for key, value in spec.parameters().items())
+    name = spec.name if STRATEGIES.get(spec.name, (None,))[0] is type(spec) else name_of(type(spec))
+    return f"{name}:{values}" if values else name
+
+
+def with_values(made: type, name: str, rest: str) -> Any:
+    """An object of the class `made` with the values in `parameter=value,...`. Raises UserError."""
+    values = {}
+    try:
+        known = made().parameters()
+    except Exception as error:
+        raise UserError(f"strategy {name}: {type(error).__name__}: {error}") from error
     for assignment in filter(None, rest.split(",")):
         key, equals, value = (part.strip() for part in assignment.partition("="))
         if key not in known:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.embedding import subject
+from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.strategy.python import PyStrategy
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_SCENARIO
-from anonvma_rt.lab import Choice, Described, load
+from anonvma_rt.lab import STRATEGIES, Choice, Described, load, with_values
 from anonvma_rt.mm.ordering import Rule
 from anonvma_rt.own_code import import_class, is_own, must_be_checked
 from anonvma_rt.reproducer import Reproducer
@@ -25,6 +27,7 @@ __all__ = [
     "read_file",
     "the_algorithms",
     "the_scenario",
+    "the_strategy",
     "whole",
     "width",
 ]
@@ -83,6 +86,20 @@ def _rule(name: str) -> Rule:
     cls = import_class(name, Rule, "rule")
     must_be_checked(cls, "rule")
     return cls()
+
+
+def the_strategy(text: str | None) -> Strategy | str | None:
+    """What a user named on the command line; a strategy of the user's own (`module:Class:parameter=value`) is imported."""
+    if text is None:
+        return None
+    name, _, rest = text.partition(":")
+    cls_name, _, values = rest.partition(":")
+    if name in STRATEGIES or not is_own(f"{name}:{cls_name}"):
+        return text
+    cls = import_class(f"{name}:{cls_name}", Strategy, "strategy")
+    if not issubclass(cls, PyStrategy):
+        must_be_checked(cls, "strategy")
+    return with_values(cls, f"{name}:{cls_name}", values)
 
 
 def about_file(parser: argparse.ArgumentParser) -> None:

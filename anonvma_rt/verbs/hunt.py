@@ -19,6 +19,7 @@ from anonvma_rt.verbs.common import (
     out,
     the_algorithms,
     the_scenario,
+    the_strategy,
     whole,
     width,
 )
@@ -39,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategy",
         metavar="S",
-        help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)} (default {DEFAULT_STRATEGY}, or what the "
+        help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)}, or module:Class of your own (default {DEFAULT_STRATEGY}, or what the "
         "scenario says finds it best)",
     )
     parser.add_argument("--carrier", default="threads", metavar="C", help="who runs the tasks (default %(default)s)")
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
                     scenario,
                     parameters,
                     algorithms[scenario.name],
-                    strategy=options.strategy,
+                    strategy=the_strategy(options.strategy),
                     carrier=options.carrier,
                     seed=options.seed,
                     start=options.start,

@@ -26,7 +26,7 @@ cdef class Explorer:
     cdef readonly int cpu
     cdef int pid
     cdef bint opened
-    cdef void use(self, Strategy strategy)
+    cdef int use(self, Strategy strategy) except -1
     cdef int wait(self, bint signals) except -1
     cdef int check_usable(self) except -1
     cdef int check_idle(self) except -1

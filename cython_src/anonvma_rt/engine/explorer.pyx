@@ -173,9 +173,12 @@ cdef class Explorer:
         self.use(strategy)
         self.open_threads()
 
-    cdef void use(self, Strategy strategy):
+    cdef int use(self, Strategy strategy) except -1:
+        if strategy.needs_gil and self.fibers:
+            raise ValueError("a strategy in Python needs the carrier threads: Python cannot run on the stack of a fiber")
         self.strategy = strategy
         strategy.attach(self.x)
+        return 0
 
     def __dealloc__(self):
         if self.x == NULL:

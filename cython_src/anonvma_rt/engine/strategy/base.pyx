@@ -34,6 +34,11 @@ cdef class Strategy:
         """The parameters by name, as the reproducer stores them."""
         return {}
 
+    @property
+    def failure(self):
+        """Why it could not decide: the exception that ended the last execution, or None."""
+        return None
+
     def profiled(self, steps, task_steps=(), task_marks=()):
         """Told before the first execution what the profile found: the number of steps of a long execution, the steps of
         each task, and how many interesting operations (mark) each has."""

@@ -58,7 +58,12 @@ cdef class Portfolio(Strategy):
             self.member[self.n].strategy = <void *>one
             self.member[self.n].sees_forced = one.sees_forced
             self.member[self.n].sees_marks = one.sees_marks
+            self.needs_gil |= one.needs_gil
             self.n += 1
+
+    @property
+    def failure(self):
+        return next((member.failure for member in self.members if member.failure is not None), None)
 
     def profiled(self, steps, task_steps=(), task_marks=()):
         self.selective = any(task_marks)
