@@ -42,6 +42,7 @@ from anonvma_rt.engine.strategy.python import Moment, PyStrategy  # noqa: E402
 from anonvma_rt.errors import UserError  # noqa: E402
 from anonvma_rt.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
 from anonvma_rt.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma  # noqa: E402
+from anonvma_rt.recording import RecordedProcess, Recording  # noqa: E402
 from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
 from anonvma_rt.scenario import Scenario  # noqa: E402
 from anonvma_rt.verify import Verification, VerifyInterrupted, verify  # noqa: E402
@@ -57,6 +58,8 @@ __all__ = [
     "Process",
     "Pte",
     "PyStrategy",
+    "RecordedProcess",
+    "Recording",
     "Reproducer",
     "Scenario",
     "StopToken",
