@@ -1,13 +1,16 @@
 """What the command line says of a hunt and of a replay, in plain text."""
 
+import re
 from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.hunt import HuntResult, Result
+from anonvma_rt.own_code import is_own
 from anonvma_rt.reproducer import Replayed, Reproducer
+from anonvma_rt.trace import Trace
 from anonvma_rt.verify import Verification
 
-__all__ = ["hunt_report", "replay_report", "verify_report", "world_report"]
+__all__ = ["history", "how_to_replay", "hunt_report", "replay_report", "verify_report", "world_report"]
 
 
 def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
@@ -31,8 +34,20 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         if table:
             lines += [shown.trace.table(width), ""]
     if shown.first.reproducer:
-        lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
+        lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm))
     return "\n".join(lines)
+
+
+def history(trace: Trace, width: int) -> str:
+    """Why an execution went wrong, in a sentence, and the interleaving with a column per task."""
+    return "\n".join([_sentences(cause(trace), width), "", trace.table(width)])
+
+
+def how_to_replay(path: str, scenario: str, algorithm: str) -> str:
+    """The command for a reproducer, with what it needs of the user's own code."""
+    rule = re.search(r"rule=([\w.:]+)", algorithm)
+    own = [f" --subject {scenario}"] if is_own(scenario) else [f" --rule {rule[1]}"] if rule else []
+    return f"Replay it: anonvma-rt replay {path}{''.join(own)}"
 
 
 def _sentences(text: str | None, width: int) -> str:
@@ -68,7 +83,7 @@ def verify_report(result: Verification, width: int) -> str:
         lines += [f"A counterexample for {shown.algorithm}:", "", _sentences(cause(shown.trace), width), ""]
         lines += [shown.trace.table(width), ""]
         if shown.first.reproducer:
-            lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
+            lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm))
     return "\n".join(lines).rstrip()
 
 

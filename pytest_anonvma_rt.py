@@ -1,0 +1,194 @@
+"""pytest plugin: a scenario, a litmus test or a subject of your own as a test. It comes with anonvma_rt.
+
+    @pytest.mark.anonvma(subject(Stack), algorithm="tagged")
+    def test_the_stack_loses_nothing():
+        pass
+
+    def test_my_patch(anonvma):
+        anonvma.check("merge", algorithm="unpatched,rule=mypatch:Mine")
+
+A counterexample fails the test, shows its interleaving with a column per task and the command that makes it come again,
+and stays in a folder (`--anonvma-dir`, by default .anonvma_rt) which the next run tries first. This file is a module of
+its own, and imports nothing of anonvma_rt before a test needs it: pytest loads it in every project, built or not.
+"""
+
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+
+__all__ = ["Anonvma"]
+
+FOLDER = ".anonvma_rt"
+USUAL_RUNS = 2000
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("anonvma_rt", "race laboratory (anonvma_rt)")
+    group.addoption("--anonvma-seed", type=int, default=0, metavar="N", help="seed of the hunts (default 0)")
+    group.addoption(
+        "--anonvma-runs", type=int, metavar="N", help=f"executions of a hunt (default {USUAL_RUNS}, or what the test says)"
+    )
+    group.addoption(
+        "--anonvma-replay", metavar="FILE", help="no hunt: make the execution of this reproducer come again instead"
+    )
+    group.addoption(
+        "--anonvma-dir", metavar="DIR", help=f"where counterexamples are kept and tried first (default {FOLDER})"
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "anonvma(scenario, parameters=None, algorithm=None, strategy=None, runs=None, expect=None): hunts before the test "
+        "runs, and fails it where the result is not as expected (anonvma_rt)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    marker = item.get_closest_marker("anonvma")
+    if marker is not None:
+        # Of the test's fixture if it has one, so that it can look at the result.
+        checker = getattr(item, "funcargs", {}).get("anonvma") or Anonvma(item)
+        checker.check(*marker.args, **marker.kwargs)
+
+
+@pytest.fixture
+def anonvma(request):
+    """Hunts for the test: `check(scenario, ...)`; `results` are those of the checks so far."""
+    return Anonvma(request.node)
+
+
+class Anonvma:
+    """What the fixture `anonvma` is. results: the HuntResult of each hunt that check() made."""
+
+    def __init__(self, item):
+        self.item = item
+        self.results = []
+        option = item.config.getoption
+        self.seed, self.runs = option("--anonvma-seed"), option("--anonvma-runs")
+        self.replay_only = option("--anonvma-replay")
+        folder = Path(option("--anonvma-dir") or FOLDER)
+        name = re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")
+        self.folder = (folder if folder.is_absolute() else item.config.rootpath / folder) / name
+
+    def check(self, scenario, parameters=None, algorithm=None, strategy=None, runs=None, expect=None):
+        """Hunts `scenario` and fails the test where the result is not as expected; returns the HuntResult.
+
+        scenario: a name, a path, a Scenario, a Litmus, a subject(). algorithm: one, or a list; None for the usual ones.
+        strategy: as for hunt(). runs: executions, unless --anonvma-runs says another number. expect: "none", or the kind
+        of violation that the hunt must find; None for what the scenario says, which is "none" where it says nothing.
+        Counterexamples that an earlier run left are tried first.
+        """
+        __tracebackhide__ = True
+        from anonvma_rt import UserError, hunt
+        from anonvma_rt.lab import load
+
+        try:
+            described = load(scenario) if isinstance(scenario, str) else scenario
+            program = described.bind(parameters or {})
+            given = algorithm if isinstance(algorithm, (list, tuple)) else [algorithm]
+            chosen = [program.choose(one) for one in (program.usual() if algorithm is None else given)]
+            wanted = {one.name: expect or program.expected(one.name) or "none" for one in chosen}
+            if self.replay_only:
+                self._replay_only(described, chosen)
+                return None
+            self._try_known(described, program, chosen, wanted)
+            with tempfile.TemporaryDirectory(prefix="anonvma_rt-") as found:
+                count = self.runs or runs or USUAL_RUNS
+                result = hunt(described, parameters, chosen, strategy, seed=self.seed, runs=count, out=found)
+                self.results.append(result)
+                for one in result.results:
+                    self._judge(one, wanted[one.algorithm], result)
+        except UserError as error:
+            pytest.fail(f"anonvma_rt: {error}", pytrace=False)
+        return result
+
+    def _judge(self, one, wanted, result):
+        __tracebackhide__ = True
+        if set(one.violations) == {wanted} - {"none"}:
+            return
+        if one.first is None or one.first.kind == wanted:
+            found = ", ".join(one.violations) or "none"
+            pytest.fail(
+                f"{result.scenario} under {one.algorithm}: {wanted} was expected, and {found} was found in "
+                f"{one.executions} executions (strategy {result.strategy}, seed {result.seed})",
+                pytrace=False,
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = Path(one.first.reproducer).name
+        (self.folder / f".{name}").write_bytes(Path(one.first.reproducer).read_bytes())
+        kept = (self.folder / f".{name}").replace(self.folder / name)
+        where = f"execution {one.first.index} of strategy {result.strategy} with seed {result.seed}"
+        self._fail(kept, result.scenario, one.algorithm, one.first.kind, one.trace, where)
+
+    def _try_known(self, described, program, chosen, wanted):
+        """Counterexamples of this test that are still there; those that are over, or of other code, are left alone."""
+        __tracebackhide__ = True
+        from anonvma_rt import Reproducer
+        from anonvma_rt.reproducer import ReproducerError
+
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                known = Reproducer.load(path, _own(described, chosen))
+                if not _is_of(known, described, chosen) or known.parameters != program.parameters:
+                    continue
+                replayed = _replayed(known)
+            except ReproducerError:
+                continue
+            if replayed.reproduced and known.kind != wanted[known.algorithm.name]:
+                where = "known from an earlier run"
+                self._fail(path, described.name, known.algorithm.name, known.kind, replayed.trace, where)
+
+    def _replay_only(self, described, chosen):
+        __tracebackhide__ = True
+        from anonvma_rt import Reproducer, UserError
+
+        try:
+            known = Reproducer.load(self.replay_only, _own(described, chosen))
+        except UserError as error:
+            if "needs code of your own" in str(error):
+                pytest.skip(f"--anonvma-replay: {error}")
+            raise
+        if not _is_of(known, described, chosen):
+            pytest.skip(f"{self.replay_only} is of {known.scenario.name} under {known.algorithm.name}")
+        replayed = _replayed(known)
+        if replayed.kind is not None:
+            where = f"reproduced {replayed.reproduced} of {replayed.times} times"
+            self._fail(self.replay_only, described.name, known.algorithm.name, replayed.kind, replayed.trace, where)
+
+    def _fail(self, path, scenario, algorithm, kind, trace, where):
+        """Ends the test with the history of a violation."""
+        __tracebackhide__ = True
+        from anonvma_rt.report import history
+
+        path = Path(path)
+        if path.is_relative_to(self.item.config.invocation_params.dir):
+            path = path.relative_to(self.item.config.invocation_params.dir)
+        lines = [
+            f"{scenario} under {algorithm}: {kind} ({where})",
+            "",
+            history(trace, 110),
+            "",
+            f'Reproduce it: pytest "{self.item.nodeid}" --anonvma-replay {path}',
+        ]
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
+def _is_of(known, described, chosen):
+    return known.scenario.sha256 == described.sha256 and known.algorithm in chosen
+
+
+def _own(described, chosen):
+    """The code that this test itself brings, which a reproducer may therefore name."""
+    return [described, *(one.rule for one in chosen if getattr(one, "rule", None) is not None)]
+
+
+def _replayed(reproducer):
+    from anonvma_rt import replay
+
+    replayed = replay(reproducer)
+    replayed.explorer.close()
+    return replayed
