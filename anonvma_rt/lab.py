@@ -71,6 +71,7 @@ DEFAULT_STRATEGY = "pct"
 
 LONGEST_PROFILE = 1 << 26  # steps; a sequential execution that is longer counts as endless
 SHORT_PROFILE = 100_000  # steps; up to this length a few random walks are part of the profile
+LONGEST_WALK = 10 * SHORT_PROFILE
 WALKS = 16
 SMALLEST_BOUND = 20_000  # steps
 
@@ -276,10 +277,11 @@ def profile(program: Bound, explorer: Explorer) -> dict[str, Any]:
     tasks = [sequential["tasks"]]
     if steps <= SHORT_PROFILE:
         for walk in range(WALKS):
-            walked = explorer.profile(Sticky(), walk, SHORT_PROFILE * 10)
+            walked = explorer.profile(Sticky(), walk, LONGEST_WALK)
             if walked["halt"] == "refused":
                 raise refusal(program, explorer)
-            steps = max(steps, walked["longest"])
+            # One that does not end says nothing of how long an execution is.
+            steps = max(steps, walked["longest"] if walked["longest"] < LONGEST_WALK else 0)
             tasks.append(walked["tasks"])
     middle = len(tasks) // 2
     columns = [[sorted(column)[middle] for column in zip(*task, strict=True)] for task in zip(*tasks, strict=True)]
