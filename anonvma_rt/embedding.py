@@ -180,7 +180,7 @@ class EmbeddedProgram:
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         """What the subject itself says of the state in the arena, or where each task is."""
-        said = explorer.subject.state(explorer)
+        said = explorer.subject.state_text(explorer)
         assert isinstance(trace, EmbeddedTrace)
         return str(said) if said is not None else trace.positions()
 

@@ -48,7 +48,7 @@ class Schedule:
     preferences: tuple[tuple[int, int], ...] = ()
 
 
-class _Drawn(PyStrategy):  # type: ignore[misc]
+class _Drawn(PyStrategy):
     """Follows a Schedule."""
 
     def __init__(self, schedule: Schedule) -> None:

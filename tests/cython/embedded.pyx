@@ -112,7 +112,7 @@ cdef class Wrong(Subject):
         while self.how == 6:
             load(t, &w.sum)
 
-    def state(self, explorer):
+    def state_text(self, explorer):
         return "as it was"
 
 

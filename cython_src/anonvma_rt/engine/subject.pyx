@@ -72,7 +72,7 @@ cdef class Subject:
     def cause(self, kind, task, step, a, b, c):
         """What the violation `kind` with the numbers of found() or violate() means, in a sentence, or None."""
 
-    def state(self, explorer):
+    def state_text(self, explorer):
         """The state that a stopped execution left in the arena, as text, or None."""
 
     cdef void attach(self, Execution *x):

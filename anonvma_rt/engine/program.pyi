@@ -1,0 +1,22 @@
+"""Types of the compiled module; its own docstrings say more."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.engine.subject import Subject
+
+VERBS: Final[Mapping[Any, tuple[Any, ...]]]
+
+class Program(Subject):
+    def __init__(
+        self,
+        threads: Iterable[Iterable[Sequence[Any]]],
+        *,
+        setup: Iterable[Sequence[Any]] = (),
+        forbidden: Iterable[Sequence[Any]] = (),
+        classes: Mapping[str, int] | None = None,
+        order: Iterable[tuple[int, int]] = (),
+    ) -> None: ...
+    def values(self, explorer: Explorer) -> dict[str, int]: ...
+    def ids(self, explorer: Explorer) -> dict[str, int]: ...

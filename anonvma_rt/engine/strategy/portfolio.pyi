@@ -1,0 +1,13 @@
+"""Types of the compiled module; its own docstrings say more."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from anonvma_rt.engine.strategy.base import Strategy
+
+MEMBERS: Final[tuple[type[Strategy], ...]]
+
+class Portfolio(Strategy):
+    @property
+    def members(self) -> tuple[Strategy, ...]: ...
+    def __init__(self, members: Iterable[Strategy] | None = None) -> None: ...

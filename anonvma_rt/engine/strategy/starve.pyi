@@ -1,0 +1,6 @@
+"""Types of the compiled module; its own docstrings say more."""
+
+from anonvma_rt.engine.strategy.base import Strategy
+
+class Starve(Strategy):
+    def __init__(self) -> None: ...

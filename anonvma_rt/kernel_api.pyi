@@ -1,0 +1,1 @@
+"""Types of the compiled module, which has nothing for Python: it is cimported."""

@@ -1,0 +1,6 @@
+"""Types of the compiled module; its own docstrings say more."""
+
+from typing import Final
+
+NOTES: Final[dict[int, str]]
+BUGS: Final[dict[int, str]]
