@@ -28,7 +28,10 @@ def pytest_addoption(parser):
     group = parser.getgroup("anonvma_rt", "race laboratory (anonvma_rt)")
     group.addoption("--anonvma-seed", type=int, default=0, metavar="N", help="seed of the hunts (default 0)")
     group.addoption(
-        "--anonvma-runs", type=int, metavar="N", help=f"executions of a hunt (default {USUAL_RUNS}, or what the test says)"
+        "--anonvma-runs",
+        type=int,
+        metavar="N",
+        help=f"executions of a hunt (default {USUAL_RUNS}, or what the test says)",
     )
     group.addoption(
         "--anonvma-replay", metavar="FILE", help="no hunt: make the execution of this reproducer come again instead"
@@ -41,8 +44,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line(
         "markers",
-        "anonvma(scenario, parameters=None, algorithm=None, strategy=None, runs=None, expect=None): hunts before the test "
-        "runs, and fails it where the result is not as expected (anonvma_rt)",
+        "anonvma(scenario, parameters=None, algorithm=None, strategy=None, runs=None, expect=None): hunts before the "
+        "test runs, and fails it where the result is not as expected (anonvma_rt)",
     )
 
 
@@ -78,8 +81,8 @@ class Anonvma:
         """Hunts `scenario` and fails the test where the result is not as expected; returns the HuntResult.
 
         scenario: a name, a path, a Scenario, a Litmus, a subject(). algorithm: one, or a list; None for the usual ones.
-        strategy: as for hunt(). runs: executions, unless --anonvma-runs says another number. expect: "none", or the kind
-        of violation that the hunt must find; None for what the scenario says, which is "none" where it says nothing.
+        strategy: as for hunt(). runs: executions, unless --anonvma-runs says another number. expect: "none", or the
+        kind of violation that the hunt must find; None for what the scenario says, "none" where it says nothing.
         Counterexamples that an earlier run left are tried first.
         """
         __tracebackhide__ = True

@@ -137,10 +137,10 @@ def hunt(
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
     scenario: also a litmus test, whose variants then are the algorithms. algorithms: None for the usual ones. strategy:
-    "NAME" or "NAME:parameter=value", or an object of your own; None for the scenario's own or the usual one. jobs: explorers, one per core. out:
-    the folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
-    `interrupted`. progress: called with the algorithm's name and the number of executions just done. Raises UserError
-    for bad input, HuntInterrupted on ^C.
+    "NAME" or "NAME:parameter=value", or an object of your own; None for the scenario's own or the usual one. jobs:
+    explorers, one per core. out: the folder for reproducers, None to save none. stop: ends the hunt early from any
+    thread; the result then says `interrupted`. progress: called with the algorithm's name and the number of executions
+    just done. Raises UserError for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -213,8 +213,9 @@ class _Hunt:
     """One algorithm. Blocks may end in any order; they are merged in the order of their indices."""
 
     def __init__(
-        self, program: Bound, algorithm: Choice, strategy: str | Strategy, carrier: str, seed: int, start: int, runs: int,
-        jobs: int, folder: Folder | None, stop: StopToken | None, progress: Callable[[str, int], None] | None,
+        self, program: Bound, algorithm: Choice, strategy: str | Strategy, carrier: str, seed: int, start: int,
+        runs: int, jobs: int, folder: Folder | None, stop: StopToken | None,
+        progress: Callable[[str, int], None] | None,
     ) -> None:  # fmt: skip
         self.program, self.algorithm, self.strategy, self.carrier = program, algorithm, strategy, carrier
         self.seed, self.next, self.end = seed, start, start + runs

@@ -1,7 +1,7 @@
 """Strategies for Hypothesis: it draws scenarios, algorithms and schedules, and shrinks all three.
 
-Needs the extra `hypothesis`. A schedule is drawn as a list of preferences that every subject can follow, so that whatever
-Hypothesis takes away from a failing one leaves a schedule, and the smallest that is left has few switches.
+Needs the extra `hypothesis`. A schedule is drawn as a list of preferences that every subject can follow, so that
+whatever Hypothesis takes away from a failing one leaves a schedule, and the smallest that is left has few switches.
 
     @given(scenarios(), algorithms(correct=True), schedules())
     def test_no_pte_is_lost(scenario, algorithm, schedule):
@@ -42,8 +42,8 @@ class Counterexample(AssertionError):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Preferences, each (which, steps): the which-th of the enabled tasks (counted around) makes so many steps, fewer if
-    it ends or blocks. After the last, and where there is none, the running task goes on as long as it can."""
+    """Preferences, each (which, steps): the which-th of the enabled tasks (counted around) makes so many steps, fewer
+    if it ends or blocks. After the last, and where there is none, the running task goes on as long as it can."""
 
     preferences: tuple[tuple[int, int], ...] = ()
 
@@ -83,7 +83,7 @@ def schedules(max_switches: int = 8) -> st.SearchStrategy[Schedule]:
 
 
 def algorithms(correct: bool = False) -> st.SearchStrategy[Algorithm]:
-    """Presets, and presets with one field changed. correct: only those of which no violation is known in scenarios()."""
+    """Presets, and presets with one field changed. correct: those of which no violation is known in scenarios()."""
     if correct:
         return st.sampled_from([PRESETS[name] for name in CORRECT])
     changes = [f"{name}={str(value).lower()}" for name in SWITCHES for value in (False, True)]

@@ -182,8 +182,8 @@ def load(name_or_path: str, own: Iterable[Embedded] = ()) -> Described:
 
 
 def described_by(text: str, source: str, own: Iterable[Embedded] = ()) -> Described:
-    """What a TOML text describes: a litmus test if it has the key `litmus`, one of the user's own subjects if it has the
-    key `subject`, else a scenario. Raises UserError where such a subject is not among `own`, or is another by now."""
+    """What a TOML text describes: a litmus test if it has the key `litmus`, one of the user's own subjects if it has
+    the key `subject`, else a scenario. Raises UserError where such a subject is not among `own`, or is another now."""
     if "subject" in text and is_embedded(text, source):
         found: Embedded = find(subject_named_in(text, source), own, source, "--subject")
         if found.text != text:
@@ -193,8 +193,8 @@ def described_by(text: str, source: str, own: Iterable[Embedded] = ()) -> Descri
 
 
 def make_strategy(spec: str | Strategy) -> Any:
-    """A fresh strategy: what `NAME` or `NAME:parameter=value,...` stands for, or one like the given one, which may be of
-    the user's own. Raises UserError with the nearest name. Nothing is imported: the text can come from a file.
+    """A fresh strategy: what `NAME` or `NAME:parameter=value,...` stands for, or one like the given one, which may be
+    of the user's own. Raises UserError with the nearest name. Nothing is imported: the text can come from a file.
 
     >>> make_strategy("pct:depth=5").parameters()
     {'depth': 5}

@@ -1,11 +1,12 @@
 """Compiled code of somebody else's, built once per session against the package as it is, in one go.
 
-`here` has what works: two of docs/examples and tests/cython/embedded.pyx. `version` and `layout` were built against
-.pxd files of another API version, and of the same version with another struct.
+What works: two of docs/examples, tests/cython/embedded.pyx, and the code in docs/embedding.md. `version` and `layout`
+were built against .pxd files of another API version, and of the same version with another struct.
 """
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from Cython.Build import cythonize
 import sys
 def make(name):
     return Extension(name, [name + ".pyx"], extra_compile_args=["-O0", "-g0"])
-usual = cythonize([make(n) for n in ["aba_stack", "ordering_rule", "embedded", "unchecked"]],
+usual = cythonize([make(n) for n in ["aba_stack", "ordering_rule", "embedded", "unchecked", "counter", "mypatch"]],
                   include_path=[sys.argv[1]], language_level=3)
 others = [e for n in ["version", "layout"] for e in cythonize([make(n)], include_path=["pxd_" + n], language_level=3)]
 setup(script_args=["-q", "build_ext", "--inplace", "--parallel", "2"], ext_modules=usual + others)
@@ -38,6 +39,12 @@ cdef class Any(Subject):
 """
 
 
+def documented(language):
+    """The blocks of code in docs/embedding.md."""
+    text = (ROOT / "docs" / "embedding.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
 def build(folder):
     for source in (
         ROOT / "docs/examples/aba_stack/aba_stack.pyx",
@@ -46,6 +53,8 @@ def build(folder):
         ROOT / "tests/cython/unchecked.pyx",
     ):
         shutil.copy(source, folder)
+    for name, text in zip(("counter", "mypatch"), documented("cython"), strict=True):
+        (folder / f"{name}.pyx").write_text(text)
     for name, file, old, new in (
         ("version", "api.pxd", "API_VERSION = ", "API_VERSION = 1000 + "),
         ("layout", "engine/task.pxd", "    Task task[MAX_TASKS]", "    Task task[MAX_TASKS]\n    int one_more"),
@@ -83,8 +92,8 @@ def own(tmp_path_factory):
 
 @pytest.fixture
 def command(own, tmp_path, monkeypatch):
-    """run(*words) -> (exit code, stdout, stderr) of `anonvma-rt WORDS` in a process and a folder of its own; `here` is the
-    folder. Modules are found as a user's are: in the current folder or on PYTHONPATH."""
+    """run(*words) -> (exit code, stdout, stderr) of `anonvma-rt WORDS` in a process and a folder of its own; `here` is
+    the folder. Modules are found as a user's are: in the current folder or on PYTHONPATH."""
     monkeypatch.setenv("PYTHONPATH", f"{WHERE}{os.pathsep}{own}")
 
     def run(*words):

@@ -5,9 +5,10 @@ The example packages in a fresh virtual environment are in test_package.py.
 
 import json
 import re
+from pathlib import Path
 
 import pytest
-from embedding_tools import command, own  # noqa: F401
+from embedding_tools import command, documented, own  # noqa: F401
 
 from anonvma_rt import Reproducer, UserError, hunt, replay, subject, verify
 from anonvma_rt.lab import load
@@ -128,9 +129,9 @@ def saved(tmp_path):
 
 
 def test_a_reproducer_names_the_class_and_replays_only_with_it(saved):
-    body = json.loads(open(saved).read())
+    body = json.loads(Path(saved).read_text())
     assert 'subject = "aba_stack:Stack"' in body["scenario"]["text"] and ":" not in saved.rpartition("/")[2]
-    with pytest.raises(UserError, match="needs code of your own.*--subject aba_stack:Stack"):
+    with pytest.raises(UserError, match=r"needs code of your own.*--subject aba_stack:Stack"):
         Reproducer.load(saved)
     with pytest.raises(UserError, match="needs code of your own"):
         Reproducer.load(saved, [subject("embedded:Plain")])
@@ -211,3 +212,27 @@ def test_a_name_is_not_imported_by_load(own):  # noqa: F811
     with pytest.raises(UserError, match="needs code of your own"):
         load("tell:Any")
     assert load(STACK, [subject(STACK)]).name == STACK
+
+
+# ---- the documentation -----------------------------------------------------------------------------------------------
+
+
+def test_the_subject_and_the_rule_of_the_documentation_work(command):  # noqa: F811
+    code, out, _ = command("hunt", "counter:Counter", "--runs", 500, "--json")
+    assert (code, json.loads(out)["results"][0]["violations"].keys()) == (1, {"lost-update"})
+    code, out, _ = command("verify", "merge", "-p", "pages=1", "--algorithm", "unpatched,rule=mypatch:Mine", "--json")
+    assert code == 0 and json.loads(out)["results"][0]["complete"]
+
+
+def test_the_python_of_the_documentation_works(own, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    blocks = [text for text in documented("python") if "setup(" not in text]
+    assert len(blocks) == 4
+    for number, text in enumerate(blocks):
+        names = {"__name__": f"block{number}"}
+        exec(text, names)
+        if "Walk" in names:
+            (one,) = hunt("merge", algorithms=["unpatched"], runs=300, strategy=names["Walk"](6)).results
+            assert one.executions == 300
+    assert "stale-migration-entry" in capsys.readouterr().out
+    names["test_the_stack"]()

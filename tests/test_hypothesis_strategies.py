@@ -1,4 +1,4 @@
-"""anonvma_rt.hypothesis: Hypothesis draws the schedule, finds the races of 2011, shrinks them, and finds none of the patch."""
+"""Hypothesis draws the schedule, finds the race of 2011 and shrinks it, and finds none in the patched kernel."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Strategies and ordering rules of somebody else's, in Cython and in Python: deterministic, named, and one line when wrong."""
+"""Strategies and ordering rules of somebody else's, in Cython and Python: deterministic, named, one line when wrong."""
 
 import json
 import sys
@@ -253,7 +253,7 @@ def test_a_rule_by_hand(own):  # noqa: F811
 def test_a_reproducer_with_a_rule_replays_only_with_it(own, tmp_path):  # noqa: F811
     algorithm = ruled("SourceToTail")
     (one,) = hunt("merge", algorithms=[algorithm], runs=10_000, carrier="fibers", out=tmp_path).results
-    with pytest.raises(UserError, match="needs code of your own.*--rule ordering_rule:SourceToTail"):
+    with pytest.raises(UserError, match=r"needs code of your own.*--rule ordering_rule:SourceToTail"):
         Reproducer.load(one.first.reproducer)
     replayed = replay(Reproducer.load(one.first.reproducer, [algorithm.rule]), times=2)
     replayed.explorer.close()

@@ -29,9 +29,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PARTS = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", ".ci", "anonvma_rt", "cython_src", "docs")
-PARTS += ("stress", "tests")
+PARTS += ("stress", "tests", "pytest_anonvma_rt.py")
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 TEST_TOOLS = PROJECT["optional-dependencies"]["test"]
+EXAMPLES = {"aba_stack": "Stack", "bounded_queue": "Queue", "rw_cache": "Cache", "ordering_rule": None}
 BUILD_TOOLS = [requirement for requirement in TEST_TOOLS if requirement.startswith(("cython", "setuptools"))]
 
 # What one of gcc, Cython or setuptools says when it dislikes something.
@@ -121,7 +122,7 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory, dist):
-    """The wheel in a fresh virtual environment, and the downstream package compiled against it there."""
+    """The wheel in a fresh virtual environment; compiled against it there, the downstream package and docs/examples."""
     (wheel,) = dist.glob("*.whl")
 
     def make(folder):
@@ -129,7 +130,10 @@ def installed(tmp_path_factory, dist):
         venv.install("-q", wheel)
         (folder / "alone").write_text(venv.python("-m", "pip", "list", "--format=json", "--disable-pip-version-check"))
         venv.install("-q", *BUILD_TOOLS)
-        (folder / "log").write_text(install_downstream(venv, folder))
+        log = install_downstream(venv, folder)
+        examples = [shutil.copytree(ROOT / "docs" / "examples" / name, folder / name) for name in EXAMPLES]
+        log += venv.install("-v", "--no-build-isolation", "--no-deps", *examples)
+        (folder / "log").write_text(log)
 
     folder = once(tmp_path_factory, "package-installed", make)
     venv = Venv(folder / "venv")
@@ -160,12 +164,14 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(dist):
     source = dist / "source"
     expected = {f"anonvma_rt/{name}" for name in files(source / "anonvma_rt")}
     expected |= {f"anonvma_rt/stress/{name}" for name in files(source / "stress")}
+    expected |= {"pytest_anonvma_rt.py"}
     expected |= {name for name in files(source / "cython_src") if name.endswith(".pxd")}
     expected |= {f"anonvma_rt/{name.replace('.', '/')}{SUFFIX}" for name in modules(source)}
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == expected
     assert {"anonvma_rt/py.typed", "anonvma_rt/scenarios/lkml-2011.toml", "anonvma_rt/engine/klist.pxd",
-            "anonvma_rt/litmus_tests/order.toml"} <= found  # fmt: skip
+            "anonvma_rt/litmus_tests/order.toml", "anonvma_rt/api.pxd",
+            "anonvma_rt/engine/explorer.pyi"} <= found  # fmt: skip
     assert "anonvma_rt/__init__.pxd" in found and "anonvma_rt/engine/strategy/__init__.pxd" in found
 
 
@@ -205,9 +211,11 @@ def test_metadata(dist):
         (info,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
         metadata = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
         assert archive.read(f"{info}/licenses/LICENSE")
-        assert "anonvma-rt = anonvma_rt.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
+        entry_points = archive.read(f"{info}/entry_points.txt").decode()
+        assert "anonvma-rt = anonvma_rt.cli:main" in entry_points
+        assert "[pytest11]\npytest_anonvma_rt = pytest_anonvma_rt" in entry_points
         assert "Root-Is-Purelib: false" in archive.read(f"{info}/WHEEL").decode()
-        assert archive.read(f"{info}/top_level.txt").decode().split() == ["anonvma_rt"]
+        assert archive.read(f"{info}/top_level.txt").decode().split() == ["anonvma_rt", "pytest_anonvma_rt"]
     assert (metadata["Name"], metadata["Version"]) == ("anonvma_rt", PROJECT["version"])
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
@@ -316,6 +324,46 @@ def test_the_command(installed, form):
     listing = json.loads(run(installed.bin / command[0], *command[1:], "list", "--json", cwd=installed.home))
     assert "lkml-2011" in [scenario["name"] for scenario in listing["scenarios"]]
     run(installed.bin / command[0], *command[1:], "no-such-verb", cwd=installed.home, expect=2)
+
+
+@pytest.mark.parametrize("example", [name for name, cls in EXAMPLES.items() if cls])
+def test_an_example_package_finds_its_bug_and_verifies_its_fix(installed, example, tmp_path):
+    """Built in a fresh environment from the wheel: a hunt of 10 000 executions, a replay, and a proof."""
+    name = f"{example}:{EXAMPLES[example]}"
+
+    def command(*words):
+        return run(installed.bin / "anonvma-rt", *words, cwd=tmp_path)
+
+    hunted = json.loads(command("hunt", name, "--runs", "10000", "--json"))
+    broken, fixed = hunted["results"]
+    assert hunted["as_expected"] and sum(broken["violations"].values()) > 10 and fixed["violations"] == {}
+    replayed = command("replay", broken["first"]["reproducer"], "--subject", name, "--times", "20")
+    assert "reproduced 20 of 20 times" in replayed
+    (proof,) = json.loads(command("verify", name, "--algorithm", fixed["algorithm"], "--json"))["results"]
+    assert proof["complete"] and proof["violating_classes"] == {} and proof["classes"] > 1
+    (found,) = json.loads(command("verify", name, "--algorithm", broken["algorithm"], "--json"))["results"]
+    assert found["violating_classes"].keys() == broken["violations"].keys()
+
+
+def test_an_ordering_rule_is_tried_without_a_change_of_the_project(installed, tmp_path):
+    rules = {"MoveToTail": True, "UnderTheLock": True, "MergeOnly": False, "SourceToTail": False}
+    words = [word for rule in rules for word in ("--algorithm", f"unpatched,rule=ordering_rule:{rule}")]
+    said = run(
+        installed.bin / "anonvma-rt", "verify", "error-path", "-p", "pages=2", "--json", *words, cwd=tmp_path, expect=1
+    )
+    results = json.loads(said)["results"]
+    assert [one["complete"] and not one["violating_classes"] for one in results] == list(rules.values())
+
+
+def test_the_pytest_plugin_is_there_when_the_package_is(installed, tmp_path):
+    installed.install("-q", *(tool for tool in TEST_TOOLS if tool.startswith("pytest>")))
+    (tmp_path / "test_it.py").write_text(
+        "import aba_stack, pytest\nfrom anonvma_rt import subject\n"
+        "@pytest.mark.anonvma(subject(aba_stack.Stack), algorithm='tagged')\ndef test_fixed(): pass\n"
+        "@pytest.mark.anonvma(subject(aba_stack.Stack), algorithm='plain', expect='none')\ndef test_plain(): pass\n"
+    )
+    said = installed.python("-m", "pytest", "--strict-markers", cwd=tmp_path, expect=1)
+    assert "1 failed, 1 passed" in said and "duplicate-node" in said and "--anonvma-replay" in said
 
 
 def test_a_downstream_subject_is_explored(installed):

@@ -52,7 +52,7 @@ def test_a_marked_test_hunts_and_a_counterexample_is_shown_kept_and_tried_first(
             "*The end is one that must not be*",
             "*step  A * B*",
             "*load x -> a = 0*",
-            "Reproduce it: pytest \"test_it.py::test_lost\" --anonvma-replay *.json",
+            'Reproduce it: pytest "test_it.py::test_lost" --anonvma-replay *.json',
         ]
     )
     first.stdout.no_fnmatch_line("*not reached*")

@@ -78,7 +78,9 @@ def test_a_stub_says_what_is_there(stub):
                 if member is None or any(getattr(d, "id", "") == "property" for d in member.decorator_list):
                     fields = getattr(cls, "_fields", ())
                     # An exception's own fields are there when it was made.
-                    assert hasattr(cls, name) or name in fields or issubclass(cls, Exception | int), f"{node.name}.{name}"
+                    assert hasattr(cls, name) or name in fields or issubclass(cls, Exception | int), (
+                        f"{node.name}.{name}"
+                    )
                 elif name == "__init__":
                     assert arguments(member) == constructor(cls), f"{node.name}()"
                 elif not name.startswith("__"):

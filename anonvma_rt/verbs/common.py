@@ -89,7 +89,8 @@ def _rule(name: str) -> Rule:
 
 
 def the_strategy(text: str | None) -> Strategy | str | None:
-    """What a user named on the command line; a strategy of the user's own (`module:Class:parameter=value`) is imported."""
+    """What a user named on the command line; a strategy of the user's own, `module:Class:parameter=value`, is
+    imported."""
     if text is None:
         return None
     name, _, rest = text.partition(":")

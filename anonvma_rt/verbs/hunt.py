@@ -40,8 +40,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategy",
         metavar="S",
-        help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)}, or module:Class of your own (default {DEFAULT_STRATEGY}, or what the "
-        "scenario says finds it best)",
+        help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)}, or module:Class of your own "
+        f"(default {DEFAULT_STRATEGY}, or what the scenario says finds it best)",
     )
     parser.add_argument("--carrier", default="threads", metavar="C", help="who runs the tasks (default %(default)s)")
     parser.add_argument("--seed", type=whole("--seed"), default=0, metavar="N", help="default %(default)s")
