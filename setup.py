@@ -38,6 +38,7 @@ MODULES = [
     "engine.strategy.starve",
     "engine.strategy.portfolio",
     "engine.strategy.python",
+    "engine.strategy.drawn",
     "engine.dpor",
     "mm.vma_tree",
     "mm.page_alloc",

@@ -4,11 +4,14 @@ The example packages in a fresh virtual environment are in test_package.py.
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from embedding_tools import command, documented, own  # noqa: F401
+from embedding_tools import WHERE, command, documented, own  # noqa: F401
 
 from anonvma_rt import Reproducer, UserError, hunt, replay, subject, verify
 from anonvma_rt.lab import load
@@ -227,12 +230,17 @@ def test_the_subject_and_the_rule_of_the_documentation_work(command):  # noqa: F
 def test_the_python_of_the_documentation_works(own, tmp_path, monkeypatch, capsys):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     blocks = [text for text in documented("python") if "setup(" not in text]
-    assert len(blocks) == 4
-    for number, text in enumerate(blocks):
-        names = {"__name__": f"block{number}"}
-        exec(text, names)
-        if "Walk" in names:
-            (one,) = hunt("merge", algorithms=["unpatched"], runs=300, strategy=names["Walk"](6)).results
-            assert one.executions == 300
+    strategy, recording, tests, hypothesis = blocks
+    names = {"__name__": "mine"}
+    exec(strategy, names)
+    (one,) = hunt("merge", algorithms=["unpatched"], runs=300, strategy=names["Walk"](6)).results
+    assert one.executions == 300
+    exec(recording, names)
     assert "stale-migration-entry" in capsys.readouterr().out
+    exec(hypothesis, names)
     names["test_the_stack"]()
+    (tmp_path / "test_it.py").write_text(tests)
+    words = [sys.executable, "-m", "pytest", "-p", "pytest_anonvma_rt", "-p", "no:cacheprovider", "test_it.py"]
+    environment = os.environ | {"PYTHONPATH": f"{WHERE}{os.pathsep}{own}"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "1 failed, 1 passed" in done.stdout and "counter:Counter under usual: lost-update" in done.stdout

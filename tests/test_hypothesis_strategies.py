@@ -10,7 +10,13 @@ from anonvma_rt import Algorithm, Reproducer, hunt, replay
 from anonvma_rt.hypothesis import Counterexample, Schedule, algorithms, check, execute, scenarios, schedules
 from anonvma_rt.litmus import Litmus
 
-QUIET = settings(database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(
+    database=None,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],
+)
 LOST = Litmus.of(
     "lost", {"A": ["load x a", "store x 1"], "B": ["add x 1"]}, forbidden=["a == 0 and x == 1"], expect="assertion"
 )
