@@ -53,7 +53,8 @@ def verify_report(result: Verification, width: int) -> str:
     """The verdict on each algorithm, and the interleaving of the first counterexample."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), every class of interleavings"
+        f"{result.scenario} ({parameters or 'no parameters'}), "
+        + ("every class of interleavings" if result.preemptions is None else "every schedule")
         + (", INTERRUPTED" if result.interrupted else ""),
         "",
     ]

@@ -173,14 +173,14 @@ cdef int end_execution(Block *b) noexcept nogil:
     cdef int i
     # Asked to stop before a step, nobody makes it; whatever else ends an execution happens in one.
     close_segment(x, x.steps if x.halt == HALT_UNTIL else x.steps + 1)
+    if x.halt == HALT_NONE:
+        x.check(x.subject, x)
     if x.finished != NULL:
         x.finished(x.strategy, x)
     if x.halt == HALT_PRUNED:
         b.pruned += 1
         b.next += 1
         return block_next(b)
-    if x.halt == HALT_NONE:
-        x.check(x.subject, x)
     if x.halt > HALT_VIOLATION:
         b.halt = x.halt
         return -1

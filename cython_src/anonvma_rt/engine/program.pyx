@@ -25,6 +25,7 @@ from anonvma_rt.engine.sync cimport (
     mutex_trylock,
     mutex_unlock,
     store,
+    try_down_read,
     up_read,
     up_write,
 )
@@ -77,6 +78,7 @@ cdef enum Verb:
     UNLINK
     SET
     GET
+    READ_TRYLOCK
 
 # What a term of a forbidden outcome does with the stack.
 cdef enum TermKind:
@@ -126,6 +128,7 @@ VERBS = {
     "unlink": (UNLINK, ITEM, ""),
     "set": (SET, WORD, "v"),
     "get": (GET, WORD, "r"),
+    "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
 }
 
 # The operators of forbidden outcomes; each takes two values off the stack and puts one there.
@@ -146,6 +149,7 @@ cdef class Program(Subject):
 
     lock a, unlock a, trylock a r          a mutex; r becomes 1 where it was taken, else 0
     read_lock a, read_unlock a             the same lock as a read-write semaphore
+    read_trylock a r                       r becomes 1 where a reader was let in, else 0
     write_lock a, write_unlock a
     wait a                                 until nobody holds it, without taking it
     load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is
@@ -380,6 +384,8 @@ cdef class Program(Subject):
                 mutex_unlock(t, <lock_word *>o)
             elif s.verb == TRYLOCK:
                 result = mutex_trylock(t, <lock_word *>o)
+            elif s.verb == READ_TRYLOCK:
+                result = try_down_read(t, <lock_word *>o)
             elif s.verb == READ_LOCK:
                 down_read(t, <lock_word *>o)
             elif s.verb == READ_UNLOCK:

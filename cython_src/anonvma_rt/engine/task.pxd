@@ -151,7 +151,7 @@ cdef struct Execution:
     bint profiling
     void (*begin)(void *strategy, Execution *x) noexcept nogil
     int (*pick)(void *strategy, Execution *x, uint64_t *hold) noexcept nogil
-    # Called at the end of an execution, before anything of it is taken back; NULL where the strategy does not want it.
+    # Called when an execution was checked, before anything of it is taken back; NULL where the strategy does not want it.
     void (*finished)(void *strategy, Execution *x) noexcept nogil
     void *subject
     int (*build)(void *subject, Task *t) noexcept nogil
