@@ -138,7 +138,7 @@ class build_ext(_build_ext):
 def extensions():
     # The compiler reads these last, so the builder's own CFLAGS (-O0, -fsanitize=thread) come again behind them. A
     # fortified long jump takes a jump between two stacks for an attack.
-    flags = ["-O2", "-g0", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
+    flags = ["-O3", "-g0", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
     return [
         Extension(
             f"{PACKAGE}.{module}",

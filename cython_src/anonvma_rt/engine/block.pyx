@@ -145,6 +145,7 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     x.lease = NEVER
     x.bound = NEVER
     x.stop_at = NEVER
+    x.alarm = NEVER
     x.enabled = 1
     x.blocked = 0
     x.current = 0

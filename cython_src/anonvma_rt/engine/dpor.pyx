@@ -24,8 +24,8 @@ from anonvma_rt.engine.search cimport (
     search_pop,
     search_room,
     search_state,
+    search_step,
     search_waiting,
-    search_within_bound,
     untried,
 )
 from anonvma_rt.engine.strategy.base cimport Strategy
@@ -217,34 +217,15 @@ cdef class Dpor(Strategy):
 cdef int pick(Dpor self, Execution *x, uint64_t *hold) noexcept nogil:
     cdef Search *s = &self.s
     cdef int32_t at = <int32_t>x.steps - 1
-    cdef int32_t end = at
-    cdef Event *e
-    cdef uint64_t awake
-    cdef int task
+    if at < self.loaded:
+        hold[0] = <uint64_t>(s.event[s.event[at].run].run_end - at)
+        return s.event[at].task
     if self.exhausted or self.ended or at >= LONGEST:
         x.halt = HALT_STOPPED if at < LONGEST else HALT_NO_MEMORY
         return -1
     if at < s.prefix:
-        if at >= self.loaded:
-            return self.placed_again(x, at)
-        task = s.event[at].task
-        while end < s.prefix and end < self.loaded and s.event[end].task == task:
-            end += 1
-        hold[0] = <uint64_t>(end - at)
-        return task
-    if search_state(s, x, at) < 0:
-        x.halt = HALT_NO_MEMORY
-        return -1
-    e = &s.event[at]
-    awake = x.enabled & ~e.sleep
-    if awake == 0:
-        x.halt = HALT_PRUNED
-        return -1
-    # Who ran goes on: fewer hand-overs.
-    task = x.current if x.current >= 0 and awake >> x.current & 1 else rt_lowest(awake)
-    e.backtrack = <uint64_t>1 << task if s.bound < 0 else search_within_bound(s, at)
-    search_place(s, at, task)
-    return task
+        return self.placed_again(x, at)
+    return search_step(s, x, at)
 
 
 cdef void finished(Dpor self, Execution *x) noexcept nogil:

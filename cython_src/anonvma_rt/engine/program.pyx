@@ -367,14 +367,12 @@ cdef class Program(Subject):
         cdef Instruction *s
         cdef void *o
         cdef int64_t a
-        cdef int64_t b
         cdef int64_t result
         cdef int i
         for i in range(self.begin[section], self.begin[section + 1]):
             s = &self.code[i]
             o = w.object[s.object]
             a = s.a.number if s.a.reg < 0 else w.registers[s.a.reg]
-            b = s.b.number if s.b.reg < 0 else w.registers[s.b.reg]
             result = a
             if s.marked:
                 mark(t)
@@ -403,7 +401,7 @@ cdef class Program(Subject):
             elif s.verb == ADD:
                 result = fetch_add(t, <int64_t *>o, a) + a
             elif s.verb == CAS:
-                result = compare_exchange(t, <int64_t *>o, a, b)
+                result = compare_exchange(t, <int64_t *>o, a, s.b.number if s.b.reg < 0 else w.registers[s.b.reg])
             elif s.verb == AWAIT:
                 await_value(t, <int64_t *>o, a)
             elif s.verb == SPIN:

@@ -8,11 +8,14 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.task cimport MAX_TASKS, Execution
 
-# What a task was about to do in a state. `failed`: a try that would have failed there.
+cdef enum:
+    # The kind of an operation is its number, with this bit where it is a try that failed.
+    FAILED = 16
+
+# What a task was about to do in a state.
 cdef struct Pending:
     uint32_t object
-    uint8_t op
-    uint8_t failed
+    uint32_t kind
 
 # One event, and the state before it: who was enabled, who slept, who was explored, who is to be.
 cdef struct Event:
@@ -21,8 +24,10 @@ cdef struct Event:
     # The event before it on the same object and of the same task; -1: none.
     int32_t before
     int32_t previous
-    uint8_t op
-    uint8_t failed
+    # Where the run of events of one task begins in which it lies; and of the first event of a run, where that ends.
+    int32_t run
+    int32_t run_end
+    uint32_t kind
     # How many tasks were interrupted before it, although they could have gone on.
     int32_t preemptions
     uint64_t enabled
@@ -58,10 +63,10 @@ cdef void search_close(Search *s) noexcept nogil
 cdef void search_clear(Search *s, int tasks) noexcept nogil
 cdef bint search_room(Search *s, int32_t at) noexcept nogil
 cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil
+cdef int search_step(Search *s, Execution *x, int32_t at) noexcept nogil
 cdef void search_place(Search *s, int32_t at, int task) noexcept nogil
 cdef void search_pop(Search *s, int32_t at) noexcept nogil
 cdef uint32_t search_number(Search *s, void *object) noexcept nogil
-cdef uint64_t search_within_bound(Search *s, int32_t at) noexcept nogil
 cdef void search_waiting(Search *s, Execution *x, int task) noexcept nogil
 
 

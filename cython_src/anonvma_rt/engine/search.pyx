@@ -11,6 +11,8 @@ from libc.string cimport memset
 from anonvma_rt.engine.os cimport rt_lowest
 from anonvma_rt.engine.relation cimport dependent, on_lock, reads, tries, would_fail
 from anonvma_rt.engine.task cimport (
+    HALT_NO_MEMORY,
+    HALT_PRUNED,
     MAX_TASKS,
     OP_LOCK,
     OP_READ_LOCK,
@@ -20,10 +22,41 @@ from anonvma_rt.engine.task cimport (
     OP_UNLOCK,
     OP_WAIT,
     Execution,
+    Task,
 )
 
 cdef enum:
     KEYS = 256
+
+# For each kind of operation, as bits, the kinds that depend on it (relation.pxd); and the kinds of which more is to be
+# known: those that come after all that was done to their object before, those among them that make a lock their own, the
+# releases, those that wait for one, and the tries that failed.
+cdef uint32_t depends[32]
+cdef uint32_t after_all = 0
+cdef uint32_t takes = bit_of(OP_LOCK) | bit_of(OP_TRYLOCK)
+cdef uint32_t releases = bit_of(OP_UNLOCK) | bit_of(OP_READ_UNLOCK)
+cdef uint32_t waits = bit_of(OP_LOCK) | bit_of(OP_WAIT) | bit_of(OP_READ_LOCK)
+
+
+cdef inline uint32_t bit_of(uint32_t kind) noexcept nogil:
+    return <uint32_t>1 << kind
+
+
+cdef void tabulate() noexcept:
+    global after_all
+    cdef uint32_t kind
+    cdef uint32_t other
+    for kind in range(32):
+        depends[kind] = 0
+        for other in range(32):
+            if dependent(kind & 15, kind & FAILED != 0, other & 15, other & FAILED != 0):
+                depends[kind] |= bit_of(other)
+        if not on_lock(kind & 15) and not reads(kind & 15):
+            after_all |= bit_of(kind)
+    after_all |= takes | bit_of(OP_UNLOCK)
+
+
+tabulate()
 
 
 cdef int search_open(Search *s) except -1:
@@ -106,9 +139,32 @@ cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil:
             p[i].object = search_number(s, x.task[i].object)
             if p[i].object == 0 and x.task[i].object != NULL:
                 return -1
-        p[i].op = <uint8_t>x.task[i].op
-        p[i].failed = tries(x.task[i].op) and would_fail(x.task[i].op, x.task[i].object)
+        p[i].kind = kind_of(&x.task[i])
     return 0
+
+
+cdef inline uint32_t kind_of(Task *t) noexcept nogil:
+    return <uint32_t>t.op | (FAILED if tries(t.op) and would_fail(t.op, t.object) else 0)
+
+
+cdef int search_step(Search *s, Execution *x, int32_t at) noexcept nogil:
+    """A state that was never seen, and who makes the step from it: -1 with a reason where nobody does."""
+    cdef Event *e
+    cdef uint64_t awake
+    cdef int task
+    if search_state(s, x, at) < 0:
+        x.halt = HALT_NO_MEMORY
+        return -1
+    e = &s.event[at]
+    awake = e.enabled & ~e.sleep
+    if awake == 0:
+        x.halt = HALT_PRUNED
+        return -1
+    # Who ran goes on: fewer hand-overs.
+    task = x.current if x.current >= 0 and awake >> x.current & 1 else rt_lowest(awake)
+    e.backtrack = <uint64_t>1 << task if s.bound < 0 else within_bound(s, at)
+    search_place(s, at, task)
+    return task
 
 
 cdef inline bint preempts(Search *s, int32_t at) noexcept nogil:
@@ -117,7 +173,7 @@ cdef inline bint preempts(Search *s, int32_t at) noexcept nogil:
     return before >= 0 and s.event[at].task != before and s.event[at].enabled >> before & 1
 
 
-cdef uint64_t search_within_bound(Search *s, int32_t at) noexcept nogil:
+cdef uint64_t within_bound(Search *s, int32_t at) noexcept nogil:
     """Who may make the step from state `at`, if no more tasks are to be interrupted than the bound allows."""
     cdef Event *e = &s.event[at]
     cdef uint64_t running = <uint64_t>1 << s.event[at - 1].task if at else 0
@@ -135,7 +191,7 @@ cdef uint64_t inherited(Search *s, int32_t at) noexcept nogil:
     while rest:
         i = rt_lowest(rest)
         rest &= rest - 1
-        if p[i].object == e.object and dependent(p[i].op, p[i].failed, e.op, e.failed):
+        if p[i].object == e.object and depends[e.kind] >> p[i].kind & 1:
             awake |= <uint64_t>1 << i
     return sleepers & ~awake
 
@@ -146,14 +202,15 @@ cdef void search_place(Search *s, int32_t at, int task) noexcept nogil:
     cdef Pending p = s.pending[<size_t>at * s.tasks + task]
     cdef uint32_t *own = &s.clock[<size_t>at * s.tasks]
     e.task = task
-    e.op = p.op
+    e.run = s.event[at - 1].run if at and s.event[at - 1].task == task else at
+    s.event[e.run].run_end = at + 1
+    e.kind = p.kind
     e.object = p.object
-    e.failed = p.failed
     e.previous = s.latest[task]
     e.before = s.last[p.object]
     s.n = at
     inherit_clock(s, own, task)
-    if e.op != OP_START:
+    if e.kind != OP_START:
         if e.before >= 0 and s.bound < 0:
             races_of(s, task, p, own)
             join(s, own, e)
@@ -166,9 +223,10 @@ cdef void search_place(Search *s, int32_t at, int task) noexcept nogil:
 cdef void search_pop(Search *s, int32_t at) noexcept nogil:
     """Takes event `at`, the last one, back; the state before it stays."""
     cdef Event *e = &s.event[at]
-    if e.op != OP_START:
+    if e.kind != OP_START:
         s.last[e.object] = e.before
     s.latest[e.task] = e.previous
+    s.event[e.run].run_end = at
     s.n = at
 
 
@@ -179,8 +237,7 @@ cdef void search_waiting(Search *s, Execution *x, int task) noexcept nogil:
     if x.task[task].op == OP_START:
         return
     p.object = search_number(s, x.task[task].object)
-    p.op = <uint8_t>x.task[task].op
-    p.failed = tries(x.task[task].op) and would_fail(x.task[task].op, x.task[task].object)
+    p.kind = kind_of(&x.task[task])
     inherit_clock(s, own, task)
     races_of(s, task, p, own)
 
@@ -204,38 +261,25 @@ cdef void join(Search *s, uint32_t *own, Event *e) noexcept nogil:
     cdef int t
     while i >= 0:
         other = &s.event[i]
-        if dependent(e.op, e.failed, other.op, other.failed):
+        if depends[e.kind] >> other.kind & 1:
             clock = &s.clock[<size_t>i * s.tasks]
             for t in range(s.tasks):
                 if clock[t] > own[t]:
                     own[t] = clock[t]
-            if after_all(other):
+            if after_all >> other.kind & 1:
                 return
         i = other.before
 
 
-cdef inline bint after_all(Event *e) noexcept nogil:
-    """Whether an event comes after all that was done to its object before."""
-    if not on_lock(e.op):
-        return not reads(e.op)
-    return e.op == OP_UNLOCK or takes(e)
-
-
-cdef inline bint takes(Event *e) noexcept nogil:
-    """Whether it made a lock its own."""
-    return e.op == OP_LOCK or (e.op == OP_TRYLOCK and not e.failed)
-
-
-cdef inline bint reversible(Event *e, Pending p) noexcept nogil:
-    """Whether an operation that depends on event e could have come before it: what waits for a lock cannot come before
-    the release that lets it go on, nor, while somebody has the lock, before a try that fails for that reason."""
-    cdef bint waits = p.op == OP_LOCK or p.op == OP_WAIT or p.op == OP_READ_LOCK
-    if not waits:
+cdef inline bint reversible(uint32_t earlier, uint32_t kind) noexcept nogil:
+    """Whether an operation that depends on an earlier one could have come before it: what waits for a lock cannot come
+    before the release that lets it go on, nor, while somebody has the lock, before a try that fails for that reason."""
+    if not waits >> kind & 1:
         return True
-    if e.op == OP_UNLOCK or e.op == OP_READ_UNLOCK:
+    if releases >> earlier & 1:
         return False
     # A reader can come before a try that fails because of other readers.
-    return not e.failed or (e.op == OP_TRYLOCK and p.op == OP_READ_LOCK)
+    return not earlier & FAILED or (earlier == OP_TRYLOCK | FAILED and kind == OP_READ_LOCK)
 
 
 cdef void races_of(Search *s, int task, Pending p, uint32_t *own) noexcept nogil:
@@ -250,7 +294,7 @@ cdef void races_of(Search *s, int task, Pending p, uint32_t *own) noexcept nogil
     while i >= 0:
         e = &s.event[i]
         past = own[e.task] > <uint32_t>i
-        if not past and dependent(p.op, p.failed, e.op, e.failed) and reversible(e, p):
+        if not past and depends[p.kind] >> e.kind & 1 and reversible(e.kind, p.kind):
             for r in range(n):
                 if s.clock[<size_t>race[r] * s.tasks + e.task] > <uint32_t>i:
                     past = True
@@ -260,7 +304,7 @@ cdef void races_of(Search *s, int task, Pending p, uint32_t *own) noexcept nogil
                 race[n] = i
                 n += 1
                 past = True
-        if after_all(e) and (past or takes(e)):
+        if after_all >> e.kind & 1 and (past or takes >> e.kind & 1):
             return
         i = e.before
 
@@ -314,7 +358,7 @@ cdef bint follows(Search *s, int32_t earlier, int task, Pending p) noexcept nogi
     cdef Event *e
     while i > earlier:
         e = &s.event[i]
-        if dependent(p.op, p.failed, e.op, e.failed) and s.clock[<size_t>i * s.tasks + task] <= <uint32_t>earlier:
+        if depends[p.kind] >> e.kind & 1 and s.clock[<size_t>i * s.tasks + task] <= <uint32_t>earlier:
             return True
         i = e.before
     return False

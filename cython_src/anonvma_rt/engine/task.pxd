@@ -117,6 +117,8 @@ cdef struct Execution:
     uint64_t lease
     uint64_t bound
     uint64_t stop_at
+    # The last step before these two, or the stop flag, have to be looked at.
+    uint64_t alarm
     uint64_t enabled
     uint64_t blocked
     uint64_t done

@@ -10,7 +10,7 @@ from anonvma_rt.engine.rng cimport rng_start
 
 cdef enum:
     # ^C and a stop token are looked at this often within one execution, in steps.
-    POLL = 65536
+    POLL = 16384
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 
@@ -44,12 +44,8 @@ cdef void reschedule(Task *t) noexcept nogil:
     cdef Execution *x = t.x
     cdef uint64_t bit = <uint64_t>1 << t.id
     cdef int chosen
-    if x.stop != NULL and rt_load(x.stop):
-        halt(t, HALT_STOPPED)
-    if x.steps > x.bound:
-        violate(t, VIOLATION_LIVELOCK, <int64_t>x.bound, 0, 0)
-    if x.steps > x.stop_at:
-        halt(t, HALT_UNTIL)
+    if x.steps > x.alarm:
+        look_around(t)
     if must_wait(t):
         x.enabled &= ~bit
         x.blocked |= bit
@@ -70,6 +66,26 @@ cdef void reschedule(Task *t) noexcept nogil:
     t.interesting = False
     if x.tracing:
         record(x, t.id, t.op, 0, <int64_t>arena_offset(&x.arena, t.object), 0, 0)
+
+
+cdef void look_around(Task *t) noexcept nogil:
+    """What is seldom due at a point: the end of an execution for a reason that is not its own."""
+    cdef Execution *x = t.x
+    if x.stop != NULL and rt_load(x.stop):
+        halt(t, HALT_STOPPED)
+    if x.steps > x.bound:
+        violate(t, VIOLATION_LIVELOCK, <int64_t>x.bound, 0, 0)
+    if x.steps > x.stop_at:
+        halt(t, HALT_UNTIL)
+    set_alarm(x)
+
+
+cdef void set_alarm(Execution *x) noexcept nogil:
+    x.alarm = x.steps + POLL
+    if x.alarm > x.bound:
+        x.alarm = x.bound
+    if x.alarm > x.stop_at:
+        x.alarm = x.stop_at
 
 
 cdef void stuck(Execution *x, int task) noexcept nogil:
@@ -106,13 +122,7 @@ cdef int decide(Execution *x) noexcept nogil:
             x.switches += 1
         x.current = chosen
         x.segment = x.steps
-    x.until = x.lease
-    if x.until > x.steps + POLL:
-        x.until = x.steps + POLL
-    if x.until > x.bound:
-        x.until = x.bound
-    if x.until > x.stop_at:
-        x.until = x.stop_at
+    x.until = x.lease if x.lease < x.alarm else x.alarm
     if x.tracing:
         x.until = 0
     return chosen
@@ -266,6 +276,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
             memset(x.task[i].held_count, 0, MAX_CLASSES)
     x.steps = 1
     x.until = 0
+    set_alarm(x)
     x.lease = 0
     x.halt = HALT_NONE
     x.enabled = NEVER >> (64 - x.tasks)
