@@ -63,6 +63,7 @@ cdef class Dpor(Strategy):
         if preemptions is not None and not 0 <= preemptions <= LONGEST:
             raise ValueError(f"preemptions must be from 0 to {LONGEST}, not {preemptions}")
         self.sees_forced = True
+        self.keeps_lease = True
         self.s.bound = -1 if preemptions is None else preemptions
         self.until_found = until_found
 

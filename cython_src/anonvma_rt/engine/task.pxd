@@ -149,6 +149,7 @@ cdef struct Execution:
     void *strategy
     bint strategy_sees_forced
     bint strategy_sees_marks
+    bint strategy_keeps_lease
     # A profile counts marks whatever the strategy.
     bint profiling
     void (*begin)(void *strategy, Execution *x) noexcept nogil

@@ -191,7 +191,7 @@ cdef void recheck(Execution *x, void *object) noexcept nogil:
         else:
             x.enabled |= bit
             x.blocked &= ~bit
-    if x.enabled != before:
+    if x.enabled != before and not x.strategy_keeps_lease:
         x.lease = 0
         x.until = 0
 
