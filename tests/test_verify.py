@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from interleavings import classes, random_threads, steps
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from interleavings import classes, enumerate_all, small_programs, steps
 from mm_tools import core
 
 from anonvma_rt import Reproducer, StopToken, UserError, VerifyInterrupted, replay, verify
@@ -11,14 +13,20 @@ from anonvma_rt.cli import main
 from anonvma_rt.engine.dpor import Dpor
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.program import Program
+from anonvma_rt.frontier import Frontier
 
 
-def search(threads, carrier="fibers"):
-    """(classes, sleep-blocked) of a Program."""
-    with Explorer(Program([steps(thread) for thread in threads]), Dpor(), cpu=core(), carrier=carrier) as explorer:
-        block = explorer.run(0, 1_000_000)
-    assert block["halt"] == "stopped", "nothing is left to visit"
-    return block["ran"], block["pruned"]
+def search(threads, carrier="fibers", preemptions=None):
+    """(executions, sleep-blocked, the set of final values without zeros) of a Program."""
+    program = Program([steps(thread) for thread in threads])
+    ran, blocked, finals = 0, 0, set()
+    with Explorer(program, Dpor(preemptions), cpu=core(), carrier=carrier) as explorer:
+        while not explorer.strategy.exhausted:
+            block = explorer.run(ran + blocked, 1)
+            ran, blocked = ran + block["ran"], blocked + block["pruned"]
+            if block["ran"]:
+                finals.add(frozenset((name, value) for name, value in program.values(explorer).items() if value))
+    return ran, blocked, finals
 
 
 ORDER = [(1, 3, 1), (2, 15, 7), (3, 84, 46), (4, 495, 299)]
@@ -46,24 +54,62 @@ def test_the_classic_litmus_tests_have_their_sc_verdicts(name, count):
     assert (result.classes, result.complete, result.violating_classes) == (count, True, {})
 
 
-@pytest.mark.parametrize("tries", [False, True])
-@pytest.mark.parametrize("hundred", range(4))
-def test_every_class_of_a_random_program_is_visited_once_and_no_other(hundred, tries):
-    compared = 0
-    for seed in range(100 * hundred, 100 * hundred + 100):
-        threads = random_threads(seed, tries)
-        if sum(map(len, threads)) > 11:
-            continue
-        assert search(threads)[0] == len(classes(threads)), (seed, threads)
-        compared += 1
-    assert compared > 20
+@given(small_programs())
+def test_every_class_of_a_random_program_is_visited_once_and_no_other(threads):
+    visited, _, finals = search(threads)
+    everything = list(enumerate_all(threads))
+    assert visited == len({one for one, _ in everything})
+    assert finals == {final for _, final in everything}
 
 
-def test_the_carrier_makes_no_difference():
-    for seed in range(12):
-        threads = random_threads(seed, True)
-        if sum(map(len, threads)) < 10:
-            assert search(threads, "threads") == search(threads, "fibers")
+@given(small_programs(7), st.integers(0, 3))
+def test_a_bound_on_preemptions_leaves_the_schedules_within_it_and_no_other(threads, preemptions):
+    visited, blocked, finals = search(threads, preemptions=preemptions)
+    within = list(enumerate_all(threads, preemptions))
+    assert (visited, blocked) == (len(within), 0)
+    assert finals == {final for _, final in within}
+
+
+@settings(max_examples=20)
+@given(small_programs(7))
+def test_the_carrier_makes_no_difference(threads):
+    assert search(threads, "threads") == search(threads, "fibers")
+
+
+@given(small_programs(8), st.randoms(use_true_random=False))
+def test_parts_that_are_shed_make_up_the_whole(threads, draw):
+    """Whatever is given away, and when, and who takes it: each class belongs to one part."""
+    program = Program([steps(thread) for thread in threads])
+    frontier, visited = Frontier(), 0
+    explorers = [Explorer(program, Dpor(), cpu=core(), carrier="fibers") for _ in range(3)]
+    searching = []
+    while searching or frontier.parts:
+        explorer = draw.choice(explorers)
+        dpor = explorer.strategy
+        if explorer not in searching:
+            if not frontier.parts:
+                continue
+            dpor.load(frontier.parts.popleft())
+            searching.append(explorer)
+        for _ in range(draw.randint(1, 3)):
+            visited += explorer.run(0, 1)["ran"]
+            if dpor.exhausted:
+                break
+        wanted = dpor.escapes()
+        if wanted:
+            frontier.escaped(dpor.tasks(max(wanted)), wanted)
+        if dpor.exhausted:
+            searching.remove(explorer)
+        elif draw.random() < 0.6 and (given_away := dpor.shed()):
+            frontier.shed(dpor.tasks(given_away[-1][0]), given_away)
+        elif draw.random() < 0.2:
+            # As a checkpoint does it.
+            saved = json.loads(json.dumps(frontier.as_dict([dpor.dump()])))
+            frontier = Frontier.from_dict(saved)
+            searching.remove(explorer)
+    for explorer in explorers:
+        explorer.close()
+    assert visited == len(classes(threads))
 
 
 SMALL = [
@@ -129,7 +175,8 @@ def test_a_counterexample_replays_on_threads(tmp_path):
 def test_a_deadlock_ends_a_class_and_hides_no_other():
     threads = [[("lock", "A"), ("lock", "B"), ("unlock", "B"), ("unlock", "A")]]
     threads.append([("lock", "B"), ("lock", "A"), ("unlock", "A"), ("unlock", "B")])
-    assert search(threads) == (3, 0)
+    visited, blocked, _ = search(threads)
+    assert (visited, blocked) == (3, 0)
 
 
 def test_locks_that_are_both_tried_and_shared_can_be_proved():

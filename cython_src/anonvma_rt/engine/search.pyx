@@ -161,23 +161,41 @@ cdef int search_step(Search *s, Execution *x, int32_t at) noexcept nogil:
         x.halt = HALT_PRUNED
         return -1
     # Who ran goes on: fewer hand-overs.
+    if s.bound >= 0:
+        awake = e.backtrack = within_bound(s, at)
     task = x.current if x.current >= 0 and awake >> x.current & 1 else rt_lowest(awake)
-    e.backtrack = <uint64_t>1 << task if s.bound < 0 else within_bound(s, at)
+    if s.bound < 0:
+        e.backtrack = <uint64_t>1 << task
     search_place(s, at, task)
     return task
 
 
+cdef inline uint64_t running(Search *s, int32_t at) noexcept nogil:
+    """The task that would be interrupted if another one made the step from state `at`, as a bit: none where it has to
+    wait, or has only begun."""
+    cdef Event *before = &s.event[at - 1]
+    if at == 0 or before.kind == OP_START:
+        return 0
+    return s.event[at].enabled & (<uint64_t>1 << before.task)
+
+
 cdef inline bint preempts(Search *s, int32_t at) noexcept nogil:
     """Whether event `at` interrupted a task that could have gone on."""
-    cdef int before = s.event[at - 1].task if at else -1
-    return before >= 0 and s.event[at].task != before and s.event[at].enabled >> before & 1
+    return running(s, at) & ~(<uint64_t>1 << s.event[at].task) != 0
 
 
 cdef uint64_t within_bound(Search *s, int32_t at) noexcept nogil:
-    """Who may make the step from state `at`, if no more tasks are to be interrupted than the bound allows."""
+    """Who may make the step from state `at`, if no more tasks are to be interrupted than the bound allows. All tasks
+    begin first: to begin does not depend on anything."""
     cdef Event *e = &s.event[at]
-    cdef uint64_t running = <uint64_t>1 << s.event[at - 1].task if at else 0
-    return running if e.enabled & running and e.preemptions >= s.bound else e.enabled
+    cdef uint64_t rest = e.enabled
+    cdef int i
+    while rest:
+        i = rt_lowest(rest)
+        rest &= rest - 1
+        if s.pending[<size_t>at * s.tasks + i].kind == OP_START:
+            return <uint64_t>1 << i
+    return running(s, at) if running(s, at) and e.preemptions >= s.bound else e.enabled
 
 
 cdef uint64_t inherited(Search *s, int32_t at) noexcept nogil:
