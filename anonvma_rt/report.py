@@ -55,17 +55,17 @@ def _row(one: Result) -> str:
 def _numbers(one: Result) -> list[str]:
     """What the executions say about those that were not made, and what a second carrier said of the violations."""
     lines = []
-    seen = one.classes
+    seen, proved = one.classes, one.pct_guarantee
     if seen is not None and seen.observed:
-        some = f", the first {seen.observed} executions" if seen.observed < one.executions else ""
+        some = f" in the first {seen.observed} executions" if seen.observed < one.executions else ""
+        each = f"{seen.executions_per_class:.3g} executions per class"
         lines.append(
-            f"saw {seen.distinct} classes of interleavings ({seen.executions_per_class:.3g} executions per class{some}); "
-            f"unseen ones have at most {100 * seen.unseen_upper_95:.2g} % of the probability"
+            f"saw {seen.distinct} classes of interleavings{some}, {each}; unseen ones have at most "
+            f"{100 * seen.unseen_upper_95:.2g} % of the probability"
         )
-    proved = one.pct_guarantee
     if proved is not None:
         lines.append(
-            f"pct finds a bug of depth {proved.depth} within the first {proved.steps} of at most {proved.longest} steps "
+            f"pct finds a bug of depth {proved.depth} in the first {proved.steps} of at most {proved.longest} steps "
             f"with probability >= {proved.probability:.1e}"
         )
     if one.confirmed is not None:

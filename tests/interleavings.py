@@ -68,6 +68,12 @@ class World:
 
 def enumerate_all(threads, preemptions=None):
     """Every interleaving, or those with at most so many preemptions: (its class, its final values without zeros)."""
+    for done, values in interleavings(threads, preemptions):
+        yield canonical(done), values
+
+
+def interleavings(threads, preemptions=None):
+    """The same as (what was done, its final values): (thread, number of the step, (verb, name, whether a try failed))."""
 
     def go_on(world, done, left):
         able = [
@@ -84,7 +90,7 @@ def enumerate_all(threads, preemptions=None):
             event = (i, world.at[i], (verb, name, failed))
             yield from go_on(after, [*done, event], None if left is None else left - cost)
         if not able:
-            yield canonical(done), frozenset((name, value) for name, value in world.values.items() if value)
+            yield done, frozenset((name, value) for name, value in world.values.items() if value)
 
     yield from go_on(World((0,) * len(threads)), [], preemptions)
 
