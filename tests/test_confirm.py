@@ -39,7 +39,7 @@ def test_it_does_not_depend_on_the_number_of_explorers():
 
 def test_the_first_thousand_are_tried_and_the_first_of_each_kind_whenever_it_comes():
     with explore(WRONG, Random(), carrier="fibers") as search, explore(WRONG, Random()) as second:
-        block = search.run(0, 2 * MOST_CONFIRMED)
+        block = search.run(0, 4 * MOST_CONFIRMED)
         digests, confirmer = split_digests(block), Confirmer(second, "threads")
         late = block["failures"][0][1]
         common = [(index, kind) for index, kind in block["failures"] if kind != late]
