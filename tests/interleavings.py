@@ -73,11 +73,13 @@ def enumerate_all(threads, preemptions=None):
 
 
 def interleavings(threads, preemptions=None):
-    """The same as (what was done, its final values): (thread, number of the step, (verb, name, whether a try failed))."""
+    """The same as (what was done, its final values): steps are (thread, number, (verb, name, whether a try failed))."""
 
     def go_on(world, done, left):
         able = [
-            i for i, thread in enumerate(threads) if world.at[i] < len(thread) and world.can_go(*thread[world.at[i]][:2])
+            i
+            for i, thread in enumerate(threads)
+            if world.at[i] < len(thread) and world.can_go(*thread[world.at[i]][:2])
         ]
         running = done[-1][0] if done else None
         for i in able:
