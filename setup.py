@@ -19,6 +19,7 @@ MODULES = [
     "kernel_api",
     "engine.klist",
     "engine.arena",
+    "engine.classes",
     "engine.task",
     "engine.subject",
     "engine.block",
@@ -39,7 +40,9 @@ MODULES = [
     "engine.strategy.portfolio",
     "engine.strategy.python",
     "engine.strategy.drawn",
+    "engine.search",
     "engine.dpor",
+    "engine.probe",
     "mm.vma_tree",
     "mm.page_alloc",
     "mm.interval_tree",
@@ -141,7 +144,7 @@ class build_ext(_build_ext):
 def extensions():
     # The compiler reads these last, so the builder's own CFLAGS (-O0, -fsanitize=thread) come again behind them. A
     # fortified long jump takes a jump between two stacks for an attack.
-    flags = ["-O2", "-g0", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
+    flags = ["-O3", "-g0", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
     return [
         Extension(
             f"{PACKAGE}.{module}",

@@ -6,7 +6,6 @@ seed, and it says of itself whether it was truncated, edited or written in anoth
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from anonvma_rt.embedding import is_embedded
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
+from anonvma_rt.files import write_whole
 from anonvma_rt.lab import Bound, Choice, Described, described_by, make_explorer
 from anonvma_rt.trace import Trace
 
@@ -94,17 +94,7 @@ class Reproducer:
 
     def save(self, path: Path) -> Path:
         """Writes the file so that it is whole or not there. Raises OSError."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(self.as_dict(), file, indent=1)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return path
+        return write_whole(path, json.dumps(self.as_dict(), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path, own: Iterable[Any] = ()) -> "Reproducer":

@@ -14,6 +14,8 @@ cdef class Strategy:
     cdef readonly bint sees_marks
     # Whether it runs Python, which only a thread's own stack can bear (strategy/python).
     cdef readonly bint needs_gil
+    # Whether its lease is good even if the set of enabled tasks changes, unless the running one has to wait.
+    cdef readonly bint keeps_lease
     cdef void begin(self, Execution *x) noexcept nogil
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil
     cdef void attach(self, Execution *x)
