@@ -5,6 +5,7 @@ line, or as an argument in Python. A name that stands in a file (a scenario, a r
 among what was imported in that way (`find`), and is an error where it was not.
 """
 
+import hashlib
 import importlib
 import re
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 from anonvma_rt.api import CHECKED
 from anonvma_rt.errors import UserError, quote
 
-__all__ = ["find", "import_class", "is_own", "must_be_checked", "name_of"]
+__all__ = ["digest", "find", "import_class", "is_own", "must_be_checked", "name_of"]
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -58,6 +59,16 @@ def import_class(name: str, base: type, what: str) -> type:
         right = f"it has {', '.join(there)}" if there else "it has none"
         raise UserError(f"{what} {name}: {module_name} has no {base.__name__} of that name ({right})")
     return cls
+
+
+def digest(classes: Iterable[type]) -> str:
+    """SHA-256 over the files of their modules, "" for no class: whether it still is the same code."""
+    sha = hashlib.sha256()
+    names = sorted({one.__module__ for one in classes})
+    for name in names:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        sha.update(name.encode() + b"\0" + (Path(file).read_bytes() if file else b""))
+    return sha.hexdigest() if names else ""
 
 
 def must_be_checked(cls: type, what: str) -> None:

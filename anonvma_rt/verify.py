@@ -12,6 +12,7 @@ from typing import Any
 
 from anonvma_rt.cause import cause
 from anonvma_rt.checkpoint import Checkpoint
+from anonvma_rt.embedding import Embedded
 from anonvma_rt.engine.explorer import StopToken, cores
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, nearest, quote
@@ -19,6 +20,7 @@ from anonvma_rt.estimate import Estimate
 from anonvma_rt.exhaust import Exhaust
 from anonvma_rt.hunt import DEFAULT_SCENARIO, First, Folder
 from anonvma_rt.lab import CARRIERS, Bound, Choice, Described, load, make_explorer
+from anonvma_rt.own_code import digest
 from anonvma_rt.reproducer import Reproducer, trace_digest
 from anonvma_rt.trace import Trace
 
@@ -130,7 +132,7 @@ def verify(
     folder = Folder(Path(out)) if out is not None else None
     result = Verification(described.name, dict(program.parameters), carrier, jobs, preemptions)
     try:
-        file = Checkpoint(checkpoint, _question(program, preemptions, all_violations)) if checkpoint else None
+        file = Checkpoint(checkpoint, _question(program, chosen, preemptions, all_violations)) if checkpoint else None
         for algorithm in chosen:
             search = _Search(program, algorithm, result, all_violations, limit, folder, file, stop)
             result.results.append(search.result)
@@ -147,9 +149,15 @@ def verify(
     return result
 
 
-def _question(program: Bound, preemptions: int | None, all_violations: bool) -> dict[str, Any]:
-    """What a checkpoint belongs to; the algorithms in it have their own entries."""
+def _question(
+    program: Bound, chosen: Iterable[Choice], preemptions: int | None, all_violations: bool
+) -> dict[str, Any]:
+    """What a checkpoint belongs to; the algorithms in it have their own entries. No text says what code of the user's
+    own does, so that is named by its digest."""
+    rules = [type(rule) for rule in (getattr(one, "rule", None) for one in chosen) if rule is not None]
+    own = [program.scenario.cls] if isinstance(program.scenario, Embedded) else rules
     return {
+        **({"code": digest(own)} if own else {}),
         "scenario": program.scenario.name,
         "text": program.scenario.sha256,
         "parameters": dict(program.parameters),

@@ -244,3 +244,24 @@ def test_the_python_of_the_documentation_works(own, tmp_path, monkeypatch, capsy
     environment = os.environ | {"PYTHONPATH": f"{WHERE}{os.pathsep}{own}"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "1 failed, 1 passed" in done.stdout and "counter:Counter under usual: lost-update" in done.stdout
+
+
+# ---- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_belongs_to_the_code_that_was_searched(own, tmp_path, monkeypatch):  # noqa: F811
+    import aba_stack
+    import ordering_rule
+
+    from anonvma_rt import Algorithm
+
+    rule = Algorithm.parse("unpatched").with_rule(ordering_rule.UnderTheLock())
+    asked = [(subject(STACK), ["tagged"], aba_stack), ("merge", [rule], ordering_rule)]
+    for number, (scenario, algorithms, module) in enumerate(asked):
+        values = {} if scenario != "merge" else {"pages": 1}
+        options = {"parameters": values, "algorithms": algorithms, "checkpoint": tmp_path / f"{number}.json"}
+        first = verify(scenario, **options)
+        assert verify(scenario, **options).results[0].verdict == first.results[0].verdict
+        monkeypatch.setattr(module, "__file__", __file__)
+        with pytest.raises(UserError, match="belongs to another search: its code is"):
+            verify(scenario, **options)

@@ -126,5 +126,5 @@ def test_a_user_s_program_is_checked_by_mypy(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PATH": os.defpath, **path})
     said = [line for line in done.stdout.splitlines() if line.startswith("mine.py:")]
     assert [line.split(":")[1] for line in said] == ["5", "6", "7", "8"], done.stdout + done.stderr
-    assert "anonvma_rt.hunt.First" in said[0] and re.search(r"\b(builtins\.)?int\b", said[1])
+    assert ".First" in said[0] and re.search(r"\b(builtins\.)?int\b", said[1])
     assert "arg-type" in said[2] and "arg-type" in said[3]

@@ -43,6 +43,7 @@ class Explorer:
     @property
     def cpu(self) -> int: ...
     bound: int
+    observing: bool
     def __init__(
         self,
         subject: Subject,
