@@ -132,7 +132,7 @@ def verify(
     folder = Folder(Path(out)) if out is not None else None
     result = Verification(described.name, dict(program.parameters), carrier, jobs, preemptions)
     try:
-        file = Checkpoint(checkpoint, _question(program, chosen, preemptions, all_violations)) if checkpoint else None
+        file = Checkpoint(checkpoint, _question(program, preemptions, all_violations, chosen)) if checkpoint else None
         for algorithm in chosen:
             search = _Search(program, algorithm, result, all_violations, limit, folder, file, stop)
             result.results.append(search.result)
@@ -150,7 +150,7 @@ def verify(
 
 
 def _question(
-    program: Bound, chosen: Iterable[Choice], preemptions: int | None, all_violations: bool
+    program: Bound, preemptions: int | None, all_violations: bool, chosen: Iterable[Choice] = ()
 ) -> dict[str, Any]:
     """What a checkpoint belongs to; the algorithms in it have their own entries. No text says what code of the user's
     own does, so that is named by its digest."""
