@@ -14,9 +14,18 @@ its own, and imports nothing of anonvma_rt before a test needs it: pytest loads 
 
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from anonvma_rt import HuntResult, Reproducer
+    from anonvma_rt.hunt_result import Result
+    from anonvma_rt.lab import Bound, Choice, Described
+    from anonvma_rt.reproducer import Replayed
+    from anonvma_rt.trace import Trace
 
 __all__ = ["Anonvma"]
 
@@ -24,7 +33,7 @@ FOLDER = ".anonvma_rt"
 USUAL_RUNS = 2000
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("anonvma_rt", "race laboratory (anonvma_rt)")
     group.addoption("--anonvma-seed", type=int, default=0, metavar="N", help="seed of the hunts (default 0)")
     group.addoption(
@@ -41,7 +50,7 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "anonvma(scenario, parameters=None, algorithm=None, strategy=None, runs=None, expect=None): hunts before the "
@@ -50,7 +59,7 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call(item):
+def pytest_runtest_call(item: pytest.Item) -> None:
     marker = item.get_closest_marker("anonvma")
     if marker is not None:
         # Of the test's fixture if it has one, so that it can look at the result.
@@ -59,7 +68,7 @@ def pytest_runtest_call(item):
 
 
 @pytest.fixture
-def anonvma(request):
+def anonvma(request: pytest.FixtureRequest) -> "Anonvma":
     """Hunts for the test: `check(scenario, ...)`; `results` are those of the checks so far."""
     return Anonvma(request.node)
 
@@ -67,9 +76,9 @@ def anonvma(request):
 class Anonvma:
     """What the fixture `anonvma` is. results: the HuntResult of each hunt that check() made."""
 
-    def __init__(self, item):
+    def __init__(self, item: pytest.Item) -> None:
         self.item = item
-        self.results = []
+        self.results: list[HuntResult] = []
         option = item.config.getoption
         self.seed, self.runs = option("--anonvma-seed"), option("--anonvma-runs")
         self.replay_only = option("--anonvma-replay")
@@ -77,8 +86,17 @@ class Anonvma:
         name = re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")
         self.folder = (folder if folder.is_absolute() else item.config.rootpath / folder) / name
 
-    def check(self, scenario, parameters=None, algorithm=None, strategy=None, runs=None, expect=None):
-        """Hunts `scenario` and fails the test where the result is not as expected; returns the HuntResult.
+    def check(
+        self,
+        scenario: "Described | str",
+        parameters: Mapping[str, str | int | bool] | None = None,
+        algorithm: "Choice | str | Sequence[Choice | str] | None" = None,
+        strategy: Any = None,
+        runs: int | None = None,
+        expect: str | None = None,
+    ) -> "HuntResult | None":
+        """Hunts `scenario` and fails the test where the result is not as expected; returns the HuntResult (None where
+        --anonvma-replay takes its place).
 
         scenario: a name, a path, a Scenario, a Litmus, a subject(). algorithm: one, or a list; None for the usual ones.
         strategy: as for hunt(). runs: executions, unless --anonvma-runs says another number. expect: "none", or the
@@ -109,7 +127,7 @@ class Anonvma:
             pytest.fail(f"anonvma_rt: {error}", pytrace=False)
         return result
 
-    def _judge(self, one, wanted, result):
+    def _judge(self, one: "Result", wanted: str, result: "HuntResult") -> None:
         __tracebackhide__ = True
         if set(one.violations) == {wanted} - {"none"}:
             return
@@ -120,14 +138,19 @@ class Anonvma:
                 f"{one.executions} executions (strategy {result.strategy}, seed {result.seed})",
                 pytrace=False,
             )
+        saved = one.first.reproducer
+        if saved is None or one.trace is None:
+            pytest.fail(f"{result.scenario} under {one.algorithm}: {one.first.kind}; {one.unsaved}", pytrace=False)
         self.folder.mkdir(parents=True, exist_ok=True)
-        name = Path(one.first.reproducer).name
-        (self.folder / f".{name}").write_bytes(Path(one.first.reproducer).read_bytes())
+        name = Path(saved).name
+        (self.folder / f".{name}").write_bytes(Path(saved).read_bytes())
         kept = (self.folder / f".{name}").replace(self.folder / name)
         where = f"execution {one.first.index} of strategy {result.strategy} with seed {result.seed}"
         self._fail(kept, result.scenario, one.algorithm, one.first.kind, one.trace, where)
 
-    def _try_known(self, described, program, chosen, wanted):
+    def _try_known(
+        self, described: "Described", program: "Bound", chosen: "Sequence[Choice]", wanted: Mapping[str, str]
+    ) -> None:
         """Counterexamples of this test that are still there; those that are over, or of other code, are left alone."""
         __tracebackhide__ = True
         from anonvma_rt import Reproducer
@@ -145,7 +168,7 @@ class Anonvma:
                 where = "known from an earlier run"
                 self._fail(path, described.name, known.algorithm.name, known.kind, replayed.trace, where)
 
-    def _replay_only(self, described, chosen):
+    def _replay_only(self, described: "Described", chosen: "Sequence[Choice]") -> None:
         __tracebackhide__ = True
         from anonvma_rt import Reproducer, UserError
 
@@ -162,7 +185,7 @@ class Anonvma:
             where = f"reproduced {replayed.reproduced} of {replayed.times} times"
             self._fail(self.replay_only, described.name, known.algorithm.name, replayed.kind, replayed.trace, where)
 
-    def _fail(self, path, scenario, algorithm, kind, trace, where):
+    def _fail(self, path: str | Path, scenario: str, algorithm: str, kind: str, trace: "Trace", where: str) -> NoReturn:
         """Ends the test with the history of a violation."""
         __tracebackhide__ = True
         from anonvma_rt.report import history
@@ -180,16 +203,17 @@ class Anonvma:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-def _is_of(known, described, chosen):
+def _is_of(known: "Reproducer", described: "Described", chosen: "Sequence[Choice]") -> bool:
     return known.scenario.sha256 == described.sha256 and known.algorithm in chosen
 
 
-def _own(described, chosen):
+def _own(described: "Described", chosen: "Sequence[Choice]") -> list[Any]:
     """The code that this test itself brings, which a reproducer may therefore name."""
-    return [described, *(one.rule for one in chosen if getattr(one, "rule", None) is not None)]
+    rules = [getattr(one, "rule", None) for one in chosen]
+    return [described, *(rule for rule in rules if rule is not None)]
 
 
-def _replayed(reproducer):
+def _replayed(reproducer: "Reproducer") -> "Replayed":
     from anonvma_rt import replay
 
     replayed = replay(reproducer)

@@ -176,7 +176,7 @@ def load(name_or_path: str, own: Iterable[Embedded] = ()) -> Described:
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         return described_by(read_text(name_or_path), name_or_path, own)
     if is_own(name_or_path):
-        return find(name_or_path, own, "this name", "--subject")
+        return find(name_or_path, own, "scenario", "--subject")
     if name_or_path in Litmus.builtin_names():
         return Litmus.load(name_or_path)
     if name_or_path not in Scenario.builtin_names():
