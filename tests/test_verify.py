@@ -25,13 +25,16 @@ from anonvma_rt.verify import _question
 def search(threads, carrier="fibers", preemptions=None):
     """(executions, sleep-blocked, the set of final values without zeros) of a Program."""
     program = Program([steps(thread) for thread in threads])
-    ran, blocked, finals = 0, 0, set()
+    ran, blocked, finals, hashes = 0, 0, set(), set()
     with Explorer(program, Dpor(preemptions), cpu=core(), carrier=carrier) as explorer:
+        explorer.observing = True
         while not explorer.strategy.exhausted:
             block = explorer.run(ran + blocked, 1)
+            hashes.update(memoryview(block["classes"]).cast("Q"))
             ran, blocked = ran + block["ran"], blocked + block["pruned"]
             if block["ran"]:
                 finals.add(frozenset((name, value) for name, value in program.values(explorer).items() if value))
+    assert len(hashes) == ran or preemptions is not None, "a class was visited twice"
     return ran, blocked, finals
 
 
@@ -307,8 +310,14 @@ def test_an_estimate_goes_before_and_is_right_within_its_spread(name, parameters
 def test_within_a_bound_the_verdict_says_so():
     within = verify("lkml-2011", {"pages": 2}, ["unpatched", "moveto-tail"], preemptions=1, all_violations=True)
     unpatched, patched = within.results
-    assert patched.verdict == f"VERIFIED within 1 preemption (complete, {patched.classes} schedules)"
-    assert unpatched.verdict.endswith(f"of {unpatched.classes} schedules within 1 preemption)")
+    assert patched.classes < patched.schedules
+    visited = f"{patched.classes} classes in {patched.schedules} schedules"
+    assert patched.verdict == f"VERIFIED within 1 preemption (complete, {visited})"
+    visited = f"of {unpatched.classes} classes in {unpatched.schedules} schedules"
+    assert unpatched.verdict == f"VIOLATED within 1 preemption ({sum(unpatched.violating_classes.values())} {visited})"
+    # No more than there are, and all of them if the bound is large.
+    assert unpatched.classes < verify("lkml-2011", {"pages": 2}, ["unpatched"], all_violations=True).results[0].classes
+    assert verify("order", {"pages": 2}, ["patched"], preemptions=9, all_violations=True).results[0].classes == 15
     # The race of 2011 takes one interruption, of either task: the mover's whole way lies between two walks of one call.
     assert unpatched.violating_classes.keys() == {"stale-migration-entry"}
     none = verify("lkml-2011", {"pages": 2}, ["unpatched"], preemptions=0, all_violations=True).results[0]
