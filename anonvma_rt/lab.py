@@ -46,6 +46,7 @@ __all__ = [
     "names_of_all",
     "prepare",
     "profile",
+    "smallest",
 ]
 
 CARRIERS = {
@@ -171,6 +172,19 @@ def load(name_or_path: str) -> Described:
         hint = nearest(name_or_path, names_of_all())
         raise ScenarioError(f"unknown scenario {quote(name_or_path)}{hint}; a file's path ends in .toml")
     return Scenario.load(name_or_path)
+
+
+def smallest(described: Described) -> dict[str, int]:
+    """The least value of each number among its parameters; switches stay as they are.
+
+    >>> smallest(load("order"))
+    {'pages': 1}
+    """
+    return {
+        p.name: -(-p.minimum // p.multiple_of) * p.multiple_of
+        for p in described.parameters.values()
+        if not isinstance(p.default, bool)
+    }
 
 
 def described_by(text: str, source: str) -> Described:

@@ -85,8 +85,8 @@ def _confirmed(one: Result, confirmed: Confirmed) -> list[str]:
     return lines
 
 
-def verify_report(result: Verification, width: int) -> str:
-    """The verdict on each algorithm, and the interleaving of the first counterexample."""
+def verify_report(result: Verification, width: int, table: bool = True) -> str:
+    """The verdict on each algorithm; with `table`, the interleaving of the first counterexample."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
         f"{result.scenario} ({parameters or 'no parameters'}), "
@@ -100,7 +100,7 @@ def verify_report(result: Verification, width: int) -> str:
         expected = "" if one.as_expected else f"; NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{expected}")
     lines.append("")
-    shown = next((one for one in result.results if one.trace is not None), None)
+    shown = next((one for one in result.results if one.trace is not None), None) if table else None
     if shown is not None and shown.trace is not None and shown.first is not None:
         lines += [f"A counterexample for {shown.algorithm}:", "", _sentences(cause(shown.trace), width), ""]
         lines += [shown.trace.table(width), ""]

@@ -348,3 +348,20 @@ def test_the_command_line_prints_the_verdict(tmp_path, capsys):
     assert main(["verify", "order", "-p", "pages=6", "--algorithm", "patched", "--limit", "9", "--out", "x"]) == 1
     assert "NOT PROVED" in capsys.readouterr().out
     assert main(["verify", "ordre"]) == 2
+
+
+def test_all_takes_names_and_sizes_of_its_own(capsys):
+    assert main(["verify", "order", "--all"]) == 2
+    assert "--all proves every built-in scenario" in capsys.readouterr().err
+    assert main(["verify", "--all", "-p", "pages=2"]) == 2
+    assert "leave -p and --checkpoint away" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_everything_built_in_is_proved_or_refuted_at_its_smallest_size(tmp_path, capsys):
+    main(["verify", "--all", "--jobs", "2", "--limit", "20000", "--json", "--out", str(tmp_path)])
+    told = json.loads(capsys.readouterr().out)["verifications"]
+    open_ends = {one["scenario"] for one in told if not one["as_expected"]}
+    # Two processes and two threads in a round trip: more classes than the limit.
+    assert open_ends <= {"forkcrash", "forkcrash-munmap"}
+    assert sum(len(one["results"]) for one in told) > 390
