@@ -99,6 +99,7 @@ class HuntResult:
     carrier: str
     seed: int
     start: int
+    interesting: Sequence[str] = ()
     results: list[Result] = field(default_factory=list)
     interrupted: bool = False
 
@@ -131,13 +132,15 @@ def hunt(
     out: str | Path | None = None,
     stop: StopToken | None = None,
     progress: Callable[[str, int], None] | None = None,
+    interesting: Iterable[str] | None = None,
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
     scenario: also a litmus test, whose variants then are the algorithms. algorithms: None for the usual ones. strategy:
     "NAME" or "NAME:parameter=value"; None for the scenario's own or the usual one. jobs: explorers, one per core. out:
     the folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
-    `interrupted`. progress: called with the algorithm's name and the number of executions just done. Raises UserError
+    `interrupted`. interesting: names of the operations that SURW orders (`anonvma-rt list` has them; of a litmus test its
+    locks and variables), None for the scenario's own. progress: called with the algorithm's name and the number of executions just done. Raises UserError
     for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
@@ -159,11 +162,13 @@ def hunt(
     strategy = strategy or scenario.strategy or DEFAULT_STRATEGY
     make_strategy(strategy)
     program = scenario.bind(parameters or {})
+    if interesting is not None:
+        program = program.with_interesting(interesting)
     chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     if not chosen:
         raise UserError("no algorithm to hunt")
     folder = Folder(Path(out)) if out is not None else None
-    result = HuntResult(scenario.name, program.parameters, strategy, carrier, seed, start)
+    result = HuntResult(scenario.name, program.parameters, strategy, carrier, seed, start, program.interesting)
     try:
         for algorithm in chosen:
             one = _Hunt(program, algorithm, strategy, carrier, seed, start, runs, jobs, folder, stop, progress)
@@ -344,6 +349,7 @@ class _Hunt:
             strategy=self.strategy,
             seed=self.seed,
             index=first.index,
+            interesting=self.program.interesting,
             bound=explorer.bound,
             segments=recorded["segments"],
             kind=first.kind,

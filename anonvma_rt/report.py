@@ -4,6 +4,7 @@ from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.hunt import HuntResult, Result
+from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.reproducer import Replayed, Reproducer
 from anonvma_rt.verify import Verification
 
@@ -14,7 +15,8 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}, seed {result.seed}, "
+        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}{_ordered(result)}, "
+        f"seed {result.seed}, "
         f"executions from {result.start}" + (", INTERRUPTED" if result.interrupted else ""),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
@@ -33,6 +35,12 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     if shown.first.reproducer:
         lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
     return "\n".join(lines)
+
+
+def _ordered(result: HuntResult) -> str:
+    """The operations that were named as interesting; nothing for the usual ones."""
+    names = ", ".join(result.interesting)
+    return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
 
 
 def _sentences(text: str | None, width: int) -> str:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
+from anonvma_rt.interesting import split_names
 from anonvma_rt.lab import DEFAULT_STRATEGY, STRATEGIES, load, names_of_all
 from anonvma_rt.report import hunt_report
 from anonvma_rt.scenario import Scenario, parse_parameters
@@ -31,6 +32,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)} (default {DEFAULT_STRATEGY}, or what the "
         "scenario says finds it best)",
+    )
+    parser.add_argument(
+        "--interesting",
+        metavar="NAME[,NAME...]",
+        help="operations whose order surw draws, and so the portfolio (see `list`; of a litmus test its locks and "
+        "variables; THREAD:NAME for those of one thread; default: what the scenario says)",
     )
     parser.add_argument("--carrier", default="threads", metavar="C", help="who runs the tasks (default %(default)s)")
     parser.add_argument("--seed", type=whole("--seed"), default=0, metavar="N", help="default %(default)s")
@@ -79,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
                     jobs=options.jobs,
                     out=options.out,
                     progress=progress,
+                    interesting=None if options.interesting is None else split_names(options.interesting),
                 )
                 found.append(result)
         except HuntInterrupted as interruption:
