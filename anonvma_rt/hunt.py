@@ -139,9 +139,9 @@ def hunt(
     scenario: also a litmus test, whose variants then are the algorithms. algorithms: None for the usual ones. strategy:
     "NAME" or "NAME:parameter=value"; None for the scenario's own or the usual one. jobs: explorers, one per core. out:
     the folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
-    `interrupted`. interesting: names of the operations that SURW orders (`anonvma-rt list` has them; of a litmus test its
-    locks and variables), None for the scenario's own. progress: called with the algorithm's name and the number of executions just done. Raises UserError
-    for bad input, HuntInterrupted on ^C.
+    `interrupted`. progress: called with the algorithm's name and the number of executions just done. interesting: the
+    operations that SURW orders, by name (`anonvma-rt list` has them; a litmus test's are its locks and variables), None
+    for the scenario's own. Raises UserError for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind

@@ -5,7 +5,6 @@ the subject knows (mm/interesting, Program); here they are only read and checked
 """
 
 from collections.abc import Iterable, Sequence
-
 from typing import Any
 
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote

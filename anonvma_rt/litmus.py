@@ -56,8 +56,9 @@ class LitmusProgram:
     ) -> "LitmusProgram":
         """The same with other interesting operations. Raises `error` for a name that no variant has."""
         names = tuple(names)
-        known = sorted({str(s.words[1]) for code in self.codes.values() for thread in code.threads for s in thread.steps})
-        every = list(dict.fromkeys(thread.name for code in self.codes.values() for thread in code.threads))
+        threads = [thread for code in self.codes.values() for thread in code.threads]
+        known = sorted({str(step.words[1]) for thread in threads for step in thread.steps})
+        every = list(dict.fromkeys(thread.name for thread in threads))
         named = dict(zip(every, for_threads(names, every, known, error, where), strict=True))
         codes = {
             name: code.with_marks([named[thread.name] for thread in code.threads]) for name, code in self.codes.items()

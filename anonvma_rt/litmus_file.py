@@ -28,8 +28,8 @@ MOST_LINES = 10_000  # of all sections together, counted as they are repeated
 DEEPEST = 8  # tables within each other
 DEFAULT_VARIANT = "sc"
 _TOP_KEYS = (
-    "litmus", "about", "strategy", "interesting", "parameters", "names", "require", "variants", "expect", "classes", "setup", "thread",
-    "forbidden", "reachable",
+    "litmus", "about", "strategy", "interesting", "parameters", "names", "require", "variants", "expect", "classes",
+    "setup", "thread", "forbidden", "reachable",
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 

@@ -52,9 +52,8 @@ def test_each_has_its_name_its_parameters_and_a_line(name):
         assert f"{key}={value}" in line
 
 
-def test_the_portfolio_is_offered_and_the_usual_strategy_one_of_its_members():
-    assert next(iter(STRATEGIES)) == "portfolio"
-    assert DEFAULT_STRATEGY == "pct"
+def test_the_portfolio_is_the_usual_strategy_and_the_first_that_is_offered():
+    assert next(iter(STRATEGIES)) == DEFAULT_STRATEGY == "portfolio"
 
 
 def test_members_of_ones_own():
