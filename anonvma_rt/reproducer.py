@@ -34,7 +34,7 @@ class ReproducerError(UserError):
 class Reproducer:
     """One failing execution. `segments` is the schedule: (task, steps) one after the other.
 
-    strategy, interesting (the operations that SURW ordered), seed and index say how it was found; bound is the number of
+    strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
     steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
     choices.
     """
