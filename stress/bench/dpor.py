@@ -1,4 +1,4 @@
-"""The exhaustive search on ORDER: classes per second on each carrier, and the counts that three other tools agree on."""
+"""Exhaustive search on ORDER: classes per second on each carrier, and the counts on which three other tools agree."""
 
 from functools import partial
 from typing import Any

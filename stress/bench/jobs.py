@@ -1,5 +1,6 @@
 """Two explorers on two cores beside one: what more cores are worth."""
 
+from functools import partial
 from typing import Any
 
 from anonvma_rt.engine.explorer import cores
@@ -24,7 +25,7 @@ def run(options: Options) -> dict[str, Any]:
         stood(len(sums[carrier]) == 1, "jobs: any number of explorers makes the same executions")
         return one.seconds
 
-    calls = {(c, jobs): (lambda c=c, jobs=jobs: seconds_of(c, jobs)) for c in CARRIERS for jobs in (1, 2)}
+    calls = {(carrier, jobs): partial(seconds_of, carrier, jobs) for carrier in CARRIERS for jobs in (1, 2)}
     seconds = in_turns(options, "jobs", calls)
     rows = [
         {"carrier": carrier, "two_over_one": ratio(seconds[carrier, 1], seconds[carrier, 2]), "aim": AIM}

@@ -2,13 +2,14 @@
 pooled instead of created."""
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.engine.explorer import Explorer, cores, handoff
 from anonvma_rt.lab import CARRIERS
 from anonvma_rt.scenario import Scenario
-from anonvma_rt.stress.bench.measure import Options, explorer_of, in_turns, ratio, said, sized, spread, stood
+from anonvma_rt.stress.bench.measure import Options, block_of, explorer_of, in_turns, ratio, said, sized, spread, stood
 
 ABOUT = "lkml-2011: an execution in floors, in hand-overs, and beside one whose threads are created for it"
 # Strategy: the least probability that unpatched goes wrong; the random walk finds nothing here.
@@ -45,18 +46,15 @@ def run(options: Options) -> dict[str, Any]:
                 )  # fmt: skip
             stood(len(digests) == 1, f"lkml-2011: {strategy}: all carriers make the same executions")
         bare = explorers["fibers", "random"]
-        size: dict[Any, int] = {key: sized(lambda n, e=e: e.run(0, n)) for key, e in explorers.items()}
+        size: dict[Any, int] = {key: sized(partial(explorer.run, 0)) for key, explorer in explorers.items()}
         size["floor"] = sized(bare.floor)
-        calls: dict[Any, Any] = {
-            key: (lambda explorer=explorer, n=size[key]: explorer.run(0, n) and None)
-            for key, explorer in explorers.items()
-        }
+        calls: dict[Any, Any] = {key: block_of(explorer, size[key]) for key, explorer in explorers.items()}
         calls["floor"] = lambda: bare.floor(size["floor"])
         calls["handoff"] = lambda: handoff(cpu, 1000)
         for strategy in STRATEGIES:
             explorer = explorers["threads", strategy]
-            calls["single", strategy] = lambda explorer=explorer: single(explorer)
-            calls["created", strategy] = lambda explorer=explorer: created(explorer)
+            calls["single", strategy] = partial(single, explorer)
+            calls["created", strategy] = partial(created, explorer)
         seconds = in_turns(options, "lkml-2011", calls)
     floor = [took / size["floor"] for took in seconds["floor"]]
     for row in rows:

@@ -7,7 +7,7 @@ from typing import Any
 
 from anonvma_rt.engine.explorer import cores, handoff, mutex_pairs
 from anonvma_rt.engine.program import Program
-from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, sequential, sized, spread, stood
+from anonvma_rt.stress.bench.measure import Options, block_of, in_turns, ratio, said, sequential, sized, spread, stood
 
 ABOUT = "taking and giving back a lock that nobody else wants, beside a real mutex"
 PAIRS = 250  # of each of two tasks
@@ -43,10 +43,7 @@ def run(options: Options) -> dict[str, Any]:
             stood(not block["failures"], f"locks: {name}: nothing goes wrong")
         size = {name: sized(partial(explorer.run, 0)) for name, explorer in explorers.items()}
         size["real"] = sized(mutex_pairs)
-        calls: dict[str, Any] = {
-            name: (lambda explorer=explorer, n=size[name]: explorer.run(0, n) and None)
-            for name, explorer in explorers.items()
-        }
+        calls: dict[str, Any] = {name: block_of(explorer, size[name]) for name, explorer in explorers.items()}
         calls["real"] = lambda: mutex_pairs(size["real"])
         calls["handoff"] = lambda: handoff(cores(1)[0], 1000)
         seconds = in_turns(options, "locks", calls, process_time)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: time taken in turns, its spread over the rounds, and a refusal to believe what is not so."""
+"""What benchmarks share: time taken in turns, its spread over the rounds, and the refusal to believe what is not so."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from anonvma_rt.engine.explorer import Explorer, cores
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.lab import Bound, Choice, make_explorer, make_strategy, prepare, profile
 
-__all__ = ["Options", "Untrue", "explorer_of", "in_turns", "ratio", "said", "sequential", "sized", "spread", "stood"]
+__all__ = [
+    "Options", "Untrue", "block_of", "explorer_of", "in_turns", "ratio", "said", "sequential", "sized", "spread",
+    "stood",
+]  # fmt: skip
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -42,13 +45,13 @@ def stood(condition: bool, what: str) -> None:
 def in_turns(
     options: Options,
     name: str,
-    calls: Mapping[Key, Callable[[], float | None]],
+    calls: Mapping[Key, Callable[[], object]],
     clock: Callable[[], float] = perf_counter,
 ) -> dict[Key, list[float]]:
     """Seconds of each call, one value per round, after one round that does not count.
 
     All calls of a round follow each other, forwards in one round and backwards in the next, so that a drift of the
-    clock rate cancels. A call that returns a number measured for itself: that number counts. clock: process_time where
+    clock rate cancels. A call that returns a float measured for itself: that number counts. clock: process_time where
     nothing waits and differences are small, because a busy machine takes the processor away in the middle.
     """
     seconds: dict[Key, list[float]] = {key: [] for key in calls}
@@ -59,19 +62,19 @@ def in_turns(
             told = calls[key]()
             took = clock() - started
             if turn >= 0:
-                seconds[key].append(took if told is None else told)
+                seconds[key].append(told if isinstance(told, float) else took)
     return seconds
 
 
-def sized(call: Callable[[int], object], seconds: float = A_WHILE) -> int:
-    """For which n call(n) takes about so many seconds."""
+def sized(call: Callable[[int], object]) -> int:
+    """For which n call(n) takes about a while."""
     n = 8
     while True:
         started = perf_counter()
         call(n)
         took = perf_counter() - started
-        if took > seconds / 8:
-            return max(1, int(n * seconds / took))
+        if took > A_WHILE / 8:
+            return max(1, int(n * A_WHILE / took))
         n *= 4
 
 
@@ -103,6 +106,15 @@ def explorer_of(program: Bound, algorithm: Choice, strategy: str, carrier: str) 
     explorer = make_explorer(program, algorithm, make_strategy(strategy), seed=1, cpu=cores(1)[0], carrier=carrier)
     prepare(explorer, profile(program, explorer))
     return explorer
+
+
+def block_of(explorer: Explorer, n: int) -> Callable[[], None]:
+    """A call that makes executions 0 to n - 1."""
+
+    def call() -> None:
+        explorer.run(0, n)
+
+    return call
 
 
 def sequential(subject: Any) -> Explorer:

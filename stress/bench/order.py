@@ -2,11 +2,12 @@
 under each strategy, beside the bodies alone and beside a hand-over between two threads on one core."""
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from anonvma_rt.engine.explorer import Explorer, cores, handoff, mutex_pairs
 from anonvma_rt.lab import CARRIERS, STRATEGIES, load
-from anonvma_rt.stress.bench.measure import Options, explorer_of, in_turns, ratio, said, sized, spread, stood
+from anonvma_rt.stress.bench.measure import Options, block_of, explorer_of, in_turns, ratio, said, sized, spread, stood
 
 ABOUT = "ORDER, 4 pages: an execution on each carrier under each strategy, in floors and in hand-overs"
 PAGES = 4
@@ -33,12 +34,10 @@ def run(options: Options) -> dict[str, Any]:
             with explorer_of(program, program.choose("patched"), strategy, "fibers") as patched:
                 stood(not patched.run(0, CHECKED)["failures"], f"order: {strategy}: patched, no execution is wrong")
         bare = explorers["fibers", "random"]
-        size: dict[Any, int] = {key: sized(lambda n, e=e: e.run(0, n)) for key, e in explorers.items()}
+        size: dict[Any, int] = {key: sized(partial(explorer.run, 0)) for key, explorer in explorers.items()}
         size["floor"] = sized(bare.floor)
         size["mutex"] = sized(mutex_pairs)
-        calls: dict[Any, Any] = {
-            key: (lambda e=e, n=size[key]: e.run(0, n)["ran"] and None) for key, e in explorers.items()
-        }
+        calls: dict[Any, Any] = {key: block_of(explorer, size[key]) for key, explorer in explorers.items()}
         calls["floor"] = lambda: bare.floor(size["floor"])
         calls["mutex"] = lambda: mutex_pairs(size["mutex"])
         calls["handoff"] = lambda: handoff(cpu, 1000)
@@ -92,8 +91,7 @@ def text(result: dict[str, Any]) -> str:
         f"ORDER, {result['pages']} pages, unpatched, {POINTS} points an execution; median (min-max) of "
         f"{result['rounds']} rounds, all in turns.",
         f"  floor (the same bodies, no scheduler, modelled locks)   {said(floor)} us",
-        f"  {result['mutex_pairs']} uncontended pthread mutexes, {said(mutex, 1)} ns each, would make that {real:.2f} us "
-        "at most",
+        f"    with {result['mutex_pairs']} real mutexes at {said(mutex, 1)} ns it would be {real:.2f} us at most",
         f"  hand-over between two threads on one core               {said(result['handoff_microseconds'])} us",
         "",
         f"  {'carrier':9}{'strategy':13}{'P(bug)':>8}{'switches':>9}{'us':>9}{'floors':>24}{'hand-overs':>22}",

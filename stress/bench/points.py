@@ -26,8 +26,8 @@ CHECKED = 50
 
 
 def run(options: Options) -> dict[str, Any]:
-    """`point`: of an execution of loads, less one of the same reads without points. `scheduler`: what the scheduler adds
-    to the bodies alone, per point."""
+    """`point`: of an execution of loads, less one of the same reads without points. `scheduler`: what the scheduler
+    adds to the bodies alone, per point."""
     with_points = Program([[("load", "x", "r")] * LENGTH] * 2)
     without = Program([[("get", "x", "r")] * LENGTH] * 2)
     program = load("order").bind({"pages": 32})
@@ -49,7 +49,7 @@ def run(options: Options) -> dict[str, Any]:
             "floor": pages.floor,
         }.items():  # fmt: skip
             size[name] = sized(call)
-            calls[name] = lambda call=call, n=size[name]: call(n) and None
+            calls[name] = partial(call, size[name])
         # Its own clock is that on the wall: a hand-over is mostly waiting.
         calls["handoff"] = lambda: handoff(cpu, 1000)
         seconds = in_turns(options, "points", calls, process_time)
