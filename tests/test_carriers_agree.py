@@ -5,7 +5,7 @@ import pytest
 from anonvma_rt import hunt
 from anonvma_rt.lab import CARRIERS, STRATEGIES, load
 
-# Plain moves, a fork that copies, huge pages that split, locks that are tried; and two litmus tests, one of which stops.
+# Plain moves, a fork that copies, huge pages that split, locks that are tried; two litmus tests, one of which stops.
 SCENARIOS = ("lkml-2011", "fork-child-first", "thp-split-vs-move", "fault-during-fork", "order", "lock-order")
 
 
