@@ -1,5 +1,6 @@
 """What the command line says of a hunt and of a replay, in plain text."""
 
+from collections.abc import Iterable
 from textwrap import fill
 
 from anonvma_rt.cause import cause
@@ -15,7 +16,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}{_ordered(result)}, "
+        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}{_ordered(result.interesting)}, "
         f"seed {result.seed}, "
         f"executions from {result.start}" + (", INTERRUPTED" if result.interrupted else ""),
         "",
@@ -37,9 +38,9 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     return "\n".join(lines)
 
 
-def _ordered(result: HuntResult) -> str:
+def _ordered(interesting: Iterable[str]) -> str:
     """The operations that were named as interesting; nothing for the usual ones."""
-    names = ", ".join(result.interesting)
+    names = ", ".join(interesting)
     return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
 
 
@@ -84,7 +85,8 @@ def verify_report(result: Verification, width: int) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy} with seed "
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy}"
+        f"{_ordered(reproducer.interesting)} with seed "
         f"{reproducer.seed} at execution {reproducer.index}",
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
         f"{replayed.steps} steps, {replayed.switches} switches"

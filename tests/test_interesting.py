@@ -236,6 +236,11 @@ WRONG = [
 ]
 
 
+def test_names_are_of_one_scenario(capsys):
+    assert main(["hunt", "--all", "--interesting", "ptl"]) == 2
+    assert "--all hunts them all: leave one away" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("scenario", "names", "line"), WRONG)
 def test_a_name_that_there_is_not(scenario, names, line, capsys):
     assert main(["hunt", scenario, "--runs", "1", "--interesting", names]) == 2
@@ -281,6 +286,9 @@ def test_the_list_of_names_is_shown_and_each_says_what_it_is(tmp_path, capsys):
         ]
     ) in (0, 1)
     assert "strategy surw (interesting: ptl, mremap:pte)" in capsys.readouterr().out
+    found = hunt("own-locks", None, ["unpatched,own_lock=true"], runs=200, out=tmp_path).results[0].first
+    assert main(["replay", found.reproducer]) == 0
+    assert "found by portfolio (interesting: vma) with seed 0" in capsys.readouterr().out
 
 
 def test_for_threads():

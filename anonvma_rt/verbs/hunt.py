@@ -56,6 +56,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.all and options.scenario:
         raise UserError("--all hunts every built-in scenario and litmus test: leave the name away")
+    if options.all and options.interesting is not None:
+        raise UserError("--interesting names operations of one scenario, and --all hunts them all: leave one away")
+    interesting = None if options.interesting is None else split_names(options.interesting)
     # Algorithms that were named are kernels, and not variants of litmus tests.
     every = Scenario.builtin_names() if options.algorithm else names_of_all()
     scenarios = [load(name) for name in (every if options.all else [options.scenario or DEFAULT_SCENARIO])]
@@ -86,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
                     jobs=options.jobs,
                     out=options.out,
                     progress=progress,
-                    interesting=None if options.interesting is None else split_names(options.interesting),
+                    interesting=interesting,
                 )
                 found.append(result)
         except HuntInterrupted as interruption:
