@@ -16,9 +16,9 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}{_ordered(result.interesting)}, "
-        f"seed {result.seed}, "
-        f"executions from {result.start}" + (", INTERRUPTED" if result.interrupted else ""),
+        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}"
+        f"{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
+        + (", INTERRUPTED" if result.interrupted else ""),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
     ]
