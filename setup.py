@@ -17,6 +17,7 @@ SRC, PACKAGE = "cython_src", "anonvma_rt"
 MODULES = [
     "engine.klist",
     "engine.arena",
+    "engine.classes",
     "engine.task",
     "engine.subject",
     "engine.block",

@@ -30,8 +30,10 @@ from anonvma_rt.scenario_file import Parameter
 from anonvma_rt.trace import Trace
 
 __all__ = [
+    "AUTO",
     "CARRIERS",
     "DEFAULT_STRATEGY",
+    "HUNT_CARRIERS",
     "STRATEGIES",
     "Bound",
     "Choice",
@@ -50,6 +52,8 @@ CARRIERS = {
     "threads": "one OS thread per task, pooled, pinned to one core; deterministic",
     "fibers": "one stack per task on a single OS thread: the same executions, hash for hash, and faster",
 }
+AUTO = "auto"
+HUNT_CARRIERS = CARRIERS | {AUTO: "for hunts: searches on fibers, and makes violating executions again on threads"}
 STRATEGIES: dict[str, tuple[Any, str]] = {
     "portfolio": (Portfolio, "three times surw, then one of pct, pos, sticky, preempt, urw, starve, delay in turn"),
     "surw": (Surw, "every order of the interesting operations is equally likely (ASPLOS 2025)"),

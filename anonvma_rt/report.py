@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from textwrap import fill
 
 from anonvma_rt.cause import cause
-from anonvma_rt.hunt import HuntResult, Result
+from anonvma_rt.confirm import NEVER_TRIED, Confirmed
+from anonvma_rt.hunt_result import HuntResult, Result
 from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.reproducer import Replayed, Reproducer
 from anonvma_rt.verify import Verification
@@ -24,6 +25,8 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     ]
     lines += [_row(one) for one in result.results]
     lines.append("")
+    numbers = [line for one in result.results for line in _numbers(one)]
+    lines += [*numbers, ""] if numbers else []
     shown = next((one for one in result.results if one.first is not None), None)
     if shown is None or shown.first is None:
         lines.append(f"No violation in {sum(one.executions for one in result.results)} executions.")
@@ -56,6 +59,39 @@ def _row(one: Result) -> str:
         f"  {one.algorithm:26} {one.executions:>10}  {found:32}{one.upper_bound_95:>12.2e}  "
         f"{one.executions_per_second:>9.0f}  {verdict}"
     )
+
+
+def _numbers(one: Result) -> list[str]:
+    """What the executions say about those that were not made, and what a second carrier said of the violations."""
+    lines = []
+    seen, proved = one.classes, one.pct_guarantee
+    if seen is not None and seen.observed:
+        some = f" in the first {seen.observed} executions" if seen.observed < one.executions else ""
+        each = f"{seen.executions_per_class:.3g} executions per class"
+        lines.append(
+            f"saw {seen.distinct} classes of interleavings{some}, {each}; unseen ones have at most "
+            f"{100 * seen.unseen_upper_95:.2g} % of the probability"
+        )
+    if proved is not None:
+        lines.append(
+            f"pct finds a bug of depth {proved.depth} in the first {proved.steps} of at most {proved.longest} steps "
+            f"with probability >= {proved.probability:.1e}"
+        )
+    if one.confirmed is not None:
+        lines += _confirmed(one, one.confirmed)
+    return [f"  {one.algorithm}: {line}" for line in lines]
+
+
+def _confirmed(one: Result, confirmed: Confirmed) -> list[str]:
+    found = sum(count for kind, count in one.violations.items() if kind != NEVER_TRIED)
+    tried = f"{confirmed.tried} of {found}" if confirmed.tried < found else str(found)
+    lines = [f"{confirmed.confirmed} of {tried} violations confirmed on {confirmed.on}"] if found else []
+    lines += [
+        f"THE LAB IS WRONG: execution {d.index} is {d.found} on fibers and {d.other} on {confirmed.on}"
+        + (", after the same choices" if d.same_choices else ", after other choices")
+        for d in confirmed.disagreements
+    ]
+    return lines
 
 
 def verify_report(result: Verification, width: int) -> str:

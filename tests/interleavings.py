@@ -68,10 +68,18 @@ class World:
 
 def enumerate_all(threads, preemptions=None):
     """Every interleaving, or those with at most so many preemptions: (its class, its final values without zeros)."""
+    for done, values in interleavings(threads, preemptions):
+        yield canonical(done), values
+
+
+def interleavings(threads, preemptions=None):
+    """The same as (what was done, its final values): steps are (thread, number, (verb, name, whether a try failed))."""
 
     def go_on(world, done, left):
         able = [
-            i for i, thread in enumerate(threads) if world.at[i] < len(thread) and world.can_go(*thread[world.at[i]][:2])
+            i
+            for i, thread in enumerate(threads)
+            if world.at[i] < len(thread) and world.can_go(*thread[world.at[i]][:2])
         ]
         running = done[-1][0] if done else None
         for i in able:
@@ -84,7 +92,7 @@ def enumerate_all(threads, preemptions=None):
             event = (i, world.at[i], (verb, name, failed))
             yield from go_on(after, [*done, event], None if left is None else left - cost)
         if not able:
-            yield canonical(done), frozenset((name, value) for name, value in world.values.items() if value)
+            yield done, frozenset((name, value) for name, value in world.values.items() if value)
 
     yield from go_on(World((0,) * len(threads)), [], preemptions)
 

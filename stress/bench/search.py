@@ -20,7 +20,9 @@ CHECKED = 2000
 
 def measure(strategy: str, pages: int, executions: int) -> dict[str, Any]:
     """One cell of the table."""
-    found = hunt("lkml-2011", {"pages": pages}, ["unpatched"], strategy, "fibers", runs=executions).results[0]
+    found = hunt("lkml-2011", {"pages": pages}, ["unpatched"], strategy, "fibers", runs=executions, classes=0).results[
+        0
+    ]
     violations = sum(found.violations.values())
     return {
         "strategy": strategy,

@@ -20,7 +20,7 @@ def executions_until_first(scenario: Scenario, algorithm: str, seed: int) -> int
     """How many executions of a hunt with this seed it takes until one is a violation."""
     start, runs = 0, 256
     while start < LIMIT:
-        found = hunt(scenario, None, [algorithm], carrier="fibers", seed=seed, start=start, runs=runs)
+        found = hunt(scenario, None, [algorithm], carrier="fibers", seed=seed, start=start, runs=runs, classes=0)
         first = found.results[0].first
         if first is not None:
             return first.index + 1

@@ -274,6 +274,16 @@ cdef class Explorer:
         self.x.bound = steps
 
     @property
+    def observing(self):
+        """Whether the next blocks say of each execution to which class it belongs; costs a decision at every point."""
+        return self.block.observing
+
+    @observing.setter
+    def observing(self, bint on):
+        self.check_idle()
+        self.block.observing = on
+
+    @property
     def arena_bytes(self):
         """Bytes that are restored before each execution."""
         return self.x.arena.saved.used
@@ -292,7 +302,8 @@ cdef class Explorer:
         """The totals of the block that has ended, as a dict.
 
         `ran` executions from `first` on were completed; `digests` has 8 bytes for each, `failures` is a list of
-        (index, kind number); `halt` says why the block ended early, or is None.
+        (index, kind number); `halt` says why the block ended early, or is None. `classes` has 8 bytes for each where the
+        explorer was `observing`, else none: equal for executions that order all dependent operations alike (relation.pxd).
         """
         cdef Block *b = &self.block
         if not carrier_idle(&self.workers):
@@ -302,6 +313,7 @@ cdef class Explorer:
             "ran": b.ran,
             "digests": PyBytes_FromStringAndSize(<char *>b.digests, <Py_ssize_t>(8 * b.ran)),
             "failures": [(b.failures[i].index, b.failures[i].kind) for i in range(b.n_failures)],
+            "classes": PyBytes_FromStringAndSize(<char *>b.classes, <Py_ssize_t>(8 * b.n_classes)),
             "points": b.points,
             "switches": b.switches,
             "longest": b.longest,

@@ -105,6 +105,8 @@ cdef struct Task:
     # In this execution so far: interesting operations announced, and steps in the closed segments.
     uint64_t marks
     uint64_t made
+    # Where the execution is observed: the hash of its last operation and of all that it depends on.
+    uint64_t chain
     uint8_t held_count[MAX_CLASSES]
 
 cdef struct Execution:
@@ -112,6 +114,8 @@ cdef struct Execution:
     uint64_t steps
     uint64_t until
     bint tracing
+    # Every step is granted by reschedule(): somebody records or observes them.
+    bint watched
     int32_t halt
     # The strategy's answer holds up to step `lease` unless the set of enabled tasks changes.
     uint64_t lease
@@ -144,6 +148,8 @@ cdef struct Execution:
     uint32_t declared_after[MAX_CLASSES]
     bint order_learned
     Trace trace
+    # An Observer (classes.pxd), or NULL where this execution is not observed.
+    void *observer
     uint32_t *stop
     # Python objects as plain pointers, and their methods: no reference can be counted without the GIL.
     void *strategy
@@ -175,6 +181,7 @@ cdef void halt(Task *t, int reason) noexcept nogil
 cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef void close_segment(Execution *x, uint64_t at) noexcept nogil
+cdef void watch(Task *t) noexcept nogil
 cdef void recheck(Execution *x, void *object) noexcept nogil
 cdef void check_lock_order(Task *t, int cls) noexcept nogil
 cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil

@@ -5,6 +5,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.arena cimport ARENA_POISON, arena_offset, arena_restore
+from anonvma_rt.engine.classes cimport Observer, observe
 from anonvma_rt.engine.os cimport rt_load, rt_lowest
 from anonvma_rt.engine.rng cimport rng_start
 
@@ -66,8 +67,16 @@ cdef void reschedule(Task *t) noexcept nogil:
             violate(t, VIOLATION_USE_AFTER_FREE, 0, <int64_t>arena_offset(&x.arena, t.object), 0)
         park(t, -1)
     t.interesting = False
-    if x.tracing:
-        record(x, t.id, t.op, 0, <int64_t>arena_offset(&x.arena, t.object), 0, 0)
+    if x.watched:
+        watch(t)
+
+
+cdef void watch(Task *t) noexcept nogil:
+    """The operation that t announced was granted, and t makes it now."""
+    if t.x.tracing:
+        record(t.x, t.id, t.op, 0, <int64_t>arena_offset(&t.x.arena, t.object), 0, 0)
+    if t.x.observer != NULL:
+        observe(<Observer *>t.x.observer, t)
 
 
 cdef void look_around(Task *t) noexcept nogil:
@@ -125,7 +134,7 @@ cdef int decide(Execution *x) noexcept nogil:
         x.current = chosen
         x.segment = x.steps
     x.until = x.lease if x.lease < x.alarm else x.alarm
-    if x.tracing or (x.marks != NULL and (x.strategy_sees_marks or x.profiling)):
+    if x.watched or (x.marks != NULL and (x.strategy_sees_marks or x.profiling)):
         x.until = 0
     return chosen
 

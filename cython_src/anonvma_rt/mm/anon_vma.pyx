@@ -283,9 +283,11 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
         point(t, OP_STORE, &vma.anon_vma)
         vma.anon_vma = av
         link_chain(t, vma, avc, av, False)
-        if not locked and lock_is_held(&av.mutex):
-            # Another task has this list locked, and walks it.
-            violate(t, VIOLATION_LIST_CORRUPTION, 0, serial_of(av), 0)
+        if not locked:
+            # Whether another task has this list locked, and walks it: a look of its own, since nothing else orders the two.
+            point(t, OP_LOAD, &av.mutex)
+            if lock_is_held(&av.mutex):
+                violate(t, VIOLATION_LIST_CORRUPTION, 0, serial_of(av), 0)
         av.num_active_vmas += 1
         if allocated != NULL:
             # A root is a child of itself.

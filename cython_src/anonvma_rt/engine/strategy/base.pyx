@@ -39,6 +39,10 @@ cdef class Strategy:
         """Told before the first execution what the profile found: the number of steps of a long execution, the steps of
         each task, and how many interesting operations (mark) each has."""
 
+    def guarantee(self, tasks):
+        """What is proved of the probability that an execution of `tasks` tasks shows a bug: a dict, or None where nothing is."""
+        return None
+
     cdef void attach(self, Execution *x):
         """Makes this the strategy of x; the caller keeps the reference."""
         x.strategy = <void *>self
