@@ -13,10 +13,13 @@ from anonvma_rt.engine.dpor import Dpor
 from anonvma_rt.engine.explorer import Bell, Explorer, StopToken, cores
 from anonvma_rt.estimate import Estimate, estimate
 from anonvma_rt.frontier import Frontier
-from anonvma_rt.lab import Bound, Choice, make_explorer, profile, refusal
+from anonvma_rt.lab import Bound, Choice, make_explorer, make_strategy, profile, refusal
 
 __all__ = ["Exhaust"]
 
+SCOUT = "portfolio"
+SCOUTS = 512  # executions of a hunt that goes before: what is easily found needs no search
+SCOUTS_AT_A_TIME = 64
 ALONE = 4096  # executions by one explorer before others help: short searches come again exactly
 BLOCK_SECONDS = 0.02
 LARGEST_BLOCK = 16384
@@ -29,7 +32,8 @@ class Exhaust:
 
     all_violations: go on after the first. limit: executions at most. preemptions: of an execution at most. saved: what
     as_dict() gave. keep: called from time to time, when all explorers rest. After run(), `complete` says whether
-    nothing is left; `first` is None or (index, kind, schedule) of the first violation.
+    nothing is left; `first` is None or (strategy, index, kind, schedule) of the first violation. Unless all violations
+    are wanted, a short hunt goes before: `scouts` is the number of its executions.
     """
 
     def __init__(
@@ -54,10 +58,16 @@ class Exhaust:
         self.classes: int = saved["classes"] if saved else 0
         self.sleep_blocked: int = saved["sleep_blocked"] if saved else 0
         self.violating: Counter[str] = Counter(saved["violating"] if saved else {})
-        self.first: tuple[int, str, list[tuple[int, int]]] | None = None
+        # With a bound a class may be visited by several schedules: their hashes, and those of violating ones by kind.
+        self.seen: set[int] = set(saved["seen"] if saved else ())
+        self.seen_violating: dict[str, set[int]] = (
+            {k: set(v) for k, v in saved["seen_violating"].items()} if saved else {}
+        )
+        self.scouts: int = saved["scouts"] if saved else 0
+        self.first: tuple[str, int, str, list[tuple[int, int]]] | None = None
         if saved and saved["first"]:
-            index, kind, schedule = saved["first"]
-            self.first = index, kind, [(task, steps) for task, steps in schedule]
+            strategy, index, kind, schedule = saved["first"]
+            self.first = strategy, index, kind, [(task, steps) for task, steps in schedule]
         self.bound = 0
         self.estimate: Estimate | None = None
 
@@ -70,9 +80,12 @@ class Exhaust:
         left = [self.dpor[explorer].dump() for explorer in self.explorers if explorer in self.searching]
         return {
             "visited": self.visited,
+            "scouts": self.scouts,
             "classes": self.classes,
             "sleep_blocked": self.sleep_blocked,
             "violating": dict(self.violating),
+            "seen": sorted(self.seen),
+            "seen_violating": {kind: sorted(seen) for kind, seen in self.seen_violating.items()},
             "first": self.first,
             **self.frontier.as_dict(left),
         }
@@ -87,6 +100,8 @@ class Exhaust:
                     self.bound = shape["bound"]
                     self.explorers[0].bound = self.bound
                     if self.preemptions is None and not self.visited:
+                        if not self.all_violations and not self.scouts:
+                            self.scout(shape)
                         self.estimate = estimate(self.explorers[0], shape["steps"])
                         if estimated is not None:
                             estimated(self.estimate)
@@ -95,11 +110,30 @@ class Exhaust:
         finally:
             self.rest()
 
+    def scout(self, shape: Mapping[str, Any]) -> None:
+        """A short hunt, which ends with the first violation."""
+        explorer, strategy = self.explorers[0], make_strategy(SCOUT)
+        strategy.profiled(shape["steps"], shape["task_steps"], shape["task_marks"])
+        while self.scouts < SCOUTS and self.first is None:
+            block = explorer.run_with(strategy, self.scouts, SCOUTS_AT_A_TIME)
+            if block["halt"] == "refused":
+                raise refusal(self.program, explorer)
+            self.scouts += block["ran"]
+            if block["failures"]:
+                index, kind = block["failures"][0]
+                recorded = explorer.trace(index, strategy)
+                self.first = SCOUT, index, explorer.subject.kinds()[kind], recorded["segments"]
+                self.scouts = index + 1
+                self.violating[self.first[2]] += 1
+            if block["halt"] is not None:
+                return
+
     def open(self, cpu: int) -> None:
         dpor = Dpor(self.preemptions, not self.all_violations)
         explorer = make_explorer(
             self.program, self.algorithm, dpor, cpu=cpu, stop=self.stop, bell=self.bell, carrier=self.carrier
         )
+        explorer.observing = self.preemptions is not None
         self.explorers.append(explorer)
         self.dpor[explorer], self.size[explorer] = dpor, 64
 
@@ -165,9 +199,14 @@ class Exhaust:
         self.classes += block["ran"]
         self.sleep_blocked += block["pruned"]
         self.violating.update(kinds[kind] for _, kind in block["failures"])
+        if self.preemptions is not None:
+            hashes = memoryview(block["classes"]).cast("Q")
+            self.seen.update(hashes)
+            for index, kind in block["failures"]:
+                self.seen_violating.setdefault(kinds[kind], set()).add(hashes[index - block["first"]])
         if block["failures"] and self.first is None:
             index, kind = block["failures"][0]
-            self.first = index, kinds[kind], dpor.found_schedule
+            self.first = "dpor", index, kinds[kind], dpor.found_schedule
         wanted = dpor.escapes()
         if wanted:
             self.frontier.escaped(dpor.tasks(max(wanted)), wanted)

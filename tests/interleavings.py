@@ -1,8 +1,8 @@
 """All interleavings of a few small threads, by brute force: what the exhaustive search is compared with.
 
-A thread is a list of (verb, name, operand...) as engine.program.Program takes them: load, store, add on variables; lock,
-unlock, trylock, read_lock, read_unlock, read_trylock, wait on locks. Two interleavings are of one class if they order all
-dependent operations alike.
+A thread is a list of (verb, name, operand...) as engine.program.Program takes them: load, store, add on variables;
+lock, unlock, trylock, read_lock, read_unlock, read_trylock, wait on locks. Two interleavings are of one class if they
+order all dependent operations alike.
 """
 
 from dataclasses import dataclass, field

@@ -1,6 +1,9 @@
 """Exhaustive search: every class of interleavings once, compared with brute force and with what other tools found."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -8,24 +11,30 @@ from hypothesis import strategies as st
 from interleavings import classes, enumerate_all, small_programs, steps
 from mm_tools import core
 
-from anonvma_rt import Reproducer, StopToken, UserError, VerifyInterrupted, replay, verify
+from anonvma_rt import Reproducer, StopToken, UserError, VerifyInterrupted, exhaust, replay, verify
+from anonvma_rt.checkpoint import Checkpoint
 from anonvma_rt.cli import main
 from anonvma_rt.engine.dpor import Dpor
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.program import Program
 from anonvma_rt.frontier import Frontier
+from anonvma_rt.lab import load
+from anonvma_rt.verify import _question
 
 
 def search(threads, carrier="fibers", preemptions=None):
     """(executions, sleep-blocked, the set of final values without zeros) of a Program."""
     program = Program([steps(thread) for thread in threads])
-    ran, blocked, finals = 0, 0, set()
+    ran, blocked, finals, hashes = 0, 0, set(), set()
     with Explorer(program, Dpor(preemptions), cpu=core(), carrier=carrier) as explorer:
+        explorer.observing = True
         while not explorer.strategy.exhausted:
             block = explorer.run(ran + blocked, 1)
+            hashes.update(memoryview(block["classes"]).cast("Q"))
             ran, blocked = ran + block["ran"], blocked + block["pruned"]
             if block["ran"]:
                 finals.add(frozenset((name, value) for name, value in program.values(explorer).items() if value))
+    assert len(hashes) == ran or preemptions is not None, "a class was visited twice"
     return ran, blocked, finals
 
 
@@ -161,11 +170,13 @@ def test_what_hunts_never_found_is_proved_impossible(name, parameters, algorithm
 @pytest.mark.parametrize(("name", "parameters", "algorithm"), REFUTED)
 def test_what_hunts_found_is_found(name, parameters, algorithm):
     found = verify(name, parameters, [algorithm])
-    assert found.as_expected and found.results[0].first.index < 20_000
+    assert found.as_expected and found.results[0].first.index < 1000
+    # By the hunt that goes before or by the search: the search alone finds it too.
+    assert verify(name, parameters, [algorithm], all_violations=True, limit=20_000).as_expected
 
 
 def test_a_counterexample_replays_on_threads(tmp_path):
-    first = verify("merge", {"pages": 1}, ["unpatched"], out=tmp_path).results[0].first
+    first = verify("merge", {"pages": 1}, ["unpatched"], all_violations=True, out=tmp_path).results[0].first
     reproducer = Reproducer.load(first.reproducer)
     assert reproducer.strategy == "dpor" and "restore walk missed" in reproducer.cause
     replayed = replay(reproducer, times=20)
@@ -205,18 +216,130 @@ def test_an_interrupt_says_how_far_the_search_came():
     assert result.results[0].verdict == f"NOT PROVED: ended after {result.results[0].classes} classes"
 
 
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_explorers_together_visit_the_same_classes(jobs, monkeypatch):
+    monkeypatch.setattr(exhaust, "ALONE", 100)
+    monkeypatch.setattr(exhaust, "BLOCK_SECONDS", 0.001)
+    unpatched, patched = verify("order", {"pages": 6}, jobs=jobs, all_violations=True).results
+    assert (unpatched.classes, unpatched.violating_classes) == (18_564, {"assertion": 12_616})
+    assert (patched.classes, patched.violating_classes, patched.complete) == (18_564, {}, True)
+    alone, together = (verify("error-path", {"pages": 2}, ["moveto-tail"], jobs=n).results[0] for n in (1, jobs))
+    assert together.complete and together.classes == alone.classes
+
+
+def test_a_search_goes_on_from_its_checkpoint(tmp_path):
+    whole = verify("order", {"pages": 5}, all_violations=True).results
+    file = tmp_path / "search.json"
+    for _ in range(50):
+        part = verify("order", {"pages": 5}, all_violations=True, limit=700, checkpoint=file)
+        if all(one.complete for one in part.results):
+            break
+        # What a limit of 700 leaves is gone on with by the next one: the limit is of all executions so far.
+        data = Checkpoint(file, question(part, all_violations=True))
+        for search in data.searches.values():
+            search["visited"] = 0
+        data.save()
+    assert [(one.classes, one.violating_classes, one.first.index if one.first else None) for one in part.results] == [
+        (one.classes, one.violating_classes, one.first.index if one.first else None) for one in whole
+    ]
+    # A finished one says at once what it found.
+    again = verify("order", {"pages": 5}, all_violations=True, checkpoint=file).results
+    assert [one.verdict for one in again] == [one.verdict for one in whole]
+
+
+def question(result, all_violations):
+    program = load(result.scenario).bind(result.parameters)
+    return _question(program, result.preemptions, all_violations)
+
+
+def test_a_search_that_was_killed_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    file = tmp_path / "search.json"
+    code = (
+        "from anonvma_rt import exhaust, verify; exhaust.CHECKPOINT_SECONDS = 0.01; "
+        f"verify('order', {{'pages': 7}}, ['patched'], jobs=2, checkpoint={str(file)!r})"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        while not (file.exists() and json.loads(file.read_text())["searches"]):
+            assert child.poll() is None
+            time.sleep(0.01)
+    finally:
+        child.kill()
+        child.wait()
+    left = json.loads(file.read_text())["searches"]["patched"]
+    result = verify("order", {"pages": 7}, ["patched"], checkpoint=file).results[0]
+    assert 0 < left["classes"] < result.classes
+    assert result.verdict == "VERIFIED (complete, 116280 classes)"
+
+
+def test_a_checkpoint_of_another_search_or_a_damaged_one_is_refused(tmp_path):
+    file = tmp_path / "search.json"
+    verify("order", {"pages": 2}, checkpoint=file)
+    with pytest.raises(UserError, match="belongs to another search: its parameters"):
+        verify("order", {"pages": 3}, checkpoint=file)
+    with pytest.raises(UserError, match="its preemptions is"):
+        verify("order", {"pages": 2}, preemptions=1, checkpoint=file)
+    text = file.read_text()
+    file.write_text(text.replace('"classes": 15', '"classes": 14'))
+    with pytest.raises(UserError, match="edited or damaged"):
+        verify("order", {"pages": 2}, checkpoint=file)
+    file.write_text(text[: len(text) // 2])
+    with pytest.raises(UserError, match="not a checkpoint, or a damaged one"):
+        verify("order", {"pages": 2}, checkpoint=file)
+    file.write_text(text.replace("written_by", "written"))
+    with pytest.raises(UserError, match="written by"):
+        verify("order", {"pages": 2}, checkpoint=file)
+    with pytest.raises(UserError, match="cannot be written"):
+        verify("order", {"pages": 2}, checkpoint=tmp_path / "no" / "folder.json")
+
+
+# Exact numbers of classes; the estimate comes before they are counted.
+ESTIMATED = [("order", {"pages": 4}), ("order", {"pages": 6}), ("philosophers", {"seats": 4}), ("iriw", {})]
+
+
+@pytest.mark.parametrize(("name", "parameters"), ESTIMATED)
+def test_an_estimate_goes_before_and_is_right_within_its_spread(name, parameters):
+    told = []
+    result = verify(name, parameters, all_violations=True, estimated=lambda name, one: told.append((name, one)))
+    assert [name for name, _ in told] == [one.algorithm for one in result.results]
+    for one in result.results:
+        assert abs(one.estimate.classes - one.classes) <= 4 * one.estimate.spread + 0.2 * one.classes
+        assert one.estimate.probes > 900
+
+
+def test_within_a_bound_the_verdict_says_so():
+    within = verify("lkml-2011", {"pages": 2}, ["unpatched", "moveto-tail"], preemptions=1, all_violations=True)
+    unpatched, patched = within.results
+    assert patched.classes < patched.schedules
+    visited = f"{patched.classes} classes in {patched.schedules} schedules"
+    assert patched.verdict == f"VERIFIED within 1 preemption (complete, {visited})"
+    visited = f"of {unpatched.classes} classes in {unpatched.schedules} schedules"
+    assert unpatched.verdict == f"VIOLATED within 1 preemption ({sum(unpatched.violating_classes.values())} {visited})"
+    # No more than there are, and all of them if the bound is large.
+    assert unpatched.classes < verify("lkml-2011", {"pages": 2}, ["unpatched"], all_violations=True).results[0].classes
+    assert verify("order", {"pages": 2}, ["patched"], preemptions=9, all_violations=True).results[0].classes == 15
+    # The race of 2011 takes one interruption, of either task: the mover's whole way lies between two walks of one call.
+    assert unpatched.violating_classes.keys() == {"stale-migration-entry"}
+    none = verify("lkml-2011", {"pages": 2}, ["unpatched"], preemptions=0, all_violations=True).results[0]
+    assert none.violating_classes == {} and none.complete and not none.as_expected
+
+
 def test_bad_input_is_refused():
     with pytest.raises(UserError, match="unknown carrier"):
         verify("order", carrier="parallel")
     with pytest.raises(UserError, match="--limit must be at least 1"):
         verify("order", limit=0)
+    with pytest.raises(UserError, match="--jobs must be from 1"):
+        verify("order", jobs=0)
+    with pytest.raises(UserError, match="--preemptions must be from 0"):
+        verify("order", preemptions=-1)
 
 
 def test_the_command_line_prints_the_verdict(tmp_path, capsys):
     assert main(["verify", "lkml-2011", "-p", "pages=2", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "moveto-tail               VERIFIED (complete, " in text
-    assert "unpatched                 VIOLATED (after " in text
+    assert "unpatched                 VIOLATED (execution " in text
     assert "So its restore walk missed" in text and "anonvma-rt replay" in text
     assert main(["verify", "order", "-p", "pages=2", "--all-violations", "--json", "--out", str(tmp_path)]) == 0
     told = json.loads(capsys.readouterr().out)
