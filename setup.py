@@ -43,6 +43,7 @@ MODULES = [
     "mm.page_alloc",
     "mm.interval_tree",
     "mm.watch",
+    "mm.interesting",
     "mm.anon_vma",
     "mm.rmap",
     "mm.memory",

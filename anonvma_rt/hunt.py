@@ -62,6 +62,7 @@ def hunt(
     out: str | Path | None = None,
     stop: StopToken | None = None,
     progress: Callable[[str, int], None] | None = None,
+    interesting: Iterable[str] | None = None,
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
@@ -70,8 +71,9 @@ def hunt(
     and makes violating executions again on threads. jobs: explorers, one per core. classes: count the classes of
     interleavings among the first so many executions; they cost more, and 0 counts none. out: the folder for
     reproducers, None to save none. stop: ends the hunt early from any thread; the result then says `interrupted`.
-    progress: called with the algorithm's name and the number of executions just done. Raises UserError for bad input,
-    HuntInterrupted on ^C.
+    progress: called with the algorithm's name and the number of executions just done. interesting: the operations that
+    SURW orders, by name (`anonvma-rt list` has them; a litmus test's are its locks and variables), None for the
+    scenario's own. Raises UserError for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -94,11 +96,13 @@ def hunt(
     strategy = strategy or scenario.strategy or DEFAULT_STRATEGY
     make_strategy(strategy)
     program = scenario.bind(parameters or {})
+    if interesting is not None:
+        program = program.with_interesting(interesting)
     chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     if not chosen:
         raise UserError("no algorithm to hunt")
     folder = Folder(Path(out)) if out is not None else None
-    result = HuntResult(scenario.name, program.parameters, strategy, carrier, seed, start)
+    result = HuntResult(scenario.name, program.parameters, strategy, carrier, seed, start, program.interesting)
     try:
         for algorithm in chosen:
             one = _Hunt(program, algorithm, strategy, carrier, seed, start, runs, jobs, classes, folder, stop, progress)
@@ -297,6 +301,7 @@ class _Hunt:
             strategy=self.strategy,
             seed=self.seed,
             index=first.index,
+            interesting=self.program.interesting,
             bound=explorer.bound,
             segments=recorded["segments"],
             kind=first.kind,

@@ -1,10 +1,12 @@
 """What the command line says of a hunt and of a replay, in plain text."""
 
+from collections.abc import Iterable
 from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.confirm import NEVER_TRIED, Confirmed
 from anonvma_rt.hunt_result import HuntResult, Result
+from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.reproducer import Replayed, Reproducer
 from anonvma_rt.verify import Verification
 
@@ -15,8 +17,9 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}, seed {result.seed}, "
-        f"executions from {result.start}" + (", INTERRUPTED" if result.interrupted else ""),
+        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}"
+        f"{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
+        + (", INTERRUPTED" if result.interrupted else ""),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
     ]
@@ -36,6 +39,12 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     if shown.first.reproducer:
         lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
     return "\n".join(lines)
+
+
+def _ordered(interesting: Iterable[str]) -> str:
+    """The operations that were named as interesting; nothing for the usual ones."""
+    names = ", ".join(interesting)
+    return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
 
 
 def _sentences(text: str | None, width: int) -> str:
@@ -112,7 +121,8 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy} with seed "
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy}"
+        f"{_ordered(reproducer.interesting)} with seed "
         f"{reproducer.seed} at execution {reproducer.index}",
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
         f"{replayed.steps} steps, {replayed.switches} switches"
