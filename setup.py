@@ -47,6 +47,7 @@ MODULES = [
     "mm.page_alloc",
     "mm.interval_tree",
     "mm.watch",
+    "mm.interesting",
     "mm.anon_vma",
     "mm.ordering",
     "mm.rmap",

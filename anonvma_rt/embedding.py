@@ -157,6 +157,18 @@ class EmbeddedProgram:
     def usual(self) -> list[str]:
         return list(self.variants)
 
+    @property
+    def interesting(self) -> tuple[str, ...]:
+        """None by name: the code says it, right before a point (mark)."""
+        return ()
+
+    def with_interesting(self, names: Iterable[str]) -> "EmbeddedProgram":
+        for name in names:
+            raise UserError(
+                f"{self.scenario.source}: {quote(name)} is no name there: its code says what is interesting"
+            )
+        return self
+
     def expected(self, algorithm_name: str) -> str | None:
         return self.scenario.expected(algorithm_name)
 

@@ -58,6 +58,11 @@ class Exhaust:
         self.classes: int = saved["classes"] if saved else 0
         self.sleep_blocked: int = saved["sleep_blocked"] if saved else 0
         self.violating: Counter[str] = Counter(saved["violating"] if saved else {})
+        # With a bound a class may be visited by several schedules: their hashes, and those of violating ones by kind.
+        self.seen: set[int] = set(saved["seen"] if saved else ())
+        self.seen_violating: dict[str, set[int]] = (
+            {k: set(v) for k, v in saved["seen_violating"].items()} if saved else {}
+        )
         self.scouts: int = saved["scouts"] if saved else 0
         self.first: tuple[str, int, str, list[tuple[int, int]]] | None = None
         if saved and saved["first"]:
@@ -79,6 +84,8 @@ class Exhaust:
             "classes": self.classes,
             "sleep_blocked": self.sleep_blocked,
             "violating": dict(self.violating),
+            "seen": sorted(self.seen),
+            "seen_violating": {kind: sorted(seen) for kind, seen in self.seen_violating.items()},
             "first": self.first,
             **self.frontier.as_dict(left),
         }
@@ -126,6 +133,7 @@ class Exhaust:
         explorer = make_explorer(
             self.program, self.algorithm, dpor, cpu=cpu, stop=self.stop, bell=self.bell, carrier=self.carrier
         )
+        explorer.observing = self.preemptions is not None
         self.explorers.append(explorer)
         self.dpor[explorer], self.size[explorer] = dpor, 64
 
@@ -191,6 +199,11 @@ class Exhaust:
         self.classes += block["ran"]
         self.sleep_blocked += block["pruned"]
         self.violating.update(kinds[kind] for _, kind in block["failures"])
+        if self.preemptions is not None:
+            hashes = memoryview(block["classes"]).cast("Q")
+            self.seen.update(hashes)
+            for index, kind in block["failures"]:
+                self.seen_violating.setdefault(kinds[kind], set()).add(hashes[index - block["first"]])
         if block["failures"] and self.first is None:
             index, kind = block["failures"][0]
             self.first = "dpor", index, kinds[kind], dpor.found_schedule

@@ -64,6 +64,7 @@ def hunt(
     out: str | Path | None = None,
     stop: StopToken | None = None,
     progress: Callable[[str, int], None] | None = None,
+    interesting: Iterable[str] | None = None,
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
@@ -72,8 +73,9 @@ def hunt(
     "auto" searches on fibers and makes violating executions again on threads. jobs: explorers, one per core. classes:
     count the classes of interleavings among the first so many executions; they cost more, and 0 counts none. out: the
     folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
-    `interrupted`. progress: called with the algorithm's name and the number of executions just done. Raises UserError
-    for bad input, HuntInterrupted on ^C.
+    `interrupted`. progress: called with the algorithm's name and the number of executions just done. interesting: the
+    operations that SURW orders, by name (`anonvma-rt list` has them; a litmus test's are its locks and variables), None
+    for the scenario's own. Raises UserError for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -97,11 +99,14 @@ def hunt(
     if make_strategy(strategy).needs_gil and carrier != "threads":
         raise UserError(f"--strategy {strategy_name(strategy)} is Python, which needs --carrier threads")
     program = scenario.bind(parameters or {})
+    if interesting is not None:
+        program = program.with_interesting(interesting)
     chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     if not chosen:
         raise UserError("no algorithm to hunt")
     folder = Folder(Path(out)) if out is not None else None
-    result = HuntResult(scenario.name, program.parameters, strategy_name(strategy), carrier, seed, start)
+    name = strategy_name(strategy)
+    result = HuntResult(scenario.name, program.parameters, name, carrier, seed, start, program.interesting)
     try:
         for algorithm in chosen:
             one = _Hunt(program, algorithm, strategy, carrier, seed, start, runs, jobs, classes, folder, stop, progress)
@@ -304,6 +309,7 @@ class _Hunt:
             strategy=strategy_name(self.strategy),
             seed=self.seed,
             index=first.index,
+            interesting=self.program.interesting,
             bound=explorer.bound,
             segments=recorded["segments"],
             kind=first.kind,

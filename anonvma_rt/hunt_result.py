@@ -1,6 +1,6 @@
 """What a hunt found: one Result for each algorithm, in a HuntResult. Their fields are those of `hunt --json`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -80,7 +80,10 @@ class Result:
 
 @dataclass
 class HuntResult:
-    """One scenario under one or more algorithms, all over the same execution indices."""
+    """One scenario under one or more algorithms, all over the same execution indices.
+
+    interesting: the operations that SURW ordered, by name.
+    """
 
     scenario: str
     parameters: Mapping[str, int | bool]
@@ -88,6 +91,7 @@ class HuntResult:
     carrier: str
     seed: int
     start: int
+    interesting: Sequence[str] = ()
     results: list[Result] = field(default_factory=list)
     interrupted: bool = False
 

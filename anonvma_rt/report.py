@@ -1,11 +1,13 @@
 """What the command line says of a hunt and of a replay, in plain text."""
 
 import re
+from collections.abc import Iterable
 from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.confirm import NEVER_TRIED, Confirmed
 from anonvma_rt.hunt_result import HuntResult, Result
+from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.own_code import is_own
 from anonvma_rt.reproducer import Replayed, Reproducer
 from anonvma_rt.trace import Trace
@@ -18,8 +20,9 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}, seed {result.seed}, "
-        f"executions from {result.start}" + (", INTERRUPTED" if result.interrupted else ""),
+        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}"
+        f"{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
+        + (", INTERRUPTED" if result.interrupted else ""),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
     ]
@@ -51,6 +54,12 @@ def how_to_replay(path: str, scenario: str, algorithm: str) -> str:
     rule = re.search(r"rule=([\w.:]+)", algorithm)
     own = [f" --subject {scenario}"] if is_own(scenario) else [f" --rule {rule[1]}"] if rule else []
     return f"Replay it: anonvma-rt replay {path}{''.join(own)}"
+
+
+def _ordered(interesting: Iterable[str]) -> str:
+    """The operations that were named as interesting; nothing for the usual ones."""
+    names = ", ".join(interesting)
+    return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
 
 
 def _sentences(text: str | None, width: int) -> str:
@@ -100,8 +109,8 @@ def _confirmed(one: Result, confirmed: Confirmed) -> list[str]:
     return lines
 
 
-def verify_report(result: Verification, width: int) -> str:
-    """The verdict on each algorithm, and the interleaving of the first counterexample."""
+def verify_report(result: Verification, width: int, table: bool = True) -> str:
+    """The verdict on each algorithm; with `table`, the interleaving of the first counterexample."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
         f"{result.scenario} ({parameters or 'no parameters'}), "
@@ -115,7 +124,7 @@ def verify_report(result: Verification, width: int) -> str:
         expected = "" if one.as_expected else f"; NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{expected}")
     lines.append("")
-    shown = next((one for one in result.results if one.trace is not None), None)
+    shown = next((one for one in result.results if one.trace is not None), None) if table else None
     if shown is not None and shown.trace is not None and shown.first is not None:
         lines += [f"A counterexample for {shown.algorithm}:", "", _sentences(cause(shown.trace), width), ""]
         lines += [shown.trace.table(width), ""]
@@ -127,7 +136,8 @@ def verify_report(result: Verification, width: int) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy} with seed "
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy}"
+        f"{_ordered(reproducer.interesting)} with seed "
         f"{reproducer.seed} at execution {reproducer.index}",
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
         f"{replayed.steps} steps, {replayed.switches} switches"

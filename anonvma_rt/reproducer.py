@@ -35,8 +35,9 @@ class ReproducerError(UserError):
 class Reproducer:
     """One failing execution. `segments` is the schedule: (task, steps) one after the other.
 
-    strategy, seed and index say how it was found; bound is the number of steps that counts as a livelock; trace is the
-    SHA-256 of the recorded events, digest the engine's digest of the choices.
+    strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
+    steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
+    choices.
     """
 
     scenario: Described
@@ -51,6 +52,7 @@ class Reproducer:
     cause: str
     digest: str
     trace: str
+    interesting: Sequence[str] = ()
     version: str = field(default=__version__)
 
     @property
@@ -84,7 +86,12 @@ class Reproducer:
                 "parameters": dict(self.parameters),
             },
             "algorithm": dict(self.algorithm.as_dict()),
-            "found_by": {"strategy": self.strategy, "seed": self.seed, "index": self.index},
+            "found_by": {
+                "strategy": self.strategy,
+                "interesting": list(self.interesting),
+                "seed": self.seed,
+                "index": self.index,
+            },
             "bound": self.bound,
             "schedule": " ".join(f"{task}x{steps}" for task, steps in self.segments),
             "schedule_digest": self.digest,
@@ -153,6 +160,7 @@ class Reproducer:
             strategy=body["found_by"]["strategy"],
             seed=body["found_by"]["seed"],
             index=body["found_by"]["index"],
+            interesting=tuple(body["found_by"].get("interesting", ())),
             bound=body["bound"],
             segments=segments,
             kind=body["violation"]["kind"],

@@ -31,8 +31,8 @@ __all__ = ["Verdict", "Verification", "VerifyInterrupted", "verify"]
 class Verdict:
     """What the search says of one algorithm.
 
-    scouts: executions of the short hunt that went before. classes: complete executions of the search, each of a class
-    of its own; with a bound on preemptions, schedules. sleep_blocked: executions that were given up because every
+    scouts: executions of the short hunt that went before. classes: that were visited, each once; with a bound on
+    preemptions `schedules` is how many executions that took. sleep_blocked: executions that were given up because every
     continuation was known. complete: nothing is left to visit.
     violating_classes: by kind; without `all_violations` the search ends at the first. estimate: of the classes, before
     the search. verdict: in words. trace: the history of the first violation. unsaved: why it could not be saved.
@@ -41,6 +41,7 @@ class Verdict:
     algorithm: str
     scouts: int = 0
     classes: int = 0
+    schedules: int | None = None
     sleep_blocked: int = 0
     complete: bool = False
     violating_classes: dict[str, int] = field(default_factory=dict)
@@ -197,6 +198,10 @@ class _Search:
             self.result.scouts = exhaust.scouts
             self.result.classes, self.result.sleep_blocked = exhaust.classes, exhaust.sleep_blocked
             self.result.violating_classes = dict(sorted(exhaust.violating.items()))
+            if self.of.preemptions is not None:
+                self.result.schedules, self.result.classes = exhaust.classes, len(exhaust.seen)
+                violating = exhaust.seen_violating
+                self.result.violating_classes = {kind: len(violating[kind]) for kind in sorted(violating)}
             self.result.estimate = exhaust.estimate
             self.result.seconds = perf_counter() - started
             self.result.complete = exhaust.complete
@@ -245,10 +250,10 @@ class _Search:
     def judge(self) -> None:
         result, bound = self.result, self.of.preemptions
         found = sum(result.violating_classes.values())
-        what = "classes" if bound is None else "schedules"
+        what = "classes" if bound is None else f"classes in {result.schedules} schedules"
         within = "" if bound is None else f" within {bound} preemption{'' if bound == 1 else 's'}"
         if found and self.all_violations and result.complete:
-            result.verdict = f"VIOLATED ({found} of {result.classes} {what}{within})"
+            result.verdict = f"VIOLATED{within} ({found} of {result.classes} {what})"
         elif found and not result.classes:
             result.verdict = f"VIOLATED (execution {result.scouts} of a hunt that went before)"
         elif found:

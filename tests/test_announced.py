@@ -15,8 +15,6 @@ READS = ("load", "await")
 SHARES = ("read-lock", "read-unlock")
 SMALL = {"pages": 2}
 MOST = 200
-DIRECTORY = "new_table and pgd entries: a page directory is made and looked for without a point"
-POOL = "whom a freed anon_vma is handed to next is decided without a point"
 
 
 def independent(one, other):
@@ -65,14 +63,11 @@ def swaps(name, algorithm):
         ("order", "unpatched"),
         ("iriw", "sc"),
         ("philosophers", "one-left-handed"),
-        *[
-            pytest.param(name, algorithm, marks=pytest.mark.xfail(strict=True, reason=reason))
-            for name, algorithm, reason in [
-                ("error-path", "moveto-tail", DIRECTORY),
-                ("exec-stack", "moveto-tail", DIRECTORY),
-                ("reused-root", "unpatched", POOL),
-            ]
-        ],
+        ("error-path", "moveto-tail"),
+        ("exec-stack", "moveto-tail"),
+        ("fork-child-first", "unpatched"),
+        ("reused-root", "unpatched"),
+        ("unlocked-new-anon-vma", "unpatched"),
     ],
 )
 def test_neighbours_that_are_independent_may_be_swapped(name, algorithm):

@@ -25,13 +25,16 @@ from anonvma_rt.verify import _question
 def search(threads, carrier="fibers", preemptions=None):
     """(executions, sleep-blocked, the set of final values without zeros) of a Program."""
     program = Program([steps(thread) for thread in threads])
-    ran, blocked, finals = 0, 0, set()
+    ran, blocked, finals, hashes = 0, 0, set(), set()
     with Explorer(program, Dpor(preemptions), cpu=core(), carrier=carrier) as explorer:
+        explorer.observing = True
         while not explorer.strategy.exhausted:
             block = explorer.run(ran + blocked, 1)
+            hashes.update(memoryview(block["classes"]).cast("Q"))
             ran, blocked = ran + block["ran"], blocked + block["pruned"]
             if block["ran"]:
                 finals.add(frozenset((name, value) for name, value in program.values(explorer).items() if value))
+    assert len(hashes) == ran or preemptions is not None, "a class was visited twice"
     return ran, blocked, finals
 
 
@@ -307,8 +310,14 @@ def test_an_estimate_goes_before_and_is_right_within_its_spread(name, parameters
 def test_within_a_bound_the_verdict_says_so():
     within = verify("lkml-2011", {"pages": 2}, ["unpatched", "moveto-tail"], preemptions=1, all_violations=True)
     unpatched, patched = within.results
-    assert patched.verdict == f"VERIFIED within 1 preemption (complete, {patched.classes} schedules)"
-    assert unpatched.verdict.endswith(f"of {unpatched.classes} schedules within 1 preemption)")
+    assert patched.classes < patched.schedules
+    visited = f"{patched.classes} classes in {patched.schedules} schedules"
+    assert patched.verdict == f"VERIFIED within 1 preemption (complete, {visited})"
+    visited = f"of {unpatched.classes} classes in {unpatched.schedules} schedules"
+    assert unpatched.verdict == f"VIOLATED within 1 preemption ({sum(unpatched.violating_classes.values())} {visited})"
+    # No more than there are, and all of them if the bound is large.
+    assert unpatched.classes < verify("lkml-2011", {"pages": 2}, ["unpatched"], all_violations=True).results[0].classes
+    assert verify("order", {"pages": 2}, ["patched"], preemptions=9, all_violations=True).results[0].classes == 15
     # The race of 2011 takes one interruption, of either task: the mover's whole way lies between two walks of one call.
     assert unpatched.violating_classes.keys() == {"stale-migration-entry"}
     none = verify("lkml-2011", {"pages": 2}, ["unpatched"], preemptions=0, all_violations=True).results[0]
@@ -339,3 +348,20 @@ def test_the_command_line_prints_the_verdict(tmp_path, capsys):
     assert main(["verify", "order", "-p", "pages=6", "--algorithm", "patched", "--limit", "9", "--out", "x"]) == 1
     assert "NOT PROVED" in capsys.readouterr().out
     assert main(["verify", "ordre"]) == 2
+
+
+def test_all_takes_names_and_sizes_of_its_own(capsys):
+    assert main(["verify", "order", "--all"]) == 2
+    assert "--all proves every built-in scenario" in capsys.readouterr().err
+    assert main(["verify", "--all", "-p", "pages=2"]) == 2
+    assert "leave -p and --checkpoint away" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_everything_built_in_is_proved_or_refuted_at_its_smallest_size(tmp_path, capsys):
+    main(["verify", "--all", "--jobs", "2", "--limit", "20000", "--json", "--out", str(tmp_path)])
+    told = json.loads(capsys.readouterr().out)["verifications"]
+    open_ends = {one["scenario"] for one in told if not one["as_expected"]}
+    # Two processes and two threads in a round trip: more classes than the limit.
+    assert open_ends <= {"forkcrash", "forkcrash-munmap"}
+    assert sum(len(one["results"]) for one in told) > 390

@@ -8,6 +8,8 @@ from anonvma_rt.engine.subject import Subject
 
 VERBS: Final[Mapping[Any, tuple[Any, ...]]]
 
+WITHOUT_POINT: Final[tuple[str, ...]]
+
 class Program(Subject):
     def __init__(
         self,

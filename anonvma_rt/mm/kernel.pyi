@@ -1,6 +1,6 @@
 """Types of the compiled module; its own docstrings say more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from anonvma_rt.engine.subject import Subject
@@ -26,6 +26,7 @@ class Kernel(Subject):
         setup: Sequence[Sequence[Any]],
         threads: Sequence[Sequence[Sequence[Any]]],
         after: Sequence[Sequence[Any]],
+        interesting: Iterable[Iterable[str]] | None = None,
         rule: Rule | None = None,
     ) -> None: ...
     @property

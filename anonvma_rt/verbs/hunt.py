@@ -9,6 +9,7 @@ from tqdm import tqdm
 from anonvma_rt.errors import UserError
 from anonvma_rt.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
 from anonvma_rt.hunt_result import HuntInterrupted, HuntResult
+from anonvma_rt.interesting import split_names
 from anonvma_rt.lab import DEFAULT_STRATEGY, HUNT_CARRIERS, STRATEGIES, load, names_of_all
 from anonvma_rt.report import hunt_report
 from anonvma_rt.scenario import Scenario, parse_parameters
@@ -45,6 +46,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         f"(default {DEFAULT_STRATEGY}, or what the scenario says finds it best)",
     )
     parser.add_argument(
+        "--interesting",
+        metavar="NAME[,NAME...]",
+        help="operations whose order surw draws, and so the portfolio (see `list`; of a litmus test its locks and "
+        "variables; THREAD:NAME for those of one thread; default: what the scenario says)",
+    )
+    parser.add_argument(
         "--carrier",
         default="threads",
         metavar="C",
@@ -75,6 +82,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.all and options.scenario:
         raise UserError("--all hunts every built-in scenario and litmus test: leave the name away")
+    if options.all and options.interesting is not None:
+        raise UserError("--interesting names operations of one scenario, and --all hunts them all: leave one away")
+    interesting = None if options.interesting is None else split_names(options.interesting)
     # Algorithms that were named are kernels, and not variants of litmus tests.
     every = Scenario.builtin_names() if options.algorithm else names_of_all()
     scenarios = [load(name) for name in every] if options.all else [the_scenario(options.scenario)]
@@ -107,6 +117,7 @@ def run(options: argparse.Namespace) -> int:
                     classes=options.classes,
                     out=options.out,
                     progress=progress,
+                    interesting=interesting,
                 )
                 found.append(result)
         except HuntInterrupted as interruption:

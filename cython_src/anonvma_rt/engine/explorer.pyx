@@ -19,7 +19,7 @@ from posix.unistd cimport getpid
 from anonvma_rt.engine.arena cimport arena_close, arena_open, arena_snapshot
 from anonvma_rt.engine.block cimport block_begin, block_floor, block_free, run_alone
 from anonvma_rt.engine.carrier cimport carrier_close, carrier_idle, carrier_open, carrier_run, handoff_seconds
-from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_store, rt_wait
+from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait
 from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport (
@@ -112,6 +112,12 @@ def cores(n):
 def handoff(int cpu, n=100_000):
     """Seconds of one hand-over between two threads on one core, the mean of 2n."""
     return handoff_seconds(cpu, n)
+
+
+def mutex_pairs(uint64_t n):
+    """Locks and unlocks a real pthread mutex n times, which nobody else wants: what a real lock costs here."""
+    with nogil:
+        rt_mutex_pairs(n)
 
 
 cdef void build(Task *t, void *unused) noexcept nogil:

@@ -131,6 +131,9 @@ VERBS = {
     "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
 }
 
+# What is no step of its own, and so has nothing that could be marked.
+WITHOUT_POINT = ("set", "get")
+
 # The operators of forbidden outcomes; each takes two values off the stack and puts one there.
 OPERATORS = {
     "+": PLUS,
@@ -163,7 +166,8 @@ cdef class Program(Subject):
     unlink o                               takes o off that list
     get x r, set x v                       load and store without a point: nobody comes between them and the step
                                            before, as is right for what a lock protects
-    !lock a, ...                           any verb, as an interesting operation (mark), for strategies that ask
+    !lock a, ...                           any verb but these two, as an interesting operation (mark), for strategies
+                                           that ask
 
     Each but the last two is one step, and its point comes right before it; the object that o names is looked up before that point, as a
     pointer is. What kind of thing a name is follows from the verbs that use it.
@@ -542,6 +546,8 @@ def compile_sections(sections, places):
         for at, (verb, name, *rest) in enumerate(steps):
             where = f"{label}, step {at}"
             marked, verb = verb.startswith("!"), verb.removeprefix("!")
+            if marked and verb in WITHOUT_POINT:
+                raise ValueError(f"{where}: {verb} has no point, so it cannot be an interesting operation")
             values = []
             result = -1
             for form, operand in zip(VERBS[verb][2], rest, strict=True):

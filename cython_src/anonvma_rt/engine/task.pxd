@@ -166,6 +166,8 @@ cdef struct Execution:
     int (*build)(void *subject, Task *t) noexcept nogil
     void (*body)(void *subject, Task *t) noexcept nogil
     void (*check)(void *subject, Execution *x) noexcept nogil
+    # Whether what a task announces is interesting, where the subject says so by looking at it; else NULL.
+    bint (*marks)(void *subject, Task *t) noexcept nogil
     void (*switch_to)(Execution *x, int from_task, int to_task) noexcept nogil
     void (*unwind)(Task *task) noexcept nogil
     void *carrier

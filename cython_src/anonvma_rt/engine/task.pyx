@@ -47,6 +47,8 @@ cdef void reschedule(Task *t) noexcept nogil:
     cdef int chosen
     if x.steps > x.alarm:
         look_around(t)
+    if x.marks != NULL and marking(t) and x.marks(x.subject, t):
+        mark(t)
     if must_wait(t):
         x.enabled &= ~bit
         x.blocked |= bit
@@ -132,7 +134,7 @@ cdef int decide(Execution *x) noexcept nogil:
         x.current = chosen
         x.segment = x.steps
     x.until = x.lease if x.lease < x.alarm else x.alarm
-    if x.watched:
+    if x.watched or (x.marks != NULL and (x.strategy_sees_marks or x.profiling)):
         x.until = 0
     return chosen
 

@@ -67,7 +67,10 @@ cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
     """From the pool if it has one. The mutex stays as it is: it was made when the memory became an anon_vma, and somebody
     who still believes in the former one may hold it."""
     cdef kernel *k = kernel_of(t)
-    cdef anon_vma *av = k.free_anon_vma
+    cdef anon_vma *av
+    # Who is given which freed one depends on who comes first.
+    point(t, OP_ATOMIC, &k.free_anon_vma)
+    av = k.free_anon_vma
     if av != NULL:
         k.free_anon_vma = av.next_free
         arena_revive(&t.x.arena, av)
@@ -94,6 +97,7 @@ cdef void anon_vma_free(Task *t, anon_vma *av) noexcept nogil:
     if lock_is_held(&owner.mutex):
         mutex_lock(t, &owner.mutex)
         mutex_unlock(t, &owner.mutex)
+    point(t, OP_ATOMIC, &k.free_anon_vma)
     arena_retire(&t.x.arena, av)
     av.next_free = k.free_anon_vma
     k.free_anon_vma = av

@@ -241,9 +241,10 @@ cdef struct kernel:
     # The pool of anon_vmas (SLAB_DESTROY_BY_RCU): a freed one stays an anon_vma and is the next one to be used.
     anon_vma *free_anon_vma
     uint32_t check_round
-    # Ranges of the indices of the pages that the threads migrate: what watch.pxd marks.
+    # Ranges of the indices of the pages that the threads migrate, and the tasks for which watch.pxd marks them.
     index_range watched[MAX_WATCHED]
     int32_t n_watched
+    uint64_t watchers
     # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
     Finding *findings
     int32_t n_findings
