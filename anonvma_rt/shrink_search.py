@@ -12,7 +12,7 @@ from anonvma_rt.cause import cause
 from anonvma_rt.engine.explorer import BuildViolation, StopToken, cores
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab import make_explorer
+from anonvma_rt.lab import make_explorer, smallest
 from anonvma_rt.reproducer import Reproducer, trace_digest
 from anonvma_rt.shrink_schedule import Bench, Cut, Failing, cuts_of, fewer, hunted, settle, shorten
 
@@ -37,6 +37,9 @@ class Search:
     ) -> None:  # fmt: skip
         self.original, self.name, self.keep, self.budget, self.target = original, name, keep, budget, target
         self.stop, self.progress = stop, progress
+        # The simplest values: of a number the smallest, of a switch how it usually is.
+        known = original.scenario.parameters
+        self.least = {name: p.default for name, p in known.items()} | smallest(original.scenario)
         self.best = Failing(original.parameters, tuple(original.segments), original.bound)
         self.minimal = original
         self.saved: Failing | None = None
@@ -84,6 +87,8 @@ class Search:
     def bench(self, values: Values, stop: StopToken | None = None) -> Bench:
         original = self.original
         program = original.scenario.bind(values)
+        if original.interesting:
+            program = program.with_interesting(original.interesting)
         bench = Bench(
             program, program.choose(original.algorithm), original.kind,
             original.bound if values == original.parameters else None,
@@ -112,24 +117,17 @@ class Search:
     def smaller(self) -> None:
         """All at once as small as they can be, then one after the other."""
         free = [name for name in self.best.parameters if name not in self.keep]
-        self.fails({**self.best.parameters, **{name: self.least(name) for name in free}})
+        self.fails({**self.best.parameters, **{name: self.least[name] for name in free}})
         for name in free:
             if isinstance(self.best.parameters[name], bool):
-                self.fails({**self.best.parameters, name: self.least(name)})
+                self.fails({**self.best.parameters, name: self.least[name]})
             else:
                 self.lower(name)
-
-    def least(self, name: str) -> int | bool:
-        """The simplest value of a parameter: the smallest number; of a switch, how it usually is."""
-        parameter = self.original.scenario.parameters[name]
-        if isinstance(parameter.default, bool):
-            return parameter.default
-        return -(-parameter.minimum // parameter.multiple_of) * parameter.multiple_of
 
     def lower(self, name: str) -> None:
         """The smallest values of a number one by one, then by bisection, as if all above one that fails did."""
         step = self.original.scenario.parameters[name].multiple_of
-        low = int(self.least(name))
+        low = int(self.least[name])
         for value in range(low, min(low + FIRST * step, self.best.parameters[name]), step):
             if self.fails({**self.best.parameters, name: value}):
                 return
