@@ -45,6 +45,7 @@ from anonvma_rt.machine import KernelBug, Machine, Page, Process, Pte, Violation
 from anonvma_rt.recording import RecordedProcess, Recording  # noqa: E402
 from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
 from anonvma_rt.scenario import Scenario  # noqa: E402
+from anonvma_rt.shrink import ShrinkInterrupted, Shrunk, shrink  # noqa: E402
 from anonvma_rt.verify import Verification, VerifyInterrupted, verify  # noqa: E402
 
 __all__ = [
@@ -62,6 +63,8 @@ __all__ = [
     "Recording",
     "Reproducer",
     "Scenario",
+    "ShrinkInterrupted",
+    "Shrunk",
     "StopToken",
     "UserError",
     "Verification",
@@ -72,6 +75,7 @@ __all__ = [
     "get_include",
     "hunt",
     "replay",
+    "shrink",
     "subject",
     "verify",
 ]

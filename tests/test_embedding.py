@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from embedding_tools import WHERE, command, documented, own  # noqa: F401
 
-from anonvma_rt import Reproducer, UserError, hunt, replay, subject, verify
+from anonvma_rt import Reproducer, UserError, hunt, replay, shrink, subject, verify
 from anonvma_rt.lab import load
 
 STACK = "aba_stack:Stack"
@@ -265,3 +265,16 @@ def test_a_checkpoint_belongs_to_the_code_that_was_searched(own, tmp_path, monke
         monkeypatch.setattr(module, "__file__", __file__)
         with pytest.raises(UserError, match="belongs to another search: its code is"):
             verify(scenario, **options)
+
+
+# ---- shrinking -------------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_execution_of_a_subject_is_shrunk(saved, command):  # noqa: F811
+    small = shrink(saved, own=[subject(STACK)])
+    assert small.after.switches == 2 and small.after.parameters == {"nodes": 2} and small.confirmed == small.replays
+    with pytest.raises(UserError, match="needs code of your own"):
+        shrink(saved)
+    code, out, _ = command("shrink", saved, "--subject", STACK, "-o", command.here / "small.json")
+    assert code == 0 and f"anonvma-rt replay {command.here / 'small.json'} --subject {STACK}" in out
+    assert command("shrink", saved)[0] == 2

@@ -4,6 +4,7 @@ import argparse
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.embedding import subject
@@ -24,6 +25,7 @@ __all__ = [
     "about_file",
     "about_scenario",
     "out",
+    "own_code",
     "read_file",
     "the_algorithms",
     "the_scenario",
@@ -118,10 +120,14 @@ def about_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def own_code(options: argparse.Namespace) -> list[Any]:
+    """The code that the user lets FILE use."""
+    return [*(subject(name) for name in options.subject), *(_rule(name) for name in options.rule)]
+
+
 def read_file(options: argparse.Namespace) -> Reproducer:
     """The reproducer of about_file()."""
-    own = [*(subject(name) for name in options.subject), *(_rule(name) for name in options.rule)]
-    return Reproducer.load(options.file, own)
+    return Reproducer.load(options.file, own_code(options))
 
 
 def out(parser: argparse.ArgumentParser, what: str) -> None:
