@@ -98,8 +98,8 @@ def shrink(
     reproducer: or the path of its file. out: where to save the result, None to save nothing; never the file it came
     from. keep: names of parameters that stay as they are; the others go towards their minimum, and switches towards
     their default. budget: executions that one search may make. stop: ends it from any thread, with what there is.
-    progress: called with the number of executions just made. own: as for Reproducer.load. Raises UserError where the reproducer is none, does not
-    fail any more, or `out` cannot be written; ShrinkInterrupted on ^C.
+    progress: called with the number of executions just made. own: as for Reproducer.load. Raises UserError
+    where the reproducer is none, does not fail any more, or `out` cannot be written; ShrinkInterrupted on ^C.
 
     >>> from anonvma_rt import hunt
     >>> import tempfile

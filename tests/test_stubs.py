@@ -45,7 +45,8 @@ def constructor(cls):
     found = re.fullmatch(rf"{cls.__name__}\((.*)\)", line)
     if found is None:
         return []
-    text = re.sub(r"\b[\w.]+ (?=\w+ ?[=,)]|\w+$)", "", found[1])  # `int cpu=-1` has a C type in front
+    # `int cpu=-1` and `const unsigned char[::1] events` have a C type in front.
+    text = ", ".join(re.sub(r"^.* (?=\w+(=|$))", "", part.strip()) for part in found[1].split(","))
     parsed = ast.parse(f"def f({text}): pass").body[0]
     return arguments(parsed)
 

@@ -1,5 +1,7 @@
 """Types of the compiled module; its own docstrings say more."""
 
+from typing import Any
+
 from anonvma_rt.engine.strategy.base import Strategy
 
 class Few(Strategy):
@@ -12,4 +14,5 @@ class Few(Strategy):
     @property
     def limited(self) -> bool: ...
     def __init__(self, switches: int, preemptions: int | None = None) -> None: ...
-    def segments(self, index: int) -> list[tuple[int, int]] | None: ...
+    # None where the execution was given up, which whoever asks for one that failed knows that it was not.
+    def segments(self, index: int) -> list[tuple[int, int]] | Any: ...
