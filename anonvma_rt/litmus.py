@@ -19,6 +19,7 @@ from anonvma_rt.litmus_code import Code, Compiler
 from anonvma_rt.litmus_file import LitmusDocument, read_litmus
 from anonvma_rt.litmus_trace import LitmusTrace
 from anonvma_rt.scenario_file import Parameter
+from anonvma_rt.scenes import Scenes, litmus_scenes
 from anonvma_rt.trace import Trace
 
 __all__ = ["Litmus", "LitmusProgram", "Variant"]
@@ -85,7 +86,11 @@ class LitmusProgram:
             [(one.text, [word for word in one.words if isinstance(word, str)]) for one in code.forbidden],
             code.final(explorer),
             explorer.subject.kinds(),
+            {offset: name for name, offset in code.subject.ids(explorer).items()},
         )
+
+    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
+        return litmus_scenes(explorer, self.code_of(explorer).final)
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         values = self.code_of(explorer).final(explorer)

@@ -17,6 +17,7 @@ from anonvma_rt.binding import bind_names, bind_parameters, holds, read_text
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, nearest, quote
 from anonvma_rt.expression import evaluate
+from anonvma_rt.kernel_scenes import kernel_scenes, names_in_time
 from anonvma_rt.kernel_view import kernel_state, vma_starts
 from anonvma_rt.mm.kernel import Kernel
 from anonvma_rt.mm.world import World
@@ -31,6 +32,7 @@ from anonvma_rt.scenario_file import (
     RawStep,
     read_document,
 )
+from anonvma_rt.scenes import Scenes
 from anonvma_rt.toml_text import shown
 from anonvma_rt.trace import Trace
 
@@ -118,6 +120,10 @@ class Program:
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         return kernel_state(explorer, trace)
+
+    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
+        trace.name = names_in_time(explorer, trace)
+        return kernel_scenes(explorer, trace)
 
     def expected(self, algorithm_name: str) -> str | None:
         """What the scenario says of an algorithm (a preset, an alias or a modified preset).

@@ -50,7 +50,8 @@ class Trace:
 
     tasks: names by task id. starts: where each vma began, by serial, in bytes. owners: the process of each vma.
     finding: None, or (kind number, task, step, a, b, c); kind: the name of the violation. told: why it went wrong,
-    where the subject itself says so; else cause.py works it out.
+    where the subject itself says so; else cause.py works it out. pending: what each task stood at in the end, as
+    Explorer.trace() says it.
     """
 
     events: list[Event]
@@ -61,6 +62,7 @@ class Trace:
     kind: str | None
     name: Any
     told: str | None = None
+    pending: Sequence[tuple[str, int, bool] | None] = ()
 
     @classmethod
     def of(cls, recorded: dict[str, Any], tasks: Sequence[str], built: dict[int, tuple[int, int]],
@@ -80,7 +82,8 @@ class Trace:
                 starts[event.b] = event.c
                 owners[event.b] = owners.get(event.a, 0)
         finding = recorded["finding"]
-        return cls(events, tasks, starts, owners, finding, kinds[finding[0]] if finding else None, world.name)
+        return cls(events, tasks, starts, owners, finding, kinds[finding[0]] if finding else None, world.name,
+                   pending=recorded["pending"])  # fmt: skip
 
     # ---- names -----------------------------------------------------------------------------------------------------
 
@@ -96,7 +99,7 @@ class Trace:
         self._letters = {serial: _letter(i) for i, serial in enumerate(sorted(taking_part))}
 
     def vma(self, serial: int) -> str:
-        return self._letters.get(serial, f"vma {serial}")
+        return self._letters.get(serial, f"vma {serial}" if serial else "a freed vma")
 
     def place(self, serial: int, address: int) -> str:
         """A+8 for an address inside a vma; the plain address where the vma is unknown."""
@@ -128,13 +131,30 @@ class Trace:
             return f"ptl of {number:#x}" if field == "ptl" else f"the pte of {field:#x}"
         return f"{field} of {what}"
 
+    def lock(self, offset: int) -> str:
+        """A short name for a lock, which tells it from every other one."""
+        what, number, field = self.name(offset) or ("object", offset, "")
+        names = {
+            "mm": f"{field} of process {number}",
+            "vma": f"vm_lock of {self.vma(number)}",
+            "anon_vma": f"anon_vma {number}",
+            "page": f"page {number}",
+            "table": f"ptl {number:#x}",
+        }
+        return names.get(what, f"{what} {number}")
+
     def rows(self, full: bool = False) -> Iterator[tuple[int, int, str]]:
         """(step, task, text) of what is worth a row; with `full`, of every point too."""
+        for event, text in self.told_events(full):
+            yield event.step, event.task, text
+
+    def told_events(self, full: bool = False) -> Iterator[tuple[Event, str]]:
+        """The events behind rows(), each with its text."""
         pfn = self.finding[5] if self.finding and self.kind == "stale-migration-entry" else None
         for event in self.events:
             text = self._note(event, pfn, full) if event.is_note else self._point(event, full)
             if text:
-                yield event.step, event.task, text
+                yield event, text
 
     def _point(self, event: Event, full: bool) -> str | None:
         if event.what in LOCK_WORDS and (
