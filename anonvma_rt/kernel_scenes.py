@@ -36,8 +36,8 @@ def kernel_scenes(explorer: Explorer, trace: Trace) -> Scenes:
 
 
 def names_in_time(explorer: Explorer, trace: Trace) -> Callable[[int], Any]:
-    """Trace.name for an execution with a journal: every object by the name that it had when it was first used, because at
-    the end it may have been freed."""
+    """Trace.name for an execution with a journal: every object by the name that it had when it was first used, because
+    at the end it may have been freed."""
     explorer.travel(1 << 62)
     world = World(explorer)
     world.name(0)

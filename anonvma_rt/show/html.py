@@ -71,7 +71,7 @@ def _side(story: Story) -> dict[str, Any]:
         "events": events,
         "locks": [printable(trace.lock(offset)) for offset in offsets],
         "holds": [[h.task, offsets[h.lock], h.first, h.last, h.shared, h.given_back] for h in story.locks.holds],
-        "waits": [[w.task, offsets[w.lock], w.first, w.last] for w in story.locks.waits],
+        "waits": [[w.task, offsets[w.lock], w.first, w.last, w.ended] for w in story.locks.waits],
         "flows": [
             [offsets[f.lock], f.from_task, f.from_step, f.to_task, f.to_step]
             for f in story.locks.flows

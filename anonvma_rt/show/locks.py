@@ -27,12 +27,13 @@ class Hold(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """A task cannot go on before the step `last`, because others have the lock; to the end where it never went on."""
+    """A task cannot go on before the step `last`, because others have the lock; to the end where it never gets it."""
 
     task: int
     lock: int
     first: int
     last: int
+    ended: bool
 
 
 class Flow(NamedTuple):
@@ -66,7 +67,7 @@ def locks_of(events: Iterable[Event], pending: Sequence[tuple[str, int, bool] | 
     >>> both = [point(1, 0, "lock"), point(2, 1, "start"), point(3, 0, "unlock"), point(4, 1, "lock")]
     >>> found = locks_of(both, [None, None], 4)
     >>> found.waits, found.flows
-    ([Wait(task=1, lock=64, first=3, last=4)], [Flow(lock=64, from_task=0, from_step=3, to_task=1, to_step=4)])
+    ([Wait(task=1, lock=64, first=3, last=4, ended=True)], [Flow(lock=64, from_task=0, from_step=3, to_task=1, to_step=4)])
     """
     tracker = _Tracker()
     for event in events:
@@ -110,7 +111,7 @@ class _Tracker:
                 first = min(first, max(came, hold.first + 1))
                 release = release or hold
         if release is not None:
-            self.found.waits.append(Wait(event.task, event.a, first, event.step))
+            self.found.waits.append(Wait(event.task, event.a, first, event.step, True))
             self.found.flows.append(Flow(event.a, release.task, release.last, event.task, event.step))
 
     def give(self, event: Event) -> None:
@@ -128,7 +129,7 @@ class _Tracker:
             if stands is not None and not stands[2]:
                 first = self.last.get(task, 0) + 1
                 others = [since for other, (since, _) in self.now.get(stands[1], {}).items() if other != task]
-                self.found.waits.append(Wait(task, stands[1], min(end, max([first, *others])), end))
+                self.found.waits.append(Wait(task, stands[1], min(end, max([first, *others])), end, False))
         self.found.holds.sort(key=lambda one: (one.first, one.task))
         self.found.waits.sort(key=lambda one: (one.first, one.task))
         return self.found

@@ -157,7 +157,7 @@ class Side {
       this.chart.scrollLeft = position - this.chart.clientWidth / 2;
     }
     this.showNear(to);
-    this.world.replaceChildren(...[this.held(to), this.lists(), ...this.tables(to), this.pages(), this.values()].flat().filter(Boolean));
+    this.world.replaceChildren(...[this.lists(), ...this.tables(to), this.held(to), this.pages(), this.values()].flat().filter(Boolean));
   }
 
   // The events of this step, and a few of those around it that are worth a row.
@@ -169,9 +169,9 @@ class Side {
       if (events[middle][0] < to) low = middle + 1; else high = middle;
     }
     const rows = [];
-    for (let i = low - 1; i >= 0 && rows.length < 5; i--) if (events[i][3] & 1) rows.unshift(events[i]);
+    for (let i = low - 1; i >= 0 && rows.length < 3; i--) if (events[i][3] & 1) rows.unshift(events[i]);
     let after = 0;
-    for (let i = low; i < events.length && after < 5; i++) {
+    for (let i = low; i < events.length && after < 3; i++) {
       if (events[i][0] === to) rows.push(events[i]);
       else if (events[i][3] & 1) { rows.push(events[i]); after++; }
     }
@@ -196,8 +196,7 @@ class Side {
     const side = this.data;
     const rows = side.tasks.map((name, task) => {
       const held = side.holds.filter((h) => h[0] === task && h[2] <= to && (to < h[3] || (!h[5] && to >= h[3]))).map((h) => side.locks[h[1]]);
-      const stuck = (w) => w[3] === side.end && !side.runs.some((run) => run[0] === task && run[2] >= w[3]);
-      const waits = side.waits.filter((w) => w[0] === task && w[2] <= to && (to < w[3] || stuck(w))).map((w) => side.locks[w[1]]);
+      const waits = side.waits.filter((w) => w[0] === task && w[2] <= to && (to < w[3] || !w[4])).map((w) => side.locks[w[1]]);
       return [name, held, waits, task];
     }).filter(([, held, waits]) => held.length || waits.length);
     if (!rows.length) return null;
@@ -247,7 +246,9 @@ class Side {
       if (!tables.has(key)) tables.set(key, []);
       tables.get(key).push({ name, process: Number(process), address });
     }
-    const all = [...tables.values()].sort((a, b) => a[0].process - b[0].process || a[0].address - b[0].address);
+    const all = [...tables.values()];
+    const missed = (entries) => (entries.some((entry) => entry.name === this.data.missed) ? 0 : 1);
+    all.sort((a, b) => missed(a) - missed(b) || a[0].process - b[0].process || a[0].address - b[0].address);
     return all.flatMap((entries) => {
       const moving = entries.filter((entry) => this.changing.has(entry.name)).sort((a, b) => a.address - b.address);
       const still = entries.length - moving.length;
@@ -264,7 +265,7 @@ class Side {
     const entry = this.state[name];
     const stale = name in this.data.stale && to >= this.data.stale[name];
     const kind = stale ? "stale" : entry ? entry[0] : "none";
-    const words = { none: "none", present: "page ", migration: "migration entry, page ", huge: "huge page ", stale: "STALE, page " }[kind];
+    const words = { none: "none", present: "page ", migration: "migration, page ", huge: "huge page ", stale: "STALE, page " }[kind];
     const made = element("div", { class: `cell ${kind}${name === this.data.missed ? " missed" : ""}` },
       element("b", {}, this.place(process, address)), words + (entry ? entry[1] : ""));
     made.title = `0x${address.toString(16)}`;

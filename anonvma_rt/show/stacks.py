@@ -93,7 +93,7 @@ class Stacks:
 
 
 def demangled(symbol: str) -> tuple[str, str] | None:
-    """The module's path and the function of a symbol that Cython made, where each part of a dotted name follows its length."""
+    """The module's path and the function of a symbol that Cython made: each part of a name follows its length."""
     if not symbol.startswith("__pyx_f_"):
         return None
     rest = symbol.removeprefix("__pyx_f_")

@@ -38,7 +38,7 @@ class Style:
 
 
 def style_for(out: TextIO | None = None) -> Style:
-    """What the terminal behind `out` (stdout) can show: no colour under NO_COLOR, with TERM=dumb, or without a terminal."""
+    """What the terminal behind `out` (stdout) can show; no colour under NO_COLOR and TERM=dumb."""
     out = out or sys.stdout
     colour = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
@@ -106,7 +106,7 @@ class _Table:
         bars: list[Bar] = []
         steps = [row.step for row in self.rows if row.event]
         spans = [(h.task, h.lock, h.first, h.last, False) for h in self.story.locks.holds]
-        spans += [(w.task, w.lock, w.first, w.last - 1, True) for w in self.story.locks.waits]
+        spans += [(w.task, w.lock, w.first, w.last - w.ended, True) for w in self.story.locks.waits]
         busy: dict[tuple[int, int], int] = {}
         shown = {row.event.step for row in self.rows if row.event}
         for task, lock, first, last, waits in sorted(spans, key=lambda span: (span[2], -span[3])):
