@@ -14,7 +14,7 @@ from typing import Any
 from anonvma_rt.binding import bind_names, bind_parameters, read_text
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.program import Program
-from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, nearest, quote
+from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
 from anonvma_rt.litmus_code import Code, Compiler
 from anonvma_rt.litmus_file import LitmusDocument, read_litmus
 from anonvma_rt.litmus_trace import LitmusTrace
@@ -88,6 +88,17 @@ class LitmusProgram:
             explorer.subject.kinds(),
             {offset: name for name, offset in code.subject.ids(explorer).items()},
         )
+
+    @property
+    def things(self) -> str:
+        return "NAME of a variable or register, world"
+
+    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
+        values = self.code_of(explorer).final(explorer)
+        name = " ".join(words)
+        if name not in values:
+            raise UserError(f"no variable or register {quote(name)}{nearest(name, values)}")
+        return [f"{name} = {values[name]}"]
 
     def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
         return litmus_scenes(explorer, self.code_of(explorer).final)

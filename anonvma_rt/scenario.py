@@ -17,6 +17,7 @@ from anonvma_rt.binding import bind_names, bind_parameters, holds, read_text
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, nearest, quote
 from anonvma_rt.expression import evaluate
+from anonvma_rt.kernel_look import KERNEL_THINGS, kernel_look
 from anonvma_rt.kernel_scenes import kernel_scenes, names_in_time
 from anonvma_rt.kernel_view import kernel_state, vma_starts
 from anonvma_rt.mm.kernel import Kernel
@@ -120,6 +121,13 @@ class Program:
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         return kernel_state(explorer, trace)
+
+    @property
+    def things(self) -> str:
+        return KERNEL_THINGS
+
+    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
+        return kernel_look(explorer, trace, words)
 
     def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
         trace.name = names_in_time(explorer, trace)

@@ -98,6 +98,14 @@ class Trace:
                 taking_part.add(event.b)
         self._letters = {serial: _letter(i) for i, serial in enumerate(sorted(taking_part))}
 
+    def name_vmas_like(self, other: "Trace") -> None:
+        """Takes over the letters of a longer history, so that a vma has one name at every step of it."""
+        self._letters = {**self._letters, **other._letters}
+        taken = set(other._letters.values())
+        for serial, letter in self._letters.items():
+            if serial not in other._letters and letter in taken:
+                self._letters[serial] = f"vma {serial}"
+
     def vma(self, serial: int) -> str:
         return self._letters.get(serial, f"vma {serial}" if serial else "a freed vma")
 

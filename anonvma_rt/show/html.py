@@ -80,7 +80,7 @@ def _side(story: Story) -> dict[str, Any]:
         "first": story.scenes.first if story.scenes else {},
         "later": sorted(later.items()),
         "missed": story.missed,
-        "miss": story.stale.get(story.missed) if story.missed else None,
+        "miss": story.miss,
         "stale": story.stale,
         "every": story.every,
     }

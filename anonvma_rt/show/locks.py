@@ -66,8 +66,10 @@ def locks_of(events: Iterable[Event], pending: Sequence[tuple[str, int, bool] | 
     >>> point = lambda step, task, what: Event(step, task, what, False, 64, 0, 0)
     >>> both = [point(1, 0, "lock"), point(2, 1, "start"), point(3, 0, "unlock"), point(4, 1, "lock")]
     >>> found = locks_of(both, [None, None], 4)
-    >>> found.waits, found.flows
-    ([Wait(task=1, lock=64, first=3, last=4, ended=True)], [Flow(lock=64, from_task=0, from_step=3, to_task=1, to_step=4)])
+    >>> found.waits
+    [Wait(task=1, lock=64, first=3, last=4, ended=True)]
+    >>> found.flows
+    [Flow(lock=64, from_task=0, from_step=3, to_task=1, to_step=4)]
     """
     tracker = _Tracker()
     for event in events:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from anonvma_rt.cause import cause
+from anonvma_rt.cause import cause, miss_of
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.follow import Follow
 from anonvma_rt.engine.strategy.replay import Replay
@@ -71,6 +71,14 @@ class Story:
             process, address = self.trace.finding[3:5]
             return f"pte:{process}:{address:#x}"
         return None
+
+    @cached_property
+    def miss(self) -> int | None:
+        """The step of the last look that passed over the missed entry."""
+        if self.missed not in self.stale:
+            return None
+        looks = [e for e in miss_of(self.trace).last_walk() or [] if e.what in ("look", "no-look")]
+        return looks[-1].step if looks else None
 
     @cached_property
     def stale(self) -> dict[str, int]:
