@@ -4,6 +4,7 @@ from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.confirm import NEVER_TRIED, Confirmed
+from anonvma_rt.errors import printable
 from anonvma_rt.hunt_result import HuntResult, Result
 from anonvma_rt.reproducer import Replayed, Reproducer
 from anonvma_rt.verify import Verification
@@ -112,7 +113,8 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy} with seed "
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, "
+        f"found by {printable(reproducer.strategy)} with seed "
         f"{reproducer.seed} at execution {reproducer.index}",
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
         f"{replayed.steps} steps, {replayed.switches} switches"

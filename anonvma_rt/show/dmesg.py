@@ -123,7 +123,9 @@ def _concerns(story: Story) -> Callable[[Event], bool]:
     def concerns(event: Event) -> bool:
         if event.is_note:
             return event.b in addresses or (event.what in VMA_FIRST and ("vma", event.a) in objects)
-        what, number, field = story.trace.name(event.a) or ("", 0, "")
+        named = story.trace.name(event.a)
+        # Of a litmus test the names are all there is.
+        what, number, field = named if isinstance(named, tuple) else ("", 0, "")
         return (what == "page" and number in pages) or (what, number) in objects or field in addresses
 
     return concerns

@@ -5,6 +5,7 @@ the page as JSON inside a script element that is no program, and from there as t
 """
 
 import json
+import re
 from importlib import resources
 from typing import Any
 
@@ -15,6 +16,7 @@ from anonvma_rt.show.terminal import GLYPHS, Style, show_text
 
 __all__ = ["LONGEST", "html_page"]
 
+MARK = re.compile(r"@(title|style|script|text|data)@")
 LONGEST = 20_000  # steps that a browser still draws without a pause
 TEXT_STEPS = 5_000  # up to here the page has the story as plain text, too
 
@@ -35,16 +37,15 @@ def html_page(story: Story, beside: Story | None = None) -> str:
     page = (resources.files("anonvma_rt.show") / "page.html").read_text("utf-8")
     style = (resources.files("anonvma_rt.show") / "page.css").read_text("utf-8")
     script = (resources.files("anonvma_rt.show") / "page.js").read_text("utf-8")
-    for mark, text in (
-        ("@title@", _escaped(f"{data['scenario']}: {story.kind or 'no violation'}")),
-        ("@style@", style),
-        ("@script@", script),
-        ("@text@", _escaped(plain)),
-        ("@data@", _json(data)),  # the last one, because what it holds may look like a mark
-    ):
-        before, _, after = page.partition(mark)
-        page = before + text + after
-    return page
+    parts = {
+        "title": _escaped(f"{data['scenario']}: {story.kind or 'no violation'}"),
+        "style": style,
+        "script": script,
+        "text": _escaped(plain),
+        "data": _json(data),
+    }
+    # In one go: what is put in may look like a mark, too.
+    return MARK.sub(lambda mark: parts[mark[1]], page)
 
 
 def _side(story: Story) -> dict[str, Any]:

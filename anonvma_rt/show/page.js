@@ -45,7 +45,7 @@ class Side {
     const waits = side.waits.length ? " Dashed: waiting for a lock. Curves: a release and whom it let go on." : "";
     main.append(
       element("section", { class: "side", "aria-labelledby": `name${number}` },
-        element("h2", { id: `name${number}` }, side.algorithm, badge),
+        element("h2", { id: `name${number}` }, `${side.algorithm} `, badge),
         number && side.why ? element("p", {}, side.why) : "",
         this.time,
         element("p", { class: "legend" }, `Upper bars: who makes the steps; lower ones: the locks held.${waits}`),

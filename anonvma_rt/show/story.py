@@ -23,7 +23,7 @@ from anonvma_rt.trace import WALKS, Trace
 __all__ = ["Story", "counterpart", "told"]
 
 # Bytes that a journal may compare: about a second. A larger execution is looked at before every n-th step only.
-JOURNAL_BYTES = 2 << 30
+JOURNAL_BYTES = 1 << 30
 RESTORE = 2
 
 

@@ -125,9 +125,11 @@ class _Table:
             return []
         held, over, waiting, *_ = self.style.glyphs
         names = "  ".join(f"{number} {printable(self.story.trace.lock(lock))}" for lock, number in self.numbers.items())
+        bars = f"a bar: held {held}, last line {over}, waiting {waiting}"
+        indent = " " * 7
         return [
-            *wrap(f"locks: {names}", self.width, subsequent_indent="       ", break_on_hyphens=False),
-            f"       a bar: held {held}, last line {over}, waiting {waiting}",
+            *wrap(f"locks: {names}", self.width, subsequent_indent=indent, break_on_hyphens=False),
+            *wrap(bars, self.width, initial_indent=indent, subsequent_indent=indent),
             "",
         ]
 
