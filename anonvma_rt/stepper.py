@@ -117,10 +117,10 @@ class Stepper:
                 if made:
                     return made
                 raise UserError(self.why_not(task))
-            segments = [*cut(self.segments, self.position), (task, 1)]
-            self.by_hand = self.by_hand or segments != cut(self.segments, self.position + 1)
-            if self.by_hand:
-                self.segments = merged(segments)
+            segments = merged([*cut(self.segments, self.position), (task, 1)])
+            if segments != cut(self.segments, self.position + 1):
+                self.by_hand = True
+                self.segments = segments
             self._run(cut(self.segments, self.position + 1), self.position + 2)
         return steps
 
