@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from anonvma_rt.engine.explorer import EVENT, OPS
 from anonvma_rt.trace import Event, Trace
@@ -17,6 +17,7 @@ class LitmusTrace(Trace):
     """steps: the lines of each task. The event of a made step has its number in `a` and its value in `b`."""
 
     steps: Sequence[Sequence[str]] = field(default_factory=list)
+    steps_are_told: ClassVar[bool] = True
 
     @classmethod
     def of_program(

@@ -7,7 +7,7 @@ oldest one that takes part; A+8 is the page 8 after the place where A began.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.engine.explorer import EVENT, OPS
 from anonvma_rt.mm.notes import NOTES
@@ -84,6 +84,9 @@ class Trace:
         finding = recorded["finding"]
         return cls(events, tasks, starts, owners, finding, kinds[finding[0]] if finding else None, world.name,
                    pending=recorded["pending"])  # fmt: skip
+
+    # Whether every step is told in words of its own, as in a litmus test.
+    steps_are_told: ClassVar[bool] = False
 
     # ---- names -----------------------------------------------------------------------------------------------------
 

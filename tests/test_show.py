@@ -2,6 +2,7 @@
 
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 from show_tools import HANDFUL, VIOLATING, found, hostile, hostile_reproducer, sequential
@@ -16,6 +17,7 @@ from anonvma_rt.show.locks import Wait, locks_of
 from anonvma_rt.show.perfetto import perfetto_events, write_perfetto
 from anonvma_rt.show.stacks import Stacks, demangled
 from anonvma_rt.show.story import counterpart, told
+from anonvma_rt.show.svg import svg_picture
 from anonvma_rt.show.terminal import GLYPHS, Style, show_text, style_for
 from anonvma_rt.trace import Event
 
@@ -32,7 +34,9 @@ def every_form(one):
     report = dmesg(story)
     trace = perfetto_events(story)
     assert story.kind == one.kind
-    for form in (text, page, report):
+    picture = svg_picture(story)
+    ElementTree.fromstring(picture)
+    for form in (text, page, report, picture):
         assert one.kind in form
     assert any(event["name"] == one.kind for event in trace)
     if beside is not None:
@@ -229,6 +233,25 @@ def test_the_cause_of_a_deadlock_names_what_each_task_waits_for():
     assert all(f'is at "lock fork{i}"' in why for i in range(3))
 
 
+# ---- the picture -----------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_numbers_what_explains_the_violation(tmp_path, capsys):
+    path = str(found("lkml-2011", "unpatched").save(tmp_path / "one.json"))
+    assert main(["show", path, "--svg", str(tmp_path / "one.svg")]) == 0
+    assert f"wrote {tmp_path / 'one.svg'}" in capsys.readouterr().out
+    picture = (tmp_path / "one.svg").read_text()
+    marks = re.findall(r">(\d+)\. step (\d+), (\w+): ([^<]*)<", picture)
+    assert [int(number) for number, *_ in marks] == list(range(1, len(marks) + 1))
+    said = [text for *_, text in marks]
+    assert "puts a migration entry at B+0" in said and "puts it at A+8" in said and said[-1] == "looks at B+0: none"
+    # What made the assertion fail is in the middle of a litmus test, not at its end.
+    picture = svg_picture(told(found("order", "unpatched")))
+    names = {name for text in re.findall(r"\d+\. step[^<]*: ([^<]*)<", picture) for name in text.split()}
+    why = told(found("order", "unpatched")).why
+    assert set(re.findall(r"at_\w+", why)) <= names
+
+
 # ---- names that want to be more than names ---------------------------------------------------------------------------
 
 
@@ -238,7 +261,13 @@ CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 def test_hostile_names_are_inert_in_every_form(tmp_path):
     story = hostile(told(found("lkml-2011", "unpatched"), stacks=True))
     page = html_page(story, story)
-    forms = [show_text(story, 100, PLAIN), show_text(story, 100, PLAIN, full=True), dmesg(story), page]
+    forms = [
+        show_text(story, 100, PLAIN),
+        show_text(story, 100, PLAIN, full=True),
+        dmesg(story),
+        page,
+        svg_picture(story),
+    ]
     write_perfetto(story, tmp_path / "trace.json")
     for form in [*forms, (tmp_path / "trace.json").read_text()]:
         assert "alert(2)" in form
@@ -246,6 +275,7 @@ def test_hostile_names_are_inert_in_every_form(tmp_path):
     # The page's only elements of that kind are its own, and what looked like a mark of the template was left alone.
     assert page.count("<script") == 2 and page.count("</script") == 2 and "<img" not in page
     assert "@data@" in page
+    ElementTree.fromstring(svg_picture(story))
 
 
 def test_a_hostile_reproducer_is_inert_whatever_is_printed(tmp_path, capsys):
