@@ -79,6 +79,12 @@ class Miss:
             f"{why}So its restore walk missed the migration entry of page {self.pfn}, which stays at {where} for ever."
         )
 
+    def looks(self) -> list[Event]:
+        """The events of the last restore walk that passed over the entry; all its looks where none can be blamed."""
+        walk = self.last_walk() or []
+        blamed = [e for e in walk if (self.missed(e) if e.what == "look" else self.skipped(e))]
+        return blamed or [e for e in walk if e.what in ("look", "no-look")]
+
     def here(self, event: Event) -> bool:
         return event.b == self.address and self.trace.owners.get(event.a, 0) == self.process
 

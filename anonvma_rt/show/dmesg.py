@@ -137,7 +137,7 @@ def _missed_and_moved(story: Story) -> list[Side]:
     miss = miss_of(trace)
     places = {id(event): i for i, event in enumerate(trace.events)}
     arrived = next((e for e in reversed(trace.events) if e.what in ARRIVALS and miss.here(e)), None)
-    looked = next((e for e in reversed(miss.last_walk() or []) if e.what in ("look", "no-look")), None)
+    looked = next(reversed(miss.looks()), None)
     sides = []
     if looked is not None:
         where = trace.place(looked.a, looked.b) if looked.what == "look" else f"(skipped) {trace.vma(looked.a)}"

@@ -3,7 +3,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
-const LABEL = 92, RUN = 16, SLOT = 13, GAP = 10, TOP = 20;
+const LABEL = 92, RUN = 16, SLOT = 13, GAP = 10, TOP = 20, MANY = 32;
 let step = 0;
 
 function element(tag, attributes, ...children) {
@@ -48,7 +48,7 @@ class Side {
         element("h2", { id: `name${number}` }, `${side.algorithm} `, badge),
         number && side.why ? element("p", {}, side.why) : "",
         this.time,
-        element("p", { class: "legend" }, `Upper bars: who makes the steps; lower ones: the locks held.${waits}`),
+        element("p", { class: "legend" }, `Upper bars: who makes the steps, joined where one hands over to another; lower ones: the locks held.${waits}`),
         element("h3", {}, "Around this step"), this.near, this.world));
   }
 
@@ -103,6 +103,11 @@ class Side {
       const bar = drawn("rect", { x: x(first - 1), y: tops[task], width: this.unit * (last - first + 1), height: RUN - 3, rx: 2, class: `run t${task % 6}` });
       bar.append(drawn("title", {}, `${taskName(side, task)}: steps ${first} to ${last}`));
       svg.append(bar);
+    }
+    for (let i = 1; i < side.runs.length; i++) {
+      const [from] = side.runs[i - 1], [to, first] = side.runs[i];
+      if (tops[from] === undefined || tops[to] === undefined) continue;
+      svg.append(drawn("line", { x1: x(first - 1), x2: x(first - 1), y1: tops[from] + RUN / 2, y2: tops[to] + RUN / 2, class: "handoff" }));
     }
     for (const [at, task, text, flags] of side.events) {
       if (!(flags & 2) || task < 0) continue;
@@ -254,17 +259,32 @@ class Side {
       const still = entries.length - moving.length;
       const base = Math.floor(entries[0].address / 2097152) * 2097152;
       if (!moving.length) return [];
-      const cells = moving.slice(0, 96).map((entry) => this.cell(entry, to));
-      const rest = [still ? `${still} more present entries do not change` : "", moving.length > 96 ? `${moving.length - 96} more change` : ""].filter(Boolean).join("; ");
-      return [element("h3", {}, `Page table of 0x${base.toString(16)}, process ${entries[0].process}`),
-        element("div", { class: "cells" }, ...cells), rest ? element("p", { class: "legend" }, rest) : ""];
+      const head = element("h3", {}, `Page table of 0x${base.toString(16)}, process ${entries[0].process}`);
+      const rest = still ? element("p", { class: "legend" }, `${still} more present entries do not change`) : "";
+      if (moving.length <= MANY) return [head, element("div", { class: "cells" }, ...moving.map((entry) => this.cell(entry, to))), rest];
+      // Of many entries all as small squares, and those with something to say in full.
+      const telling = moving.filter((entry) => entry.name === this.data.missed || this.changed.has(entry.name) || ["migration", "stale"].includes(this.kind(entry.name, to)));
+      const counts = {};
+      const squares = moving.map((entry) => {
+        const kind = this.kind(entry.name, to);
+        counts[kind] = (counts[kind] || 0) + 1;
+        return element("span", { class: `square ${kind}`, title: `${this.place(entry.process, entry.address)}: ${kind}` });
+      });
+      const label = Object.entries(counts).map(([kind, n]) => `${n} ${kind}`).join(", ");
+      return [head, element("p", { class: "legend" }, `${moving.length} entries that change: ${label}`),
+        element("div", { class: "dense", role: "img", "aria-label": label }, ...squares),
+        element("div", { class: "cells" }, ...telling.slice(0, 24).map((entry) => this.cell(entry, to))), rest];
     });
+  }
+
+  kind(name, to) {
+    if (name in this.data.stale && to >= this.data.stale[name]) return "stale";
+    return this.state[name] ? this.state[name][0] : "none";
   }
 
   cell({ name, process, address }, to) {
     const entry = this.state[name];
-    const stale = name in this.data.stale && to >= this.data.stale[name];
-    const kind = stale ? "stale" : entry ? entry[0] : "none";
+    const kind = this.kind(name, to);
     const words = { none: "none", present: "page ", migration: "migration, page ", huge: "huge page ", stale: "STALE, page " }[kind];
     const made = element("div", { class: `cell ${kind}${name === this.data.missed ? " missed" : ""}` },
       element("b", {}, this.place(process, address)), words + (entry ? entry[1] : ""));

@@ -37,7 +37,7 @@ def write_perfetto(story: Story, path: Path) -> None:
         "violation": story.kind or "none",
         "cause": printable(story.why or ""),
         "time": "a microsecond is a step",
-        "counters": f"as they were before every {story.every}th step" if story.every > 1 else "exact",
+        "counters": _how_exact(story),
     }
     text = encoder.encode({"traceEvents": perfetto_events(story), "otherData": about, "displayTimeUnit": "ns"})
     data = text.encode()
@@ -48,6 +48,12 @@ def write_perfetto(story: Story, path: Path) -> None:
         path.write_bytes(data)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _how_exact(story: Story) -> str:
+    if story.scenes is None:
+        return "none: there is too much memory to follow"
+    return f"as they were before every {story.every}th step" if story.every > 1 else "exact"
 
 
 def _thread(task: int, row: int = 0) -> int:

@@ -24,12 +24,15 @@ __all__ = ["Story", "counterpart", "told"]
 
 # Bytes that a journal may compare: about a second. A larger execution is looked at before every n-th step only.
 JOURNAL_BYTES = 1 << 30
+# Of a larger memory there are no scenes: to read what changed in it would take minutes.
+LARGEST_MEMORY = 64 << 20
 RESTORE = 2
 
 
 @dataclass(frozen=True)
 class Story:
-    """One execution. scenes: None where none were asked for; every: they are right at each `every`-th step.
+    """One execution. scenes: None where none were asked for, or the memory is too large; every: they are right at each
+    `every`-th step.
 
     end: the last step. pending: what each task stood at, as Explorer.trace() says it. stacks: the return addresses of
     each event, where asked for.
@@ -77,7 +80,7 @@ class Story:
         """The step of the last look that passed over the missed entry."""
         if self.missed not in self.stale:
             return None
-        looks = [e for e in miss_of(self.trace).last_walk() or [] if e.what in ("look", "no-look")]
+        looks = miss_of(self.trace).looks()
         return looks[-1].step if looks else None
 
     @cached_property
@@ -141,6 +144,7 @@ def told(reproducer: Reproducer, choice: Choice | None = None, *, scenes: bool =
     with make_explorer(program, chosen, strategy, seed=reproducer.seed) as explorer:
         explorer.bound = reproducer.bound
         before = program.before(explorer)
+        scenes = scenes and explorer.arena_bytes <= LARGEST_MEMORY
         every = max(1, -(-explorer.arena_bytes * reproducer.steps // JOURNAL_BYTES))
         recorded = explorer.trace(0, strategy, journal=every if scenes else 0, stacks=stacks)
         if recorded["halt"] == "refused":

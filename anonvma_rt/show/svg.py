@@ -6,6 +6,7 @@ looks at it.
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from textwrap import wrap
 
 from anonvma_rt.cause import miss_of
@@ -85,6 +86,7 @@ class _Picture:
         yield from self.axis()
         for task, top in enumerate(self.tops):
             yield from self.lane(task, top)
+        yield from self.handoffs()
         yield from self.flows()
         for number, (event, _) in enumerate(self.marks, 1):
             yield self.mark(number, event)
@@ -126,6 +128,11 @@ class _Picture:
         return (
             f'<rect x="{self.x(first):.1f}" y="{y:.1f}" width="{width:.1f}" height="{height}" rx="2" class="{kind}"/>'
         )
+
+    def handoffs(self) -> Iterator[str]:
+        for (task, _, last), (other, _, _) in pairwise(self.story.runs):
+            x = f'x1="{self.x(last):.1f}" x2="{self.x(last):.1f}"'
+            yield f'<line {x} y1="{self.tops[task] + 7:.0f}" y2="{self.tops[other] + 7:.0f}" class="flow"/>'
 
     def flows(self) -> Iterator[str]:
         for flow in self.story.locks.flows:

@@ -6,6 +6,7 @@ have it. Where the columns would be too narrow, there is one column, and each li
 
 import os
 import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
@@ -92,6 +93,8 @@ class _Table:
         self.rows = list(_merge(story, full))
         self.numbers: dict[int, str] = {}
         self.bars = self._place_bars()
+        self.waiting = list(reversed(self.bars))  # those that have not begun yet, the next one last
+        self.begun: list[Bar] = []  # those that have, and have not ended
         self.slots = [
             max([bar.slot + 1 for bar in self.bars if bar.task == i], default=0) for i in range(len(self.tasks))
         ]
@@ -104,13 +107,12 @@ class _Table:
     def _place_bars(self) -> list[Bar]:
         """A slot for each hold and wait that reaches a line of its own; the longest ones first come to be numbered."""
         bars: list[Bar] = []
-        steps = [row.step for row in self.rows if row.event]
+        shown = sorted({row.step for row in self.rows if row.event})
         spans = [(h.task, h.lock, h.first, h.last, False) for h in self.story.locks.holds]
         spans += [(w.task, w.lock, w.first, w.last - w.ended, True) for w in self.story.locks.waits]
         busy: dict[tuple[int, int], int] = {}
-        shown = {row.event.step for row in self.rows if row.event}
         for task, lock, first, last, waits in sorted(spans, key=lambda span: (span[2], -span[3])):
-            if not any(step in shown for step in range(first, last + 1)) if last - first < len(steps) else not steps:
+            if bisect_left(shown, first) == bisect_right(shown, last):
                 continue
             slot = next((i for i in range(MOST_BARS) if busy.get((task, i), -1) < first), None)
             if slot is None:
@@ -133,18 +135,19 @@ class _Table:
             "",
         ]
 
-    def gutter(self, task: int, step: int, begun: set[Bar]) -> str:
-        """The bars of a task beside a line."""
+    def gutters(self, step: int) -> list[str]:
+        """The bars of each task beside a line; asked for one line after the other."""
         held, over, waiting, *_ = self.style.glyphs
-        cells = [" "] * self.slots[task]
-        for bar in self.bars:
-            if bar.task == task and bar.first <= step <= bar.last:
-                if bar not in begun:
-                    cells[bar.slot] = bar.number
-                    begun.add(bar)
-                else:
-                    cells[bar.slot] = waiting if bar.waits else over if step == bar.last else held
-        return "".join(cells)
+        cells = [[" "] * slots for slots in self.slots]
+        self.begun = [bar for bar in self.begun if bar.last >= step]
+        for bar in self.begun:
+            cells[bar.task][bar.slot] = waiting if bar.waits else over if step == bar.last else held
+        while self.waiting and self.waiting[-1].first <= step:
+            bar = self.waiting.pop()
+            if bar.last >= step:
+                cells[bar.task][bar.slot] = bar.number
+                self.begun.append(bar)
+        return ["".join(row) for row in cells]
 
     # ---- lines -----------------------------------------------------------------------------------------------------
 
@@ -158,15 +161,14 @@ class _Table:
                 for i, name in enumerate(self.tasks)
             )
             yield f"   step  {names}".rstrip()
-        begun: set[Bar] = set()
         for row in self.rows:
             if row.event is None:
                 yield from self._scene(row)
             else:
-                yield from draw(row, row.event, begun)
+                yield from draw(row, row.event)
 
-    def _in_columns(self, row: Line, event: Event, begun: set[Bar]) -> Iterator[str]:
-        gutters = [self.gutter(i, row.step, begun) for i in range(len(self.tasks))]
+    def _in_columns(self, row: Line, event: Event) -> Iterator[str]:
+        gutters = self.gutters(row.step)
         room = self.column - self.slots[max(0, event.task)] - 2
         for number, part in enumerate(self._parts(row, event, room)):
             line = f"{row.step:7d}  " if number == 0 else " " * 9
@@ -179,8 +181,8 @@ class _Table:
                 )
             yield line.rstrip()
 
-    def _in_one_column(self, row: Line, event: Event, begun: set[Bar]) -> Iterator[str]:
-        gutter = [self.gutter(i, row.step, begun) for i in range(len(self.tasks))][max(0, event.task)]
+    def _in_one_column(self, row: Line, event: Event) -> Iterator[str]:
+        gutter = self.gutters(row.step)[max(0, event.task)]
         indent = " " * 9
         who = self._name(event.task)
         parts = self._parts(row._replace(text=f"{who}: {row.text}"), event, self.width - 10 - len(gutter))

@@ -78,6 +78,11 @@ class _Session:
                 line = input("(step) " if asked else "")
             except EOFError:
                 return False
+            except KeyboardInterrupt:
+                if not asked:
+                    raise
+                self.say("`quit` ends this; `save FILE` keeps what you made")
+                continue
             try:
                 words = shlex.split(line, comments=True)
             except ValueError as error:
@@ -236,7 +241,7 @@ class _Session:
             self.say(f"process {os.getpid()} stands after step {self.stepper.position}; threads: {', '.join(names)}")
             self.say(f"in another terminal: gdb -p {os.getpid()} -ex 'info threads' -ex 'thread apply all bt'")
             self.say("Enter goes on")
-            with contextlib.suppress(EOFError):
+            with contextlib.suppress(EOFError, KeyboardInterrupt):
                 input()
 
         self.stepper.hold(held)
