@@ -122,7 +122,7 @@ cdef int decide(Execution *x) noexcept nogil:
     """Who makes step x.steps: a task, or -1 where nobody can or the strategy chose one that is not enabled."""
     cdef uint64_t hold = 1
     cdef int chosen
-    if x.journal.every and journal_take(&x.journal, &x.arena, x.steps, False) < 0:
+    if x.watched and x.journal.every and journal_take(&x.journal, &x.arena, x.steps, False) < 0:
         x.halt = HALT_NO_MEMORY
         return -1
     if x.enabled == 0:
