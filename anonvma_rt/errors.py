@@ -72,8 +72,8 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 def printable(text: str) -> str:
     """Escapes what would break the line or the terminal: line ends, control characters, lone surrogates.
 
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
+    >>> printable("two\\nlines")
+    'two\\\\nlines'
     """
     if text.isprintable():
         return text

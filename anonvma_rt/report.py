@@ -36,6 +36,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
             lines += [shown.trace.table(width), ""]
     if shown.first.reproducer:
         lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
+        lines.append(f"Look at it: anonvma-rt show {shown.first.reproducer}")
     return "\n".join(lines)
 
 

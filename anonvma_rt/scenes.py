@@ -19,8 +19,9 @@ __all__ = ["Scenes", "changed_steps", "litmus_scenes"]
 class Scenes:
     """first: every value before step 1. later: (step, values that the step changed), in order.
 
-    names: the objects that hold each other, for whoever draws them, is the affair of the keys: "value:x" of a litmus
-    test; "vmas", "list:3", "pte:0:0x1000" and "page:9" of a simulated kernel.
+    The names are "value:x" for a variable or register of a litmus test. Of a simulated kernel they are "vmas" (a row
+    each: name, process, start, end, vm_pgoff, anon_vma), "list:3" (the vmas of anon_vma 3 in order), "pte:0:0x1000" of
+    process 0 (state, page, writable) and "page:9" (mapcount, references, locked, anon_vma, index, tag).
 
     >>> Scenes({"value:x": 0}, [(3, {"value:x": 1})]).at(2), Scenes({"value:x": 0}, [(3, {"value:x": 1})]).at(3)
     ({'value:x': 0}, {'value:x': 1})

@@ -14,7 +14,7 @@ from anonvma_rt.errors import UserError, nearest, printable, quote
 from anonvma_rt.reproducer import Reproducer
 from anonvma_rt.show.locks import locks_of
 from anonvma_rt.stepper import Stepper, find_task
-from anonvma_rt.verbs.common import AS_EXPECTED, NOT_AS_EXPECTED
+from anonvma_rt.verbs.common import AS_EXPECTED
 
 ABOUT = "go through the execution of a reproducer step by step, back too, and try another schedule by hand"
 
@@ -50,11 +50,11 @@ def run(options: argparse.Namespace) -> int:
     with Stepper(reproducer) as stepper:
         session = _Session(stepper, say=(lambda text: None) if options.json else print)
         session.greet()
-        failed = session.loop(asked)
+        session.loop(asked, prompt="(step) " if asked and not options.json else "")
         if options.json:
             print(json.dumps({"position": stepper.position, "steps": stepper.length, "kind": stepper.kind,
                               "over": stepper.over, "by_hand": stepper.by_hand, "saved": session.saved}))  # fmt: skip
-    return NOT_AS_EXPECTED if failed else AS_EXPECTED
+    return AS_EXPECTED
 
 
 class _Session:
@@ -71,13 +71,13 @@ class _Session:
         self.say(f"{name}: {self.stepper.length} steps, then {reproducer.kind}. `help` says what there is.")
         self.stands()
 
-    def loop(self, asked: bool) -> bool:
-        """Until the end of the input; whether a command failed that nobody could correct."""
+    def loop(self, asked: bool, prompt: str) -> None:
+        """Until `quit` or the end of the input. Raises UserError for a wrong command of a script."""
         while True:
             try:
-                line = input("(step) " if asked else "")
+                line = input(prompt)
             except EOFError:
-                return False
+                return
             except KeyboardInterrupt:
                 if not asked:
                     raise
@@ -94,7 +94,7 @@ class _Session:
                 continue
             try:
                 if not self.obey(*words):
-                    return False
+                    return
             except UserError as error:
                 if not asked:
                     raise UserError(f"{quote(line.strip())}: {error}") from None
