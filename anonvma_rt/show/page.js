@@ -348,7 +348,7 @@ const keys = { ArrowLeft: "back", ArrowRight: "forward", n: "handoff", p: "hando
 document.getElementById("title").textContent = `${data.scenario} under ${first.algorithm}: ${first.kind || "no violation"}`;
 document.getElementById("parameters").textContent = `${data.parameters ? `${data.parameters}; ` : ""}${first.end} steps, ${handoffs.length} hand-offs` +
   (data.sides.length > 1 ? `; beside it the same schedule under ${data.sides[1].algorithm}` + (data.differs === null ? ", which does the same" : `, which differs from step ${data.differs} on`) : "") +
-  (first.every > 1 ? `; the state is known at every ${first.every}th step` : "") + `; anonvma_rt ${data.version}`;
+  (first.every > 1 ? `; the state is known at one step in ${first.every}` : "") + `; anonvma_rt ${data.version}`;
 document.getElementById("why").textContent = first.why;
 if (sides.length > 1) main.classList.add("two");
 slider.max = longest;

@@ -53,7 +53,7 @@ def write_perfetto(story: Story, path: Path) -> None:
 def _how_exact(story: Story) -> str:
     if story.scenes is None:
         return "none: there is too much memory to follow"
-    return f"as they were before every {story.every}th step" if story.every > 1 else "exact"
+    return f"known at one step in {story.every}" if story.every > 1 else "exact"
 
 
 def _thread(task: int, row: int = 0) -> int:

@@ -18,7 +18,7 @@ from anonvma_rt.trace import Event
 __all__ = ["svg_picture"]
 
 WIDTH, LABEL, RUN, SLOT, GAP, LINE = 960, 110, 18, 14, 16, 17
-LONGEST = 5_000  # steps that can be told from each other on a picture, generously
+LONGEST = 20_000  # steps, as for a page
 MOST_SLOTS = 5
 MOST_MARKS = 12
 COLOURS = (("#245fc0", "#82b2ff"), ("#9c4a06", "#f09a4e"), ("#7a3fb8", "#bd8cf5"), ("#0f6a4d", "#4cc79c"),
