@@ -5,6 +5,7 @@ from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.confirm import NEVER_TRIED, Confirmed
+from anonvma_rt.errors import printable
 from anonvma_rt.hunt_result import HuntResult, Result
 from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.reproducer import Replayed, Reproducer
@@ -39,6 +40,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
             lines += [shown.trace.table(width), ""]
     if shown.first.reproducer:
         lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
+        lines.append(f"Look at it: anonvma-rt show {shown.first.reproducer}")
     return "\n".join(lines)
 
 
@@ -122,7 +124,7 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy}"
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {printable(reproducer.strategy)}"
         f"{_ordered(reproducer.interesting)} with seed "
         f"{reproducer.seed} at execution {reproducer.index}" + _shrunk_from(reproducer),
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
