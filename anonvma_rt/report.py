@@ -6,6 +6,7 @@ from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.confirm import NEVER_TRIED, Confirmed
+from anonvma_rt.errors import printable
 from anonvma_rt.hunt_result import HuntResult, Result
 from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.own_code import is_own
@@ -50,6 +51,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
             lines += [shown.trace.table(width), ""]
     if shown.first.reproducer:
         lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm))
+        lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm, "Look at it", "show"))
     return "\n".join(lines)
 
 
@@ -58,11 +60,11 @@ def history(trace: Trace, width: int) -> str:
     return "\n".join([_sentences(cause(trace), width), "", trace.table(width)])
 
 
-def how_to_replay(path: str, scenario: str, algorithm: str) -> str:
+def how_to_replay(path: str, scenario: str, algorithm: str, what: str = "Replay it", verb: str = "replay") -> str:
     """The command for a reproducer, with what it needs of the user's own code."""
     rule = re.search(r"rule=([\w.:]+)", algorithm)
     own = [f" --subject {scenario}"] if is_own(scenario) else [f" --rule {rule[1]}"] if rule else []
-    return f"Replay it: anonvma-rt replay {path}{''.join(own)}"
+    return f"{what}: anonvma-rt {verb} {path}{''.join(own)}"
 
 
 def _ordered(interesting: Iterable[str]) -> str:
@@ -145,7 +147,7 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy}"
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {printable(reproducer.strategy)}"
         f"{_ordered(reproducer.interesting)} with seed "
         f"{reproducer.seed} at execution {reproducer.index}" + _shrunk_from(reproducer),
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "

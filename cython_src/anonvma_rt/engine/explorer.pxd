@@ -27,6 +27,10 @@ cdef class Explorer:
     cdef int pid
     cdef bint opened
     cdef int use(self, Strategy strategy) except -1
+    cdef object holder
     cdef int wait(self, bint signals) except -1
     cdef int check_usable(self) except -1
     cdef int check_idle(self) except -1
+    cdef object pending(self, int i)
+    cdef tuple stack(self, uint64_t event)
+    cdef int hold_if_asked(self) except -1
