@@ -150,6 +150,8 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
         return
     av = must_be_its_anon_vma(t, new)
     anon_vma_lock_read(t, av)
+    # Nothing but the migration's own reference kept it alive while this task waited for the lock.
+    must_be_its_anon_vma(t, new)
     w = rmap_walk_begin(t, av, old, WALK_RESTORE)
     while True:
         vma = rmap_walk_next(t, &w)
