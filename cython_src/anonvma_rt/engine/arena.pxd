@@ -26,9 +26,14 @@ cdef struct arena_state:
     uint64_t live
     uint32_t serials[ARENA_TYPES]
 
+# Where tasks run at once each has a view of the arena: the same block, `now.used` covers all of it, and what the task
+# allocates comes from a part of its own, from `next` on up to `reserved`.
 cdef struct Arena:
     char *base
     arena_state now
+    uint64_t next
+    bint view
+    uint64_t floor
     uint64_t committed
     uint64_t reserved
     char *snapshot
@@ -43,6 +48,8 @@ cdef void arena_retire(Arena *arena, void *object) noexcept nogil
 cdef void arena_revive(Arena *arena, void *object) noexcept nogil
 cdef int arena_snapshot(Arena *arena) except -1 nogil
 cdef void arena_restore(Arena *arena) noexcept nogil
+cdef void arena_open_view(Arena *view, Arena *arena, uint64_t first, uint64_t end) noexcept nogil
+cdef void arena_reset_view(Arena *view, uint64_t end) noexcept nogil
 
 
 cdef inline arena_header *arena_header_of(void *object) noexcept nogil:

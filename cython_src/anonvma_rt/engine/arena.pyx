@@ -39,7 +39,7 @@ cdef int grow(Arena *arena, uint64_t used) noexcept nogil:
     cdef uint64_t wanted = arena.committed
     if used <= arena.committed:
         return 0
-    wanted = (used + used // 8 + GRANULE - 1) & ~<uint64_t>(GRANULE - 1)
+    wanted = (used + (used - arena.floor) // 8 + GRANULE - 1) & ~<uint64_t>(GRANULE - 1)
     if wanted > arena.reserved:
         wanted = arena.reserved
     if used > wanted:
@@ -53,11 +53,14 @@ cdef int grow(Arena *arena, uint64_t used) noexcept nogil:
 cdef void *arena_alloc(Arena *arena, uint64_t size, int type) noexcept nogil:
     """A zeroed object of `size` bytes, or NULL when the block is full."""
     cdef uint64_t whole = (sizeof(arena_header) + size + 7) & ~<uint64_t>7
-    cdef uint64_t start = arena.now.used
+    cdef uint64_t start = arena.next if arena.view else arena.now.used
     cdef arena_header *header
     if whole >> 32 or grow(arena, start + whole) < 0:
         return NULL
-    arena.now.used = start + whole
+    if arena.view:
+        arena.next = start + whole
+    else:
+        arena.now.used = start + whole
     header = <arena_header *>(arena.base + start)
     memset(header, 0, whole)
     header.size = <uint32_t>whole
@@ -91,6 +94,28 @@ cdef int arena_snapshot(Arena *arena) except -1 nogil:
 cdef void arena_restore(Arena *arena) noexcept nogil:
     memcpy(arena.base, arena.snapshot, arena.saved.used)
     arena.now = arena.saved
+    arena.view = False
+
+
+cdef void arena_open_view(Arena *view, Arena *arena, uint64_t first, uint64_t end) noexcept nogil:
+    """A view whose own part of the block is [first, end), which is committed as it is used and never by another one."""
+    memset(view, 0, sizeof(Arena))
+    view.base = arena.base
+    view.saved = arena.saved
+    view.floor = first
+    view.committed = first
+    view.reserved = end
+
+
+cdef void arena_reset_view(Arena *view, uint64_t end) noexcept nogil:
+    """Empties a view's own part; of the arena itself that is what lies behind the snapshot. `end`: of the whole block.
+
+    What was in the part needs no wiping: nothing that was restored points there.
+    """
+    view.view = True
+    view.now = view.saved
+    view.now.used = end
+    view.next = view.floor if view.floor else view.saved.used
 
 
 cdef void arena_retire(Arena *arena, void *object) noexcept nogil:
@@ -108,6 +133,9 @@ cdef void arena_revive(Arena *arena, void *object) noexcept nogil:
 cdef void arena_drop_last(Arena *arena, void *object) noexcept nogil:
     """Takes back the allocation of the object that was allocated last, as if it had never been: for scratch memory."""
     cdef arena_header *header = arena_header_of(object)
-    arena.now.used -= header.size
+    if arena.view:
+        arena.next -= header.size
+    else:
+        arena.now.used -= header.size
     arena.now.serials[header.type] -= 1
     arena.now.live -= 1

@@ -38,8 +38,29 @@ cdef extern from *:
     static inline uint32_t rt_add(uint32_t *word, uint32_t value)
     { return __atomic_add_fetch(word, value, __ATOMIC_ACQ_REL); }
 
+    static inline uint32_t rt_subtract(uint32_t *word, uint32_t value)
+    { return __atomic_fetch_sub(word, value, __ATOMIC_ACQ_REL); }
+    static inline uint32_t rt_peek(uint32_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
+    static inline int rt_swap(uint32_t *word, uint32_t from, uint32_t to)
+    { return __atomic_compare_exchange_n(word, &from, to, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED); }
+    static inline uint64_t rt_load64(uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+    static inline void rt_store64(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+    static inline uint64_t rt_next64(uint64_t *word) { return __atomic_fetch_add(word, 1, __ATOMIC_ACQ_REL); }
+
+    static inline void rt_pause(void)
+    {
+    #if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+    #elif defined(__aarch64__)
+        __asm__ volatile("yield");
+    #endif
+    }
+    static inline void rt_yield(void) { sched_yield(); }
+
     static inline void rt_wake(uint32_t *word)
     { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
+    static inline void rt_wake_all(uint32_t *word)
+    { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 
     /* Returns when the word may have changed, or after `nanoseconds` (negative: no limit). */
     static inline void rt_wait(uint32_t *word, uint32_t seen, int64_t nanoseconds)
@@ -259,7 +280,16 @@ cdef extern from *:
     void rt_store(uint32_t *word, uint32_t value) noexcept nogil
     uint32_t rt_exchange(uint32_t *word, uint32_t value) noexcept nogil
     uint32_t rt_add(uint32_t *word, uint32_t value) noexcept nogil
+    uint32_t rt_subtract(uint32_t *word, uint32_t value) noexcept nogil
+    uint32_t rt_peek(uint32_t *word) noexcept nogil
+    bint rt_swap(uint32_t *word, uint32_t before, uint32_t to) noexcept nogil
+    uint64_t rt_load64(uint64_t *word) noexcept nogil
+    void rt_store64(uint64_t *word, uint64_t value) noexcept nogil
+    uint64_t rt_next64(uint64_t *word) noexcept nogil
+    void rt_pause() noexcept nogil
+    void rt_yield() noexcept nogil
     void rt_wake(uint32_t *word) noexcept nogil
+    void rt_wake_all(uint32_t *word) noexcept nogil
     void rt_wait(uint32_t *word, uint32_t seen, int64_t nanoseconds) noexcept nogil
     int rt_protect(rt_jump *jump, void (*call)(void *) noexcept nogil, void *argument) noexcept nogil
     void rt_unwind(rt_jump *jump) noexcept nogil

@@ -44,6 +44,9 @@ cdef void reschedule(Task *t) noexcept nogil:
     cdef Execution *x = t.x
     cdef uint64_t bit = <uint64_t>1 << t.id
     cdef int chosen
+    if x.parallel:
+        x.pass_by(t)
+        return
     if x.stop != NULL and rt_load(x.stop):
         halt(t, HALT_STOPPED)
     if x.steps > x.bound:
