@@ -7,6 +7,8 @@ serial number, which is its stable name: the offset into the block stands for an
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_onceu
+
 cdef enum:
     ARENA_TYPES = 16
     ARENA_POISON = 0x6B
@@ -63,7 +65,7 @@ cdef inline bint arena_live(Arena *arena, void *object, int type) noexcept nogil
     if offset >= arena.now.used or offset < sizeof(arena_header) or offset & 7:
         return False
     header = arena_header_of(object)
-    return header.type == type and not header.generation & 1
+    return header.type == type and not read_onceu(&header.generation) & 1
 
 
 cdef inline uint64_t arena_offset(Arena *arena, void *object) noexcept nogil:

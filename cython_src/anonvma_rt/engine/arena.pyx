@@ -4,6 +4,8 @@ from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE
 from posix.mman cimport mmap, mprotect, munmap
 
+from anonvma_rt.engine.os cimport write_onceu
+
 cdef enum:
     GRANULE = 1 << 20
 
@@ -75,7 +77,7 @@ cdef void arena_free(Arena *arena, void *object) noexcept nogil:
     """Poisons a live object; whoever still looks at it is caught by arena_live."""
     cdef arena_header *header = arena_header_of(object)
     memset(object, ARENA_POISON, header.size - sizeof(arena_header))
-    header.generation += 1
+    write_onceu(&header.generation, header.generation + 1)
     arena.now.live -= 1
 
 
@@ -120,13 +122,15 @@ cdef void arena_reset_view(Arena *view, uint64_t end) noexcept nogil:
 
 cdef void arena_retire(Arena *arena, void *object) noexcept nogil:
     """Frees without poison: memory that keeps its type after it was freed, as under SLAB_DESTROY_BY_RCU."""
-    arena_header_of(object).generation += 1
+    cdef arena_header *header = arena_header_of(object)
+    write_onceu(&header.generation, header.generation + 1)
     arena.now.live -= 1
 
 
 cdef void arena_revive(Arena *arena, void *object) noexcept nogil:
     """Makes a retired object live again, in its next generation; what it holds stays."""
-    arena_header_of(object).generation += 1
+    cdef arena_header *header = arena_header_of(object)
+    write_onceu(&header.generation, header.generation + 1)
     arena.now.live += 1
 
 

@@ -16,6 +16,7 @@ cdef bint try_at_once(Task *t, lock_word *lock, int op) noexcept nogil
 cdef void pass_by(Task *t) noexcept nogil
 cdef void come_to(Task *t, int op, void *object) noexcept nogil
 cdef void quiet_lock(Task *t, lock_word *lock) noexcept nogil
+cdef void pin_step(Task *t, void *object, lock_word *lock) noexcept nogil
 cdef void quiet_unlock(Task *t, lock_word *lock) noexcept nogil
 cdef void take_ticket(Task *t, void *object) noexcept nogil
 cdef void guard(Task *t, uint32_t *word) noexcept nogil

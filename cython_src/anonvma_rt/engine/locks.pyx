@@ -409,6 +409,16 @@ cdef void quiet_lock(Task *t, lock_word *lock) noexcept nogil:
         wait_at(t, OP_LOCK, lock, False)
 
 
+cdef void pin_step(Task *t, void *object, lock_word *lock) noexcept nogil:
+    """The step in progress, which has only looked at `object`, happens now instead, with `lock` held quietly."""
+    cdef Runner *r = runner_of(t)
+    drop_stripe(r)
+    quiet_lock(t, lock)
+    if r.storm.recording:
+        r.n_tickets -= 1
+        take_ticket(t, object)
+
+
 cdef void quiet_unlock(Task *t, lock_word *lock) noexcept nogil:
     cdef lock_word one
     one.word = 0

@@ -8,10 +8,19 @@ engine/locks. What a task reads without a lock that another may write meanwhile 
 WRITE_ONCE, on every carrier, as in the kernel.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from anonvma_rt.engine.locks cimport acquire_at_once, release_at_once, try_at_once
-from anonvma_rt.engine.os cimport rt_load, rt_peek
+from anonvma_rt.engine.os cimport (
+    rt_add_in_order,
+    rt_exchange_in_order,
+    rt_fetch_add,
+    rt_inc_not_zero,
+    rt_load,
+    rt_load_in_order,
+    rt_peek,
+    rt_store_in_order,
+)
 
 from anonvma_rt.engine.task cimport (
     MAX_CLASSES,
@@ -37,46 +46,6 @@ from anonvma_rt.engine.task cimport (
     unhold,
     violate,
 )
-
-# Relaxed loads and stores of words of any size; a pointer is published and followed with release and acquire.
-cdef extern from *:
-    """
-    #ifndef ANONVMA_RT_ONCE
-    #define ANONVMA_RT_ONCE
-    #define RT_READ_ONCE(p) __atomic_load_n(p, __ATOMIC_RELAXED)
-    #define RT_WRITE_ONCE(p, value) __atomic_store_n(p, value, __ATOMIC_RELAXED)
-    #define RT_READ_LINK(p) __atomic_load_n((void **)(p), __ATOMIC_ACQUIRE)
-    #define RT_WRITE_LINK(p, value) __atomic_store_n((void **)(p), (void *)(value), __ATOMIC_RELEASE)
-    #define RT_FETCH_ADD(p, value) __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL)
-    static inline int64_t rt_load_in_order(int64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
-    static inline void rt_store_in_order(int64_t *p, int64_t value) { __atomic_store_n(p, value, __ATOMIC_SEQ_CST); }
-    static inline int64_t rt_add_in_order(int64_t *p, int64_t value)
-    { return __atomic_fetch_add(p, value, __ATOMIC_SEQ_CST); }
-    static inline int rt_exchange_in_order(int64_t *p, int64_t expected, int64_t value)
-    { return __atomic_compare_exchange_n(p, &expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); }
-    static inline int rt_inc_not_zero(int32_t *p)
-    {
-        int32_t seen = __atomic_load_n(p, __ATOMIC_RELAXED);
-        while (seen && !__atomic_compare_exchange_n(p, &seen, seen + 1, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-            ;
-        return seen != 0;
-    }
-    #endif
-    """
-    int32_t read_once32 "RT_READ_ONCE"(int32_t *p) noexcept nogil
-    uint32_t read_onceu "RT_READ_ONCE"(uint32_t *p) noexcept nogil
-    uint64_t read_once64 "RT_READ_ONCE"(uint64_t *p) noexcept nogil
-    void write_once32 "RT_WRITE_ONCE"(int32_t *p, int32_t value) noexcept nogil
-    void write_onceu "RT_WRITE_ONCE"(uint32_t *p, uint32_t value) noexcept nogil
-    void write_once64 "RT_WRITE_ONCE"(uint64_t *p, uint64_t value) noexcept nogil
-    void *read_link "RT_READ_LINK"(void *p) noexcept nogil
-    void write_link "RT_WRITE_LINK"(void *p, void *value) noexcept nogil
-    int32_t rt_fetch_add "RT_FETCH_ADD"(int32_t *p, int32_t value) noexcept nogil
-    bint rt_inc_not_zero(int32_t *p) noexcept nogil
-    int64_t rt_load_in_order(int64_t *p) noexcept nogil
-    void rt_store_in_order(int64_t *p, int64_t value) noexcept nogil
-    int64_t rt_add_in_order(int64_t *p, int64_t value) noexcept nogil
-    bint rt_exchange_in_order(int64_t *p, int64_t expected, int64_t value) noexcept nogil
 
 ctypedef lock_word mutex_t
 ctypedef lock_word spinlock_t
