@@ -31,6 +31,7 @@ MODULES = [
     "engine.strategy.sticky",
     "engine.strategy.pct",
     "engine.strategy.replay",
+    "engine.strategy.follow",
     "engine.strategy.pos",
     "engine.strategy.urw",
     "engine.strategy.surw",

@@ -26,7 +26,17 @@ from anonvma_rt.engine.os cimport (
     rt_yield,
 )
 from anonvma_rt.engine.rng cimport mix64
-from anonvma_rt.engine.runner cimport SPINS, STRIPE_WORDS, STRIPES, UNSEEN_POINTS, Runner, Storm, runner_of, task_of
+from anonvma_rt.engine.runner cimport (
+    OP_BITS,
+    SPINS,
+    STRIPE_WORDS,
+    STRIPES,
+    UNSEEN_POINTS,
+    Runner,
+    Storm,
+    runner_of,
+    task_of,
+)
 from anonvma_rt.engine.task cimport (
     HALT_STOPPED,
     HALT_UNTIL,
@@ -114,7 +124,7 @@ cdef void write_ticket(Runner *r) noexcept nogil:
             return
         r.tickets = <uint64_t *>larger
         r.tickets_room = 2 * r.tickets_room + 1024
-    r.tickets[r.n_tickets] = rt_next64(&r.storm.ticket)
+    r.tickets[r.n_tickets] = rt_next64(&r.storm.ticket) << OP_BITS | <uint64_t>task_of(r).op
     r.n_tickets += 1
 
 

@@ -1,7 +1,7 @@
 """The threads of the carrier `parallel`, the beginning and the end of an execution on it (see parallel.pxd)."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -15,7 +15,6 @@ from anonvma_rt.engine.os cimport (
     rt_load,
     rt_load64,
     rt_pause,
-    rt_peek,
     rt_protect,
     rt_store,
     rt_subtract,
@@ -28,9 +27,9 @@ from anonvma_rt.engine.os cimport (
     rt_watch_stacks,
     rt_yield,
 )
-from anonvma_rt.engine.rng cimport rng_start
 from anonvma_rt.engine.runner cimport (
     MAX_KEPT,
+    OP_BITS,
     SPINS,
     STRIPE_WORDS,
     STRIPES,
@@ -42,17 +41,16 @@ from anonvma_rt.engine.runner cimport (
 )
 from anonvma_rt.engine.task cimport (
     HALT_NONE,
-    HALT_NO_MEMORY,
     HALT_STOPPED,
     HALT_VIOLATION,
     MAX_CLASSES,
     MAX_COUNTERS,
+    MAX_TASKS,
     OP_START,
     VIOLATION_LOCK_ORDER,
     VIOLATION_USE_AFTER_FREE,
     Execution,
     Finding,
-    Segment,
     Task,
     found,
 )
@@ -186,50 +184,45 @@ cdef void check_orders(Storm *s) noexcept nogil:
             return
 
 
-cdef uint64_t merged(Storm *s, Segment *segments) noexcept nogil:
-    """The tasks' logs as one schedule, in the order of their tickets; how many segments (NULL: only counted)."""
-    cdef uint64_t at[64]
-    cdef uint64_t n = 0
+cdef void merge_logs(Storm *s, Kept *k) noexcept nogil:
+    """The tasks' logs as one schedule, in the order of their tickets."""
+    cdef uint64_t at[MAX_TASKS]
     cdef uint64_t smallest
+    cdef uint64_t i
     cdef Runner *r
-    cdef int last = -1
     cdef int next
-    cdef int i
+    cdef int j
     memset(at, 0, sizeof(at))
-    while True:
-        next = -1
+    for i in range(k.n):
         smallest = NEVER
-        for i in range(s.n):
-            r = &s.runner[i]
-            if at[i] < r.n_tickets and r.tickets[at[i]] < smallest:
-                smallest = r.tickets[at[i]]
-                next = i
-        if next < 0:
-            return n
+        next = 0
+        for j in range(s.n):
+            r = &s.runner[j]
+            if at[j] < r.n_tickets and r.tickets[at[j]] < smallest:
+                smallest = r.tickets[at[j]]
+                next = j
         at[next] += 1
-        if next != last:
-            n += 1
-            last = next
-            if segments != NULL:
-                segments[n - 1].task = <uint64_t>next
-                segments[n - 1].steps = 0
-        if segments != NULL:
-            segments[n - 1].steps += 1
+        k.tasks[i] = <uint8_t>next
+        k.ops[i] = <uint8_t>(smallest & ((1 << OP_BITS) - 1))
 
 
 cdef void keep(Storm *s, int64_t kind) noexcept nogil:
     cdef Kept *k = &s.kept[s.n_kept]
+    cdef int i
     if not s.recording or s.n_kept == s.most_kept:
         s.unkept += 1
         return
     k.index = s.index
     k.kind = kind
-    k.n_segments = merged(s, NULL)
-    k.segments = <Segment *>malloc((k.n_segments + 1) * sizeof(Segment))
-    if k.segments == NULL:
+    k.n = 0
+    for i in range(s.n):
+        k.n += s.runner[i].n_tickets
+    k.tasks = <uint8_t *>malloc(2 * k.n + 1)
+    if k.tasks == NULL:
         s.unkept += 1
         return
-    merged(s, k.segments)
+    k.ops = k.tasks + k.n
+    merge_logs(s, k)
     s.n_kept += 1
 
 
@@ -240,6 +233,9 @@ cdef void end_execution(Storm *s) noexcept nogil:
     cdef uint64_t steps = 0
     cdef int i
     cdef int j
+    # Whoever checks acts as task 0 of the explorer's Execution, and may have left with locks the last time.
+    x.task[0].held = 0
+    memset(x.task[0].held_count, 0, MAX_CLASSES)
     x.halt = HALT_NONE
     x.index = s.index
     memset(&x.finding, 0, sizeof(Finding))
@@ -448,7 +444,7 @@ cdef bint storm_idle(Storm *s) noexcept nogil:
 cdef void storm_forget(Storm *s) noexcept nogil:
     cdef int i
     for i in range(s.n_kept):
-        free(s.kept[i].segments)
+        free(s.kept[i].tasks)
     s.n_kept = 0
 
 

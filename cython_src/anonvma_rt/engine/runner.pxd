@@ -5,10 +5,10 @@ which says what it waits for, and all of that is atomic. Storm is what they shar
 barrier, each on a cache line of its own.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.os cimport pthread_t, rt_jump, rt_load, rt_peek, rt_store, rt_watch, rt_yield
-from anonvma_rt.engine.task cimport MAX_COUNTERS, MAX_TASKS, Execution, Segment, Task
+from anonvma_rt.engine.os cimport pthread_t, rt_jump, rt_watch
+from anonvma_rt.engine.task cimport MAX_COUNTERS, Execution, Task
 
 cdef enum:
     # How many pauses a waiting task makes before it lets others have its core.
@@ -17,6 +17,8 @@ cdef enum:
     UNSEEN_POINTS = 512
     STRIPES = 1024
     STRIPE_WORDS = 16
+    # In an entry of the log the operation is below the ticket.
+    OP_BITS = 4
     MAX_KEPT = 64
 
 # Where and how long a task is delayed, a function of (seed, execution, task, its own points): see chaos.pxd. Lengths are
@@ -44,7 +46,7 @@ cdef struct Runner:
     uint64_t next_delay
     uint64_t next_window
     uint32_t to_stall
-    # The log: a ticket per step, and the stripe that the step in progress holds.
+    # The log: a ticket and the operation of each step, and the stripe that the step in progress holds.
     uint64_t *tickets
     uint64_t n_tickets
     uint64_t tickets_room
@@ -59,12 +61,13 @@ cdef struct Runner:
     uint64_t at
     char padding_behind[128]
 
-# A violation whose log was kept: its schedule.
+# A violation whose log was kept: who made each step, and what it announced (an Op).
 cdef struct Kept:
     uint64_t index
     int64_t kind
-    Segment *segments
-    uint64_t n_segments
+    uint8_t *tasks
+    uint8_t *ops
+    uint64_t n
 
 cdef struct Storm:
     # The deterministic Execution of the explorer: its arena is the one that is shared, its subject the one that runs.

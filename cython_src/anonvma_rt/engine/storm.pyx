@@ -5,21 +5,25 @@ where it was seen. Python hands it blocks of executions and waits at the bell, a
 """
 
 import os
+from time import monotonic
 
 cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport getpid
 
 from anonvma_rt.engine.explorer cimport Explorer
 from anonvma_rt.engine.os cimport rt_load, rt_load64, rt_store, rt_wait
 from anonvma_rt.engine.parallel cimport storm_begin, storm_close, storm_go, storm_idle, storm_open
 from anonvma_rt.engine.rng cimport rng_next, rng_start
-from anonvma_rt.engine.runner cimport MAX_KEPT, Storm as State
+from anonvma_rt.engine.runner cimport Storm as State
 from anonvma_rt.engine.task cimport MAX_COUNTERS, lock_word
 
 from anonvma_rt.engine.explorer import HALTS, OPS
 
+# Where a storm makes no execution for so long, whoever waits is told about; nothing is concluded from it.
+STUCK_SECONDS = 10.0
 PROFILE = ("every", "most", "rare", "skew", "window", "stall_every", "stall_most", "stall_class")
 MOST_PAUSES = 1 << 24
 
@@ -47,19 +51,22 @@ cdef class Storm:
     """Runs executions of an explorer's subject with all tasks at once, an OS thread each.
 
     explorer: idle while a block of the storm runs, and the other way round. cpus: the cores, task by task in turn; -1 is
-    wherever. Use as a context manager, or call close().
+    wherever. stuck: the watchdog, called with waiting() each time that no execution has ended for STUCK_SECONDS. Use as
+    a context manager, or call close().
     """
 
     cdef State s
     cdef readonly Explorer explorer
     cdef bint opened
     cdef int pid
+    cdef object stuck
 
-    def __init__(self, Explorer explorer not None, cpus=None):
+    def __init__(self, Explorer explorer not None, cpus=None, stuck=None):
         if self.opened:
             raise RuntimeError("a Storm is opened once")
         explorer.check_idle()
         self.explorer = explorer
+        self.stuck = stuck
         self.pid = os.getpid()
         storm_open(&self.s, explorer.x, sorted(os.sched_getaffinity(0)) if cpus is None else list(cpus),
                    &explorer.bell.word)
@@ -94,7 +101,8 @@ cdef class Storm:
 
         profile: values by the names of PROFILE; none is no delay. record: keep the schedules of up to `keep` violations.
         Returns a dict: `ran`, `seconds`, `points`, `counters`, `failures` as (index, kind number), `kept` as (index,
-        kind number, segments), `unkept`, and `halt`, None where the block was not cut short. On ^C the block ends, the
+        kind number, tasks, operations), a byte of each per step, `unkept`, and `halt`, None where the block was not cut
+        short. On ^C the block ends, the
         stop token stays set and the exception propagates.
         """
         self.begin(first, count, profile or {}, seed, record, keep)
@@ -131,22 +139,32 @@ cdef class Storm:
         return 0
 
     cdef int wait(self) except -1:
-        cdef uint32_t seen
-        while True:
-            seen = self.explorer.bell.rings
-            if storm_idle(&self.s):
-                return 0
-            with nogil:
-                rt_wait(&self.explorer.bell.word, seen, 20000000)
+        """Until the block has ended, with the GIL released; signal handlers run meanwhile."""
+        cdef uint32_t epoch = 0
+        since = monotonic()
+        while not storm_idle(&self.s):
+            self.nap()
             try:
                 PyErr_CheckSignals()
+                if epoch != rt_load(&self.s.epoch):
+                    epoch = rt_load(&self.s.epoch)
+                    since = monotonic()
+                elif self.stuck is not None and monotonic() - since > STUCK_SECONDS:
+                    since = monotonic()
+                    self.stuck(self.waiting())
             except BaseException:
                 self.explorer.stop.stop()
                 while not storm_idle(&self.s):
-                    seen = self.explorer.bell.rings
-                    with nogil:
-                        rt_wait(&self.explorer.bell.word, seen, 2000000)
+                    self.nap()
                 raise
+        return 0
+
+    cdef int nap(self) except -1:
+        cdef uint32_t seen = rt_load(&self.explorer.bell.word)
+        if not storm_idle(&self.s):
+            with nogil:
+                rt_wait(&self.explorer.bell.word, seen, 20000000)
+        return 0
 
     def collect(self, first=0):
         """The totals of the block that has ended; see run()."""
@@ -164,7 +182,8 @@ cdef class Storm:
                 (
                     s.kept[i].index,
                     s.kept[i].kind,
-                    [(s.kept[i].segments[j].task, s.kept[i].segments[j].steps) for j in range(s.kept[i].n_segments)],
+                    PyBytes_FromStringAndSize(<char *>s.kept[i].tasks, <Py_ssize_t>s.kept[i].n),
+                    PyBytes_FromStringAndSize(<char *>s.kept[i].ops, <Py_ssize_t>s.kept[i].n),
                 )
                 for i in range(s.n_kept)
             ],
