@@ -6,6 +6,7 @@ place that Follow names, and the step that looked too early, or the one it shoul
 places. A schedule counts only if the replay ends in the same kind of violation.
 """
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ __all__ = ["Confirmation", "confirm"]
 ROUNDS = 32  # moves that are kept before a log is given up
 FARTHEST = 24  # places that a step is moved, counted in steps of other tasks
 
-Step = tuple[int, int]  # task, operation
+Step = tuple[int, int]  # task, mark
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Confirmation:
     moves: int = field(default=0)
 
 
-def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, ops: bytes) -> Confirmation:
-    """Replays a log, and repairs it where it can. tasks, ops: a byte per step, as Storm.run() keeps them."""
-    steps = list(zip(tasks, ops, strict=True))
+def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, marks: bytes) -> Confirmation:
+    """Replays a log, and repairs it where it can. tasks, marks: as Storm.run() keeps them."""
+    steps = list(zip(tasks, memoryview(marks).cast("H"), strict=True))
     strategy, seen = _replayed(explorer, index, steps)
     if seen == kind:
         return Confirmation("confirmed", strategy)
@@ -54,7 +55,7 @@ def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, ops: bytes)
 
 
 def _replayed(explorer: Explorer, index: int, steps: list[Step]) -> tuple[Follow, int | None]:
-    strategy = Follow(bytes(task for task, _ in steps), bytes(op for _, op in steps))
+    strategy = Follow(bytes(task for task, _ in steps), array("H", (mark for _, mark in steps)).tobytes())
     done = explorer.run_with(strategy, index, 1)
     return strategy, done["failures"][0][1] if done["failures"] else None
 

@@ -275,10 +275,10 @@ class _Storm:
         if self.progress is not None:
             self.progress(self.algorithm.name, block["ran"], len(block["failures"]))
 
-    def replay(self, explorer: Explorer, profile_text: str, index: int, kind: int, tasks: bytes, ops: bytes) -> None:
+    def replay(self, explorer: Explorer, profile_text: str, index: int, kind: int, tasks: bytes, marks: bytes) -> None:
         """Confirms one recorded violation; the first of each kind is run once more for its history, and saved."""
         self.result.recorded += 1
-        confirmation = confirm(explorer, index, kind, tasks, ops)
+        confirmation = confirm(explorer, index, kind, tasks, marks)
         if confirmation.strategy is None:
             self.unconfirmed[confirmation.outcome] += 1
             return

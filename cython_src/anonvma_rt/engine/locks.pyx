@@ -27,7 +27,7 @@ from anonvma_rt.engine.os cimport (
 )
 from anonvma_rt.engine.rng cimport mix64
 from anonvma_rt.engine.runner cimport (
-    OP_BITS,
+    MARK_BITS,
     SPINS,
     STRIPE_WORDS,
     STRIPES,
@@ -35,6 +35,7 @@ from anonvma_rt.engine.runner cimport (
     Runner,
     Storm,
     runner_of,
+    step_mark,
     task_of,
 )
 from anonvma_rt.engine.task cimport (
@@ -124,7 +125,7 @@ cdef void write_ticket(Runner *r) noexcept nogil:
             return
         r.tickets = <uint64_t *>larger
         r.tickets_room = 2 * r.tickets_room + 1024
-    r.tickets[r.n_tickets] = rt_next64(&r.storm.ticket) << OP_BITS | <uint64_t>task_of(r).op
+    r.tickets[r.n_tickets] = rt_next64(&r.storm.ticket) << MARK_BITS | step_mark(&r.x, task_of(r).op, task_of(r).object)
     r.n_tickets += 1
 
 

@@ -1,6 +1,6 @@
 """The threads of the carrier `parallel`, the beginning and the end of an execution on it (see parallel.pxd)."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
@@ -28,8 +28,8 @@ from anonvma_rt.engine.os cimport (
     rt_yield,
 )
 from anonvma_rt.engine.runner cimport (
+    MARK_BITS,
     MAX_KEPT,
-    OP_BITS,
     SPINS,
     STRIPE_WORDS,
     STRIPES,
@@ -203,7 +203,7 @@ cdef void merge_logs(Storm *s, Kept *k) noexcept nogil:
                 next = j
         at[next] += 1
         k.tasks[i] = <uint8_t>next
-        k.ops[i] = <uint8_t>(smallest & ((1 << OP_BITS) - 1))
+        k.marks[i] = <uint16_t>(smallest & ((1 << MARK_BITS) - 1))
 
 
 cdef void keep(Storm *s, int64_t kind) noexcept nogil:
@@ -217,11 +217,11 @@ cdef void keep(Storm *s, int64_t kind) noexcept nogil:
     k.n = 0
     for i in range(s.n):
         k.n += s.runner[i].n_tickets
-    k.tasks = <uint8_t *>malloc(2 * k.n + 1)
-    if k.tasks == NULL:
+    k.marks = <uint16_t *>malloc(3 * k.n + 1)
+    if k.marks == NULL:
         s.unkept += 1
         return
-    k.ops = k.tasks + k.n
+    k.tasks = <uint8_t *>(k.marks + k.n)
     merge_logs(s, k)
     s.n_kept += 1
 
@@ -444,7 +444,7 @@ cdef bint storm_idle(Storm *s) noexcept nogil:
 cdef void storm_forget(Storm *s) noexcept nogil:
     cdef int i
     for i in range(s.n_kept):
-        free(s.kept[i].tasks)
+        free(s.kept[i].marks)
     s.n_kept = 0
 
 

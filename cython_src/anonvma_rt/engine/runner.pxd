@@ -5,9 +5,10 @@ which says what it waits for, and all of that is atomic. Storm is what they shar
 barrier, each on a cache line of its own.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.os cimport pthread_t, rt_jump, rt_watch
+from anonvma_rt.engine.rng cimport mix64
 from anonvma_rt.engine.task cimport MAX_COUNTERS, Execution, Task
 
 cdef enum:
@@ -17,7 +18,8 @@ cdef enum:
     UNSEEN_POINTS = 512
     STRIPES = 1024
     STRIPE_WORDS = 16
-    # In an entry of the log the operation is below the ticket.
+    # In an entry of the log the mark is below the ticket, and in a mark the operation below the object.
+    MARK_BITS = 12
     OP_BITS = 4
     MAX_KEPT = 64
 
@@ -46,7 +48,7 @@ cdef struct Runner:
     uint64_t next_delay
     uint64_t next_window
     uint32_t to_stall
-    # The log: a ticket and the operation of each step, and the stripe that the step in progress holds.
+    # The log: a ticket and a mark of each step, and the stripe that the step in progress holds.
     uint64_t *tickets
     uint64_t n_tickets
     uint64_t tickets_room
@@ -61,12 +63,12 @@ cdef struct Runner:
     uint64_t at
     char padding_behind[128]
 
-# A violation whose log was kept: who made each step, and what it announced (an Op).
+# A violation whose log was kept: who made each step, and what it announced (step_mark).
 cdef struct Kept:
     uint64_t index
     int64_t kind
     uint8_t *tasks
-    uint8_t *ops
+    uint16_t *marks
     uint64_t n
 
 cdef struct Storm:
@@ -111,6 +113,13 @@ cdef struct Storm:
     uint64_t ticket
     char padding5[128]
     uint32_t idle
+
+
+cdef inline uint64_t step_mark(Execution *x, int op, void *object) noexcept nogil:
+    """What is comparable between carriers of an announced operation: what it is, and 8 bits of where, for objects that
+    were there from the beginning (later ones, 0, lie elsewhere)."""
+    cdef uint64_t offset = <uint64_t>object - <uint64_t>x.arena.base
+    return <uint64_t>op | (1 + mix64(offset) % 255 if offset < x.arena.saved.used else 0) << OP_BITS
 
 
 cdef inline Runner *runner_of(Task *t) noexcept nogil:

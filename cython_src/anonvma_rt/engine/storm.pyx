@@ -101,7 +101,7 @@ cdef class Storm:
 
         profile: values by the names of PROFILE; none is no delay. record: keep the schedules of up to `keep` violations.
         Returns a dict: `ran`, `seconds`, `points`, `counters`, `failures` as (index, kind number), `kept` as (index,
-        kind number, tasks, operations), a byte of each per step, `unkept`, and `halt`, None where the block was not cut
+        kind number, tasks, marks), one and two bytes per step as Follow takes them, `unkept`, and `halt`, None where the block was not cut
         short. On ^C the block ends, the
         stop token stays set and the exception propagates.
         """
@@ -183,7 +183,7 @@ cdef class Storm:
                     s.kept[i].index,
                     s.kept[i].kind,
                     PyBytes_FromStringAndSize(<char *>s.kept[i].tasks, <Py_ssize_t>s.kept[i].n),
-                    PyBytes_FromStringAndSize(<char *>s.kept[i].ops, <Py_ssize_t>s.kept[i].n),
+                    PyBytes_FromStringAndSize(<char *>s.kept[i].marks, <Py_ssize_t>(2 * s.kept[i].n)),
                 )
                 for i in range(s.n_kept)
             ],
