@@ -238,26 +238,24 @@ class _Storm:
         self, engine: Storm, numbers: Sequence[Mapping[str, int]], seconds: float, executions: int | None
     ) -> None:
         bandit = Bandit(len(numbers), self.seed)
-        sizes = [16.0] * len(numbers)
         end, next_index = monotonic() + seconds, 0
         while not self.stop.stopped and (next_index < executions if executions is not None else monotonic() < end):
             arm = bandit.choose()
-            count = max(1, min(int(sizes[arm]), LARGEST_BLOCK))
-            if executions is not None:
-                count = min(count, executions - next_index)
+            count = LARGEST_BLOCK if executions is None else min(LARGEST_BLOCK, executions - next_index)
             try:
-                block = engine.run(next_index, count, numbers[arm], self.seed, self.record, KEPT_PER_BLOCK)
+                block = engine.run(
+                    next_index, count, numbers[arm], self.seed, self.record, KEPT_PER_BLOCK, BLOCK_SECONDS
+                )
             except BaseException:
                 self.add(arm, engine.collect(next_index))
                 raise
-            next_index += count
+            next_index += block["ran"]
             self.add(arm, block)
             if block["halt"] == "refused":
                 raise refusal(self.program, engine.explorer)
             if block["halt"] == "no-memory":
                 raise MemoryError("a task of the storm had no memory left")
             bandit.tell(arm, len(block["failures"]), block["seconds"])
-            sizes[arm] = min(4 * sizes[arm], sizes[arm] * BLOCK_SECONDS / max(block["seconds"], 1e-6)) + 1
             for kept in block["kept"]:
                 if not self.stop.stopped:
                     self.replay(engine.explorer, self.result.rates[arm].profile, *kept)

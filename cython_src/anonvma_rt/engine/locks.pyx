@@ -190,6 +190,8 @@ cdef void pass_by(Task *t) noexcept nogil:
         take_ticket(t, t.object)
         return
     while True:
+        if t.op == OP_WAIT:
+            class_of(t, <lock_word *>t.object, 0)
         take_stripe(t, t.object)
         if not must_wait(t, t.op, t.object, t.want):
             break

@@ -251,6 +251,7 @@ cdef extern from *:
 
     static inline int rt_join(pthread_t thread) { return pthread_join(thread, NULL); }
     static inline int rt_cpu(void) { return sched_getcpu(); }
+    static inline int rt_unlikely(int condition) { return __builtin_expect(condition, 0); }
     static inline int rt_lowest(uint64_t mask) { return __builtin_ctzll(mask); }
     static inline int rt_count(uint64_t mask) { return __builtin_popcountll(mask); }
     #endif
@@ -297,6 +298,7 @@ cdef extern from *:
     int rt_join(pthread_t thread) noexcept nogil
     int rt_cpu() noexcept nogil
     int rt_lowest(uint64_t mask) noexcept nogil
+    bint rt_unlikely(bint condition) noexcept nogil
     int rt_count(uint64_t mask) noexcept nogil
 
 

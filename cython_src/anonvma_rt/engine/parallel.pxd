@@ -12,7 +12,7 @@ from anonvma_rt.engine.task cimport Execution
 
 cdef int storm_open(Storm *s, Execution *x, object cpus, uint32_t *bell) except -1
 cdef int storm_begin(Storm *s, uint64_t first, uint64_t count, int most_kept) except -1
-cdef void storm_go(Storm *s) noexcept nogil
+cdef void storm_go(Storm *s, uint64_t nanoseconds) noexcept nogil
 cdef bint storm_idle(Storm *s) noexcept nogil
 cdef void storm_forget(Storm *s) noexcept nogil
 cdef void storm_close(Storm *s) noexcept nogil

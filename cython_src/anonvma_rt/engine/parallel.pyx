@@ -58,8 +58,9 @@ from anonvma_rt.engine.task cimport (
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 
 cdef enum:
-    # How often a thread without work gives its core away before it sleeps.
-    YIELDS = 4000
+    # How often a thread without work gives its core away before it sleeps: where each has a core, and where not.
+    PATIENT = 4000
+    IMPATIENT = 20
     NAP = 5000000
     GRANULE = 1 << 20
     # Steps of one task after which it counts as caught in a loop. A spin loop makes millions while another task waits for
@@ -231,6 +232,7 @@ cdef void end_execution(Storm *s) noexcept nogil:
     cdef Execution *x = s.x
     cdef uint32_t first = rt_load(&s.leave)
     cdef uint64_t steps = 0
+    cdef uint64_t time
     cdef int i
     cdef int j
     # Whoever checks acts as task 0 of the explorer's Execution, and may have left with locks the last time.
@@ -265,10 +267,11 @@ cdef void end_execution(Storm *s) noexcept nogil:
             keep(s, x.finding.kind)
     arena_restore(&x.arena)
     s.index += 1
-    if s.index == s.end or s.halt or (x.stop != NULL and rt_load(x.stop)):
-        if s.halt == HALT_NONE and s.index != s.end:
-            s.halt = HALT_STOPPED
-        s.nanoseconds = now() - s.started
+    time = now()
+    if x.stop != NULL and rt_load(x.stop) and not s.halt:
+        s.halt = HALT_STOPPED
+    if s.index == s.end or s.halt or (s.deadline and time >= s.deadline):
+        s.nanoseconds = time - s.started
         rt_store(&s.idle, 1)
         rt_add(s.bell, 1)
         rt_wake(s.bell)
@@ -281,6 +284,8 @@ cdef void next_execution(Storm *s) noexcept nogil:
     rt_store(&s.ready, 0)
     rt_store(&s.running, <uint32_t>s.n)
     rt_add(&s.epoch, 1)
+    if s.patience == IMPATIENT:
+        rt_wake_all(&s.epoch)
 
 
 cdef uint64_t now() noexcept nogil:
@@ -299,7 +304,7 @@ cdef void await_epoch(Storm *s, uint32_t seen) noexcept nogil:
         looks += 1
         if looks < SPINS:
             rt_pause()
-        elif looks < SPINS + YIELDS:
+        elif looks < SPINS + s.patience:
             rt_yield()
         else:
             rt_wait(&s.epoch, seen, NAP)
@@ -378,6 +383,7 @@ cdef int storm_open(Storm *s, Execution *x, object cpus, uint32_t *bell) except 
     s.n = x.tasks
     s.bell = bell
     s.idle = 1
+    s.patience = PATIENT if s.n <= len(set(cpus)) else IMPATIENT
     if posix_memalign(&runners, 128, s.n * sizeof(Runner)) != 0:
         raise MemoryError(f"no memory for {s.n} tasks")
     memset(runners, 0, s.n * sizeof(Runner))
@@ -428,11 +434,13 @@ cdef int storm_begin(Storm *s, uint64_t first, uint64_t count, int most_kept) ex
     return 0
 
 
-cdef void storm_go(Storm *s) noexcept nogil:
-    """Starts the block that the caller has prepared; the bell rings at its end."""
+cdef void storm_go(Storm *s, uint64_t nanoseconds) noexcept nogil:
+    """Starts the block that the caller has prepared; the bell rings at its end, which comes with the execution that passes
+    so many nanoseconds (0: no limit)."""
     rt_store(&s.idle, 0)
     arena_restore(&s.x.arena)
     s.started = now()
+    s.deadline = s.started + nanoseconds if nanoseconds else 0
     next_execution(s)
     rt_wake_all(&s.epoch)
 

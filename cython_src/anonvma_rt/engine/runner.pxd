@@ -98,8 +98,12 @@ cdef struct Storm:
     int most_kept
     uint64_t unkept
     Kept kept[MAX_KEPT]
+    # Of its executions; when it began, and when it is to end if it has not (0: never).
     uint64_t nanoseconds
     uint64_t started
+    uint64_t deadline
+    # How often a task that has ended gives its core away before it sleeps.
+    uint32_t patience
     char padding0[128]
     uint32_t epoch
     char padding1[128]

@@ -96,18 +96,21 @@ cdef class Storm:
         if self.opened and self.pid == getpid():
             self.end()
 
-    def run(self, uint64_t first, uint64_t count, profile=None, seed=0, record=False, int keep=0):
+    def run(self, uint64_t first, uint64_t count, profile=None, seed=0, record=False, int keep=0,
+            double seconds=0):
         """Executions first to first + count - 1 under one profile of delays, whose numbers depend on `seed`.
 
-        profile: values by the names of PROFILE; none is no delay. record: keep the schedules of up to `keep` violations.
+        seconds: the block ends early, with the execution that passes this time; 0 is no limit. profile: values by the
+        names of PROFILE; none is no delay. record: keep the schedules of up to `keep` violations.
         Returns a dict: `ran`, `seconds`, `points`, `counters`, `failures` as (index, kind number), `kept` as (index,
         kind number, tasks, marks), one and two bytes per step as Follow takes them, `unkept`, and `halt`, None where the block was not cut
         short. On ^C the block ends, the
         stop token stays set and the exception propagates.
         """
+        cdef uint64_t nanoseconds = <uint64_t>(seconds * 1e9)
         self.begin(first, count, profile or {}, seed, record, keep)
         with nogil:
-            storm_go(&self.s)
+            storm_go(&self.s, nanoseconds)
         self.wait()
         return self.collect(first)
 
