@@ -466,6 +466,7 @@ cdef void storm_close(Storm *s) noexcept nogil:
         rt_join(s.runner[i].thread)
         free(s.runner[i].tickets)
     storm_forget(s)
+    s.x.arena.reserved = s.end_of_arena
     free(s.runner)
     free(s.stripes)
     free(s.failed)
