@@ -26,9 +26,7 @@ class _Known:
 
 PROFILES: dict[str, _Known] = {
     "none": _Known("no delays: the tasks run as they come", {}, {}),
-    "yield": _Known(
-        "a task gives its core away at one point in `every`", {"every": 32, "most": 0}, {"every": "every"}
-    ),
+    "yield": _Known("a task gives its core away at one point in `every`", {"every": 32, "most": 0}, {"every": "every"}),
     "spin": _Known(
         "up to `most` pauses at one point in `every`", {"every": 8, "most": 64}, {"every": "every", "most": "most"}
     ),

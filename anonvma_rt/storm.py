@@ -234,9 +234,7 @@ class _Storm:
                 self.blow(engine, numbers, seconds, executions)
             return int(explorer.subject.tasks)
 
-    def blow(
-        self, engine: Storm, numbers: Sequence[Mapping[str, int]], seconds: float, executions: int | None
-    ) -> None:
+    def blow(self, engine: Storm, numbers: Sequence[Mapping[str, int]], seconds: float, executions: int | None) -> None:
         bandit = Bandit(len(numbers), self.seed)
         end, next_index = monotonic() + seconds, 0
         while not self.stop.stopped and (next_index < executions if executions is not None else monotonic() < end):
@@ -316,7 +314,11 @@ class _Storm:
         tasks = self.program.task_names()
         lines = [
             f"{tasks[task]} waits for {names(at)} ({op}), "
-            + (f"which {tasks[owner]} holds" if owner is not None and owner < len(tasks) else "which nobody holds alone")
+            + (
+                f"which {tasks[owner]} holds"
+                if owner is not None and owner < len(tasks)
+                else "which nobody holds alone"
+            )
             for task, op, at, owner in waiting
         ]
         print(

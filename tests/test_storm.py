@@ -131,7 +131,9 @@ def test_every_profile_is_known_to_the_engine_and_its_rates_add_up():
 
 
 def test_a_stall_may_choose_its_lock_by_name():
-    (one,) = storm(CERTAIN, algorithms=["moveto-tail"], executions=20, profiles=["stall:lock=ptl,every=1,most=50"]).results
+    (one,) = storm(
+        CERTAIN, algorithms=["moveto-tail"], executions=20, profiles=["stall:lock=ptl,every=1,most=50"]
+    ).results
     assert one.executions == 20 and one.violations == {}
     with pytest.raises(UserError, match='no lock class "pte"; known are mmap_sem, page, anon_vma, ptl'):
         storm(CERTAIN, algorithms=["moveto-tail"], executions=1, profiles=["stall:lock=pte"])
@@ -211,7 +213,18 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys):
 
 
 def test_interrupted_it_prints_what_was_found(tmp_path):
-    command = [sys.executable, "-m", "anonvma_rt", "storm", "order", "--seconds", "60", "--json", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "anonvma_rt",
+        "storm",
+        "order",
+        "--seconds",
+        "60",
+        "--json",
+        "--out",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(2.5)
     process.send_signal(signal.SIGINT)

@@ -21,7 +21,11 @@ ABOUT = "let all tasks run at once under seeded chaos: rates, and hits turned in
 def add(parser: argparse.ArgumentParser) -> None:
     about_scenario(parser, "a parameter of the scenario", "as for hunt; may be repeated")
     parser.add_argument(
-        "--seconds", type=_seconds, default=DEFAULT_SECONDS, metavar="T", help="for each algorithm (default %(default)g)"
+        "--seconds",
+        type=_seconds,
+        default=DEFAULT_SECONDS,
+        metavar="T",
+        help="for each algorithm (default %(default)g)",
     )
     parser.add_argument("--seed", type=whole("--seed"), default=0, metavar="N", help="default %(default)s")
     parser.add_argument(
