@@ -16,7 +16,7 @@ from typing import Any
 
 from anonvma_rt.bandit import Bandit
 from anonvma_rt.cause import cause
-from anonvma_rt.confirm import confirm
+from anonvma_rt.wild import confirm
 from anonvma_rt.engine.explorer import Explorer, StopToken
 from anonvma_rt.engine.storm import Storm
 from anonvma_rt.engine.strategy.replay import Replay

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from anonvma_rt import StopToken, StormInterrupted, UserError, replay, storm
 from anonvma_rt.bandit import Bandit
 from anonvma_rt.cli import main
-from anonvma_rt.confirm import confirm
+from anonvma_rt.wild import confirm
 from anonvma_rt.engine.storm import PROFILE, Storm
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.lab import load, make_explorer
