@@ -17,6 +17,7 @@ SRC, PACKAGE = "cython_src", "anonvma_rt"
 MODULES = [
     "engine.klist",
     "engine.arena",
+    "engine.classes",
     "engine.task",
     "engine.subject",
     "engine.block",
@@ -39,11 +40,14 @@ MODULES = [
     "engine.strategy.preempt",
     "engine.strategy.starve",
     "engine.strategy.portfolio",
+    "engine.search",
     "engine.dpor",
+    "engine.probe",
     "mm.vma_tree",
     "mm.page_alloc",
     "mm.interval_tree",
     "mm.watch",
+    "mm.interesting",
     "mm.anon_vma",
     "mm.rmap",
     "mm.memory",
@@ -140,7 +144,7 @@ class build_ext(_build_ext):
 def extensions():
     # The compiler reads these last, so the builder's own CFLAGS (-O0, -fsanitize=thread) come again behind them. A
     # fortified long jump takes a jump between two stacks for an attack.
-    flags = ["-O2", "-g0", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
+    flags = ["-O3", "-g0", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
     return [
         Extension(
             f"{PACKAGE}.{module}",

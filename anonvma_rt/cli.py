@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from anonvma_rt import __version__
 from anonvma_rt.errors import UserError
-from anonvma_rt.verbs import hunt, kernel, list, replay, storm, verify
+from anonvma_rt.verbs import bench, hunt, kernel, list, replay, storm, verify
 from anonvma_rt.verbs.common import BAD_INPUT, INTERRUPTED
 
 __all__ = ["main"]
@@ -24,6 +24,7 @@ VERBS = {
     "verify": verify,
     "replay": replay,
     "storm": storm,
+    "bench": bench,
     "kernel": kernel,
 }
 

@@ -8,18 +8,20 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from math import sqrt
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from anonvma_rt.cause import cause
+from anonvma_rt.confirm import Confirmer
 from anonvma_rt.engine.explorer import Bell, Explorer, StopToken, cores
 from anonvma_rt.errors import ParameterError, UserError, nearest, quote
+from anonvma_rt.estimates import count_classes, upper_bound_95
+from anonvma_rt.hunt_result import First, HuntInterrupted, HuntResult, PctGuarantee, Result
 from anonvma_rt.lab import (
-    CARRIERS,
+    AUTO,
     DEFAULT_STRATEGY,
+    HUNT_CARRIERS,
     Bound,
     Choice,
     Described,
@@ -31,7 +33,6 @@ from anonvma_rt.lab import (
     refusal,
 )
 from anonvma_rt.reproducer import Reproducer, trace_digest
-from anonvma_rt.trace import Trace
 
 __all__ = ["DEFAULT_SCENARIO", "First", "HuntInterrupted", "HuntResult", "Result", "hunt"]
 
@@ -40,82 +41,11 @@ DEFAULT_RUNS = 20_000
 
 BLOCK_SECONDS = 0.03  # how long an explorer works before it reports
 LARGEST_BLOCK = 8192
+DEFAULT_CLASSES = 65536  # executions whose classes are counted
+MOST_CLASSES = 1 << 22
 POLL_SECONDS = 0.02  # how long a signal or a stop token can go unseen
 MOST_INDICES = 100_000  # violating indices that a result keeps
 LAST_INDEX = 1 << 64
-
-
-@dataclass
-class First:
-    """The first violation by index. reproducer: where it was saved, None if it was not."""
-
-    index: int
-    kind: str
-    reproducer: str | None = None
-
-
-@dataclass
-class Result:
-    """What a hunt found of one algorithm.
-
-    executions: completed. violations: executions by kind of their verdict. benign_misses: unmap walks that left a pte
-    behind, harmless by themselves. upper_bound_95: of the probability of a violation per execution, at 95 %
-    confidence. points, switches: totals. seconds: of the executions alone. schedules_sha256: over 8 bytes for each
-    execution's choices, in index order. expected: a kind, "none", or None where the scenario says nothing. indices:
-    the violating ones, the first 100 000. trace: the history of the first violation.
-    """
-
-    algorithm: str
-    executions: int = 0
-    violations: dict[str, int] = field(default_factory=dict)
-    benign_misses: int = 0
-    first: First | None = None
-    upper_bound_95: float = 1.0
-    points: int = 0
-    switches: int = 0
-    seconds: float = 0.0
-    executions_per_second: float = 0.0
-    schedules_sha256: str = ""
-    expected: str | None = None
-    as_expected: bool = True
-    indices: list[int] = field(default_factory=list)
-    trace: Trace | None = None
-    unsaved: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields of `hunt --json`."""
-        hidden = ("indices", "trace", "unsaved")
-        shown = {name: value for name, value in self.__dict__.items() if name not in hidden}
-        return shown | {"first": asdict(self.first) if self.first else None}
-
-
-@dataclass
-class HuntResult:
-    """One scenario under one or more algorithms, all over the same execution indices."""
-
-    scenario: str
-    parameters: Mapping[str, int | bool]
-    strategy: str
-    carrier: str
-    seed: int
-    start: int
-    results: list[Result] = field(default_factory=list)
-    interrupted: bool = False
-
-    @property
-    def as_expected(self) -> bool:
-        return all(result.as_expected for result in self.results)
-
-    def as_dict(self) -> dict[str, Any]:
-        return self.__dict__ | {"results": [r.as_dict() for r in self.results], "as_expected": self.as_expected}
-
-
-class HuntInterrupted(KeyboardInterrupt):
-    """^C during a hunt; `result` holds what was found up to then. No thread of the hunt is left."""
-
-    def __init__(self, result: HuntResult) -> None:
-        super().__init__("the hunt was interrupted")
-        self.result = result
 
 
 def hunt(
@@ -128,17 +58,22 @@ def hunt(
     start: int = 0,
     runs: int = DEFAULT_RUNS,
     jobs: int = 1,
+    classes: int = DEFAULT_CLASSES,
     out: str | Path | None = None,
     stop: StopToken | None = None,
     progress: Callable[[str, int], None] | None = None,
+    interesting: Iterable[str] | None = None,
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
     scenario: also a litmus test, whose variants then are the algorithms. algorithms: None for the usual ones. strategy:
-    "NAME" or "NAME:parameter=value"; None for the scenario's own or the usual one. jobs: explorers, one per core. out:
-    the folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
-    `interrupted`. progress: called with the algorithm's name and the number of executions just done. Raises UserError
-    for bad input, HuntInterrupted on ^C.
+    "NAME" or "NAME:parameter=value"; None for the scenario's own or the usual one. carrier: "auto" searches on fibers
+    and makes violating executions again on threads. jobs: explorers, one per core. classes: count the classes of
+    interleavings among the first so many executions; they cost more, and 0 counts none. out: the folder for
+    reproducers, None to save none. stop: ends the hunt early from any thread; the result then says `interrupted`.
+    progress: called with the algorithm's name and the number of executions just done. interesting: the operations that
+    SURW orders, by name (`anonvma-rt list` has them; a litmus test's are its locks and variables), None for the
+    scenario's own. Raises UserError for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -152,21 +87,25 @@ def hunt(
         raise UserError(f"--seed must be from 0 to 2**64 - 1, not {seed}")
     if not 0 <= start <= LAST_INDEX - runs:
         raise UserError(f"--start must be from 0 to 2**64 - runs, not {start}")
-    if carrier not in CARRIERS:
-        raise UserError(f"unknown carrier {quote(carrier)}{nearest(carrier, CARRIERS)}")
+    if not 0 <= classes <= MOST_CLASSES:
+        raise UserError(f"--classes must be from 0 to {MOST_CLASSES}, not {classes}")
+    if carrier not in HUNT_CARRIERS:
+        raise UserError(f"unknown carrier {quote(carrier)}{nearest(carrier, HUNT_CARRIERS)}")
     if isinstance(scenario, str):
         scenario = load(scenario)
     strategy = strategy or scenario.strategy or DEFAULT_STRATEGY
     make_strategy(strategy)
     program = scenario.bind(parameters or {})
+    if interesting is not None:
+        program = program.with_interesting(interesting)
     chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     if not chosen:
         raise UserError("no algorithm to hunt")
     folder = Folder(Path(out)) if out is not None else None
-    result = HuntResult(scenario.name, program.parameters, strategy, carrier, seed, start)
+    result = HuntResult(scenario.name, program.parameters, strategy, carrier, seed, start, program.interesting)
     try:
         for algorithm in chosen:
-            one = _Hunt(program, algorithm, strategy, carrier, seed, start, runs, jobs, folder, stop, progress)
+            one = _Hunt(program, algorithm, strategy, carrier, seed, start, runs, jobs, classes, folder, stop, progress)
             result.results.append(one.result)
             one.run()
             if stop is not None and stop.stopped:
@@ -211,11 +150,13 @@ class _Hunt:
 
     def __init__(
         self, program: Bound, algorithm: Choice, strategy: str, carrier: str, seed: int, start: int, runs: int,
-        jobs: int, folder: Folder | None, stop: StopToken | None, progress: Callable[[str, int], None] | None,
+        jobs: int, classes: int, folder: Folder | None, stop: StopToken | None,
+        progress: Callable[[str, int], None] | None,
     ) -> None:  # fmt: skip
         self.program, self.algorithm, self.strategy, self.carrier = program, algorithm, strategy, carrier
         self.seed, self.next, self.end = seed, start, start + runs
         self.jobs = min(jobs, runs)
+        self.observed_end = min(self.end, start + classes)
         self.folder, self.user_stop, self.progress = folder, stop, progress
         self.stop, self.bell = StopToken(), Bell()
         self.result = Result(algorithm.name, expected=program.expected(algorithm.name))
@@ -224,36 +165,41 @@ class _Hunt:
         self.waiting: dict[int, dict[str, Any]] = {}
         self.merged = start
         self.kinds: dict[int, str] = {}
+        self.guarantee: dict[str, Any] | None = None
         self.working: set[Explorer] = set()
+        self.classes = bytearray() if classes else None
+        self.longest = 0
+        self.confirmer: Confirmer | None = None
 
     def run(self) -> None:
         explorers: list[Explorer] = []
         started = perf_counter()
         try:
+            carrier = "fibers" if self.carrier == AUTO else self.carrier
             for cpu in cores(self.jobs):
-                strategy = make_strategy(self.strategy)
-                explorers.append(
-                    make_explorer(
-                        self.program,
-                        self.algorithm,
-                        strategy,
-                        seed=self.seed,
-                        cpu=cpu,
-                        stop=self.stop,
-                        bell=self.bell,
-                        carrier=self.carrier,
-                    )
-                )
+                explorers.append(self.explorer(carrier, cpu, stop=self.stop, bell=self.bell))
             self.kinds = explorers[0].subject.kinds()
             self.before = self.program.before(explorers[0])
             shape = profile(self.program, explorers[0])
             for explorer in explorers:
                 prepare(explorer, shape)
+            self.guarantee = explorers[0].strategy.guarantee(explorers[0].subject.tasks)
+            if self.carrier == AUTO:
+                second = self.explorer("threads", explorers[0].cpu)
+                prepare(second, shape)
+                self.confirmer = Confirmer(second, "threads")
+                self.result.confirmed = self.confirmer.result
             started = perf_counter()
             self.explore(explorers)
         finally:
             self.drain(explorers)
             self.finish(perf_counter() - started)
+
+    def explorer(self, carrier: str, cpu: int, **options: Any) -> Explorer:
+        strategy = make_strategy(self.strategy)
+        return make_explorer(
+            self.program, self.algorithm, strategy, seed=self.seed, cpu=cpu, carrier=carrier, **options
+        )
 
     def explore(self, explorers: Sequence[Explorer]) -> None:
         sizes = dict.fromkeys(explorers, 16)
@@ -269,7 +215,9 @@ class _Hunt:
                     self.take(explorer)
                     self.merge(explorer)
                 if self.next < self.end and not self.stop.stopped:
-                    count = min(sizes[explorer], self.end - self.next)
+                    # A block is observed as a whole or not at all.
+                    explorer.observing = self.next < self.observed_end
+                    count = min(sizes[explorer], (self.observed_end if explorer.observing else self.end) - self.next)
                     explorer.submit(self.next, count)
                     self.working.add(explorer)
                     begun[explorer] = perf_counter()
@@ -292,6 +240,8 @@ class _Hunt:
         self.merge(explorers[0] if explorers else None)
         for explorer in explorers:
             explorer.close()
+        if self.confirmer is not None:
+            self.confirmer.explorer.close()
 
     def take(self, explorer: Explorer) -> None:
         """Keeps what an idle explorer has done until its turn comes; an error where it ended for a bad reason."""
@@ -320,6 +270,9 @@ class _Hunt:
             result.points += block["points"]
             result.switches += block["switches"]
             result.benign_misses += block["counters"][0]
+            self.longest = max(self.longest, block["longest"])
+            if self.classes is not None:
+                self.classes += block["classes"]
             for index, kind in block["failures"]:
                 self.violations[kind] += 1
                 if len(result.indices) < MOST_INDICES:
@@ -329,6 +282,10 @@ class _Hunt:
                 result.first = First(index, self.kinds[kind])
                 if idle is not None:
                     self.record(idle, result.first)
+            if self.confirmer is not None:
+                for index, kind in block["failures"]:
+                    at = 8 * (index - block["first"])
+                    self.confirmer.show(index, kind, block["digests"][at : at + 8])
 
     def record(self, explorer: Explorer, first: First) -> None:
         """Runs the first violation again with its history on, and saves it."""
@@ -344,6 +301,7 @@ class _Hunt:
             strategy=self.strategy,
             seed=self.seed,
             index=first.index,
+            interesting=self.program.interesting,
             bound=explorer.bound,
             segments=recorded["segments"],
             kind=first.kind,
@@ -365,24 +323,10 @@ class _Hunt:
         result.schedules_sha256 = self.sha.hexdigest()
         result.violations = {self.kinds[kind]: count for kind, count in sorted(self.violations.items())}
         result.upper_bound_95 = upper_bound_95(sum(self.violations.values()), result.executions)
+        if self.classes is not None:
+            result.classes = count_classes(self.classes)
+        if self.guarantee is not None:
+            result.pct_guarantee = PctGuarantee(**self.guarantee, longest=self.longest)
         wanted = {result.expected} - {"none", None}
-        result.as_expected = set(result.violations) == wanted
-
-
-def upper_bound_95(violations: int, executions: int) -> float:
-    """The largest probability of a violation per execution that fits what was seen, at 95 % confidence, one-sided.
-
-    Exact without a violation (about 3/N); else Wilson's bound with continuity correction.
-
-    >>> round(upper_bound_95(0, 20_000) * 20_000, 2)
-    3.0
-    """
-    if executions == 0:
-        return 1.0
-    if violations == 0:
-        return float(-(0.05 ** (1 / executions) - 1))
-    z, n, p = 1.6448536269514722, executions, violations / executions
-    if violations == executions:
-        return 1.0
-    spread = z * sqrt(max(0.0, z * z + 2 - 1 / n + 4 * p * (n * (1 - p) - 1)))
-    return min(1.0, (2 * n * p + z * z + 1 + spread) / (2 * (n + z * z)))
+        agrees = result.confirmed is None or result.confirmed.agrees
+        result.as_expected = set(result.violations) == wanted and agrees

@@ -5,7 +5,7 @@ is and what each task has in it; PCT's k, URW's and SURW's counts and the livelo
 depend on nothing but scenario, algorithm and seed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from anonvma_rt.binding import read_text
@@ -30,8 +30,10 @@ from anonvma_rt.scenario_file import Parameter
 from anonvma_rt.trace import Trace
 
 __all__ = [
+    "AUTO",
     "CARRIERS",
     "DEFAULT_STRATEGY",
+    "HUNT_CARRIERS",
     "STRATEGIES",
     "Bound",
     "Choice",
@@ -44,6 +46,7 @@ __all__ = [
     "names_of_all",
     "prepare",
     "profile",
+    "smallest",
 ]
 
 # `parallel`, the third one, is not deterministic and belongs to storm alone.
@@ -51,9 +54,11 @@ CARRIERS = {
     "threads": "one OS thread per task, pooled, pinned to one core; deterministic",
     "fibers": "one stack per task on a single OS thread: the same executions, hash for hash, and faster",
 }
+AUTO = "auto"
+HUNT_CARRIERS = CARRIERS | {AUTO: "for hunts: searches on fibers, and makes violating executions again on threads"}
 STRATEGIES: dict[str, tuple[Any, str]] = {
     "portfolio": (Portfolio, "three times surw, then one of pct, pos, sticky, preempt, urw, starve, delay in turn"),
-    "surw": (Surw, "every order of the page-table locks of migrating pages is equally likely (ASPLOS 2025)"),
+    "surw": (Surw, "every order of the interesting operations is equally likely (ASPLOS 2025)"),
     "pct": (Pct, "random priorities and depth-1 change points (ASPLOS 2010); depth=3"),
     "pos": (Pos, "random priorities of operations, drawn again after a race (CAV 2018)"),
     "urw": (Urw, "every interleaving is about equally likely: weights are the steps left (ASPLOS 2025)"),
@@ -63,7 +68,7 @@ STRATEGIES: dict[str, tuple[Any, str]] = {
     "sticky": (Sticky, "the running task goes on with probability (n-1)/n; n=8"),
     "random": (Random, "every enabled task is equally likely at each point"),
 }
-DEFAULT_STRATEGY = "pct"
+DEFAULT_STRATEGY = "portfolio"
 
 LONGEST_PROFILE = 1 << 26  # steps; a sequential execution that is longer counts as endless
 SHORT_PROFILE = 100_000  # steps; up to this length a few random walks are part of the profile
@@ -122,6 +127,12 @@ class Bound(Protocol):
     def scenario(self) -> Described: ...
     @property
     def parameters(self) -> Mapping[str, int | bool]: ...
+    @property
+    def interesting(self) -> tuple[str, ...]:
+        """The names of the operations that SURW orders (anonvma_rt.interesting)."""
+
+    def with_interesting(self, names: Iterable[str]) -> "Bound":
+        """The same with others. Raises UserError for a name that it does not know."""
 
     def choose(self, algorithm: Any) -> Choice:
         """The choice of that name, or the one that is given, if it is one for these values."""
@@ -174,6 +185,19 @@ def load(name_or_path: str) -> Described:
         hint = nearest(name_or_path, names_of_all())
         raise ScenarioError(f"unknown scenario {quote(name_or_path)}{hint}; a file's path ends in .toml")
     return Scenario.load(name_or_path)
+
+
+def smallest(described: Described) -> dict[str, int]:
+    """The least value of each number among its parameters; switches stay as they are.
+
+    >>> smallest(load("order"))
+    {'pages': 1}
+    """
+    return {
+        p.name: -(-p.minimum // p.multiple_of) * p.multiple_of
+        for p in described.parameters.values()
+        if not isinstance(p.default, bool)
+    }
 
 
 def described_by(text: str, source: str) -> Described:

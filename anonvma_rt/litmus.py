@@ -7,14 +7,15 @@ values and yields a LitmusProgram. Every verb takes it like a scenario; its vari
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
 from anonvma_rt.binding import bind_names, bind_parameters, read_text
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.program import Program
-from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, nearest, quote
+from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
+from anonvma_rt.interesting import OPTION, for_threads
 from anonvma_rt.litmus_code import Code, Compiler
 from anonvma_rt.litmus_file import LitmusDocument, read_litmus
 from anonvma_rt.litmus_trace import LitmusTrace
@@ -41,12 +42,28 @@ class Variant:
 class LitmusProgram:
     """A litmus test with values for its parameters. The methods are what lab.Bound says that the lab asks.
 
-    codes: those variants that the given values leave. parameters: without those that only variants set.
+    codes: those variants that the given values leave. parameters: without those that only variants set. interesting:
+    the locks and variables that SURW orders; where none are named, what the file marks by a "!".
     """
 
     scenario: "Litmus"
     parameters: dict[str, int | bool]
     codes: dict[str, Code]
+    interesting: tuple[str, ...] = ()
+
+    def with_interesting(
+        self, names: Iterable[str], error: type[UserError] = UserError, where: str = OPTION
+    ) -> "LitmusProgram":
+        """The same with other interesting operations. Raises `error` for a name that no variant has."""
+        names = tuple(names)
+        threads = [thread for code in self.codes.values() for thread in code.threads]
+        known = sorted({str(step.words[1]) for thread in threads for step in thread.steps})
+        every = list(dict.fromkeys(thread.name for thread in threads))
+        named = dict(zip(every, for_threads(names, every, known, error, where), strict=True))
+        codes = {
+            name: code.with_marks([named[thread.name] for thread in code.threads]) for name, code in self.codes.items()
+        }
+        return replace(self, codes=codes, interesting=names)
 
     def choose(self, algorithm: Variant | str) -> Variant:
         name = algorithm if isinstance(algorithm, str) else algorithm.name
@@ -219,7 +236,10 @@ class Litmus:
             raise ParameterError(f"{self.source}: no variant has these values ({', '.join(self.variants)})")
         set_by_variants = {name for variant in self.variants.values() for name in variant.values}
         shown = {name: value for name, value in bound.items() if name in values or name not in set_by_variants}
-        return LitmusProgram(self, shown, codes)
+        program = LitmusProgram(self, shown, codes)
+        if self._document.interesting is None:
+            return program
+        return program.with_interesting(self._document.interesting, ScenarioError, f"{self.source}: interesting")
 
 
 def _toml(value: str | list[str]) -> str:

@@ -1,18 +1,21 @@
 """A litmus document and values to plain steps and conditions, and to the Program that the engine runs."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from anonvma_rt.binding import holds
 from anonvma_rt.condition import Word, postfix
 from anonvma_rt.engine.explorer import Explorer
-from anonvma_rt.engine.program import VERBS, Program
+from anonvma_rt.engine.program import VERBS, WITHOUT_POINT, Program
 from anonvma_rt.errors import ScenarioError, quote
 from anonvma_rt.litmus_file import Block, Lines, LitmusDocument, Step, fill
 from anonvma_rt.toml_text import get_word
 
 __all__ = ["Code", "Compiler", "Outcome", "Thread"]
+
+# A name that is interesting stands for what is done to it, but for these: a lock is of interest to whoever takes it.
+_NEVER_MARKED = (*WITHOUT_POINT, "unlock", "read_unlock", "write_unlock")
 
 _VARIABLE = VERBS["load"][1]
 _SETUP_VERBS = ("store", "set", "add")
@@ -44,7 +47,17 @@ class Code:
     registers: Mapping[str, int]
     forbidden: tuple[Outcome, ...]
     reachable: tuple[Outcome, ...]
+    classes: Mapping[str, int]
     subject: Program
+
+    def with_marks(self, names: Sequence[Iterable[str]]) -> "Code":
+        """The same, in which of each thread the operations on these shared names are the interesting ones."""
+        threads = tuple(
+            Thread(thread.name, tuple(step._replace(marked=is_marked(step, chosen)) for step in thread.steps))
+            for thread, chosen in zip(self.threads, names, strict=True)
+        )
+        subject = subject_of(self.setup, threads, self.forbidden, self.registers, self.classes)
+        return replace(self, threads=threads, subject=subject)
 
     def final(self, explorer: Explorer) -> dict[str, int]:
         """Variables, then registers, as the last execution of `explorer` left them."""
@@ -57,6 +70,36 @@ class Code:
         return [holds(one.text, {**one.names, **final}, one.where) for one in self.reachable]
 
 
+def subject_of(
+    setup: Iterable[Step],
+    threads: Iterable[Thread],
+    forbidden: Iterable[Outcome],
+    registers: Mapping[str, int],
+    classes: Mapping[str, int],
+) -> Program:
+    """What the engine runs. Raises ValueError where the steps make no sense together."""
+    places = {name: f"{thread}:{name}" for name, thread in registers.items()}
+    return Program(
+        [[engine_words(step) for step in thread.steps] for thread in threads],
+        setup=[step.words for step in setup],
+        forbidden=[[places.get(str(word), word) for word in one.words] for one in forbidden],
+        classes=classes,
+    )
+
+
+def engine_words(step: Step) -> tuple[str | int, ...]:
+    return (f"!{step.words[0]}", *step.words[1:]) if step.marked else step.words
+
+
+def is_marked(step: Step, names: Iterable[str | int]) -> bool:
+    """Whether it is interesting where what is done to `names` is.
+
+    >>> [is_marked(Step.of(line, "example"), ["a"]) for line in ("lock a", "unlock a", "lock b")]
+    [True, False, False]
+    """
+    return step.words[0] not in _NEVER_MARKED and step.words[1] in names
+
+
 class Compiler:
     """Writes one variant out, for `names` with values."""
 
@@ -67,7 +110,7 @@ class Compiler:
     def code(self) -> Code:
         setup = tuple(Step.of(line, where) for line, _, where in self.lines.of(self.document.setup, self.names))
         for step in setup:
-            if step.words[0] not in _SETUP_VERBS or not isinstance(step.words[2], int):
+            if step.words[0] not in _SETUP_VERBS or not isinstance(step.words[2], int) or step.marked:
                 right = f"{', '.join(_SETUP_VERBS)} of numbers"
                 raise ScenarioError(f"{self.source}: setup: {quote(step.text)}: only {right} are right there")
         threads = self.threads()
@@ -77,17 +120,12 @@ class Compiler:
         registers = self.registers(threads, shared)
         forbidden = self.outcomes(self.document.forbidden, variables, registers)
         reachable = self.outcomes(self.document.reachable, variables, registers)
-        places = {name: f"{thread}:{name}" for name, thread in registers.items()}
+        classes = self.document.classes
         try:
-            subject = Program(
-                [[step.words for step in thread.steps] for thread in threads],
-                setup=[step.words for step in setup],
-                forbidden=[[places.get(str(word), word) for word in one.words] for one in forbidden],
-                classes=self.document.classes,
-            )
+            subject = subject_of(setup, threads, forbidden, registers, classes)
         except ValueError as error:
             raise ScenarioError(f"{self.source}: {error}") from None
-        return Code(setup, threads, variables, registers, forbidden, reachable, subject)
+        return Code(setup, threads, variables, registers, forbidden, reachable, classes, subject)
 
     def threads(self) -> tuple[Thread, ...]:
         threads: dict[str, Thread] = {}

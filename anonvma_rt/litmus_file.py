@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from anonvma_rt.engine.program import VERBS
+from anonvma_rt.engine.program import VERBS, WITHOUT_POINT
 from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.expression import CONSTANTS, FUNCTIONS, evaluate
+from anonvma_rt.interesting import read_names
 from anonvma_rt.scenario_file import Parameter, read_named, read_parameter, read_requirements
 from anonvma_rt.toml_text import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
 
@@ -27,8 +28,8 @@ MOST_LINES = 10_000  # of all sections together, counted as they are repeated
 DEEPEST = 8  # tables within each other
 DEFAULT_VARIANT = "sc"
 _TOP_KEYS = (
-    "litmus", "about", "strategy", "parameters", "names", "require", "variants", "expect", "classes", "setup", "thread",
-    "forbidden", "reachable",
+    "litmus", "about", "strategy", "interesting", "parameters", "names", "require", "variants", "expect", "classes",
+    "setup", "thread", "forbidden", "reachable",
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
@@ -57,6 +58,7 @@ class LitmusDocument:
     name: str
     about: str
     strategy: str
+    interesting: tuple[str, ...] | None
     parameters: dict[str, Parameter]
     names: dict[str, int | bool | str]
     require: list[tuple[int | bool | str, str]]
@@ -98,6 +100,7 @@ def read_litmus(text: str, source: str) -> LitmusDocument:
         name=name,
         about=get_line(top, "about", source),
         strategy=get_line(top, "strategy", source, ""),
+        interesting=read_names(top, source),
         parameters=parameters,
         names=names,
         require=read_requirements(top, source),
@@ -200,10 +203,14 @@ def _classes(top: dict[str, Any], source: str) -> dict[str, int]:
 
 
 class Step(NamedTuple):
-    """One step as the engine's Program takes it: verb, name, operands; `text` is the line, for people."""
+    """One step as the engine's Program takes it: verb, name, operands; `text` is the line, for people.
+
+    marked: whether the file says by a "!" in front of the verb that it is an interesting one.
+    """
 
     words: tuple[str | int, ...]
     text: str
+    marked: bool = False
 
     @classmethod
     def of(cls, text: str, where: str) -> "Step":
@@ -213,6 +220,7 @@ class Step(NamedTuple):
         ('store', 'x', 1)
         """
         verb, *operands = text.split() or [""]
+        verb, marked = verb.removeprefix("!"), verb.startswith("!")
         where = f"{where}: {quote(text)}"
         if verb not in VERBS:
             raise ScenarioError(f"{where}: unknown verb {quote(verb)}{nearest(verb, VERBS)}")
@@ -229,7 +237,9 @@ class Step(NamedTuple):
             else:
                 right = "a number or a register" if form == "v" else "a name (letters, digits and _, at most 40)"
                 raise ScenarioError(f"{where}: {quote(operand)} is not {right}, or has a meaning already")
-        return cls(tuple(words), " ".join(map(str, words)))
+        if marked and verb in WITHOUT_POINT:
+            raise ScenarioError(f"{where}: {verb} is no step of its own, so it cannot be an interesting one")
+        return cls(tuple(words), " ".join(map(str, words)), marked)
 
 
 class Lines:

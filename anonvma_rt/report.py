@@ -1,9 +1,12 @@
 """What the command line says of a hunt and of a replay, in plain text."""
 
+from collections.abc import Iterable
 from textwrap import fill
 
 from anonvma_rt.cause import cause
-from anonvma_rt.hunt import HuntResult, Result
+from anonvma_rt.confirm import NEVER_TRIED, Confirmed
+from anonvma_rt.hunt_result import HuntResult, Result
+from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.reproducer import Replayed, Reproducer
 from anonvma_rt.storm import StormOfOne, StormResult
 from anonvma_rt.verify import Verification
@@ -15,13 +18,16 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}, seed {result.seed}, "
-        f"executions from {result.start}" + (", INTERRUPTED" if result.interrupted else ""),
+        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}"
+        f"{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
+        + (", INTERRUPTED" if result.interrupted else ""),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
     ]
     lines += [_row(one) for one in result.results]
     lines.append("")
+    numbers = [line for one in result.results for line in _numbers(one)]
+    lines += [*numbers, ""] if numbers else []
     shown = next((one for one in result.results if one.first is not None), None)
     if shown is None or shown.first is None:
         lines.append(f"No violation in {sum(one.executions for one in result.results)} executions.")
@@ -34,6 +40,12 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     if shown.first.reproducer:
         lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
     return "\n".join(lines)
+
+
+def _ordered(interesting: Iterable[str]) -> str:
+    """The operations that were named as interesting; nothing for the usual ones."""
+    names = ", ".join(interesting)
+    return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
 
 
 def _sentences(text: str | None, width: int) -> str:
@@ -50,11 +62,45 @@ def _row(one: Result) -> str:
     )
 
 
-def verify_report(result: Verification, width: int) -> str:
-    """The verdict on each algorithm, and the interleaving of the first counterexample."""
+def _numbers(one: Result) -> list[str]:
+    """What the executions say about those that were not made, and what a second carrier said of the violations."""
+    lines = []
+    seen, proved = one.classes, one.pct_guarantee
+    if seen is not None and seen.observed:
+        some = f" in the first {seen.observed} executions" if seen.observed < one.executions else ""
+        each = f"{seen.executions_per_class:.3g} executions per class"
+        lines.append(
+            f"saw {seen.distinct} classes of interleavings{some}, {each}; unseen ones have at most "
+            f"{100 * seen.unseen_upper_95:.2g} % of the probability"
+        )
+    if proved is not None:
+        lines.append(
+            f"pct finds a bug of depth {proved.depth} in the first {proved.steps} of at most {proved.longest} steps "
+            f"with probability >= {proved.probability:.1e}"
+        )
+    if one.confirmed is not None:
+        lines += _confirmed(one, one.confirmed)
+    return [f"  {one.algorithm}: {line}" for line in lines]
+
+
+def _confirmed(one: Result, confirmed: Confirmed) -> list[str]:
+    found = sum(count for kind, count in one.violations.items() if kind != NEVER_TRIED)
+    tried = f"{confirmed.tried} of {found}" if confirmed.tried < found else str(found)
+    lines = [f"{confirmed.confirmed} of {tried} violations confirmed on {confirmed.on}"] if found else []
+    lines += [
+        f"THE LAB IS WRONG: execution {d.index} is {d.found} on fibers and {d.other} on {confirmed.on}"
+        + (", after the same choices" if d.same_choices else ", after other choices")
+        for d in confirmed.disagreements
+    ]
+    return lines
+
+
+def verify_report(result: Verification, width: int, table: bool = True) -> str:
+    """The verdict on each algorithm; with `table`, the interleaving of the first counterexample."""
     parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), every class of interleavings"
+        f"{result.scenario} ({parameters or 'no parameters'}), "
+        + ("every class of interleavings" if result.preemptions is None else "every schedule")
         + (", INTERRUPTED" if result.interrupted else ""),
         "",
     ]
@@ -64,7 +110,7 @@ def verify_report(result: Verification, width: int) -> str:
         expected = "" if one.as_expected else f"; NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{expected}")
     lines.append("")
-    shown = next((one for one in result.results if one.trace is not None), None)
+    shown = next((one for one in result.results if one.trace is not None), None) if table else None
     if shown is not None and shown.trace is not None and shown.first is not None:
         lines += [f"A counterexample for {shown.algorithm}:", "", _sentences(cause(shown.trace), width), ""]
         lines += [shown.trace.table(width), ""]
@@ -76,7 +122,8 @@ def verify_report(result: Verification, width: int) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy} with seed "
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy}"
+        f"{_ordered(reproducer.interesting)} with seed "
         f"{reproducer.seed} at execution {reproducer.index}",
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
         f"{replayed.steps} steps, {replayed.switches} switches"

@@ -6,7 +6,6 @@ seed, and it says of itself whether it was truncated, edited or written in anoth
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from anonvma_rt import __version__
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
+from anonvma_rt.files import write_whole
 from anonvma_rt.lab import Bound, Choice, Described, described_by, make_explorer
 from anonvma_rt.trace import Trace
 
@@ -34,8 +34,9 @@ class ReproducerError(UserError):
 class Reproducer:
     """One failing execution. `segments` is the schedule: (task, steps) one after the other.
 
-    strategy, seed and index say how it was found; bound is the number of steps that counts as a livelock; trace is the
-    SHA-256 of the recorded events, digest the engine's digest of the choices.
+    strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
+    steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
+    choices.
     """
 
     scenario: Described
@@ -50,6 +51,7 @@ class Reproducer:
     cause: str
     digest: str
     trace: str
+    interesting: Sequence[str] = ()
     version: str = field(default=__version__)
 
     @property
@@ -82,7 +84,12 @@ class Reproducer:
                 "parameters": dict(self.parameters),
             },
             "algorithm": dict(self.algorithm.as_dict()),
-            "found_by": {"strategy": self.strategy, "seed": self.seed, "index": self.index},
+            "found_by": {
+                "strategy": self.strategy,
+                "interesting": list(self.interesting),
+                "seed": self.seed,
+                "index": self.index,
+            },
             "bound": self.bound,
             "schedule": " ".join(f"{task}x{steps}" for task, steps in self.segments),
             "schedule_digest": self.digest,
@@ -92,17 +99,7 @@ class Reproducer:
 
     def save(self, path: Path) -> Path:
         """Writes the file so that it is whole or not there. Raises OSError."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(self.as_dict(), file, indent=1)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return path
+        return write_whole(path, json.dumps(self.as_dict(), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Reproducer":
@@ -155,6 +152,7 @@ class Reproducer:
             strategy=body["found_by"]["strategy"],
             seed=body["found_by"]["seed"],
             index=body["found_by"]["index"],
+            interesting=tuple(body["found_by"].get("interesting", ())),
             bound=body["bound"],
             segments=segments,
             kind=body["violation"]["kind"],

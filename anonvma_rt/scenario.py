@@ -7,7 +7,7 @@ simulated kernel executes. The built-in files in scenarios/ show the format, and
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from errno import errorcode
 from importlib import resources
 from typing import Any, NamedTuple
@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 from anonvma_rt.algorithm import PRESETS, Algorithm
 from anonvma_rt.binding import bind_names, bind_parameters, holds, read_text
 from anonvma_rt.engine.explorer import Explorer
-from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, nearest, quote
+from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
 from anonvma_rt.expression import evaluate
+from anonvma_rt.interesting import OPTION, for_threads
 from anonvma_rt.kernel_view import kernel_lock_names, kernel_state, vma_starts
+from anonvma_rt.mm.interesting import NAMES as INTERESTING
 from anonvma_rt.mm.kernel import Kernel
 from anonvma_rt.mm.world import World
 from anonvma_rt.refusal import TASK_SIZE, reason_of
@@ -84,7 +86,10 @@ class Thread(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """A scenario with values for all its parameters: setup runs alone, then the threads race, then after runs alone."""
+    """A scenario with values for all its parameters: setup runs alone, then the threads race, then after runs alone.
+
+    interesting: the operations that SURW orders, by the names of anonvma_rt.mm.interesting.
+    """
 
     scenario: "Scenario"
     parameters: dict[str, int | bool]
@@ -92,6 +97,7 @@ class Program:
     threads: tuple[Thread, ...]
     after: tuple[Step, ...]
     processes: tuple[str, ...]
+    interesting: tuple[str, ...]
 
     # What lab.Bound says that the lab asks.
 
@@ -101,9 +107,23 @@ class Program:
     def usual(self) -> list[str]:
         return self.scenario.usual_algorithms()
 
+    def with_interesting(self, names: Iterable[str]) -> "Program":
+        """The same with other interesting operations. Raises UserError for a name that there is not."""
+        names = tuple(names)
+        for_threads(names, self.scenario.thread_names(), INTERESTING, UserError, OPTION)
+        return replace(self, interesting=names)
+
     def make_subject(self, algorithm: Algorithm) -> Kernel:
-        threads = [thread.steps for thread in self.threads]
-        return Kernel(algorithm.as_dict(), len(self.processes), self.setup, threads, self.after)
+        every = self.scenario.thread_names()
+        named = dict(zip(every, for_threads(self.interesting, every, INTERESTING, UserError, OPTION), strict=True))
+        return Kernel(
+            algorithm.as_dict(),
+            len(self.processes),
+            self.setup,
+            [thread.steps for thread in self.threads],
+            self.after,
+            [named[thread.name] for thread in self.threads],
+        )
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         sections = [self.setup, *(thread.steps for thread in self.threads), self.after]
@@ -146,7 +166,7 @@ class Scenario:
     `expect` maps the names of algorithms to a violation kind or "none" ("*": every preset that is not named); `text` is
     the exact TOML, which a reproducer keeps, and `source` the file's name for messages. `zoo`, `commit`, `year` and
     `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are empty where it is none. `strategy` is the
-    one that finds it best, "" for the usual one.
+    one that finds it best, "" for the usual one, and `interesting` names the operations that SURW orders.
 
     >>> Scenario.load("peek").parameters["pages"].default
     1
@@ -164,6 +184,7 @@ class Scenario:
     year: str
     symptom: str
     strategy: str
+    interesting: tuple[str, ...]
     _document: Document = field(repr=False, compare=False)
 
     @property
@@ -184,6 +205,7 @@ class Scenario:
             text=text,
             source=source,
             **document.origin,
+            interesting=document.interesting,
             _document=document,
         )
 
@@ -252,7 +274,12 @@ class Scenario:
             threads=tuple(thread for thread in threads if thread.steps),
             after=_steps(self._document.after, names),
             processes=tuple(self.processes),
+            interesting=self.interesting,
         )
+
+    def thread_names(self) -> list[str]:
+        """The names of all threads, also of those that some parameter values leave without a step."""
+        return [thread.name for thread in self._document.threads]
 
 
 def builtin_names() -> list[str]:

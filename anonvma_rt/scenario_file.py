@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.expression import CONSTANTS, FUNCTIONS, LIMIT
+from anonvma_rt.interesting import for_threads, read_names
+from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
+from anonvma_rt.mm.interesting import NAMES as INTERESTING
 from anonvma_rt.toml_text import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
 
 __all__ = [
@@ -33,8 +36,8 @@ __all__ = [
 MOST_THREADS = MOST_PROCESSES = 64
 MOST_STEPS = 10_000
 _TOP_KEYS = (
-    "name", "about", "zoo", "commit", "year", "symptom", "strategy", "processes", "parameters", "names", "require",
-    "expect", "setup", "thread", "after",
+    "name", "about", "zoo", "commit", "year", "symptom", "strategy", "interesting", "processes", "parameters", "names",
+    "require", "expect", "setup", "thread", "after",
 )  # fmt: skip
 ALL_OTHERS = "*"  # in [expect]: every preset that is not named
 
@@ -133,6 +136,7 @@ class Document:
     name: str
     about: str
     origin: dict[str, str]
+    interesting: tuple[str, ...]
     processes: list[str]
     parameters: dict[str, Parameter]
     names: dict[str, int | bool | str]
@@ -165,10 +169,15 @@ def read_document(text: str, source: str) -> Document:
     threads: list[RawThread] = []
     for number, value in enumerate(raw_threads, 1):
         threads.append(steps.read_thread(value, f"thread {number}", [thread.name for thread in threads]))
+    interesting = read_names(top, source)
+    if interesting is None:
+        interesting = (USUALLY_INTERESTING,)
+    for_threads(interesting, [thread.name for thread in threads], INTERESTING, ScenarioError, f"{source}: interesting")
     return Document(
         name=get_word(top, "name", source),
         about=get_line(top, "about", source),
         origin={key: get_line(top, key, source, "") for key in ("zoo", "commit", "year", "symptom", "strategy")},
+        interesting=interesting,
         processes=processes,
         parameters=parameters,
         names=names,

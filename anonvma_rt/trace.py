@@ -126,7 +126,7 @@ class Trace:
             return f"page {number}" if field == "PG_locked" else f"{field} of page {number}"
         if what == "table":
             return f"ptl of {number:#x}" if field == "ptl" else f"the pte of {field:#x}"
-        return f"{field} of {what}"
+        return str(field) if what == "kernel" else f"{field} of {what}"
 
     def rows(self, full: bool = False) -> Iterator[tuple[int, int, str]]:
         """(step, task, text) of what is worth a row; with `full`, of every point too."""

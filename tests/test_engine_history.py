@@ -74,8 +74,10 @@ def test_a_hunt_keeps_no_history():
     with explore(BUSY) as explorer:
         result = explorer.run(0, 100)
         assert set(result) == {
-            "first", "ran", "pruned", "digests", "failures", "points", "switches", "longest", "counters", "halt"
+            "first", "ran", "pruned", "digests", "failures", "classes", "points", "switches", "longest", "counters",
+            "halt",
         }  # fmt: skip
+        assert result["classes"] == b""
         traced = explorer.trace(5)
         assert {e.step for e in events(traced)} == set(range(1, traced["points"] + 1))
         # A shorter trace has nothing of the longer one before it.

@@ -8,10 +8,12 @@ from engine_programs import events, explore, told
 
 from anonvma_rt.engine.program import Program
 from anonvma_rt.engine.strategy.delay import Delay
+from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.pos import Pos
 from anonvma_rt.engine.strategy.preempt import Preempt
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.starve import Starve
+from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.engine.strategy.surw import Surw
 from anonvma_rt.engine.strategy.urw import Urw
 
@@ -184,3 +186,61 @@ def test_starve_keeps_one_task_away_for_log_uniform_windows():
         return run_model(lengths, choose)
 
     assert follows(interleavings(free(*lengths), Starve(), COUNT), exact(model))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_pct_runs_the_highest_priority_and_lets_it_fall_at_random_steps(depth):
+    lengths = (3, 2, 2)
+
+    def model(draw):
+        priority = []
+        for i in range(3):
+            priority.append(None)
+            at = draw(i + 1)
+            priority[i] = priority[at]
+            priority[at] = depth + i
+        change = [1 + draw(sum(lengths)) for _ in range(depth - 1)]
+        left, told = list(lengths), ""
+        for step in range(1, 1 + sum(lengths)):
+            for fallen in reversed([at for at in range(depth - 1) if change[at] == step]):
+                enabled = [task for task in range(3) if left[task]]
+                priority[max(enabled, key=lambda task: priority[task])] = fallen
+            chosen = max((task for task in range(3) if left[task]), key=lambda task: priority[task])
+            left[chosen] -= 1
+            told += str(chosen)
+        return told
+
+    assert follows(interleavings(free(*lengths), Pct(depth), COUNT), exact(model))
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_sticky_goes_on_but_for_one_step_in_n(n):
+    lengths = (3, 2, 2)
+
+    def model(draw):
+        def choose(step, current, enabled):
+            if current in enabled and draw(n):
+                return current
+            others = [task for task in enabled if task != current]
+            return others[draw(len(others))]
+
+        return run_model(lengths, choose)
+
+    found = interleavings(free(*lengths), Sticky(n), COUNT)
+    assert follows(found, exact(model))
+    coin = exact(lambda draw: run_model(lengths, lambda step, current, enabled: enabled[draw(len(enabled))]))
+    assert not follows(found, coin)
+
+
+def test_pos_does_not_draw_again_for_readers_of_one_lock():
+    """So it is as if they had nothing to do with each other; which a walk that takes them for a race is not."""
+    apart = Program([[("read_lock", "a"), ("read_unlock", "a")], [("read_lock", "b"), ("read_unlock", "b")]])
+    shared = Program([[("read_lock", "a"), ("read_unlock", "a")]] * 2)
+    assert schedules(shared, Pos(), 3000) == schedules(apart, Pos(), 3000)
+    writers = Program([[("write_lock", "a"), ("write_unlock", "a")]] * 2)
+    assert schedules(writers, Pos(), 3000) != schedules(
+        Program([[("write_lock", n), ("write_unlock", n)] for n in "ab"]), Pos(), 3000
+    )
+    waiter = [[("read_lock", "a"), ("read_unlock", "a")], [("wait", "a")]]
+    elsewhere = [[("read_lock", "a"), ("read_unlock", "a")], [("wait", "b")]]
+    assert schedules(Program(waiter), Pos(), 3000) != schedules(Program(elsewhere), Pos(), 3000)

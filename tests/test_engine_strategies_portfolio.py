@@ -12,6 +12,7 @@ from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.portfolio import Portfolio
 from anonvma_rt.engine.strategy.preempt import Preempt
 from anonvma_rt.engine.strategy.random import Random
+from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.lab import DEFAULT_STRATEGY, STRATEGIES, make_explorer, make_strategy, profile
 from anonvma_rt.scenario import Scenario
 
@@ -52,9 +53,8 @@ def test_each_has_its_name_its_parameters_and_a_line(name):
         assert f"{key}={value}" in line
 
 
-def test_the_portfolio_is_offered_and_the_usual_strategy_one_of_its_members():
-    assert next(iter(STRATEGIES)) == "portfolio"
-    assert DEFAULT_STRATEGY == "pct"
+def test_the_portfolio_is_the_usual_strategy_and_the_first_that_is_offered():
+    assert next(iter(STRATEGIES)) == DEFAULT_STRATEGY == "portfolio"
 
 
 def test_members_of_ones_own():
@@ -62,6 +62,10 @@ def test_members_of_ones_own():
     twin = portfolio.clone()
     with Explorer(BUSY, told(portfolio, *SHAPE), cpu=CPU) as one, Explorer(BUSY, told(twin, *SHAPE), cpu=CPU) as two:
         assert one.run(0, 50) == two.run(0, 50)
+    # One whose schedule is fixed keeps its lease, whoever had the turn before.
+    fixed = [(0, 3), (1, 1), (2, 4), (0, 2)]
+    mixed = digests(Portfolio([Random(), Pct(2), Replay(fixed)]), 12)
+    assert mixed[1::2] == digests(Replay(fixed), 12)[1::2]
     for members in ([], [Random()], [Random()] * 65):
         with pytest.raises(ValueError, match=f"strategy portfolio: 2 to 64 members, not {len(members)}"):
             Portfolio(members)

@@ -575,16 +575,6 @@ def test_links_point_at_addresses_not_at_objects():
         pickle.dumps(List("a"))
 
 
-def test_the_benchmark_measures_both():
-    bench = pytest.importorskip("anonvma_rt.stress.bench.klist", reason="not installed, only built in place")
-    pytest.importorskip("Cython")
-    results = bench.run(sizes=(16, 64), rounds=3, operations=1000)["results"]
-    assert [(row["operation"], row["nodes"]) for row in results] == [
-        (operation, nodes) for operation in ("pairs", "walk") for nodes in (16, 64)
-    ]
-    assert all(0 < row["ratio_min"] <= row["ratio"] <= row["ratio_max"] for row in results)
-
-
 def test_long_lists():
     head, other = List(range(5000)), List(range(5000, 10000))
     klist.splice_tail_init(other, head)

@@ -399,7 +399,7 @@ def test_every_way_to_install_and_to_start_the_tests(way, tmp_path):
         venv.install("-q", *WAYS[way], cwd=source)
         where = venv.python("-c", "import anonvma_rt; print(anonvma_rt.__file__)").strip()
         assert Path(where).is_relative_to(source) == (way != "wheel")
-        venv.python("-c", "import anonvma_rt.stress.bench.klist, anonvma_rt.mm.kernel")
+        venv.python("-c", "import anonvma_rt.stress.bench.lists, anonvma_rt.mm.kernel")
         assert "lkml-2011" in run(venv.bin / "anonvma-rt", "list", cwd=tmp_path)
         install_downstream(venv, tmp_path)
         check_downstream(venv)

@@ -7,8 +7,10 @@ import sys
 from tqdm import tqdm
 
 from anonvma_rt.errors import UserError
-from anonvma_rt.hunt import DEFAULT_RUNS, DEFAULT_SCENARIO, HuntInterrupted, HuntResult, hunt
-from anonvma_rt.lab import DEFAULT_STRATEGY, STRATEGIES, load, names_of_all
+from anonvma_rt.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, DEFAULT_SCENARIO, hunt
+from anonvma_rt.hunt_result import HuntInterrupted, HuntResult
+from anonvma_rt.interesting import split_names
+from anonvma_rt.lab import DEFAULT_STRATEGY, HUNT_CARRIERS, STRATEGIES, load, names_of_all
 from anonvma_rt.report import hunt_report
 from anonvma_rt.scenario import Scenario, parse_parameters
 from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, whole, width
@@ -32,7 +34,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         help=f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)} (default {DEFAULT_STRATEGY}, or what the "
         "scenario says finds it best)",
     )
-    parser.add_argument("--carrier", default="threads", metavar="C", help="who runs the tasks (default %(default)s)")
+    parser.add_argument(
+        "--interesting",
+        metavar="NAME[,NAME...]",
+        help="operations whose order surw draws, and so the portfolio (see `list`; of a litmus test its locks and "
+        "variables; THREAD:NAME for those of one thread; default: what the scenario says)",
+    )
+    parser.add_argument(
+        "--carrier",
+        default="threads",
+        metavar="C",
+        help=f"who runs the tasks, of {', '.join(HUNT_CARRIERS)} (default %(default)s); auto searches on fibers and "
+        "makes violating executions again on threads",
+    )
     parser.add_argument("--seed", type=whole("--seed"), default=0, metavar="N", help="default %(default)s")
     parser.add_argument(
         "--start", type=whole("--start"), default=0, metavar="I", help="the first execution index (default 0)"
@@ -43,12 +57,23 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=whole("--jobs"), default=1, metavar="J", help="explorers, one per core (default 1)"
     )
+    parser.add_argument(
+        "--classes",
+        type=whole("--classes"),
+        default=DEFAULT_CLASSES,
+        metavar="K",
+        help="count the classes of interleavings among the first K executions, which cost more (default %(default)s; "
+        "0: none)",
+    )
     out(parser, "reproducers")
 
 
 def run(options: argparse.Namespace) -> int:
     if options.all and options.scenario:
         raise UserError("--all hunts every built-in scenario and litmus test: leave the name away")
+    if options.all and options.interesting is not None:
+        raise UserError("--interesting names operations of one scenario, and --all hunts them all: leave one away")
+    interesting = None if options.interesting is None else split_names(options.interesting)
     # Algorithms that were named are kernels, and not variants of litmus tests.
     every = Scenario.builtin_names() if options.algorithm else names_of_all()
     scenarios = [load(name) for name in (every if options.all else [options.scenario or DEFAULT_SCENARIO])]
@@ -77,8 +102,10 @@ def run(options: argparse.Namespace) -> int:
                     start=options.start,
                     runs=options.runs,
                     jobs=options.jobs,
+                    classes=options.classes,
                     out=options.out,
                     progress=progress,
+                    interesting=interesting,
                 )
                 found.append(result)
         except HuntInterrupted as interruption:
@@ -94,6 +121,8 @@ def run(options: argparse.Namespace) -> int:
     unsaved = [one.unsaved for result in found for one in result.results if one.unsaved]
     for message in unsaved:
         print(f"anonvma-rt: {message}", file=sys.stderr)
+    for one in (one for result in found for one in result.results if one.confirmed and not one.confirmed.agrees):
+        print(f"anonvma-rt: a bug of the lab: {one.algorithm} differs between fibers and threads", file=sys.stderr)
     if interrupted:
         return INTERRUPTED
     return AS_EXPECTED if as_expected and not unsaved else NOT_AS_EXPECTED

@@ -5,8 +5,9 @@ import json
 from typing import Any
 
 from anonvma_rt.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
-from anonvma_rt.lab import CARRIERS, STRATEGIES, Described
+from anonvma_rt.lab import HUNT_CARRIERS, STRATEGIES, Described
 from anonvma_rt.litmus import Litmus
+from anonvma_rt.mm.interesting import NAMES as INTERESTING
 from anonvma_rt.scenario import Scenario
 from anonvma_rt.verbs.common import AS_EXPECTED
 
@@ -42,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
             for name in BEHAVIOUR
         ],
         "strategies": [{"name": name, "about": about} for name, (_, about) in STRATEGIES.items()],
-        "carriers": [{"name": name, "about": about} for name, about in CARRIERS.items()],
+        "interesting": [{"name": name, "about": about} for name, (_, about) in INTERESTING.items()],
+        "carriers": [{"name": name, "about": about} for name, about in HUNT_CARRIERS.items()],
     }
     if options.json:
         print(json.dumps(listing))

@@ -6,30 +6,60 @@ import sys
 
 from tqdm import tqdm
 
+from anonvma_rt.errors import UserError
+from anonvma_rt.estimate import Estimate
 from anonvma_rt.hunt import DEFAULT_SCENARIO
-from anonvma_rt.lab import load
+from anonvma_rt.lab import load, names_of_all, smallest
 from anonvma_rt.report import verify_report
-from anonvma_rt.scenario import parse_parameters
+from anonvma_rt.scenario import Scenario, parse_parameters
 from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, whole, width
 from anonvma_rt.verify import Verification, VerifyInterrupted, verify
 
+LIMIT_OF_ALL = 200_000
 ABOUT = "visit every class of interleavings once: a proof, or a counterexample"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     about_scenario(parser, "a parameter; keep it small", "as for hunt; may be repeated")
+    parser.add_argument(
+        "--all", action="store_true", help="every built-in scenario and litmus test at its smallest size"
+    )
     parser.add_argument("--carrier", default="fibers", metavar="C", help="who runs the tasks (default %(default)s)")
+    parser.add_argument(
+        "--jobs", type=whole("--jobs"), default=1, metavar="J", help="explorers, one per core (default 1)"
+    )
+    parser.add_argument(
+        "--preemptions",
+        type=whole("--preemptions"),
+        metavar="K",
+        help="visit the schedules in which at most K tasks are interrupted, instead of all classes",
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="save the search there, and go on from there if the file exists"
+    )
     parser.add_argument(
         "--all-violations", action="store_true", help="go on after the first and count the violating classes"
     )
     parser.add_argument(
-        "--limit", type=whole("--limit"), metavar="N", help="give up after so many executions (default: none)"
+        "--limit",
+        type=whole("--limit"),
+        metavar="N",
+        help=f"give up after so many executions (default: none, with --all {LIMIT_OF_ALL})",
     )
     out(parser, "counterexamples")
 
 
 def run(options: argparse.Namespace) -> int:
-    described = load(options.scenario or DEFAULT_SCENARIO)
+    if options.all and options.scenario:
+        raise UserError("--all proves every built-in scenario and litmus test: leave the name away")
+    if options.all and (options.parameter or options.checkpoint):
+        raise UserError("--all takes the smallest sizes and no checkpoint: leave -p and --checkpoint away")
+    # Algorithms that were named are kernels, and not variants of litmus tests.
+    every = Scenario.builtin_names() if options.algorithm else names_of_all()
+    scenarios = [load(name) for name in (every if options.all else [options.scenario or DEFAULT_SCENARIO])]
+    given = parse_parameters(options.parameter)
+    limit = options.limit if options.limit is not None or not options.all else LIMIT_OF_ALL
+    found: list[Verification] = []
     interrupted = False
     with tqdm(unit="exec", delay=1, disable=None, file=sys.stderr, leave=False) as bar:
 
@@ -37,20 +67,42 @@ def run(options: argparse.Namespace) -> int:
             bar.set_description(algorithm, refresh=False)
             bar.update(executions)
 
+        def estimated(algorithm: str, estimate: Estimate) -> None:
+            bar.reset(total=max(1, round(estimate.classes)))
+            bar.set_description(algorithm)
+            if not bar.disable and not options.all:
+                bar.write(f"{algorithm}: {estimate}", file=sys.stderr)
+
         try:
-            result: Verification = verify(
-                described,
-                parse_parameters(options.parameter),
-                options.algorithm,
-                carrier=options.carrier,
-                all_violations=options.all_violations,
-                limit=options.limit,
-                out=options.out,
-                progress=progress,
-            )
+            for described in scenarios:
+                result = verify(
+                    described,
+                    smallest(described) if options.all else given,
+                    options.algorithm or (described.algorithms() if options.all else None),
+                    carrier=options.carrier,
+                    jobs=options.jobs,
+                    preemptions=options.preemptions,
+                    all_violations=options.all_violations,
+                    limit=limit,
+                    checkpoint=options.checkpoint,
+                    out=options.out,
+                    progress=progress,
+                    estimated=estimated,
+                )
+                found.append(result)
         except VerifyInterrupted as interruption:
-            result, interrupted = interruption.result, True
-    print(json.dumps(result.as_dict()) if options.json else verify_report(result, width()))
+            found.append(interruption.result)
+            interrupted = True
+    as_expected = all(result.as_expected for result in found)
+    if options.json and options.all:
+        print(json.dumps({"verifications": [result.as_dict() for result in found], "as_expected": as_expected}))
+    elif options.json:
+        print(json.dumps(found[0].as_dict()))
+    else:
+        print("\n".join(verify_report(result, width(), table=not options.all) for result in found))
+    unsaved = [one.unsaved for result in found for one in result.results if one.unsaved]
+    for message in unsaved:
+        print(f"anonvma-rt: {message}", file=sys.stderr)
     if interrupted:
         return INTERRUPTED
-    return AS_EXPECTED if result.as_expected else NOT_AS_EXPECTED
+    return AS_EXPECTED if as_expected and not unsaved else NOT_AS_EXPECTED

@@ -1,26 +1,28 @@
 """How likely each strategy is to find the bug of 2011 as the moved area grows: the table of docs/search.md.
 
-python -m anonvma_rt.stress.bench.search [--executions 50000] [--json]. lkml-2011, unpatched; each cell is one hunt.
-Counts are exact for a seed, so they come again on any machine; executions per second do not.
+lkml-2011, unpatched; each cell is one hunt. Counts are exact for a seed, so they come again on any machine.
 """
 
-import argparse
-import json
 from typing import Any
 
 from anonvma_rt.hunt import hunt
+from anonvma_rt.stress.bench.measure import Options, stood
 
+ABOUT = "the probability of the bug of 2011 by strategy and size: the table of docs/search.md; takes minutes"
 STRATEGIES = (
     "portfolio", "surw", "urw", "pos", "pct:depth=2", "pct:depth=3", "preempt", "delay", "starve", "sticky", "random",
 )  # fmt: skip
 PAGES = (2, 4, 16, 64, 256)  # of each area; half of them move, and 2 is the least
 AIM = 20  # the portfolio and SURW beside PCT of depth 3, at the largest size
 YARDSTICK = "pct:depth=3"
+CHECKED = 2000
 
 
-def measure(strategy: str, pages: int, executions: int, seed: int) -> dict[str, Any]:
+def measure(strategy: str, pages: int, executions: int) -> dict[str, Any]:
     """One cell of the table."""
-    found = hunt("lkml-2011", {"pages": pages}, ["unpatched"], strategy, seed=seed, runs=executions).results[0]
+    found = hunt("lkml-2011", {"pages": pages}, ["unpatched"], strategy, "fibers", runs=executions, classes=0).results[
+        0
+    ]
     violations = sum(found.violations.values())
     return {
         "strategy": strategy,
@@ -29,36 +31,40 @@ def measure(strategy: str, pages: int, executions: int, seed: int) -> dict[str, 
         "violations": violations,
         "probability": violations / executions,
         "upper_bound_95": found.upper_bound_95,
-        "executions_per_second": found.executions_per_second,
     }
 
 
-def cell(row: dict[str, Any]) -> str:
-    if not row["violations"]:
-        return f"none in {row['executions']}"
-    return f"{row['probability']:.2g}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--executions", type=int, default=50_000, metavar="N", help="per cell, default %(default)s")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print one JSON list and nothing else")
-    options = parser.parse_args()
-    cells = {(s, p): measure(s, p, options.executions, options.seed) for s in STRATEGIES for p in PAGES}
-    if options.json:
-        print(json.dumps(list(cells.values())))
-        return
-    print("| strategy | " + " | ".join(f"{pages}" for pages in PAGES) + " | executions/s at " + f"{PAGES[-1]} |")
-    print("|---|" + "---|" * (len(PAGES) + 1))
+def run(options: Options) -> dict[str, Any]:
+    rows = []
     for strategy in STRATEGIES:
-        row = [cells[strategy, pages] for pages in PAGES]
-        print(f"| `{strategy}` | {' | '.join(map(cell, row))} | {row[-1]['executions_per_second']:.0f} |")
-    yardstick = cells[YARDSTICK, PAGES[-1]]["upper_bound_95"]
-    for strategy in ("surw", "portfolio"):
-        ratio = cells[strategy, PAGES[-1]]["probability"] / yardstick
-        print(f"\n{strategy}, {PAGES[-1]} pages: at least {ratio:.0f} times {YARDSTICK} (its upper bound); aim {AIM}")
+        patched = hunt("lkml-2011", None, ["moveto-tail"], strategy, "fibers", runs=CHECKED).results[0]
+        stood(not patched.violations, f"search: {strategy}: moveto-tail never goes wrong")
+        for pages in PAGES:
+            options.tell(f"search: {strategy}, {pages} pages")
+            rows.append(measure(strategy, pages, options.executions))
+    at_most = {row["strategy"]: row for row in rows if row["pages"] == PAGES[-1]}
+    stood(at_most["surw"]["violations"] > 0, "search: surw finds the bug at any size")
+    yardstick = at_most[YARDSTICK]["upper_bound_95"]
+    times = {strategy: at_most[strategy]["probability"] / yardstick for strategy in ("surw", "portfolio")}
+    return {"results": rows, "times_the_yardstick": times, "yardstick": YARDSTICK, "aim": AIM}
 
 
-if __name__ == "__main__":
-    main()
+def text(result: dict[str, Any]) -> str:
+    lines = [
+        f"| strategy | {' | '.join(map(str, PAGES))} |",
+        "|---|" + "---|" * len(PAGES),
+    ]
+    for strategy in STRATEGIES:
+        row = [one for one in result["results"] if one["strategy"] == strategy]
+        lines.append(f"| `{strategy}` | {' | '.join(map(cell, row))} |")
+    for strategy, times in result["times_the_yardstick"].items():
+        lines += [
+            "",
+            f"{strategy}, {PAGES[-1]} pages: at least {times:.0f} times {result['yardstick']} (its upper bound); aim "
+            f"{result['aim']}",
+        ]
+    return "\n".join(lines)
+
+
+def cell(row: dict[str, Any]) -> str:
+    return f"{row['probability']:.2g}" if row["violations"] else f"none in {row['executions']}"

@@ -1,18 +1,18 @@
 """How long the lab looks until it sees each bug: executions until the first violation, for every scenario and algorithm
-of which one is expected, under the scenario's own strategy or else PCT.
+of which one is expected, under the scenario's own strategy or else the usual one.
 
-python -m anonvma_rt.stress.bench.zoo [--seeds 20] [--json]. The median over seeds, and the extremes. docs/zoo.md has
-the table; an execution count is exact for a seed, so the figures come again on any machine.
+The median over seeds, and the extremes. docs/zoo.md has the table; an execution count is exact for a seed, so the
+figures come again on any machine.
 """
 
-import argparse
-import json
 from statistics import median
 from typing import Any
 
 from anonvma_rt.hunt import hunt
 from anonvma_rt.scenario import Scenario
+from anonvma_rt.stress.bench.measure import Options, Untrue
 
+ABOUT = "executions until the first violation, for every bug of the zoo: the table of docs/zoo.md"
 LIMIT = 1 << 20
 
 
@@ -20,25 +20,26 @@ def executions_until_first(scenario: Scenario, algorithm: str, seed: int) -> int
     """How many executions of a hunt with this seed it takes until one is a violation."""
     start, runs = 0, 256
     while start < LIMIT:
-        found = hunt(scenario, None, [algorithm], scenario.strategy or "pct", seed=seed, start=start, runs=runs)
+        found = hunt(scenario, None, [algorithm], carrier="fibers", seed=seed, start=start, runs=runs, classes=0)
         first = found.results[0].first
         if first is not None:
             return first.index + 1
         start += runs
         runs *= 2
-    raise RuntimeError(f"{scenario.name} under {algorithm}: no violation in {LIMIT} executions")
+    raise Untrue(f"zoo: {scenario.name} under {algorithm}: a violation in {LIMIT} executions")
 
 
-def measure(seeds: int) -> list[dict[str, Any]]:
+def run(options: Options) -> dict[str, Any]:
     rows = []
     for name in Scenario.builtin_names():
         scenario = Scenario.load(name)
+        options.tell(f"zoo: {name}")
         for algorithm in scenario.algorithms():
             kind = scenario.expected(algorithm)
             # A preset that "*" stands for is one of many that fail alike.
             if kind == "none" or algorithm not in scenario.expect:
                 continue
-            counts = sorted(executions_until_first(scenario, algorithm, seed) for seed in range(seeds))
+            counts = sorted(executions_until_first(scenario, algorithm, seed) for seed in range(options.seeds))
             rows.append(
                 {
                     "zoo": scenario.zoo,
@@ -50,26 +51,17 @@ def measure(seeds: int) -> list[dict[str, Any]]:
                     "most": counts[-1],
                 }
             )
-    return rows
+    return {"seeds": options.seeds, "results": rows}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--seeds", type=int, default=20, metavar="N", help="default %(default)s")
-    parser.add_argument("--json", action="store_true", help="print one JSON list and nothing else")
-    options = parser.parse_args()
-    rows = measure(options.seeds)
-    if options.json:
-        print(json.dumps(rows))
-        return
-    print("| scenario | algorithm | violation | executions until the first: median (least to most) |")
-    print("|---|---|---|---|")
-    for row in rows:
-        print(
+def text(result: dict[str, Any]) -> str:
+    lines = [
+        "| scenario | algorithm | violation | executions until the first: median (least to most) |",
+        "|---|---|---|---|",
+    ]
+    for row in result["results"]:
+        lines.append(
             f"| `{row['scenario']}` | `{row['algorithm']}` | {row['kind']} | {row['median']} ({row['least']} to "
             f"{row['most']}) |"
         )
-
-
-if __name__ == "__main__":
-    main()
+    return "\n".join(lines)

@@ -6,6 +6,7 @@ next one; there is no controller thread.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from anonvma_rt.engine.classes cimport Observer
 from anonvma_rt.engine.task cimport MAX_COUNTERS, Execution, Task
 
 cdef struct Failure:
@@ -21,6 +22,12 @@ cdef struct Block:
     # One row per execution: the digest of its choices; and one row per violation.
     uint64_t *digests
     Failure *failures
+    # Where executions are observed, a row for the class of each.
+    uint64_t *classes
+    uint64_t n_classes
+    uint64_t classes_room
+    bint observing
+    Observer observer
     uint64_t n_failures
     uint64_t points
     uint64_t switches

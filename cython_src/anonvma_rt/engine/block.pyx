@@ -4,6 +4,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
+from anonvma_rt.engine.classes cimport observed_class, observer_begin, observer_close, observer_open
 from anonvma_rt.engine.os cimport rt_jump, rt_load, rt_protect, rt_unwind
 from anonvma_rt.engine.rng cimport mix64
 from anonvma_rt.engine.task cimport (
@@ -39,10 +40,16 @@ cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1:
         if digests == NULL or failures == NULL:
             raise MemoryError(f"no memory for a block of {count} executions")
         b.room = count
+    b.x.observer = NULL
+    if b.observing:
+        make_room_for_classes(b, count)
+        b.x.observer = &b.observer
+    b.x.watched = b.x.tracing or b.observing
     b.next = first
     b.end = first + count
     b.ran = 0
     b.n_failures = 0
+    b.n_classes = 0
     b.points = 0
     b.switches = 0
     b.longest = 0
@@ -52,7 +59,21 @@ cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1:
     return 0
 
 
+cdef int make_room_for_classes(Block *b, uint64_t count) except -1:
+    cdef void *classes
+    observer_open(&b.observer)
+    if count > b.classes_room:
+        classes = realloc(b.classes, count * sizeof(uint64_t))
+        if classes == NULL:
+            raise MemoryError(f"no memory for the classes of {count} executions")
+        b.classes = <uint64_t *>classes
+        b.classes_room = count
+    return 0
+
+
 cdef void block_free(Block *b) noexcept nogil:
+    observer_close(&b.observer)
+    free(b.classes)
     free(b.digests)
     free(b.failures)
     memset(b, 0, sizeof(Block))
@@ -67,6 +88,8 @@ cdef int block_next(Block *b) noexcept nogil:
         b.halt = HALT_STOPPED
         return -1
     execution_reset(b.x, b.next)
+    if b.x.observer != NULL:
+        observer_begin(&b.observer, b.x)
     b.x.begin(b.x.strategy, b.x)
     chosen = decide(b.x)
     if chosen < 0:
@@ -133,6 +156,7 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     cdef void *carrier = x.carrier
     cdef unwind_fn unwind = x.unwind
     cdef bint tracing = x.tracing
+    cdef bint watched = x.watched
     cdef bint cut
     alone.x = x
     alone.call = call
@@ -140,11 +164,13 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     x.carrier = &alone
     x.unwind = leave_alone
     x.tracing = False
+    x.watched = False
     x.steps = 0
     x.until = NEVER
     x.lease = NEVER
     x.bound = NEVER
     x.stop_at = NEVER
+    x.alarm = NEVER
     x.enabled = 1
     x.blocked = 0
     x.current = 0
@@ -153,6 +179,7 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     x.carrier = carrier
     x.unwind = unwind
     x.tracing = tracing
+    x.watched = watched
     x.steps = steps
     x.bound = bound
     x.stop_at = stop_at
@@ -173,17 +200,20 @@ cdef int end_execution(Block *b) noexcept nogil:
     cdef int i
     # Asked to stop before a step, nobody makes it; whatever else ends an execution happens in one.
     close_segment(x, x.steps if x.halt == HALT_UNTIL else x.steps + 1)
+    if x.halt == HALT_NONE:
+        x.check(x.subject, x)
     if x.finished != NULL:
         x.finished(x.strategy, x)
     if x.halt == HALT_PRUNED:
         b.pruned += 1
         b.next += 1
         return block_next(b)
-    if x.halt == HALT_NONE:
-        x.check(x.subject, x)
     if x.halt > HALT_VIOLATION:
         b.halt = x.halt
         return -1
+    if x.observer != NULL:
+        b.classes[b.n_classes] = observed_class(x)
+        b.n_classes += 1
     b.digests[b.ran] = mix64(x.digest ^ x.steps)
     if x.finding.kind:
         b.failures[b.n_failures].index = x.index

@@ -28,12 +28,11 @@ from anonvma_rt.engine.os cimport (
 )
 from anonvma_rt.engine.task cimport (
     HALT_VIOLATION,
-    OP_START,
     VIOLATION_STACK_OVERFLOW,
     Execution,
     Task,
     found,
-    record,
+    watch,
 )
 
 cdef enum:
@@ -92,8 +91,8 @@ cdef void run_body(void *argument) noexcept nogil:
     cdef Task *t = &x.task[w.task]
     t.started = True
     w.in_body = True
-    if x.tracing:
-        record(x, t.id, OP_START, 0, 0, 0, 0)
+    if x.watched:
+        watch(t)
     x.body(x.subject, t)
 
 

@@ -1,466 +1,250 @@
-"""Source-set DPOR with sleep sets (see dpor.pxd).
+"""Source-set DPOR with sleep sets, as a strategy that chooses one class after the other (see search.pyx for the source).
 
-Source: Abdulla, Aronis, Jonsson, Sagonas, "Optimal Dynamic Partial Order Reduction" (POPL 2014), the algorithm of its
-section 4, made iterative: the stack of events is the search's whole state. Two acquisitions of a lock race although a
-release lies between them, as in their treatment of locks; a release and an acquisition do not.
+With a bound on preemptions it is a plain search instead: every schedule in which at most so many tasks were interrupted
+although they could have gone on (Musuvathi, Qadeer, "Iterative Context Bounding", PLDI 2007). To leave out schedules of
+one class would be wrong there, because the one that is kept may need more preemptions than another.
+
+Between two executions the stack says what comes next: the first `prefix` events are to be made again, the last of them
+another than before. So a search can be cut there: `shed` gives a part of what is left away, `dump` writes all of it
+down, and `load` goes on with either, here or in another explorer.
 """
 
-from itertools import groupby
-
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy, memset
+cimport cython
+from libc.stdint cimport int32_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 from anonvma_rt.engine.os cimport rt_lowest
+from anonvma_rt.engine.search cimport (
+    Event,
+    Search,
+    search_clear,
+    search_close,
+    search_open,
+    search_place,
+    search_pop,
+    search_room,
+    search_state,
+    search_step,
+    search_waiting,
+    untried,
+)
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.sync cimport lock_is_held
 from anonvma_rt.engine.task cimport (
     HALT_NO_MEMORY,
+    HALT_NONE,
     HALT_PRUNED,
     HALT_STOPPED,
-    OP_AWAIT,
-    OP_LOAD,
-    OP_LOCK,
-    OP_READ_LOCK,
-    OP_READ_TRYLOCK,
-    OP_READ_UNLOCK,
-    OP_START,
-    OP_TRYLOCK,
-    OP_UNLOCK,
-    OP_WAIT,
-    lock_word,
+    HALT_VIOLATION,
+    Execution,
+    Segment,
 )
 
-
-cdef inline bint reads(int op) noexcept nogil:
-    return op == OP_LOAD or op == OP_AWAIT
-
-
-cdef inline bint on_lock(int op) noexcept nogil:
-    return op == OP_LOCK or op == OP_READ_LOCK or op == OP_WAIT or op == OP_UNLOCK or op == OP_READ_UNLOCK or op == OP_TRYLOCK
+cdef enum:
+    LONGEST = 1 << 24  # events of an execution that can be searched
 
 
-cdef inline bint dependent(int op, int other, uint32_t object, uint32_t other_object, bint both_failed) noexcept nogil:
-    """Whether the order of two operations of different tasks can matter. both_failed: two trylocks of a held lock."""
-    if both_failed or object != other_object or op == OP_START or other == OP_START:
-        return False
-    if on_lock(op) != on_lock(other):
-        return True
-    if not on_lock(op):
-        return not (reads(op) and reads(other))
-    if op == OP_TRYLOCK or other == OP_TRYLOCK:
-        return True
-    # Readers of a lock do not disturb each other, and neither do those who only wait until nobody holds it.
-    if op == OP_LOCK or other == OP_LOCK or op == OP_UNLOCK or other == OP_UNLOCK:
-        return True
-    return (op == OP_WAIT) != (other == OP_WAIT)
-
-
+@cython.final
 cdef class Dpor(Strategy):
-    """`dpor`: not for hunting; verify drives it until it is exhausted.
+    """`dpor`: not for hunting; verify drives it until it is `exhausted`.
 
-    pruned: executions that were given up because every continuation belongs to a class that was seen.
+    preemptions: of an execution at most, or None. until_found: the search ends with the first violation (`ended`); its
+    schedule is kept either way. An execution that is given up because every continuation belongs to a class that was seen ends with HALT_PRUNED.
+
+    A state is known by the tasks that were chosen on the way to it. What load() takes and dump() gives is a dict:
+    `tasks`, those of the execution to be made next, as far as it is decided; `explored` and `backtrack`, for each of
+    them who was and who is to be explored in the state before it; `sleep`, who sleeps in state `root` - 1; the first
+    `root` states belong to somebody else. All sets are bits.
     """
 
-    def __init__(self):
+    def __cinit__(self, *args, **kwargs):
+        search_open(&self.s)
+
+    def __init__(self, preemptions=None, until_found=False):
+        if preemptions is not None and not 0 <= preemptions <= LONGEST:
+            raise ValueError(f"preemptions must be from 0 to {LONGEST}, not {preemptions}")
         self.sees_forced = True
-        self.key_room = 4096
-        self.key = <void **>calloc(self.key_room, sizeof(void *))
-        self.number = <uint32_t *>calloc(self.key_room, sizeof(uint32_t))
-        self.last = <int32_t *>calloc(self.key_room, sizeof(int32_t))
-        self.uses = <uint8_t *>calloc(self.key_room, 1)
-        if self.key == NULL or self.number == NULL or self.last == NULL or self.uses == NULL:
-            raise MemoryError()
-        memset(self.last, 0xFF, self.key_room * sizeof(int32_t))
-        self.n = 0
-        self.prefix = -1
+        self.keeps_lease = True
+        self.s.bound = -1 if preemptions is None else preemptions
+        self.until_found = until_found
 
     def __dealloc__(self):
-        free(self.event)
-        free(self.clock)
-        free(self.pending)
-        free(self.key)
-        free(self.number)
-        free(self.last)
-        free(self.uses)
+        search_close(&self.s)
+        free(self.found)
 
     def clone(self):
-        return Dpor()
-
-    @property
-    def depth(self):
-        """Events of the last execution."""
-        return self.n
-
-    @property
-    def segments(self):
-        """The schedule of the last execution: (task, steps) one after the other."""
-        tasks = []
-        for i in range(self.n):
-            tasks.append(self.event[i].task)
-        return [(task, len(list(steps))) for task, steps in groupby(tasks)]
-
-    cdef void begin(self, Execution *x) noexcept nogil:
-        """Takes back the last execution down to the deepest state that has something left to try."""
-        self.tasks = x.tasks
-        if self.prefix < 0:
-            self.prefix = 0
-        else:
-            self.prefix = self.rewind()
-            if self.prefix == 0:
-                self.exhausted = True
-        self.n = 0
-
-    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef int32_t at = <int32_t>x.steps - 1
-        cdef int32_t end = at
-        cdef int task
-        if self.exhausted:
-            x.halt = HALT_STOPPED
-            return -1
-        if at < self.prefix:
-            task = self.event[at].task
-            while end < self.prefix and self.event[end].task == task:
-                end += 1
-            hold[0] = <uint64_t>(end - at)
-            self.n = end
-            return task
-        return self.extend(x, at)
-
-    cdef int extend(self, Execution *x, int32_t at) noexcept nogil:
-        """A new state: remembers what everybody is about to do, and lets somebody who is awake do it."""
-        cdef Event *e
-        cdef Pending *p
-        cdef uint64_t awake
-        cdef int i
-        if at >= self.room and not self.grow():
-            x.halt = HALT_NO_MEMORY
-            return -1
-        if at == self.prefix:
-            self.recall(at)
-        e = &self.event[at]
-        p = &self.pending[at * self.tasks]
-        e.enabled = x.enabled
-        e.sleep = self.inherited(at)
-        e.explored = 0
-        for i in range(self.tasks):
-            p[i].op = x.task[i].op
-            p[i].object = self.object_number(x.task[i].object)
-        awake = x.enabled & ~e.sleep
-        if awake == 0:
-            self.n = at
-            x.halt = HALT_PRUNED
-            return -1
-        # Who ran goes on: fewer hand-overs.
-        i = x.current if x.current >= 0 and awake >> x.current & 1 else rt_lowest(awake)
-        e.backtrack = <uint64_t>1 << i
-        self.place(at, i, p[i].op == OP_TRYLOCK and lock_is_held(<lock_word *>x.task[i].object))
-        return i
-
-    cdef void recall(self, int32_t at) noexcept nogil:
-        """After a replayed prefix: the clocks of all tasks as its last events left them."""
-        cdef uint64_t missing = (<uint64_t>1 << self.tasks) - 1 if self.tasks < 64 else <uint64_t>-1
-        cdef int32_t i = at - 1
-        memset(self.now, 0, sizeof(self.now))
-        while i >= 0 and missing:
-            if missing >> self.event[i].task & 1:
-                missing &= ~(<uint64_t>1 << self.event[i].task)
-                memcpy(&self.now[self.event[i].task * self.tasks], &self.clock[i * self.tasks], self.tasks * 4)
-            i -= 1
-
-    cdef uint64_t inherited(self, int32_t at) noexcept nogil:
-        """Who sleeps in state `at`: who slept or was explored before the last event and does not depend on it."""
-        cdef Event *e
-        cdef Pending *p
-        cdef uint64_t sleepers
-        cdef uint64_t result = 0
-        cdef int i
-        if at == 0:
-            return 0
-        e = &self.event[at - 1]
-        p = &self.pending[(at - 1) * self.tasks]
-        sleepers = (e.sleep | e.explored) & ~(<uint64_t>1 << e.task)
-        while sleepers:
-            i = rt_lowest(sleepers)
-            sleepers &= sleepers - 1
-            if not dependent(p[i].op, e.op, p[i].object, e.object, e.failed and p[i].op == OP_TRYLOCK):
-                result |= <uint64_t>1 << i
-        return result
-
-    cdef void place(self, int32_t at, int task, bint failed) noexcept nogil:
-        """Makes task's pending operation event `at`: finds its races, and sets its clock."""
-        cdef Event *e = &self.event[at]
-        cdef uint32_t *own = &self.now[task * self.tasks]
-        e.task = task
-        e.op = self.pending[at * self.tasks + task].op
-        e.object = self.pending[at * self.tasks + task].object
-        e.failed = failed
-        self.use(e.op, e.object)
-        self.n = at
-        self.races(task, e.op, e.object, failed, e.enabled)
-        self.join(own, e.op, e.object, failed)
-        own[task] = <uint32_t>at + 1
-        memcpy(&self.clock[at * self.tasks], own, self.tasks * 4)
-        e.before = self.last[e.object]
-        if e.op != OP_START:
-            self.last[e.object] = at
-        self.n = at + 1
-
-    cdef void use(self, int op, uint32_t object) noexcept nogil:
-        if op == OP_TRYLOCK:
-            self.uses[object] |= 1
-        elif op == OP_READ_LOCK:
-            self.uses[object] |= 2
-        self.unsure |= op == OP_READ_TRYLOCK or self.uses[object] == 3
-
-    cdef void join(self, uint32_t *own, int op, uint32_t object, bint failed) noexcept nogil:
-        """Everything that happens before an operation through its object."""
-        cdef int32_t i = self.last[object]
-        cdef Event *e
-        if op == OP_START:
-            return
-        while i >= 0:
-            e = &self.event[i]
-            if dependent(op, e.op, object, e.object, failed and e.failed):
-                merge(own, &self.clock[i * self.tasks], self.tasks)
-                # Whatever changes an object comes after all that was done to it before.
-                if not reads(e.op) and not on_lock(e.op):
-                    return
-                if e.op == OP_LOCK or e.op == OP_UNLOCK:
-                    return
-            i = e.before
-
-    cdef void races(self, int task, int op, uint32_t object, bint failed, uint64_t enabled) noexcept nogil:
-        """The events that an operation of `task` could have come before, and nothing forces it to come after."""
-        cdef uint32_t *own = &self.now[task * self.tasks]
-        cdef uint64_t met = <uint64_t>1 << task
-        cdef int32_t i = self.last[object]
-        cdef bint between = False
-        cdef Event *e
-        if op == OP_START:
-            return
-        while i >= 0:
-            e = &self.event[i]
-            if on_lock(op):
-                if self.lock_race(op, e.op, failed, e.failed):
-                    # Of several readers none is the other's affair; what lies before them is.
-                    if not met >> e.task & 1 and own[e.task] <= <uint32_t>i and not (between and acquires(e.op, e.failed)
-                                                                                     and e.op != OP_READ_LOCK
-                                                                                     and e.op != OP_WAIT):
-                        self.reverse(i, task, op, object)
-                    met |= <uint64_t>1 << e.task
-                    between = True
-                if acquires(e.op, e.failed) and e.op != OP_READ_LOCK and e.op != OP_WAIT:
-                    return
-            elif not (reads(op) and reads(e.op)):
-                if not met >> e.task & 1 and own[e.task] <= <uint32_t>i and not (between and not reads(e.op)):
-                    self.reverse(i, task, op, object)
-                met |= <uint64_t>1 << e.task
-                between = True
-                if not reads(e.op):
-                    return
-            elif not reads(e.op):
-                return
-            i = e.before
-
-    cdef bint lock_race(self, int op, int other, bint failed, bint other_failed) noexcept nogil:
-        """Whether two operations on one lock can come in either order. A release and an acquisition cannot; nor can what
-        acquires it come before a trylock that failed, because somebody had it then."""
-        cdef bint tries = op == OP_TRYLOCK or other == OP_TRYLOCK
-        if other_failed and (failed or op == OP_LOCK or op == OP_WAIT or op == OP_TRYLOCK):
-            return False
-        if acquires(op, failed) and acquires(other, other_failed):
-            return op == OP_LOCK or other == OP_LOCK or tries or (op == OP_WAIT) != (other == OP_WAIT)
-        return tries
-
-    cdef void reverse(self, int32_t earlier, int task, int op, uint32_t object) noexcept nogil:
-        """Sees to it that the state before event `earlier` also tries an execution in which task's next operation comes
-        first: adds one of the tasks that can begin it, unless one is there."""
-        cdef Event *at = &self.event[earlier]
-        cdef uint64_t seen = 0
-        cdef uint64_t initials = 0
-        cdef uint64_t bit
-        cdef uint32_t *c
-        cdef int32_t i
-        cdef int r
-        cdef bint first
-        for i in range(earlier + 1, self.n):
-            c = &self.clock[i * self.tasks]
-            bit = <uint64_t>1 << self.event[i].task
-            if c[at.task] > <uint32_t>earlier or seen & bit:
-                continue
-            seen |= bit
-            first = True
-            for r in range(self.tasks):
-                if r != self.event[i].task and c[r] > <uint32_t>earlier + 1:
-                    first = False
-                    break
-            if first:
-                initials |= bit
-        bit = <uint64_t>1 << task
-        if not seen & bit:
-            c = &self.now[task * self.tasks]
-            first = not self.follows(earlier, at.task, op, object)
-            for r in range(self.tasks):
-                if r != task and c[r] > <uint32_t>earlier + 1:
-                    first = False
-                    break
-            if first:
-                initials |= bit
-        initials &= at.enabled
-        if initials == 0:
-            # It waits for something that comes later: everybody has to be tried.
-            at.backtrack |= at.enabled
-        elif not initials & at.backtrack:
-            at.backtrack |= <uint64_t>1 << (task if initials & bit else rt_lowest(initials))
+        return Dpor(self.s.bound if self.s.bound >= 0 else None, self.until_found)
 
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
-        x.finished = <void (*)(void *, Execution *) noexcept nogil>call_finished
+        x.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>pick
+        x.finished = <void (*)(void *, Execution *) noexcept nogil>finished
+        if self.s.tasks != x.tasks:
+            search_clear(&self.s, x.tasks)
 
-    cdef bint follows(self, int32_t earlier, int task, int op, uint32_t object) noexcept nogil:
-        """Whether an operation depends on an event after `earlier` that does not itself come after that event of `task`."""
-        cdef int32_t i = self.last[object]
-        while i > earlier:
-            if dependent(op, self.event[i].op, object, object, False) and self.clock[i * self.tasks + task] <= <uint32_t>earlier:
-                return True
-            i = self.event[i].before
-        return False
+    @property
+    def found_schedule(self):
+        """The schedule of the first violation that was met: (task, steps) one after the other."""
+        return [(self.found[i].task, self.found[i].steps) for i in range(self.n_found)]
 
-    cdef void finished(self, Execution *x) noexcept nogil:
-        """Who never made the operation it was about to make might have made it earlier, too."""
-        cdef uint32_t object
-        cdef int i
-        if self.exhausted:
-            return
-        for i in range(self.tasks):
-            if not x.completed >> i & 1 and x.task[i].op != OP_START:
-                self.races(i, x.task[i].op, self.object_number(x.task[i].object), False, x.enabled)
+    def load(self, part):
+        """Forgets everything and goes on with `part`. The tasks of the explorer must be those of the explorer it is from."""
+        cdef Event *e
+        tasks, root = part["tasks"], part["root"]
+        if not 0 <= root <= len(tasks) <= LONGEST or not all(0 <= task < self.s.tasks for task in tasks):
+            raise ValueError("not a part of this search")
+        search_clear(&self.s, self.s.tasks)
+        if tasks and not search_room(&self.s, <int32_t>len(tasks)):
+            raise MemoryError("no memory for a search")
+        for i, task in enumerate(tasks):
+            e = &self.s.event[i]
+            e.task = task
+            e.explored = part["explored"][i]
+            e.backtrack = part["backtrack"][i]
+            e.sleep = 0
+            e.escaped = 0
+        if root:
+            self.s.event[root - 1].sleep = part["sleep"]
+        self.s.root = root
+        self.s.prefix = len(tasks)
+        self.loaded = 0
+        self.exhausted = False
+
+    def dump(self):
+        """What is left of the search, between two executions."""
+        cdef Event *e
+        tasks, explored, backtrack = [], [], []
+        for i in range(self.s.prefix):
+            e = &self.s.event[i]
+            tasks.append(e.task)
+            explored.append(e.explored)
+            backtrack.append(e.backtrack)
+        return {
+            "tasks": tasks,
+            "explored": explored,
+            "backtrack": backtrack,
+            "sleep": self.s.event[self.s.root - 1].sleep if self.s.root else 0,
+            "root": self.s.root,
+        }
+
+    def escapes(self):
+        """{depth: whom this search wants to be explored in that state of somebody else}, told once."""
+        cdef int32_t i
+        told = {}
+        for i in range(self.s.root):
+            if self.s.event[i].escaped:
+                told[i] = self.s.event[i].escaped
+                self.s.event[i].escaped = 0
+        return told
+
+    def shed(self):
+        """Gives away the shallowest state in which something is left to try, and all above it.
+
+        Returns None where there is none, or a list of (depth, enabled, sleep, explored, backtrack) of states that are
+        somebody else's from now on. What this search goes on with counts as explored in them.
+        """
+        cdef Event *e
+        cdef int32_t at = self.s.root
+        cdef int32_t i
+        if self.exhausted or self.loaded < self.s.prefix:
+            return None
+        while at < self.s.prefix and not untried(&self.s.event[at]) & ~(<uint64_t>1 << self.s.event[at].task):
+            at += 1
+        if at == self.s.prefix:
+            return None
+        given = []
+        for i in range(self.s.root, at + 1):
+            e = &self.s.event[i]
+            given.append((i, e.enabled, e.sleep, e.explored | <uint64_t>1 << e.task, e.backtrack))
+        self.s.root = at + 1
+        return given
+
+    def tasks(self, depth):
+        """Those that were chosen on the way to state `depth`."""
+        return [self.s.event[i].task for i in range(depth)]
 
     cdef int32_t rewind(self) noexcept nogil:
-        """The number of events to replay, the last one another than before; 0 where nothing is left."""
-        cdef int32_t at = self.n
+        """Takes events back down to the deepest state with something left to try, and chooses that: the number of
+        events to make again, or 0 where nothing is left."""
+        cdef Search *s = &self.s
         cdef Event *e
-        cdef Pending *p
-        cdef uint64_t left
-        cdef int i
-        if self.n < self.prefix:
-            at = self.prefix
-        while at > 0:
-            at -= 1
-            e = &self.event[at]
-            if e.op != OP_START:
-                self.last[e.object] = e.before
+        while s.n > s.root:
+            e = &s.event[s.n - 1]
+            search_pop(s, s.n - 1)
             e.explored |= <uint64_t>1 << e.task
-            left = e.backtrack & ~e.explored & ~e.sleep & e.enabled
-            if left:
-                # Another task makes this event; the state before it is the old one.
-                i = rt_lowest(left)
-                p = &self.pending[at * self.tasks]
-                self.recall(at)
-                self.place(at, i, p[i].op == OP_TRYLOCK and self.held(at, p[i].object))
-                return at + 1
+            if untried(e):
+                search_place(s, s.n, rt_lowest(untried(e)))
+                return s.n
         return 0
 
-    cdef bint held(self, int32_t at, uint32_t object) noexcept nogil:
-        """Whether a lock was held before event `at`, by what was done to it until then."""
-        cdef int32_t i = self.last[object]
-        cdef int readers = 0
-        while i >= 0:
-            if acquires(self.event[i].op, self.event[i].failed):
-                if self.event[i].op == OP_READ_LOCK:
-                    readers += 1
-                elif self.event[i].op != OP_WAIT:
-                    return True
-            elif self.event[i].op == OP_READ_UNLOCK:
-                readers -= 1
-            elif self.event[i].op == OP_UNLOCK:
-                return readers > 0
-            i = self.event[i].before
-        return readers > 0
+    cdef int placed_again(self, Execution *x, int32_t at) noexcept nogil:
+        """A state that was loaded: its sets are known, the rest is to be found out."""
+        cdef Event *e = &self.s.event[at]
+        cdef int task = e.task
+        cdef uint64_t explored = e.explored
+        cdef uint64_t backtrack = e.backtrack
+        cdef uint64_t sleep = e.sleep
+        if search_state(&self.s, x, at) < 0:
+            x.halt = HALT_NO_MEMORY
+            return -1
+        e = &self.s.event[at]
+        e.explored = explored
+        e.backtrack = backtrack
+        if at < self.s.root:
+            e.sleep = sleep
+        search_place(&self.s, at, task)
+        self.loaded = at + 1
+        return task
 
-    cdef bint grow(self) noexcept nogil:
-        cdef int32_t room = 2 * self.room + 1024
-        cdef void *event = realloc(self.event, room * sizeof(Event))
-        cdef void *clock = realloc(self.clock, <size_t>room * self.tasks * 4)
-        cdef void *pending = realloc(self.pending, <size_t>room * self.tasks * sizeof(Pending))
-        if event != NULL:
-            self.event = <Event *>event
-        if clock != NULL:
-            self.clock = <uint32_t *>clock
-        if pending != NULL:
-            self.pending = <Pending *>pending
-        if event == NULL or clock == NULL or pending == NULL:
-            return False
-        self.room = room
-        return True
-
-    cdef uint32_t object_number(self, void *object) noexcept nogil:
-        """A number below the size of `last`; NULL is 0."""
-        cdef uint64_t hash = <uint64_t>object * 0x9E3779B97F4A7C15ULL
-        cdef uint32_t slot = <uint32_t>(hash >> 40) & (self.key_room - 1)
-        if object == NULL:
-            return 0
-        while self.key[slot] != NULL:
-            if self.key[slot] == object:
-                return self.number[slot]
-            slot = (slot + 1) & (self.key_room - 1)
-        if 2 * self.keys + 2 > self.key_room and self.rehash():
-            return self.object_number(object)
-        if self.keys + 2 > self.key_room:
-            # No memory for more: what cannot be told apart proves nothing.
-            self.unsure = True
-            return 0
-        self.keys += 1
-        self.key[slot] = object
-        self.number[slot] = self.keys
-        return self.keys
-
-    cdef bint rehash(self) noexcept nogil:
-        """Twice the room. Without memory the table gets slower, and the lab says so before it is full."""
-        cdef uint32_t room = 2 * self.key_room
-        cdef void **key = <void **>calloc(room, sizeof(void *))
-        cdef uint32_t *number = <uint32_t *>calloc(room, sizeof(uint32_t))
-        cdef int32_t *last = <int32_t *>realloc(self.last, room * sizeof(int32_t))
-        cdef uint8_t *uses = <uint8_t *>realloc(self.uses, room)
-        cdef uint32_t i
-        cdef uint32_t slot
-        if last != NULL:
-            self.last = last
-        if uses != NULL:
-            self.uses = uses
-        if key == NULL or number == NULL or last == NULL or uses == NULL:
-            free(key)
-            free(number)
-            return False
-        memset(last + self.key_room, 0xFF, self.key_room * sizeof(int32_t))
-        memset(uses + self.key_room, 0, self.key_room)
-        for i in range(self.key_room):
-            if self.key[i] == NULL:
-                continue
-            slot = <uint32_t>((<uint64_t>self.key[i] * 0x9E3779B97F4A7C15ULL) >> 40) & (room - 1)
-            while key[slot] != NULL:
-                slot = (slot + 1) & (room - 1)
-            key[slot] = self.key[i]
-            number[slot] = self.number[i]
-        free(self.key)
-        free(self.number)
-        self.key = key
-        self.number = number
-        self.key_room = room
-        return True
+    cdef void keep(self, Execution *x) noexcept nogil:
+        """Remembers the schedule of the first violation."""
+        cdef Segment *segments
+        cdef int32_t i
+        if self.found != NULL or self.s.n == 0:
+            return
+        segments = <Segment *>malloc(self.s.n * sizeof(Segment))
+        if segments == NULL:
+            return
+        self.found = segments
+        self.found_kind = x.finding.kind
+        for i in range(self.s.n):
+            if i and segments[self.n_found - 1].task == <uint64_t>self.s.event[i].task:
+                segments[self.n_found - 1].steps += 1
+            else:
+                segments[self.n_found].task = <uint64_t>self.s.event[i].task
+                segments[self.n_found].steps = 1
+                self.n_found += 1
 
 
-cdef inline bint acquires(int op, bint failed) noexcept nogil:
-    return op == OP_LOCK or op == OP_READ_LOCK or op == OP_WAIT or (op == OP_TRYLOCK and not failed)
+cdef int pick(Dpor self, Execution *x, uint64_t *hold) noexcept nogil:
+    cdef Search *s = &self.s
+    cdef int32_t at = <int32_t>x.steps - 1
+    if at < self.loaded:
+        hold[0] = <uint64_t>(s.event[s.event[at].run].run_end - at)
+        return s.event[at].task
+    if self.exhausted or self.ended or at >= LONGEST:
+        x.halt = HALT_STOPPED if at < LONGEST else HALT_NO_MEMORY
+        return -1
+    if at < s.prefix:
+        return self.placed_again(x, at)
+    return search_step(s, x, at)
 
 
-cdef inline void merge(uint32_t *own, uint32_t *other, int n) noexcept nogil:
+cdef void finished(Dpor self, Execution *x) noexcept nogil:
+    """On to the next class; or back to the beginning of this one, where the execution was not brought to its end."""
+    cdef Search *s = &self.s
     cdef int i
-    for i in range(n):
-        if other[i] > own[i]:
-            own[i] = other[i]
-
-
-cdef void call_finished(Dpor strategy, Execution *x) noexcept nogil:
-    strategy.finished(x)
+    if x.halt != HALT_NONE and x.halt != HALT_VIOLATION and x.halt != HALT_PRUNED:
+        while s.n > s.prefix:
+            search_pop(s, s.n - 1)
+        return
+    if x.finding.kind:
+        self.keep(x)
+        self.ended = self.until_found
+    if x.halt != HALT_PRUNED and s.bound < 0:
+        # Who never made the operation it was about to make might have made it earlier, too.
+        for i in range(s.tasks):
+            if not x.completed >> i & 1:
+                search_waiting(s, x, i)
+    s.prefix = self.rewind()
+    self.loaded = s.prefix
+    self.exhausted = s.prefix == 0

@@ -19,7 +19,7 @@ from posix.unistd cimport getpid
 from anonvma_rt.engine.arena cimport arena_close, arena_open, arena_snapshot
 from anonvma_rt.engine.block cimport block_begin, block_floor, block_free, run_alone
 from anonvma_rt.engine.carrier cimport carrier_close, carrier_idle, carrier_open, carrier_run, handoff_seconds
-from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_store, rt_wait
+from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait
 from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport (
@@ -109,6 +109,12 @@ def cores(n):
 def handoff(int cpu, n=100_000):
     """Seconds of one hand-over between two threads on one core, the mean of 2n."""
     return handoff_seconds(cpu, n)
+
+
+def mutex_pairs(uint64_t n):
+    """Locks and unlocks a real pthread mutex n times, which nobody else wants: what a real lock costs here."""
+    with nogil:
+        rt_mutex_pairs(n)
 
 
 cdef void build(Task *t, void *unused) noexcept nogil:
@@ -268,6 +274,16 @@ cdef class Explorer:
         self.x.bound = steps
 
     @property
+    def observing(self):
+        """Whether the next blocks say of each execution to which class it belongs; costs a decision at every point."""
+        return self.block.observing
+
+    @observing.setter
+    def observing(self, bint on):
+        self.check_idle()
+        self.block.observing = on
+
+    @property
     def arena_bytes(self):
         """Bytes that are restored before each execution."""
         return self.x.arena.saved.used
@@ -286,7 +302,8 @@ cdef class Explorer:
         """The totals of the block that has ended, as a dict.
 
         `ran` executions from `first` on were completed; `digests` has 8 bytes for each, `failures` is a list of
-        (index, kind number); `halt` says why the block ended early, or is None.
+        (index, kind number); `halt` says why the block ended early, or is None. `classes` has 8 bytes for each where the
+        explorer was `observing`, else none: equal for executions that order all dependent operations alike (relation.pxd).
         """
         cdef Block *b = &self.block
         if not carrier_idle(&self.workers):
@@ -296,6 +313,7 @@ cdef class Explorer:
             "ran": b.ran,
             "digests": PyBytes_FromStringAndSize(<char *>b.digests, <Py_ssize_t>(8 * b.ran)),
             "failures": [(b.failures[i].index, b.failures[i].kind) for i in range(b.n_failures)],
+            "classes": PyBytes_FromStringAndSize(<char *>b.classes, <Py_ssize_t>(8 * b.n_classes)),
             "points": b.points,
             "switches": b.switches,
             "longest": b.longest,

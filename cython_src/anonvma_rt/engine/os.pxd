@@ -252,6 +252,17 @@ cdef extern from *:
     static inline int rt_join(pthread_t thread) { return pthread_join(thread, NULL); }
     static inline int rt_cpu(void) { return sched_getcpu(); }
     static inline int rt_unlikely(int condition) { return __builtin_expect(condition, 0); }
+
+    /* n locks and unlocks of a real mutex that nobody else wants: a yardstick. */
+    static __attribute__((unused)) void rt_mutex_pairs(uint64_t n)
+    {
+        static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+        while (n--) {
+            pthread_mutex_lock(&mutex);
+            pthread_mutex_unlock(&mutex);
+        }
+    }
+
     static inline int rt_lowest(uint64_t mask) { return __builtin_ctzll(mask); }
     static inline int rt_count(uint64_t mask) { return __builtin_popcountll(mask); }
     #endif
@@ -297,6 +308,7 @@ cdef extern from *:
     int rt_thread(pthread_t *thread, int cpu, void *(*run)(void *) noexcept nogil, void *argument) noexcept nogil
     int rt_join(pthread_t thread) noexcept nogil
     int rt_cpu() noexcept nogil
+    void rt_mutex_pairs(uint64_t n) noexcept nogil
     int rt_lowest(uint64_t mask) noexcept nogil
     bint rt_unlikely(bint condition) noexcept nogil
     int rt_count(uint64_t mask) noexcept nogil

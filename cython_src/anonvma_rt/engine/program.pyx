@@ -26,6 +26,7 @@ from anonvma_rt.engine.sync cimport (
     mutex_trylock,
     mutex_unlock,
     store,
+    try_down_read,
     up_read,
     up_write,
 )
@@ -78,6 +79,7 @@ cdef enum Verb:
     UNLINK
     SET
     GET
+    READ_TRYLOCK
 
 # What a term of a forbidden outcome does with the stack.
 cdef enum TermKind:
@@ -127,7 +129,11 @@ VERBS = {
     "unlink": (UNLINK, ITEM, ""),
     "set": (SET, WORD, "v"),
     "get": (GET, WORD, "r"),
+    "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
 }
+
+# What is no step of its own, and so has nothing that could be marked.
+WITHOUT_POINT = ("set", "get")
 
 # The operators of forbidden outcomes; each takes two values off the stack and puts one there.
 OPERATORS = {
@@ -147,6 +153,7 @@ cdef class Program(Subject):
 
     lock a, unlock a, trylock a r          a mutex; r becomes 1 where it was taken, else 0
     read_lock a, read_unlock a             the same lock as a read-write semaphore
+    read_trylock a r                       r becomes 1 where a reader was let in, else 0
     write_lock a, write_unlock a
     wait a                                 until nobody holds it, without taking it
     load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is
@@ -160,7 +167,8 @@ cdef class Program(Subject):
     unlink o                               takes o off that list
     get x r, set x v                       load and store without a point: nobody comes between them and the step
                                            before, as is right for what a lock protects
-    !lock a, ...                           any verb, as an interesting operation (mark), for strategies that ask
+    !lock a, ...                           any verb but these two, as an interesting operation (mark), for strategies
+                                           that ask
 
     Each but the last two is one step, and its point comes right before it; the object that o names is looked up before that point, as a
     pointer is. What kind of thing a name is follows from the verbs that use it.
@@ -367,14 +375,12 @@ cdef class Program(Subject):
         cdef Instruction *s
         cdef void *o
         cdef int64_t a
-        cdef int64_t b
         cdef int64_t result
         cdef int i
         for i in range(self.begin[section], self.begin[section + 1]):
             s = &self.code[i]
             o = w.object[s.object]
             a = s.a.number if s.a.reg < 0 else w.registers[s.a.reg]
-            b = s.b.number if s.b.reg < 0 else w.registers[s.b.reg]
             result = a
             if s.marked:
                 mark(t)
@@ -384,6 +390,8 @@ cdef class Program(Subject):
                 mutex_unlock(t, <lock_word *>o)
             elif s.verb == TRYLOCK:
                 result = mutex_trylock(t, <lock_word *>o)
+            elif s.verb == READ_TRYLOCK:
+                result = try_down_read(t, <lock_word *>o)
             elif s.verb == READ_LOCK:
                 down_read(t, <lock_word *>o)
             elif s.verb == READ_UNLOCK:
@@ -401,7 +409,7 @@ cdef class Program(Subject):
             elif s.verb == ADD:
                 result = fetch_add(t, <int64_t *>o, a) + a
             elif s.verb == CAS:
-                result = compare_exchange(t, <int64_t *>o, a, b)
+                result = compare_exchange(t, <int64_t *>o, a, s.b.number if s.b.reg < 0 else w.registers[s.b.reg])
             elif s.verb == AWAIT:
                 await_value(t, <int64_t *>o, a)
             elif s.verb == SPIN:
@@ -560,6 +568,8 @@ def compile_sections(sections, places):
         for at, (verb, name, *rest) in enumerate(steps):
             where = f"{label}, step {at}"
             marked, verb = verb.startswith("!"), verb.removeprefix("!")
+            if marked and verb in WITHOUT_POINT:
+                raise ValueError(f"{where}: {verb} has no point, so it cannot be an interesting operation")
             values = []
             result = -1
             for form, operand in zip(VERBS[verb][2], rest, strict=True):

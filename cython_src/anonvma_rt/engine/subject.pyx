@@ -19,6 +19,9 @@ cdef class Subject:
     `body(t)` is what task t.id does; it runs on a thread of its own and has no state but t and the arena.
     `check(x)` looks at the state when every task has ended and calls found() for what is wrong. None of them may
     touch a Python object. `self.tasks` (1 to 64) is set before the subject is explored.
+
+    Which operations are interesting (for SURW) its code says right before it announces them (mark), or, if
+    `self.sees_points` is set, `marks(t)` says of t.op and t.object at every point.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -32,6 +35,9 @@ cdef class Subject:
 
     cdef void check(self, Execution *x) noexcept nogil:
         pass
+
+    cdef bint marks(self, Task *t) noexcept nogil:
+        return False
 
     def kinds(self):
         """The names of violations by number: the engine's own, and the subject's from 16 on."""
@@ -56,6 +62,7 @@ cdef class Subject:
         x.build = <int (*)(void *, Task *) noexcept nogil>call_build
         x.body = <void (*)(void *, Task *) noexcept nogil>call_body
         x.check = <void (*)(void *, Execution *) noexcept nogil>call_check
+        x.marks = <bint (*)(void *, Task *) noexcept nogil>call_marks if self.sees_points else NULL
 
 
 cdef int call_build(Subject subject, Task *t) noexcept nogil:
@@ -68,3 +75,7 @@ cdef void call_body(Subject subject, Task *t) noexcept nogil:
 
 cdef void call_check(Subject subject, Execution *x) noexcept nogil:
     subject.check(x)
+
+
+cdef bint call_marks(Subject subject, Task *t) noexcept nogil:
+    return subject.marks(t)

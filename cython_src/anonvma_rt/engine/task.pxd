@@ -119,6 +119,8 @@ cdef struct Task:
     # In this execution so far: interesting operations announced, and steps in the closed segments.
     uint64_t marks
     uint64_t made
+    # Where the execution is observed: the hash of its last operation and of all that it depends on.
+    uint64_t chain
     uint8_t held_count[MAX_CLASSES]
     # The subject's own, where tasks run at once: NULL at the beginning of an execution.
     void *local
@@ -128,6 +130,8 @@ cdef struct Execution:
     uint64_t steps
     uint64_t until
     bint tracing
+    # Every step is granted by reschedule(): somebody records or observes them.
+    bint watched
     int32_t halt
     # Tasks run at once: this Execution is the private view of one of them, and `steps` are its own.
     bint parallel
@@ -135,6 +139,8 @@ cdef struct Execution:
     uint64_t lease
     uint64_t bound
     uint64_t stop_at
+    # The last step before these two, or the stop flag, have to be looked at.
+    uint64_t alarm
     uint64_t enabled
     uint64_t blocked
     uint64_t done
@@ -160,21 +166,26 @@ cdef struct Execution:
     uint32_t declared_after[MAX_CLASSES]
     bint order_learned
     Trace trace
+    # An Observer (classes.pxd), or NULL where this execution is not observed.
+    void *observer
     uint32_t *stop
     # Python objects as plain pointers, and their methods: no reference can be counted without the GIL.
     void *strategy
     bint strategy_sees_forced
     bint strategy_sees_marks
+    bint strategy_keeps_lease
     # A profile counts marks whatever the strategy.
     bint profiling
     void (*begin)(void *strategy, Execution *x) noexcept nogil
     int (*pick)(void *strategy, Execution *x, uint64_t *hold) noexcept nogil
-    # Called at the end of an execution, before anything of it is taken back; NULL where the strategy does not want it.
+    # Called when an execution was checked, before anything of it is taken back; NULL where the strategy does not want it.
     void (*finished)(void *strategy, Execution *x) noexcept nogil
     void *subject
     int (*build)(void *subject, Task *t) noexcept nogil
     void (*body)(void *subject, Task *t) noexcept nogil
     void (*check)(void *subject, Execution *x) noexcept nogil
+    # Whether what a task announces is interesting, where the subject says so by looking at it; else NULL.
+    bint (*marks)(void *subject, Task *t) noexcept nogil
     void (*switch_to)(Execution *x, int from_task, int to_task) noexcept nogil
     void (*unwind)(Task *task) noexcept nogil
     # What comes instead of a decision where tasks run at once.
@@ -190,6 +201,7 @@ cdef void halt(Task *t, int reason) noexcept nogil
 cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef void close_segment(Execution *x, uint64_t at) noexcept nogil
+cdef void watch(Task *t) noexcept nogil
 cdef void recheck(Execution *x, void *object) noexcept nogil
 cdef void check_lock_order(Task *t, int cls) noexcept nogil
 cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil

@@ -5,12 +5,13 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.arena cimport ARENA_POISON, arena_offset, arena_restore
+from anonvma_rt.engine.classes cimport Observer, observe
 from anonvma_rt.engine.os cimport rt_load, rt_lowest
 from anonvma_rt.engine.rng cimport rng_start
 
 cdef enum:
     # ^C and a stop token are looked at this often within one execution, in steps.
-    POLL = 65536
+    POLL = 16384
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 
@@ -47,12 +48,10 @@ cdef void reschedule(Task *t) noexcept nogil:
     if x.parallel:
         x.pass_by(t)
         return
-    if x.stop != NULL and rt_load(x.stop):
-        halt(t, HALT_STOPPED)
-    if x.steps > x.bound:
-        violate(t, VIOLATION_LIVELOCK, <int64_t>x.bound, 0, 0)
-    if x.steps > x.stop_at:
-        halt(t, HALT_UNTIL)
+    if x.steps > x.alarm:
+        look_around(t)
+    if x.marks != NULL and marking(t) and x.marks(x.subject, t):
+        mark(t)
     if must_wait(t):
         x.enabled &= ~bit
         x.blocked |= bit
@@ -71,8 +70,36 @@ cdef void reschedule(Task *t) noexcept nogil:
             violate(t, VIOLATION_USE_AFTER_FREE, 0, <int64_t>arena_offset(&x.arena, t.object), 0)
         park(t, -1)
     t.interesting = False
-    if x.tracing:
-        record(x, t.id, t.op, 0, <int64_t>arena_offset(&x.arena, t.object), 0, 0)
+    if x.watched:
+        watch(t)
+
+
+cdef void watch(Task *t) noexcept nogil:
+    """The operation that t announced was granted, and t makes it now."""
+    if t.x.tracing:
+        record(t.x, t.id, t.op, 0, <int64_t>arena_offset(&t.x.arena, t.object), 0, 0)
+    if t.x.observer != NULL:
+        observe(<Observer *>t.x.observer, t)
+
+
+cdef void look_around(Task *t) noexcept nogil:
+    """What is seldom due at a point: the end of an execution for a reason that is not its own."""
+    cdef Execution *x = t.x
+    if x.stop != NULL and rt_load(x.stop):
+        halt(t, HALT_STOPPED)
+    if x.steps > x.bound:
+        violate(t, VIOLATION_LIVELOCK, <int64_t>x.bound, 0, 0)
+    if x.steps > x.stop_at:
+        halt(t, HALT_UNTIL)
+    set_alarm(x)
+
+
+cdef void set_alarm(Execution *x) noexcept nogil:
+    x.alarm = x.steps + POLL
+    if x.alarm > x.bound:
+        x.alarm = x.bound
+    if x.alarm > x.stop_at:
+        x.alarm = x.stop_at
 
 
 cdef void stuck(Execution *x, int task) noexcept nogil:
@@ -109,14 +136,8 @@ cdef int decide(Execution *x) noexcept nogil:
             x.switches += 1
         x.current = chosen
         x.segment = x.steps
-    x.until = x.lease
-    if x.until > x.steps + POLL:
-        x.until = x.steps + POLL
-    if x.until > x.bound:
-        x.until = x.bound
-    if x.until > x.stop_at:
-        x.until = x.stop_at
-    if x.tracing:
+    x.until = x.lease if x.lease < x.alarm else x.alarm
+    if x.watched or (x.marks != NULL and (x.strategy_sees_marks or x.profiling)):
         x.until = 0
     return chosen
 
@@ -184,7 +205,7 @@ cdef void recheck(Execution *x, void *object) noexcept nogil:
         else:
             x.enabled |= bit
             x.blocked &= ~bit
-    if x.enabled != before:
+    if x.enabled != before and not x.strategy_keeps_lease:
         x.lease = 0
         x.until = 0
 
@@ -269,6 +290,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
             memset(x.task[i].held_count, 0, MAX_CLASSES)
     x.steps = 1
     x.until = 0
+    set_alarm(x)
     x.lease = 0
     x.halt = HALT_NONE
     x.enabled = NEVER >> (64 - x.tasks)

@@ -70,6 +70,8 @@ from anonvma_rt.mm.vma cimport vmas_may_share_anon_vma
 cdef anon_vma *from_pool(Task *t, kernel *k) noexcept nogil:
     """The anon_vma that was freed last, or NULL."""
     cdef anon_vma *av
+    # Who is given which freed one depends on who comes first.
+    point(t, OP_ATOMIC, &k.free_anon_vma)
     if t.x.parallel:
         guard(t, &k.pool_guard)
     av = k.free_anon_vma
@@ -82,6 +84,7 @@ cdef anon_vma *from_pool(Task *t, kernel *k) noexcept nogil:
 
 
 cdef void to_pool(Task *t, kernel *k, anon_vma *av) noexcept nogil:
+    point(t, OP_ATOMIC, &k.free_anon_vma)
     if t.x.parallel:
         guard(t, &k.pool_guard)
     arena_retire(&t.x.arena, av)
@@ -307,9 +310,11 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
         write_link(&vma.anon_vma, av)
         point(t, OP_STORE, &av.head)
         insert(t, avc, False)
-        if not locked and lock_is_held(&av.mutex):
-            # Another task has this list locked, and walks it.
-            violate(t, VIOLATION_LIST_CORRUPTION, 0, serial_of(av), 0)
+        if not locked:
+            # Whether another task has this list locked, and walks it: a look of its own, since nothing else orders the two.
+            point(t, OP_LOAD, &av.mutex)
+            if lock_is_held(&av.mutex):
+                violate(t, VIOLATION_LIST_CORRUPTION, 0, serial_of(av), 0)
         av.num_active_vmas += 1
         if allocated != NULL:
             # A root is a child of itself.

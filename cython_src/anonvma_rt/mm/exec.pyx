@@ -11,7 +11,7 @@ from anonvma_rt.engine.os cimport write_once64
 from anonvma_rt.engine.sync cimport down_write, up_write
 from anonvma_rt.engine.task cimport OP_STORE, Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_post_update, anon_vma_pre_update, anon_vma_unlock
-from anonvma_rt.mm.memory cimport free_pgtables
+from anonvma_rt.mm.memory cimport free_pgtables, pgd_populate
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, find_vma
 from anonvma_rt.mm.mremap cimport move_page_tables
 from anonvma_rt.mm.types cimport (
@@ -34,6 +34,7 @@ cdef void widen(Task *t, vm_area_struct *vma, uint64_t start, bint locked) noexc
         return
     if kernel_of(t).algorithm.tree:
         anon_vma_pre_update(t, vma)
+    pgd_populate(t, vma.vm_mm, start, vma.vm_end)
     point(t, OP_STORE, &vma.vm_start)
     write_once64(&vma.vm_start, start)
     if kernel_of(t).algorithm.tree:

@@ -27,7 +27,6 @@ from anonvma_rt.mm.anon_vma cimport anon_vma_fork
 from anonvma_rt.mm.events cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.memory cimport (
-    alloc_pmd,
     alloc_table,
     pmd_offset,
     pmd_read,
@@ -159,7 +158,7 @@ cdef void copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent
         pmd = pmd_offset(parent.vm_mm, address)
         value = pmd_read(t, pmd) if pmd != NULL else 0
         if pmd_huge(value):
-            if not copy_huge_pmd(t, child, parent, alloc_pmd(t, child.vm_mm, address), pmd, address):
+            if not copy_huge_pmd(t, child, parent, pmd_offset(child.vm_mm, address), pmd, address):
                 continue
         elif value:
             copy_pte_range(t, child, parent, <page_table *>value, address, stop)

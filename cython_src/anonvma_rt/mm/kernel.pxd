@@ -1,7 +1,10 @@
 """Kernel: the simulated kernel as a subject of the engine."""
 
+from libc.stdint cimport uint32_t
+
 from anonvma_rt.engine.subject cimport Subject
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.task cimport MAX_TASKS, Task
+from anonvma_rt.mm.interesting cimport object_index
 from anonvma_rt.mm.syscall cimport Step
 from anonvma_rt.mm.types cimport algorithm
 
@@ -15,6 +18,9 @@ cdef class Kernel(Subject):
     # Steps begin[i] to begin[i + 1] are those of: setup, each thread, after.
     cdef int *begin
     cdef int refused_errno
+    # Which operations of each task are interesting, and what is needed to recognise them; made by the first build.
+    cdef uint32_t kinds_of_task[MAX_TASKS]
+    cdef object_index objects
     cdef bint after_changes
     cdef void (*after)(Task *t, void *subject) noexcept nogil
     cdef int run(self, Task *t, int i) noexcept nogil

@@ -4,12 +4,13 @@ A Kernel holds no state of an execution: all of that is in the arena, so one Ker
 """
 
 from libc.errno cimport EINVAL
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from anonvma_rt.engine.block cimport run_alone
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport (
+    HALT_NO_MEMORY,
     HALT_REFUSED,
     VIOLATION_BAD_UNLOCK,
     Execution,
@@ -21,6 +22,7 @@ from anonvma_rt.engine.task cimport (
 from anonvma_rt.mm.check cimport check_world
 from anonvma_rt.mm.events cimport NOTE_STEP
 from anonvma_rt.mm.fork cimport mm_alloc
+from anonvma_rt.mm.interesting cimport WATCH_MIGRATING_PTL, index_objects, is_interesting, read_kinds
 from anonvma_rt.mm.page_alloc cimport alloc_page, must_alloc
 from anonvma_rt.mm.syscall cimport MAX_ARGS, MIGRATE, MOVE_PAGES, RESOLVED, Step, mapped_pfn, system_call, wants_page
 from anonvma_rt.mm.types cimport (
@@ -48,6 +50,7 @@ from anonvma_rt.mm.types cimport (
 from anonvma_rt.mm.watch cimport watch
 
 from anonvma_rt.engine.subject import KINDS as ENGINE_KINDS
+from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 
 # In the order of mm/syscall.pxd, which says what the arguments are.
 VERBS = (
@@ -128,12 +131,13 @@ cdef class Kernel(Subject):
     """A scenario's program on a simulated kernel.
 
     algorithm: a mapping with the fields of anonvma_rt.algorithm.Algorithm. processes: how many, each with an mm of its
-    own. setup, after: sequences of anonvma_rt.scenario.Step; threads: one sequence per task.
+    own. setup, after: sequences of anonvma_rt.scenario.Step; threads: one sequence per task. interesting: for each task
+    the names of mm/interesting that are so in its own operations; None for the usual one.
     """
 
-    def __init__(self, algorithm, processes, setup, threads, after):
+    def __init__(self, algorithm, processes, setup, threads, after, interesting=None):
         sections = [setup, *threads, after]
-        cdef int i = 0
+        cdef int i
         if not 1 <= processes <= MAX_PROCESSES:
             raise ValueError(f"1 to {MAX_PROCESSES} processes, not {processes}")
         read_algorithm(algorithm, &self.algorithm)
@@ -141,12 +145,20 @@ cdef class Kernel(Subject):
         self.after_changes = any(step[0] not in ("compare", "read", "vmas") for step in after)
         self.processes = processes
         self.tasks = len(threads)
+        self.sees_points = False
+        for i, names in enumerate([(USUALLY_INTERESTING,)] * len(threads) if interesting is None else interesting):
+            self.kinds_of_task[i] = read_kinds(names)
+            if self.kinds_of_task[i] & ~<uint32_t>WATCH_MIGRATING_PTL:
+                self.sees_points = True
         free(self.steps)
         free(self.begin)
+        free(self.objects.start)
+        self.objects.start = NULL
         self.steps = <Step *>calloc(sum(map(len, sections)) + 1, sizeof(Step))
         self.begin = <int *>calloc(len(sections) + 1, sizeof(int))
         if self.steps == NULL or self.begin == NULL:
             raise MemoryError()
+        i = 0
         for section, steps in enumerate(sections):
             self.begin[section] = i
             for verb, process, args, errno, *_ in steps:
@@ -163,6 +175,7 @@ cdef class Kernel(Subject):
     def __dealloc__(self):
         free(self.steps)
         free(self.begin)
+        free(self.objects.start)
 
     def kinds(self):
         return dict(KINDS)
@@ -189,9 +202,17 @@ cdef class Kernel(Subject):
         for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 2]):
             if wants_page(&self.steps[i]):
                 self.steps[i].args[RESOLVED] = mapped_pfn(t, &self.steps[i])
+        for i in range(self.tasks):
+            if self.kinds_of_task[i] & WATCH_MIGRATING_PTL:
+                kernel_of(t).watchers |= <uint64_t>1 << i
         for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 1]):
             watch_step(t, &self.steps[i])
+        if self.sees_points and self.objects.start == NULL and index_objects(&self.objects, &t.x.arena) < 0:
+            halt(t, HALT_NO_MEMORY)
         return 0
+
+    cdef bint marks(self, Task *t) noexcept nogil:
+        return is_interesting(t, self.kinds_of_task[t.id], &self.objects)
 
     cdef void body(self, Task *t) noexcept nogil:
         self.run_steps(t, t.id + 1)

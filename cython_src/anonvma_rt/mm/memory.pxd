@@ -11,12 +11,14 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from anonvma_rt.engine.os cimport read_link, read_once64, write_link, write_once64
 from anonvma_rt.engine.sync cimport spinlock_t
 from anonvma_rt.engine.task cimport OP_ATOMIC, OP_LOAD, OP_STORE, Task, point
+from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport (
     PAGE_SHIFT,
     PGDIR_SHIFT,
     PMD_SHIFT,
     PMD_SIZE,
     PTRS_PER_TABLE,
+    TYPE_DIRECTORY,
     kernel_of,
     mm_struct,
     page,
@@ -29,7 +31,6 @@ from anonvma_rt.mm.types cimport (
 )
 
 cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
-cdef pmd_t *alloc_pmd(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
 cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil
 cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
@@ -41,8 +42,19 @@ cdef void unpin_entry(Task *t, spinlock_t **pinned) noexcept nogil
 cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
 
 
+cdef inline void pgd_populate(Task *t, mm_struct *mm, uint64_t start, uint64_t end) noexcept nogil:
+    """Makes the tables of pmds of a range. They come with the vma and not with the first fault, so that whoever has found
+    the vma finds them: an entry of the pgd that appeared under a walk would be one more thing to announce, and what a walk
+    sees there it sees in the pmd as well."""
+    cdef uint64_t g = start >> PGDIR_SHIFT
+    while g << PGDIR_SHIFT < end:
+        if mm.pgd.entry[g & (PTRS_PER_TABLE - 1)] == 0:
+            write_link(&mm.pgd.entry[g & (PTRS_PER_TABLE - 1)], must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY))
+        g += 1
+
+
 cdef inline pmd_t *pmd_offset(mm_struct *mm, uint64_t address) noexcept nogil:
-    """The pmd of an address, NULL where there is no table of pmds; no point."""
+    """The pmd of an address, NULL where no vma ever was; no point."""
     cdef page_directory *directory = <page_directory *>read_link(
         &mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
     )

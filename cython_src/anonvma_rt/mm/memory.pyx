@@ -33,7 +33,6 @@ from anonvma_rt.mm.types cimport (
     PTE_PRESENT,
     PTE_WRITE,
     PTRS_PER_TABLE,
-    TYPE_DIRECTORY,
     TYPE_TABLE,
     is_migration_entry,
     kernel,
@@ -41,7 +40,6 @@ from anonvma_rt.mm.types cimport (
     make_pte,
     mm_struct,
     page,
-    page_directory,
     page_table,
     pfn_to_page,
     pmd_huge,
@@ -63,17 +61,6 @@ cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept n
     return pmd_table(pmd_read(t, pmd)) if pmd != NULL else NULL
 
 
-cdef pmd_t *alloc_pmd(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """The pmd of an address; the table of pmds appears under page_table_lock."""
-    cdef pmd_t *directory = &mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
-    if read_link(directory) == NULL:
-        spin_lock(t, &mm.page_table_lock)
-        if directory[0] == 0:
-            write_link(directory, must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY))
-        spin_unlock(t, &mm.page_table_lock)
-    return pmd_offset(mm, address)
-
-
 cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil:
     """An empty page table for the range around address, not linked yet."""
     cdef page_table *table = <page_table *>must_alloc(t, sizeof(page_table), TYPE_TABLE)
@@ -91,13 +78,9 @@ cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept 
 cdef page_table *new_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     """__pte_alloc: where none was a moment ago; somebody else may be faster."""
     cdef page_table *fresh = make_table(t, address)
-    cdef pmd_t *directory = &mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
     cdef page_table *table
-    cdef pmd_t *pmd
+    cdef pmd_t *pmd = pmd_offset(mm, address)
     spin_lock(t, &mm.page_table_lock)
-    if directory[0] == 0:
-        write_link(directory, must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY))
-    pmd = pmd_offset(mm, address)
     point(t, OP_STORE, pmd)
     if pmd[0] == 0:
         write_link(pmd, fresh)
@@ -328,7 +311,7 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
                 return 0
             continue
         if value == 0 and hugepage_fits(vma, address):
-            result = do_huge_pmd_anonymous_page(t, vma, address, alloc_pmd(t, mm, address))
+            result = do_huge_pmd_anonymous_page(t, vma, address, pmd_offset(mm, address))
             continue
         table = pmd_table(value) if value else new_table(t, mm, address)
         if table == NULL:

@@ -7,7 +7,7 @@ from anonvma_rt.engine.os cimport read_link, write_link, write_once64
 from anonvma_rt.engine.task cimport OP_STORE, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_clone, anon_vma_moveto_tail, unlink_anon_vmas
 from anonvma_rt.mm.events cimport BUG_SELF_MERGE, NOTE_FRESH_VMA
-from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
+from anonvma_rt.mm.memory cimport free_pgtables, pgd_populate, unmap_page_range
 from anonvma_rt.mm.types cimport (
     BUG_ON,
     MAX_MAP_COUNT,
@@ -66,6 +66,7 @@ cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev
     cdef bint placed = kernel_of(t).algorithm.place_before_clone
     if not placed:
         anon_vma_clone(t, new, vma)
+    pgd_populate(t, new.vm_mm, address, address + length)
     point(t, OP_STORE, &new.vm_start)
     write_once64(&new.vm_start, address)
     point(t, OP_STORE, &new.vm_end)

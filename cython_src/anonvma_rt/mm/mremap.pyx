@@ -22,7 +22,6 @@ from anonvma_rt.mm.events cimport (
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_moveto_tail, anon_vma_unlock, unlink_anon_vmas
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.memory cimport (
-    alloc_pmd,
     alloc_table,
     find_table,
     pmd_offset,
@@ -144,11 +143,11 @@ cdef bint move_whole_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struc
     if pmd_huge(value):
         # 3.7 to 3.14 forgot the lock here (dd18dbc2d42a).
         locked = take_rmap_locks(t, vma, rmap_locks and not a.huge_ignores_locks)
-        moved = move_huge_pmd(t, vma, old, new_vma, alloc_pmd(t, vma.vm_mm, new_address), new_address)
+        moved = move_huge_pmd(t, vma, old, new_vma, pmd_offset(vma.vm_mm, new_address), new_address)
         drop_rmap_locks(t, locked)
         return moved
     return value and a.whole_tables and move_normal_pmd(
-        t, vma, old, new_vma, alloc_pmd(t, vma.vm_mm, new_address), new_address
+        t, vma, old, new_vma, pmd_offset(vma.vm_mm, new_address), new_address
     )
 
 

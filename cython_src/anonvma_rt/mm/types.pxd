@@ -245,9 +245,10 @@ cdef struct kernel:
     uint32_t frames_guard
     uint32_t pool_guard
     uint32_t check_round
-    # Ranges of the indices of the pages that the threads migrate: what watch.pxd marks.
+    # Ranges of the indices of the pages that the threads migrate, and the tasks for which watch.pxd marks them.
     index_range watched[MAX_WATCHED]
     int32_t n_watched
+    uint64_t watchers
     # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
     Finding *findings
     int32_t n_findings

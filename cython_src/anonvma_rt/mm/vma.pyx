@@ -18,6 +18,7 @@ from anonvma_rt.mm.anon_vma cimport (
 )
 from anonvma_rt.mm.events cimport NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
+from anonvma_rt.mm.memory cimport pgd_populate
 from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport (
     MERGE_3_0,
@@ -49,6 +50,7 @@ cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t 
     vma.vm_flags = flags
     lock_init(&vma.vm_lock, 0)
     INIT_LIST_HEAD(&vma.anon_vma_chain)
+    pgd_populate(t, mm, start, end)
     return vma
 
 
@@ -103,6 +105,7 @@ cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil:
 cdef void set_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff) noexcept nogil:
     if start != vma.vm_start or pgoff != vma.vm_pgoff:
         note(t, NOTE_RANGE, serial_of(vma), <int64_t>start, <int64_t>pgoff)
+    pgd_populate(t, vma.vm_mm, start, end)
     if start != vma.vm_start:
         point(t, OP_STORE, &vma.vm_start)
         write_once64(&vma.vm_start, start)

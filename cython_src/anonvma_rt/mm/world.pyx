@@ -17,6 +17,7 @@ from anonvma_rt.mm.types cimport (
     PTRS_PER_TABLE,
     TYPE_ANON_VMA,
     TYPE_DIRECTORY,
+    TYPE_KERNEL,
     TYPE_MM,
     TYPE_PAGES,
     TYPE_TABLE,
@@ -77,6 +78,8 @@ cdef object describe(int type, uint32_t serial, char *object, char *inside):
         return "table", table.address, table.address + ((inside - <char *>table.pte) / <int>sizeof(pte_t) << PAGE_SHIFT)
     if type == TYPE_DIRECTORY:
         return "directory", serial, "pmd"
+    if type == TYPE_KERNEL:
+        return "kernel", 0, "the pool of anon_vmas"
     return None
 
 

@@ -12,6 +12,8 @@ cdef class Strategy:
     cdef readonly bint sees_forced
     # Whether it wants to be asked wherever a task announces an interesting operation (mark), whatever its lease.
     cdef readonly bint sees_marks
+    # Whether its lease is good even if the set of enabled tasks changes, unless the running one has to wait.
+    cdef readonly bint keeps_lease
     cdef void begin(self, Execution *x) noexcept nogil
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil
     cdef void attach(self, Execution *x)

@@ -13,7 +13,8 @@ cdef class Strategy:
     of steps for which the answer stays good: it is asked again after that many, and earlier only if the set of enabled
     tasks changes. x.current is the task that made the last step (-1 at the start); x.task[i].op and .object are what
     each task is about to do. A strategy with `sees_forced` is asked even where one task only is enabled; one with
-    `sees_marks` wherever a task announces an interesting operation (x.task[i].interesting), whatever its lease. All
+    `sees_marks` wherever a task announces an interesting operation (x.task[i].interesting), whatever its lease; one that
+    `keeps_lease` is not asked again where the set of enabled tasks changes and the running one is still in it. All
     randomness comes from x.rng, so that an execution depends on nothing but its seed and its index. `clone()` gives an
     explorer of its own a fresh instance with the same parameters.
     """
@@ -38,11 +39,16 @@ cdef class Strategy:
         """Told before the first execution what the profile found: the number of steps of a long execution, the steps of
         each task, and how many interesting operations (mark) each has."""
 
+    def guarantee(self, tasks):
+        """What is proved of the probability that an execution of `tasks` tasks shows a bug: a dict, or None where nothing is."""
+        return None
+
     cdef void attach(self, Execution *x):
         """Makes this the strategy of x; the caller keeps the reference."""
         x.strategy = <void *>self
         x.strategy_sees_forced = self.sees_forced
         x.strategy_sees_marks = self.sees_marks
+        x.strategy_keeps_lease = self.keeps_lease
         x.begin = <void (*)(void *, Execution *) noexcept nogil>call_begin
         x.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>call_pick
         x.finished = NULL

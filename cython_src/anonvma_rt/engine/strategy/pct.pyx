@@ -74,6 +74,15 @@ cdef class Pct(Strategy):
     def parameters(self):
         return {"depth": self.depth}
 
+    def guarantee(self, tasks):
+        """The theorem of the paper, of bugs that show themselves within the first k steps."""
+        return {
+            "probability": 1 / (tasks * int(self.k) ** (self.depth - 1)),
+            "tasks": tasks,
+            "steps": self.k,
+            "depth": self.depth,
+        }
+
 
 cdef int highest(int32_t *priority, uint64_t enabled) noexcept nogil:
     cdef int best = rt_lowest(enabled)

@@ -35,6 +35,7 @@ cdef struct Member:
     void *strategy
     bint sees_forced
     bint sees_marks
+    bint keeps_lease
 
 
 cdef class Portfolio(Strategy):
@@ -58,6 +59,7 @@ cdef class Portfolio(Strategy):
             self.member[self.n].strategy = <void *>one
             self.member[self.n].sees_forced = one.sees_forced
             self.member[self.n].sees_marks = one.sees_marks
+            self.member[self.n].keeps_lease = one.keeps_lease
             self.n += 1
 
     def profiled(self, steps, task_steps=(), task_marks=()):
@@ -75,6 +77,7 @@ cdef class Portfolio(Strategy):
             self.now = 1 + <int>(x.index / OTHERS_EVERY % others)
         x.strategy_sees_forced = self.member[self.now].sees_forced
         x.strategy_sees_marks = self.member[self.now].sees_marks
+        x.strategy_keeps_lease = self.member[self.now].keeps_lease
         (<begin_fn>call_begin)(self.member[self.now].strategy, x)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:

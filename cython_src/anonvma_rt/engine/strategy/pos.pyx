@@ -8,27 +8,20 @@ again. Orders of operations that have nothing to do with each other so take no s
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.os cimport rt_lowest
+from anonvma_rt.engine.relation cimport dependent, would_fail
 from anonvma_rt.engine.rng cimport rng_next
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.task cimport (
-    MAX_TASKS,
-    OP_AWAIT,
-    OP_LOAD,
-    OP_READ_LOCK,
-    OP_READ_UNLOCK,
-    OP_START,
-    OP_WAIT,
-    Execution,
-)
+from anonvma_rt.engine.task cimport MAX_TASKS, OP_START, Execution, Task
 
 
 cdef class Pos(Strategy):
     """`pos`: it has to see every operation, so each step is a decision."""
 
     cdef uint64_t priority[MAX_TASKS]
-    # The operation that was made last, and of what.
+    # The operation that was made last, of what, and whether it was a try that failed.
     cdef int op
     cdef void *object
+    cdef bint failed
 
     def __init__(self):
         self.sees_forced = True
@@ -47,7 +40,7 @@ cdef class Pos(Strategy):
         while rest:
             i = rt_lowest(rest)
             rest &= rest - 1
-            if i == x.current or race(self.op, self.object, x.task[i].op, x.task[i].object):
+            if i == x.current or self.races_with(&x.task[i]):
                 self.priority[i] = rng_next(&x.rng)
         rest = x.enabled
         while rest:
@@ -57,16 +50,14 @@ cdef class Pos(Strategy):
                 best = i
         self.op = x.task[best].op
         self.object = x.task[best].object
+        self.failed = would_fail(self.op, self.object)
         return best
+
+    cdef bint races_with(self, Task *t) noexcept nogil:
+        """Whether the order of the operation just made and of the one that t is about to make can matter."""
+        if t.object == NULL or t.object != self.object:
+            return False
+        return dependent(self.op, self.failed, t.op, would_fail(t.op, t.object))
 
     def clone(self):
         return Pos()
-
-
-cdef bint only_reads(int op) noexcept nogil:
-    return op == OP_LOAD or op == OP_READ_LOCK or op == OP_READ_UNLOCK or op == OP_WAIT or op == OP_AWAIT
-
-
-cdef bint race(int op, void *object, int other, void *of) noexcept nogil:
-    """Whether two operations have an object in common that one of them changes."""
-    return object != NULL and object == of and not (only_reads(op) and only_reads(other))

@@ -23,6 +23,7 @@ cdef class Replay(Strategy):
     def __init__(self, segments=()):
         cdef uint64_t i
         self.sees_forced = True
+        self.keeps_lease = True
         segments = list(segments)
         self.segments = <Segment *>malloc((len(segments) + 1) * sizeof(Segment))
         if self.segments == NULL:

@@ -1,26 +1,26 @@
 """The list in Cython against the same list in C: is klist.pxd free?
 
 Compiles one small module with both, as a user's own module would be compiled, and runs them on the same memory in
-turns. Shared machines are noisy, so only the ratio of neighbouring runs counts, and its median over the rounds. The
-walk compares a bare C loop with the cursor, which also looks for broken links: the price of the check is in the ratio.
-
-    python -m anonvma_rt.stress.bench.klist [--json]
+turns. Only the ratio of neighbouring runs counts. The walk compares a bare C loop with the cursor, which also looks for
+broken links: the price of the check is in the ratio.
 """
 
-import argparse
 import importlib
-import json as _json
-import statistics
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-from time import perf_counter_ns
+from typing import Any
 
 from anonvma_rt import get_cimport_path
+from anonvma_rt.engine.explorer import cores, handoff
+from anonvma_rt.errors import UserError
+from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, spread, stood
 
+ABOUT = "the intrusive list in Cython against the same list in C; needs a C compiler and Cython"
 SIZES = 16, 64, 1024, 65536
-ROUNDS = 15
-OPERATIONS = 1_000_000
+OPERATIONS = 400_000
+LANGUAGES = "c", "cython"
 FLAGS = ["-O2", "-g0", "-pthread"]  # those of setup.py
 
 SOURCE = r'''
@@ -140,14 +140,14 @@ cdef class Nodes:
 '''
 
 
-def compile_module(name: str, source: str, folder: str):
+def compile_module(name: str, source: str, folder: str) -> Any:
     """The module of that Cython source, built in `folder` against the installed .pxd files."""
     try:
         from Cython.Build import cythonize
         from setuptools import Distribution, Extension  # type: ignore[import-untyped]
     except ImportError as error:
-        raise SystemExit(
-            f"the benchmark compiles a module and needs {error.name}: pip install cython setuptools"
+        raise UserError(
+            f"bench lists compiles a module and needs {error.name}: python -m pip install cython setuptools"
         ) from None
     path = Path(folder, f"{name}.pyx")
     path.write_text(source)
@@ -156,7 +156,10 @@ def compile_module(name: str, source: str, folder: str):
     command = Distribution({"ext_modules": modules}).get_command_obj("build_ext")
     command.build_lib = command.build_temp = folder
     command.ensure_finalized()
-    command.run()
+    try:
+        command.run()
+    except Exception as error:  # whatever setuptools makes of a compiler that is missing or fails
+        raise UserError(f"bench lists compiles a module, and that failed: {error}") from None
     sys.path.insert(0, folder)
     try:
         return importlib.import_module(name)
@@ -164,62 +167,59 @@ def compile_module(name: str, source: str, folder: str):
         sys.path.remove(folder)
 
 
-def measure(nodes, kind: str, m: int, rounds: int, operations: int) -> dict:
-    """Nanoseconds per operation of both, and the ratio of neighbours; the order alternates, so that a drift cancels."""
-    nanoseconds: dict[str, list[float]] = {"c": [], "cython": []}
-    for turn in range(-1, rounds):
-        for language in ("c", "cython") if turn % 2 else ("cython", "c"):
-            run = getattr(nodes, f"{kind}_{language}")
-            nodes.fill()
-            run(m)
-            start = perf_counter_ns()
-            run(operations)
-            if turn >= 0:
-                nanoseconds[language].append((perf_counter_ns() - start) / operations)
-    if kind == "walk":
-        sums = [getattr(nodes, f"walk_{language}")(m) or nodes.sum for language in nanoseconds]
-        assert sums == [sum(i * i for i in range(1, m + 1))] * 2, "a walk missed entries, its time means nothing"
-    ratios = [ours / plain for ours, plain in zip(nanoseconds["cython"], nanoseconds["c"], strict=True)]
-    return {
-        "operation": kind,
-        "nodes": m,
-        "c_ns": statistics.median(nanoseconds["c"]),
-        "cython_ns": statistics.median(nanoseconds["cython"]),
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-    }
+def checked(nodes: Any, m: int) -> None:
+    """Both languages must leave the same list behind, and walk all of it."""
+    sums = []
+    for language in LANGUAGES:
+        nodes.fill()
+        getattr(nodes, f"pairs_{language}")(m + m // 2)
+        for walker in LANGUAGES:
+            getattr(nodes, f"walk_{walker}")(m)
+            sums.append(nodes.sum)
+    stood(sums == [sum(i * i for i in range(1, m + 1))] * 4, f"lists: a walk of {m} nodes meets every one")
 
 
-def run(sizes=SIZES, rounds: int = ROUNDS, operations: int = OPERATIONS) -> dict:
-    """The measurements as `{"benchmark", "rounds", "results": [...]}`, one result per operation and number of nodes."""
+def run(options: Options, sizes: tuple[int, ...] = SIZES, operations: int = OPERATIONS) -> dict[str, Any]:
+    options.tell("lists: compiling")
     with tempfile.TemporaryDirectory(prefix="anonvma_rt_bench_") as folder:
-        module = compile_module("anonvma_rt_klist_bench", SOURCE, folder)
-        results = [
-            measure(module.Nodes(m), kind, m, rounds, max(operations, m)) for kind in ("pairs", "walk") for m in sizes
-        ]
-    return {"benchmark": "klist", "rounds": rounds, "results": results}
-
-
-def main(json: bool = False) -> int:
-    """Prints the table, or one JSON object."""
-    result = run()
-    if json:
-        print(_json.dumps(result))
-        return 0
-    names = {"pairs": "list_del + list_add_tail", "walk": "one step of a walk"}
-    print(
-        f"{'operation':26} {'nodes':>6} {'C ns':>7} {'Cython ns':>10}  Cython/C: median of {result['rounds']} (min-max)"
-    )
-    for row in result["results"]:
-        print(
-            f"{names[row['operation']]:26} {row['nodes']:>6} {row['c_ns']:>7.2f} {row['cython_ns']:>10.2f}"
-            f"  {row['ratio']:.2f} ({row['ratio_min']:.2f}-{row['ratio_max']:.2f})"
+        module = compile_module("anonvma_rt_list_bench", SOURCE, folder)
+        cells = [(kind, m) for kind in ("pairs", "walk") for m in sizes]
+        calls: dict[Any, Any] = {}
+        for kind, m in cells:
+            nodes = module.Nodes(m)
+            checked(nodes, m)
+            nodes.fill()
+            for language in LANGUAGES:
+                calls[kind, m, language] = partial(getattr(nodes, f"{kind}_{language}"), max(operations, m))
+        calls["handoff"] = lambda: handoff(cores(1)[0], 1000)
+        seconds = in_turns(options, "lists", calls)
+    rows = []
+    for kind, m in cells:
+        plain, ours = ([took / max(operations, m) for took in seconds[kind, m, language]] for language in LANGUAGES)
+        rows.append(
+            {
+                "operation": kind,
+                "nodes": m,
+                "c_nanoseconds": spread(plain, 1e9),
+                "cython_nanoseconds": spread(ours, 1e9),
+                "cython_over_c": ratio(ours, plain),
+                "handoffs": ratio(ours, seconds["handoff"]),
+            }
         )
-    return 0
+    return {"rounds": options.rounds, "results": rows}
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m anonvma_rt.stress.bench.klist", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    sys.exit(main(parser.parse_args().json))
+def text(result: dict[str, Any]) -> str:
+    names = {"pairs": "list_del + list_add_tail", "walk": "one step of a walk"}
+    lines = [
+        f"The list in Cython and in C; median (min-max) of {result['rounds']} rounds.",
+        "",
+        f"  {'operation':26}{'nodes':>6}{'C, ns':>9}{'Cython, ns':>12}{'Cython / C':>20}{'hand-overs':>12}",
+    ]
+    for row in result["results"]:
+        lines.append(
+            f"  {names[row['operation']]:26}{row['nodes']:>6}{row['c_nanoseconds']['median']:9.2f}"
+            f"{row['cython_nanoseconds']['median']:12.2f}{said(row['cython_over_c']):>20}"
+            f"{row['handoffs']['median']:12.5f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""What the executions that were made say about those that were not: bounds of probabilities, at 95 % confidence.
+
+All of it is about one strategy's own distribution over interleavings, from which the executions of a hunt are
+independent draws. It is an estimate and never a proof.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from math import lgamma, log, log1p
+
+__all__ = ["ClassCount", "count_classes", "upper_bound_95"]
+
+MOST_LOGARITHMS = 1000  # of which a sum is more exact than a difference of large ones
+MOST_STEPS = 100  # a handful suffices; where rounding keeps the last one from being small, more change nothing
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """The classes of equivalent interleavings among the first executions of a hunt.
+
+    observed: executions that were looked at. distinct: their classes. once: classes that one execution is of.
+    unseen_mass: Good and Turing's estimate of the probability that an execution is of none of these classes.
+    unseen_upper_95: an upper bound of that probability.
+    """
+
+    observed: int
+    distinct: int
+    executions_per_class: float
+    once: int
+    unseen_mass: float
+    unseen_upper_95: float
+
+
+def count_classes(rows: bytes | bytearray) -> ClassCount:
+    """rows: 8 bytes for each execution, in the order of their indices.
+
+    The estimate is Good's (Biometrika 1953): as much is unseen as is seen once. The bound is exact whatever the
+    distribution. With the classes of the first half as what is known, each execution of the second half is a trial
+    whether it is of an unknown one, and the bound of Clopper and Pearson is that of the unknown classes' probability;
+    what is known only grows. It is of the order of 1/n where nothing new turns up, where the bound of McAllester and
+    Schapire around Good's estimate (COLT 2000) is of the order of 1/sqrt(n).
+
+    >>> count_classes(b"A" * 8 * 599 + b"B" * 8).once
+    1
+    >>> round(count_classes(b"A" * 8 * 600).unseen_upper_95, 4)
+    0.0099
+    """
+    hashes = memoryview(rows).cast("Q")
+    counts = Counter(hashes)
+    n, half = len(hashes), len(hashes) // 2
+    known = set(hashes[:half])
+    unknown = sum(1 for one in hashes[half:] if one not in known)
+    once = sum(1 for count in counts.values() if count == 1)
+    return ClassCount(
+        observed=n,
+        distinct=len(counts),
+        executions_per_class=n / len(counts) if counts else 0.0,
+        once=once,
+        unseen_mass=once / n if n else 1.0,
+        unseen_upper_95=upper_bound_95(unknown, n - half),
+    )
+
+
+def upper_bound_95(hits: int, trials: int) -> float:
+    """The largest probability of a hit per trial that fits what was seen, at 95 % confidence, one-sided.
+
+    Exact (Clopper and Pearson, Biometrika 1934): with it, so few hits come with a probability of 5 %. About 3/n without
+    a hit. Trials may differ in their probability, as those of a strategy that rotates do; the bound is then of the mean
+    (Hoeffding, "On the Distribution of the Number of Successes in Independent Trials", 1956).
+
+    >>> round(upper_bound_95(0, 20_000) * 20_000, 2)
+    3.0
+    """
+    if hits == trials:
+        return 1.0
+    if hits <= MOST_LOGARITHMS:
+        choose = sum(log((trials - i) / (hits - i)) for i in range(hits))
+    else:
+        choose = lgamma(trials + 1) - lgamma(hits + 1) - lgamma(trials - hits + 1)
+    p = (hits + 1) / (trials + 1)
+    for _ in range(MOST_STEPS):
+        # The sum of the probabilities of hits, hits - 1, ... as a multiple of the first.
+        total = term = 1.0
+        for k in range(hits, 0, -1):
+            term *= k * (1 - p) / ((trials - k + 1) * p)
+            total += term
+            if term < total * 1e-17:
+                break
+        logarithm = choose + hits * log(p) + (trials - hits) * log1p(-p) + log(total)
+        # Newton's method on the logarithm, which is concave: from the second step on it comes down to the solution.
+        before = p
+        p += (logarithm - log(0.05)) * total * (1 - p) / (trials - hits)
+        p = min(p, (1 + before) / 2)
+        if p == 1.0 or abs(p - before) <= 1e-12 * p:
+            break
+    return p

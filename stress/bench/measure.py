@@ -1,0 +1,122 @@
+"""What benchmarks share: time taken in turns, its spread over the rounds, and the refusal to believe what is not so."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any, TypeVar
+
+from anonvma_rt.engine.explorer import Explorer, cores
+from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.lab import Bound, Choice, make_explorer, make_strategy, prepare, profile
+
+__all__ = [
+    "Options", "Untrue", "block_of", "explorer_of", "in_turns", "ratio", "said", "sequential", "sized", "spread",
+    "stood",
+]  # fmt: skip
+
+Key = TypeVar("Key", bound=Hashable)
+
+# About how long one measurement of one round takes, in seconds: long beside a clock, short beside a drift.
+A_WHILE = 0.005
+
+
+class Untrue(RuntimeError):
+    """The executions were not what they should be, so a rate would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """rounds: how often everything is measured in turns. executions: of each cell of `search`; seeds: of `zoo`. tell:
+    called with what is being done."""
+
+    rounds: int = 7
+    executions: int = 50_000
+    seeds: int = 20
+    tell: Callable[[str], None] = lambda what: None
+
+
+def stood(condition: bool, what: str) -> None:
+    """Raises Untrue, with `what` should have been so, unless it was."""
+    if not condition:
+        raise Untrue(what)
+
+
+def in_turns(
+    options: Options,
+    name: str,
+    calls: Mapping[Key, Callable[[], object]],
+    clock: Callable[[], float] = perf_counter,
+) -> dict[Key, list[float]]:
+    """Seconds of each call, one value per round, after one round that does not count.
+
+    All calls of a round follow each other, forwards in one round and backwards in the next, so that a drift of the
+    clock rate cancels. A call that returns a float measured for itself: that number counts. clock: process_time where
+    nothing waits and differences are small, because a busy machine takes the processor away in the middle.
+    """
+    seconds: dict[Key, list[float]] = {key: [] for key in calls}
+    for turn in range(-1, options.rounds):
+        options.tell(f"{name} {turn + 1}/{options.rounds}")
+        for key in calls if turn % 2 else reversed(list(calls)):
+            started = clock()
+            told = calls[key]()
+            took = clock() - started
+            if turn >= 0:
+                seconds[key].append(told if isinstance(told, float) else took)
+    return seconds
+
+
+def sized(call: Callable[[int], object]) -> int:
+    """For which n call(n) takes about a while."""
+    n = 8
+    while True:
+        started = perf_counter()
+        call(n)
+        took = perf_counter() - started
+        if took > A_WHILE / 8:
+            return max(1, int(n * A_WHILE / took))
+        n *= 4
+
+
+def spread(values: Sequence[float], scale: float = 1.0) -> dict[str, float]:
+    """Median, smallest and largest.
+
+    >>> spread([3.0, 1.0, 2.0])
+    {'median': 2.0, 'min': 1.0, 'max': 3.0}
+    """
+    return {"median": scale * median(values), "min": scale * min(values), "max": scale * max(values)}
+
+
+def ratio(values: Sequence[float], to: Sequence[float]) -> dict[str, float]:
+    """The spread of the ratios of what was measured in the same round."""
+    return spread([one / other for one, other in zip(values, to, strict=True)])
+
+
+def said(figure: Mapping[str, float], digits: int = 2) -> str:
+    """A spread for a table.
+
+    >>> said({"median": 2.0, "min": 1.0, "max": 3.0}, 1)
+    '2.0 (1.0-3.0)'
+    """
+    return f"{figure['median']:.{digits}f} ({figure['min']:.{digits}f}-{figure['max']:.{digits}f})"
+
+
+def explorer_of(program: Bound, algorithm: Choice, strategy: str, carrier: str) -> Explorer:
+    """Ready to run, on the current core."""
+    explorer = make_explorer(program, algorithm, make_strategy(strategy), seed=1, cpu=cores(1)[0], carrier=carrier)
+    prepare(explorer, profile(program, explorer))
+    return explorer
+
+
+def block_of(explorer: Explorer, n: int) -> Callable[[], None]:
+    """A call that makes executions 0 to n - 1."""
+
+    def call() -> None:
+        explorer.run(0, n)
+
+    return call
+
+
+def sequential(subject: Any) -> Explorer:
+    """An explorer of fibers whose tasks run one after the other: nothing but points, and no switch at any."""
+    return Explorer(subject, Replay(), cpu=cores(1)[0], carrier="fibers")
