@@ -1,7 +1,7 @@
 """Delay profiles of a storm: where its tasks are delayed and for how long, each a name with a few numbers.
 
-A profile is data for the engine (engine/chaos), where every delay is a function of (seed, execution, task, the task's own
-points). No profile is best everywhere: which one finds a race differs by orders of magnitude between scenarios, and
+A profile is data for the engine (engine/chaos), where every delay is a function of (seed, execution, task, the task's
+own points). No profile is best everywhere: which one finds a race differs by orders of magnitude between scenarios, and
 between runs of one, so a storm has several and learns while it runs.
 """
 

@@ -1,8 +1,8 @@
 """What happens at full speed? All tasks at once on OS threads of their own, under seeded chaos.
 
 A storm counts. It says how often an algorithm went wrong, under which delays, and turns what it recorded into replays;
-that it saw nothing is no evidence of anything, because the rates of a race differ by orders of magnitude between machines,
-profiles and runs. For evidence there are verify and hunt.
+that it saw nothing is no evidence of anything, because the rates of a race differ by orders of magnitude between
+machines, profiles and runs. For evidence there are verify and hunt.
 """
 
 import sys
@@ -16,7 +16,6 @@ from typing import Any
 
 from anonvma_rt.bandit import Bandit
 from anonvma_rt.cause import cause
-from anonvma_rt.wild import confirm
 from anonvma_rt.engine.explorer import Explorer, StopToken
 from anonvma_rt.engine.storm import Storm
 from anonvma_rt.engine.strategy.replay import Replay
@@ -26,6 +25,7 @@ from anonvma_rt.lab import Bound, Choice, Described, load, make_explorer, profil
 from anonvma_rt.profiles import PROFILES, Profile, parse_profile
 from anonvma_rt.reproducer import Reproducer, trace_digest
 from anonvma_rt.trace import Trace
+from anonvma_rt.wild import confirm
 
 __all__ = ["Found", "Rate", "StormInterrupted", "StormOfOne", "StormResult", "storm"]
 

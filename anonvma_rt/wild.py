@@ -24,7 +24,8 @@ Step = tuple[int, int]  # task, mark
 @dataclass(frozen=True)
 class Confirmation:
     """How the replay of a log ended. outcome: "confirmed", "repaired", or why not: "another violation", "no violation",
-    "lost" (the replay became another execution). strategy: what makes the violation come again, None where it does not."""
+    "lost" (the replay became another execution). strategy: what makes the violation come again, None where it does not.
+    """
 
     outcome: str
     strategy: Follow | None = None

@@ -1,5 +1,5 @@
-"""Storms: all tasks at once. Rates are the machine's, so nothing here depends on one: executions are counted, a storm goes
-on until it has hit where a hit is all but certain to come, and the patched algorithm never has one.
+"""Storms: all tasks at once. Rates are the machine's, so nothing here depends on one: executions are counted, a storm
+goes on until it has hit where a hit is all but certain to come, and the patched algorithm never has one.
 """
 
 import json
@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from anonvma_rt import StopToken, StormInterrupted, UserError, replay, storm
 from anonvma_rt.bandit import Bandit
 from anonvma_rt.cli import main
-from anonvma_rt.wild import confirm
 from anonvma_rt.engine.storm import PROFILE, Storm
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.lab import load, make_explorer
@@ -24,6 +23,7 @@ from anonvma_rt.profiles import PROFILES, parse_profile
 from anonvma_rt.report import storm_report
 from anonvma_rt.reproducer import Reproducer
 from anonvma_rt.storm import wilson_95
+from anonvma_rt.wild import confirm
 
 # The walker of the error path meets entries that travel against its list for a long time.
 CERTAIN = "error-path"

@@ -1,4 +1,4 @@
-"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, each with one line."""
+"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles, each with one line."""
 
 import argparse
 import json
