@@ -1,8 +1,8 @@
 """A bandit that learns which arm yields most per second: Thompson sampling with a gamma posterior for each rate.
 
 Hits come as a Poisson process of unknown rate, of which the gamma distribution is the conjugate prior, so an arm is
-drawn as often as it is likely to be the best one. Source: Thompson (Biometrika 1933); Marsaglia and Tsang, "A simple method
-for generating gamma variables" (ACM TOMS 2000).
+drawn as often as it is likely to be the best one. Source: Thompson (Biometrika 1933); Marsaglia and Tsang, "A simple
+method for generating gamma variables" (ACM TOMS 2000).
 """
 
 from math import cos, log, pi, sqrt
