@@ -32,7 +32,7 @@ MODULES = [
     "engine.strategy.sticky",
     "engine.strategy.pct",
     "engine.strategy.replay",
-    "engine.strategy.follow",
+    "engine.strategy.retrace",
     "engine.strategy.pos",
     "engine.strategy.urw",
     "engine.strategy.surw",

@@ -2,7 +2,7 @@
 
 The log orders steps by their tickets. What a step does besides its announced operation (a look at a directory of page
 tables, say) may have happened a little later, while others made steps; then the replay becomes another execution at a
-place that Follow names, and the step that looked too early, or the one it should have waited for, is moved by a few
+place that Retrace names, and the step that looked too early, or the one it should have waited for, is moved by a few
 places. A schedule counts only if the replay ends in the same kind of violation.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from anonvma_rt.engine.explorer import Explorer
-from anonvma_rt.engine.strategy.follow import Follow
+from anonvma_rt.engine.strategy.retrace import Retrace
 
 __all__ = ["Confirmation", "confirm"]
 
@@ -28,7 +28,7 @@ class Confirmation:
     """
 
     outcome: str
-    strategy: Follow | None = None
+    strategy: Retrace | None = None
     moves: int = field(default=0)
 
 
@@ -55,8 +55,8 @@ def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, marks: byte
     return Confirmation(outcome)
 
 
-def _replayed(explorer: Explorer, index: int, steps: list[Step]) -> tuple[Follow, int | None]:
-    strategy = Follow(bytes(task for task, _ in steps), array("H", (mark for _, mark in steps)).tobytes())
+def _replayed(explorer: Explorer, index: int, steps: list[Step]) -> tuple[Retrace, int | None]:
+    strategy = Retrace(bytes(task for task, _ in steps), array("H", (mark for _, mark in steps)).tobytes())
     done = explorer.run_with(strategy, index, 1)
     return strategy, done["failures"][0][1] if done["failures"] else None
 

@@ -14,7 +14,7 @@ import pytest
 from anonvma_rt.engine.explorer import Explorer, StopToken
 from anonvma_rt.engine.program import Program
 from anonvma_rt.engine.storm import STUCK_SECONDS, Draws, Storm
-from anonvma_rt.engine.strategy.follow import Follow
+from anonvma_rt.engine.strategy.retrace import Retrace
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.lab import load
 from anonvma_rt.litmus import Litmus
@@ -130,7 +130,7 @@ def test_a_violation_has_the_kind_that_it_has_on_the_other_carriers(thread, kind
     with Explorer(program, Replay(), carrier="fibers") as explorer:
         assert kinds(program, explorer.run(0, 1)) == [kind]
         for index, number, tasks, marks in block["kept"]:
-            assert explorer.run_with(Follow(tasks, marks), index, 1)["failures"] == [(index, number)]
+            assert explorer.run_with(Retrace(tasks, marks), index, 1)["failures"] == [(index, number)]
 
 
 @pytest.mark.parametrize("waits", ["lock", "read_lock", "wait"])
@@ -162,7 +162,7 @@ def test_the_log_of_a_violation_is_a_schedule_that_replays():
                 break
         assert block["kept"], "the stalls make it all but certain"
         for index, kind, tasks, marks in block["kept"]:
-            assert explorer.run_with(Follow(tasks, marks), index, 1)["failures"] == [(index, kind)]
+            assert explorer.run_with(Retrace(tasks, marks), index, 1)["failures"] == [(index, kind)]
         assert len(block["kept"]) + block["unkept"] == len(block["failures"])
 
 
@@ -173,11 +173,11 @@ def test_a_record_that_is_not_followed_says_where():
         for wrong in range(3):
             ops = [start, load, store]
             ops[wrong] = 1
-            follow = Follow(bytes([0, 0, 0]), b"".join(op.to_bytes(2, "little") for op in ops))
-            assert explorer.run_with(follow, 0, 1)["halt"] == "diverged"
-            assert follow.lost and follow.at == wrong
+            retraced = Retrace(bytes([0, 0, 0]), b"".join(op.to_bytes(2, "little") for op in ops))
+            assert explorer.run_with(retraced, 0, 1)["halt"] == "diverged"
+            assert retraced.lost and retraced.at == wrong
     with pytest.raises(ValueError, match="3 tasks for 2 bytes"):
-        Follow(b"abc", b"ab")
+        Retrace(b"abc", b"ab")
 
 
 # ---- the life of a storm ---------------------------------------------------------------------------------------------

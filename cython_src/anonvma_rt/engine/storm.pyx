@@ -103,7 +103,7 @@ cdef class Storm:
         seconds: the block ends early, with the execution that passes this time; 0 is no limit. profile: values by the
         names of PROFILE; none is no delay. record: keep the schedules of up to `keep` violations.
         Returns a dict: `ran`, `seconds`, `points`, `counters`, `failures` as (index, kind number), `kept` as (index,
-        kind number, tasks, marks), one and two bytes per step as Follow takes them, `unkept`, and `halt`, None where the block was not cut
+        kind number, tasks, marks), one and two bytes per step as Retrace takes them, `unkept`, and `halt`, None where the block was not cut
         short. On ^C the block ends, the
         stop token stays set and the exception propagates.
         """

@@ -1,4 +1,4 @@
-"""Follow: a schedule step by step, as it was seen at large, that knows where the execution becomes another one.
+"""Retrace: a schedule step by step, as it was seen at large, that knows where the execution becomes another one.
 
 A recorded storm says who made each step, and by a mark what operation it announced. Where a task is not about to do what
 the record says, the record's order was not quite the order of events, and `at` is the place.
@@ -19,8 +19,8 @@ cdef inline bint agrees(uint64_t recorded, uint64_t mark) noexcept nogil:
     return recorded == mark or (recorded >> OP_BITS == 0 and recorded == mark & ((1 << OP_BITS) - 1))
 
 
-cdef class Follow(Strategy):
-    """`follow`: tasks has a byte per step, marks two (step_mark of engine/runner). Past the end the running task goes on until it blocks.
+cdef class Retrace(Strategy):
+    """`retrace`: tasks has a byte per step, marks two (step_mark of engine/runner). Past the end the running task goes on until it blocks.
 
     After an execution `at` is the number of steps that were as recorded, and `lost` whether another one came then.
     """
@@ -62,4 +62,4 @@ cdef class Follow(Strategy):
         return task
 
     def clone(self):
-        return Follow(self.tasks, self.marks)
+        return Retrace(self.tasks, self.marks)
