@@ -18,6 +18,7 @@ MODULES = [
     "engine.klist",
     "engine.arena",
     "engine.classes",
+    "engine.journal",
     "engine.task",
     "engine.subject",
     "engine.block",
@@ -32,6 +33,7 @@ MODULES = [
     "engine.strategy.sticky",
     "engine.strategy.pct",
     "engine.strategy.replay",
+    "engine.strategy.follow",
     "engine.strategy.retrace",
     "engine.strategy.pos",
     "engine.strategy.urw",
@@ -40,9 +42,12 @@ MODULES = [
     "engine.strategy.preempt",
     "engine.strategy.starve",
     "engine.strategy.portfolio",
+    "engine.strategy.cuts",
+    "engine.strategy.few",
     "engine.search",
     "engine.dpor",
     "engine.probe",
+    "engine.reorder",
     "mm.vma_tree",
     "mm.page_alloc",
     "mm.interval_tree",
@@ -125,6 +130,8 @@ class build_ext(_build_ext):
             build_dir="build/cython",
             nthreads=CORES,
             force=bool(self.force),
+            # With the debugger's line tables (-g1) they say which line of a .pyx a recorded call stack stands at.
+            emit_linenums=True,
             compiler_directives={
                 "language_level": 3,
                 "boundscheck": False,
@@ -144,7 +151,7 @@ class build_ext(_build_ext):
 def extensions():
     # The compiler reads these last, so the builder's own CFLAGS (-O0, -fsanitize=thread) come again behind them. A
     # fortified long jump takes a jump between two stacks for an attack.
-    flags = ["-O3", "-g0", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
+    flags = ["-O3", "-g1", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
     return [
         Extension(
             f"{PACKAGE}.{module}",

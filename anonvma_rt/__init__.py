@@ -42,6 +42,7 @@ from anonvma_rt.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
 from anonvma_rt.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma  # noqa: E402
 from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
 from anonvma_rt.scenario import Scenario  # noqa: E402
+from anonvma_rt.shrink import ShrinkInterrupted, Shrunk, shrink  # noqa: E402
 from anonvma_rt.storm import StormInterrupted, StormResult, storm  # noqa: E402
 from anonvma_rt.verify import Verification, VerifyInterrupted, verify  # noqa: E402
 
@@ -56,6 +57,8 @@ __all__ = [
     "Pte",
     "Reproducer",
     "Scenario",
+    "ShrinkInterrupted",
+    "Shrunk",
     "StopToken",
     "StormInterrupted",
     "StormResult",
@@ -68,6 +71,7 @@ __all__ = [
     "get_include",
     "hunt",
     "replay",
+    "shrink",
     "storm",
     "verify",
 ]

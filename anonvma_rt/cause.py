@@ -3,7 +3,7 @@
 from anonvma_rt.mm.notes import BUGS
 from anonvma_rt.trace import Event, Trace
 
-__all__ = ["cause"]
+__all__ = ["Miss", "cause", "miss_of"]
 
 RESTORE = 2
 ARRIVALS = ("set", "copy")
@@ -16,7 +16,7 @@ def cause(trace: Trace) -> str | None:
     _, task, step, a, b, c = trace.finding
     who = trace.task(task)
     if trace.kind == "stale-migration-entry":
-        return _Miss(trace, pfn=c, process=a, address=b).sentence()
+        return miss_of(trace).sentence()
     if trace.kind == "deadlock":
         waiting = [f"{trace.task(i)} waits for {_wanted(trace, i)}" for i in range(len(trace.tasks)) if a >> i & 1]
         return f"Nobody can go on: {'; '.join(waiting)}."
@@ -46,7 +46,14 @@ def cause(trace: Trace) -> str | None:
     return f"{who} stopped at step {step}: {trace.kind}."
 
 
-class _Miss:
+def miss_of(trace: Trace) -> "Miss":
+    """The miss that a stale migration entry at the end of `trace` tells of."""
+    assert trace.finding is not None
+    _, _, _, process, address, pfn = trace.finding
+    return Miss(trace, pfn, process, address)
+
+
+class Miss:
     """How the last restore walk for a page came to pass an entry that stayed at one address of one process."""
 
     def __init__(self, trace: Trace, pfn: int, process: int, address: int) -> None:
@@ -71,6 +78,12 @@ class _Miss:
         return (
             f"{why}So its restore walk missed the migration entry of page {self.pfn}, which stays at {where} for ever."
         )
+
+    def looks(self) -> list[Event]:
+        """The events of the last restore walk that passed over the entry; all its looks where none can be blamed."""
+        walk = self.last_walk() or []
+        blamed = [e for e in walk if (self.missed(e) if e.what == "look" else self.skipped(e))]
+        return blamed or [e for e in walk if e.what in ("look", "no-look")]
 
     def here(self, event: Event) -> bool:
         return event.b == self.address and self.trace.owners.get(event.a, 0) == self.process
@@ -156,8 +169,8 @@ def _use_after_free(trace: Trace) -> str:
 
 
 def _wanted(trace: Trace, task: int) -> str:
-    last = next((e for e in reversed(trace.events) if e.task == task and not e.is_note), None)
-    return trace.object(last.a) if last else "something"
+    stands = trace.pending[task] if task < len(trace.pending) else None
+    return trace.object(stands[1]) if stands else "something"
 
 
 def _bug(trace: Trace, bug: int, b: int, c: int) -> str:

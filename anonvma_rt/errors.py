@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
-__all__ = ["AlgorithmError", "ParameterError", "ScenarioError", "UserError", "nearest", "quote"]
+__all__ = ["AlgorithmError", "ParameterError", "ScenarioError", "UserError", "nearest", "printable", "quote"]
 
 LONGEST_QUOTE = 60  # characters of the user's own text that a message repeats
 MOST_CHOICES = 12  # choices that a message lists
@@ -23,7 +23,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(_printable(message))
+        super().__init__(printable(message))
 
 
 class ScenarioError(UserError):
@@ -44,7 +44,7 @@ def quote(text: str) -> str:
     >>> quote("pages")
     '"pages"'
     """
-    return '"' + _printable(text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "...") + '"'
+    return '"' + printable(text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "...") + '"'
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -69,8 +69,12 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f" (choices: {', '.join(known[:MOST_CHOICES])}{more})"
 
 
-def _printable(text: str) -> str:
-    """Escapes what would break the line or the terminal: line ends, control characters, lone surrogates."""
+def printable(text: str) -> str:
+    """Escapes what would break the line or the terminal: line ends, control characters, lone surrogates.
+
+    >>> printable("two\\nlines")
+    'two\\\\nlines'
+    """
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

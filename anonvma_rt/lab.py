@@ -27,6 +27,7 @@ from anonvma_rt.litmus_file import is_litmus
 from anonvma_rt.mm.kernel import Refused
 from anonvma_rt.scenario import Scenario
 from anonvma_rt.scenario_file import Parameter
+from anonvma_rt.scenes import Scenes
 from anonvma_rt.trace import Trace
 
 __all__ = [
@@ -151,6 +152,17 @@ class Bound(Protocol):
 
     def trace(self, recorded: dict[str, Any], explorer: Explorer, before: Any) -> Trace:
         """The history of the execution that the explorer has just recorded."""
+
+    @property
+    def things(self) -> str:
+        """What look() can look at, in words."""
+
+    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
+        """One thing of the state in which a recorded execution stopped, a line each. Raises UserError."""
+
+    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
+        """The states that the execution went through, where it was recorded with a journal; from then on `trace` names
+        its objects as they were when they were first used."""
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         """The state in which it stopped, in words."""

@@ -20,6 +20,7 @@ from anonvma_rt.litmus_code import Code, Compiler
 from anonvma_rt.litmus_file import LitmusDocument, read_litmus
 from anonvma_rt.litmus_trace import LitmusTrace
 from anonvma_rt.scenario_file import Parameter
+from anonvma_rt.scenes import Scenes, litmus_scenes
 from anonvma_rt.trace import Trace
 
 __all__ = ["Litmus", "LitmusProgram", "Variant"]
@@ -102,6 +103,7 @@ class LitmusProgram:
             [(one.text, [word for word in one.words if isinstance(word, str)]) for one in code.forbidden],
             code.final(explorer),
             explorer.subject.kinds(),
+            {offset: name for name, offset in code.subject.ids(explorer).items()},
         )
 
     def task_names(self) -> list[str]:
@@ -110,6 +112,20 @@ class LitmusProgram:
     def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
         names = {offset: name for name, offset in explorer.subject.ids(explorer).items()}
         return lambda offset: names.get(offset, f"an object (offset {offset})")
+
+    @property
+    def things(self) -> str:
+        return "NAME of a variable or register, world"
+
+    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
+        values = self.code_of(explorer).final(explorer)
+        name = " ".join(words)
+        if name not in values:
+            raise UserError(f"no variable or register {quote(name)}{nearest(name, values)}")
+        return [f"{name} = {values[name]}"]
+
+    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
+        return litmus_scenes(explorer, self.code_of(explorer).final)
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         values = self.code_of(explorer).final(explorer)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from anonvma_rt.engine.explorer import EVENT, OPS
 from anonvma_rt.trace import Event, Trace
@@ -17,6 +17,7 @@ class LitmusTrace(Trace):
     """steps: the lines of each task. The event of a made step has its number in `a` and its value in `b`."""
 
     steps: Sequence[Sequence[str]] = field(default_factory=list)
+    steps_are_told: ClassVar[bool] = True
 
     @classmethod
     def of_program(
@@ -26,16 +27,18 @@ class LitmusTrace(Trace):
         forbidden: Sequence[tuple[str, Sequence[str]]],
         final: Mapping[str, int],
         kinds: Mapping[int, str],
+        objects: Mapping[int, str],
     ) -> "LitmusTrace":
         """From what Explorer.trace() returned. forbidden: the text of each outcome, and the names in it; final: the
-        values in which the execution ended."""
+        values in which the execution ended; objects: the names of locks and variables by their offsets."""
         events = []
         for step, task, op, code, a, b, c in EVENT.iter_unpack(recorded["events"]):
             is_note = OPS[op] == "note"
             events.append(Event(step, task, OPS[op], is_note, *((code, a, 0) if is_note else (a, b, c))))
         finding = recorded["finding"]
         kind = kinds[finding[0]] if finding else None
-        trace = cls(events, list(threads), {}, {}, finding, kind, lambda offset: None, steps=list(threads.values()))
+        trace = cls(events, list(threads), {}, {}, finding, kind, objects.get, steps=list(threads.values()),
+                    pending=recorded["pending"])  # fmt: skip
         if kind == "assertion":
             text, names = forbidden[finding[3]]
             values = ", ".join(f"{name} = {value}" for name, value in final.items() if name in names)
@@ -52,6 +55,12 @@ class LitmusTrace(Trace):
         """What the task would have done next; each step that it made left a note."""
         made = sum(1 for event in self.events if event.is_note and event.task == task)
         return self.steps[task][made] if made < len(self.steps[task]) else "end"
+
+    def object(self, offset: int) -> str:
+        return self.name(offset) or f"object {offset}"
+
+    def lock(self, offset: int) -> str:
+        return self.object(offset)
 
     def _point(self, event: Event, full: bool) -> str | None:
         return "starts" if full and event.what == "start" else None

@@ -5,13 +5,15 @@ from textwrap import fill
 
 from anonvma_rt.cause import cause
 from anonvma_rt.confirm import NEVER_TRIED, Confirmed
+from anonvma_rt.errors import printable
 from anonvma_rt.hunt_result import HuntResult, Result
 from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.reproducer import Replayed, Reproducer
+from anonvma_rt.shrink import Shrunk, Size
 from anonvma_rt.storm import StormOfOne, StormResult
 from anonvma_rt.verify import Verification
 
-__all__ = ["hunt_report", "replay_report", "storm_report", "verify_report", "world_report"]
+__all__ = ["hunt_report", "replay_report", "shrink_report", "storm_report", "verify_report", "world_report"]
 
 
 def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
@@ -39,6 +41,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
             lines += [shown.trace.table(width), ""]
     if shown.first.reproducer:
         lines.append(f"Replay it: anonvma-rt replay {shown.first.reproducer}")
+        lines.append(f"Look at it: anonvma-rt show {shown.first.reproducer}")
     return "\n".join(lines)
 
 
@@ -122,9 +125,9 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {reproducer.strategy}"
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {printable(reproducer.strategy)}"
         f"{_ordered(reproducer.interesting)} with seed "
-        f"{reproducer.seed} at execution {reproducer.index}",
+        f"{reproducer.seed} at execution {reproducer.index}" + _shrunk_from(reproducer),
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
         f"{replayed.steps} steps, {replayed.switches} switches"
         + ("" if replayed.same_trace else "; the recorded events differ from those of the file"),
@@ -133,6 +136,40 @@ def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: 
     if why:
         lines += ["", _sentences(why, width)]
     return "\n".join([*lines, "", replayed.trace.table(width, full)])
+
+
+def _shrunk_from(reproducer: Reproducer) -> str:
+    was = reproducer.shrunk_from
+    return f", shrunk from {was['steps']} steps and {was['switches']} switches" if was is not None else ""
+
+
+def shrink_report(result: Shrunk, width: int) -> str:
+    """What the execution was and what became of it, why it fails, and the table of what is left."""
+    lines = [
+        f"{result.scenario} under {result.algorithm}: {result.kind}" + (", INTERRUPTED" if result.interrupted else ""),
+        "",
+        f"  {'':8}{'switches':>9}{'steps':>9}   parameters",
+        _size("before", result.before),
+        _size("after", result.after),
+        "",
+        "With these parameters and fewer switches it does not happen: all such executions were tried."
+        if result.fewest
+        else "It may happen with fewer switches: not all such executions were tried.",
+        f"{result.executions} executions were made. Replayed on threads, it came again {result.confirmed} of "
+        f"{result.replays} times.",
+        "",
+        _sentences(result.cause, width),
+        "",
+        result.trace.table(width),
+    ]
+    if result.reproducer:
+        lines += ["", f"Replay it: anonvma-rt replay {result.reproducer}"]
+    return "\n".join(lines)
+
+
+def _size(name: str, size: Size) -> str:
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in size.parameters.items())
+    return f"  {name:8}{size.switches:>9}{size.steps:>9}   {parameters or 'none'}"
 
 
 def world_report(replayed: Replayed) -> str:

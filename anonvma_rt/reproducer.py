@@ -36,7 +36,8 @@ class Reproducer:
 
     strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
     steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
-    choices.
+    choices. shrunk_from says what was found, where this is what `shrink` made of it: steps, switches, parameters and
+    schedule_digest.
     """
 
     scenario: Described
@@ -53,6 +54,7 @@ class Reproducer:
     trace: str
     interesting: Sequence[str] = ()
     version: str = field(default=__version__)
+    shrunk_from: Mapping[str, Any] | None = None
 
     @property
     def steps(self) -> int:
@@ -95,6 +97,8 @@ class Reproducer:
             "schedule_digest": self.digest,
             "trace_sha256": self.trace,
         }
+        if self.shrunk_from is not None:
+            body["shrunk_from"] = dict(self.shrunk_from)
         return body | {"sha256": _checksum(body)}
 
     def save(self, path: Path) -> Path:
@@ -160,6 +164,7 @@ class Reproducer:
             digest=body["schedule_digest"],
             trace=body["trace_sha256"],
             version=body["written_by"].removeprefix("anonvma_rt "),
+            shrunk_from=body.get("shrunk_from"),
         )
 
 

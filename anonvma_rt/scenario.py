@@ -18,6 +18,8 @@ from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
 from anonvma_rt.expression import evaluate
 from anonvma_rt.interesting import OPTION, for_threads
+from anonvma_rt.kernel_look import KERNEL_THINGS, kernel_look
+from anonvma_rt.kernel_scenes import kernel_scenes, names_in_time
 from anonvma_rt.kernel_view import kernel_lock_names, kernel_state, vma_starts
 from anonvma_rt.mm.interesting import NAMES as INTERESTING
 from anonvma_rt.mm.kernel import Kernel
@@ -33,6 +35,7 @@ from anonvma_rt.scenario_file import (
     RawStep,
     read_document,
 )
+from anonvma_rt.scenes import Scenes
 from anonvma_rt.toml_text import shown
 from anonvma_rt.trace import Trace
 
@@ -143,6 +146,17 @@ class Program:
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         return kernel_state(explorer, trace)
+
+    @property
+    def things(self) -> str:
+        return KERNEL_THINGS
+
+    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
+        return kernel_look(explorer, trace, words)
+
+    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
+        trace.name = names_in_time(explorer, trace)
+        return kernel_scenes(explorer, trace)
 
     def expected(self, algorithm_name: str) -> str | None:
         """What the scenario says of an algorithm (a preset, an alias or a modified preset).

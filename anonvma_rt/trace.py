@@ -7,7 +7,7 @@ oldest one that takes part; A+8 is the page 8 after the place where A began.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.engine.explorer import EVENT, OPS
 from anonvma_rt.mm.notes import NOTES
@@ -50,7 +50,8 @@ class Trace:
 
     tasks: names by task id. starts: where each vma began, by serial, in bytes. owners: the process of each vma.
     finding: None, or (kind number, task, step, a, b, c); kind: the name of the violation. told: why it went wrong,
-    where the subject itself says so; else cause.py works it out.
+    where the subject itself says so; else cause.py works it out. pending: what each task stood at in the end, as
+    Explorer.trace() says it.
     """
 
     events: list[Event]
@@ -61,6 +62,7 @@ class Trace:
     kind: str | None
     name: Any
     told: str | None = None
+    pending: Sequence[tuple[str, int, bool] | None] = ()
 
     @classmethod
     def of(cls, recorded: dict[str, Any], tasks: Sequence[str], built: dict[int, tuple[int, int]],
@@ -80,7 +82,11 @@ class Trace:
                 starts[event.b] = event.c
                 owners[event.b] = owners.get(event.a, 0)
         finding = recorded["finding"]
-        return cls(events, tasks, starts, owners, finding, kinds[finding[0]] if finding else None, world.name)
+        return cls(events, tasks, starts, owners, finding, kinds[finding[0]] if finding else None, world.name,
+                   pending=recorded["pending"])  # fmt: skip
+
+    # Whether every step is told in words of its own, as in a litmus test.
+    steps_are_told: ClassVar[bool] = False
 
     # ---- names -----------------------------------------------------------------------------------------------------
 
@@ -95,8 +101,16 @@ class Trace:
                 taking_part.add(event.b)
         self._letters = {serial: _letter(i) for i, serial in enumerate(sorted(taking_part))}
 
+    def name_vmas_like(self, other: "Trace") -> None:
+        """Takes over the letters of a longer history, so that a vma has one name at every step of it."""
+        self._letters = {**self._letters, **other._letters}
+        taken = set(other._letters.values())
+        for serial, letter in self._letters.items():
+            if serial not in other._letters and letter in taken:
+                self._letters[serial] = f"vma {serial}"
+
     def vma(self, serial: int) -> str:
-        return self._letters.get(serial, f"vma {serial}")
+        return self._letters.get(serial, f"vma {serial}" if serial else "a freed vma")
 
     def place(self, serial: int, address: int) -> str:
         """A+8 for an address inside a vma; the plain address where the vma is unknown."""
@@ -128,13 +142,30 @@ class Trace:
             return f"ptl of {number:#x}" if field == "ptl" else f"the pte of {field:#x}"
         return str(field) if what == "kernel" else f"{field} of {what}"
 
+    def lock(self, offset: int) -> str:
+        """A short name for a lock, which tells it from every other one."""
+        what, number, field = self.name(offset) or ("object", offset, "")
+        names = {
+            "mm": f"{field} of process {number}",
+            "vma": f"vm_lock of {self.vma(number)}",
+            "anon_vma": f"anon_vma {number}",
+            "page": f"page {number}",
+            "table": f"ptl {number:#x}",
+        }
+        return names.get(what, f"{what} {number}")
+
     def rows(self, full: bool = False) -> Iterator[tuple[int, int, str]]:
         """(step, task, text) of what is worth a row; with `full`, of every point too."""
+        for event, text in self.told_events(full):
+            yield event.step, event.task, text
+
+    def told_events(self, full: bool = False) -> Iterator[tuple[Event, str]]:
+        """The events behind rows(), each with its text."""
         pfn = self.finding[5] if self.finding and self.kind == "stale-migration-entry" else None
         for event in self.events:
             text = self._note(event, pfn, full) if event.is_note else self._point(event, full)
             if text:
-                yield event.step, event.task, text
+                yield event, text
 
     def _point(self, event: Event, full: bool) -> str | None:
         if event.what in LOCK_WORDS and (

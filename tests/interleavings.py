@@ -72,8 +72,10 @@ def enumerate_all(threads, preemptions=None):
         yield canonical(done), values
 
 
-def interleavings(threads, preemptions=None):
-    """The same as (what was done, its final values): steps are (thread, number, (verb, name, whether a try failed))."""
+def interleavings(threads, preemptions=None, order=None):
+    """The same as (what was done, its final values): steps are (thread, number, (verb, name, whether a try failed)).
+
+    order: only that in which the threads make their steps in that order."""
 
     def go_on(world, done, left):
         able = [
@@ -81,6 +83,8 @@ def interleavings(threads, preemptions=None):
             for i, thread in enumerate(threads)
             if world.at[i] < len(thread) and world.can_go(*thread[world.at[i]][:2])
         ]
+        if order is not None:
+            able = [i for i in order[len(done) : len(done) + 1] if i in able]
         running = done[-1][0] if done else None
         for i in able:
             cost = running in able and i != running

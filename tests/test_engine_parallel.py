@@ -14,8 +14,8 @@ import pytest
 from anonvma_rt.engine.explorer import Explorer, StopToken
 from anonvma_rt.engine.program import Program
 from anonvma_rt.engine.storm import STUCK_SECONDS, Draws, Storm
-from anonvma_rt.engine.strategy.retrace import Retrace
 from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy.retrace import Retrace
 from anonvma_rt.lab import load
 from anonvma_rt.litmus import Litmus
 

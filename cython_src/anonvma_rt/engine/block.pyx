@@ -5,11 +5,13 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from anonvma_rt.engine.classes cimport observed_class, observer_begin, observer_close, observer_open
+from anonvma_rt.engine.journal cimport journal_take
 from anonvma_rt.engine.os cimport rt_jump, rt_load, rt_protect, rt_unwind
 from anonvma_rt.engine.rng cimport mix64
 from anonvma_rt.engine.task cimport (
     HALT_DIVERGED,
     HALT_NONE,
+    HALT_NO_MEMORY,
     HALT_PRUNED,
     HALT_STOPPED,
     HALT_UNTIL,
@@ -20,6 +22,7 @@ from anonvma_rt.engine.task cimport (
     close_segment,
     decide,
     execution_reset,
+    hold_here,
     stuck,
 )
 
@@ -88,6 +91,9 @@ cdef int block_next(Block *b) noexcept nogil:
         b.halt = HALT_STOPPED
         return -1
     execution_reset(b.x, b.next)
+    if b.x.steps > b.x.stop_at:
+        b.halt = HALT_UNTIL
+        return -1
     if b.x.observer != NULL:
         observer_begin(&b.observer, b.x)
     b.x.begin(b.x.strategy, b.x)
@@ -113,6 +119,7 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
         if chosen >= 0:
             return chosen
         if x.steps > x.stop_at:
+            hold_here(x)
             x.halt = HALT_UNTIL
         elif x.enabled:
             if not x.halt:
@@ -200,6 +207,9 @@ cdef int end_execution(Block *b) noexcept nogil:
     cdef int i
     # Asked to stop before a step, nobody makes it; whatever else ends an execution happens in one.
     close_segment(x, x.steps if x.halt == HALT_UNTIL else x.steps + 1)
+    if x.journal.every:
+        if journal_take(&x.journal, &x.arena, x.steps if x.halt == HALT_UNTIL else x.steps + 1, True) < 0:
+            x.halt = HALT_NO_MEMORY
     if x.halt == HALT_NONE:
         x.check(x.subject, x)
     if x.finished != NULL:

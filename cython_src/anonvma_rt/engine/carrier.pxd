@@ -47,6 +47,7 @@ cdef struct Carrier:
 
 cdef int carrier_open(Carrier *c, Block *block, bint fibers, int n, int cpu, uint32_t *bell) except -1
 cdef void carrier_run(Carrier *c) noexcept nogil
+cdef bint carrier_name(Carrier *c, int task, const char *name) noexcept nogil
 cdef bint carrier_idle(Carrier *c) noexcept nogil
 cdef void carrier_close(Carrier *c) noexcept nogil
 cdef double handoff_seconds(int cpu, uint64_t n) except -1

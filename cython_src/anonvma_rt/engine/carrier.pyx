@@ -15,6 +15,7 @@ from anonvma_rt.engine.os cimport (
     rt_fiber_make,
     rt_join,
     rt_load,
+    rt_name,
     rt_protect,
     rt_stacks_map,
     rt_stacks_unmap,
@@ -265,6 +266,14 @@ cdef void carrier_run(Carrier *c) noexcept nogil:
     c.fresh = True
     rt_store(&c.idle, 0)
     give(&c.worker[c.n if c.fibers else c.spare[c.n_spare - 1]])
+
+
+cdef bint carrier_name(Carrier *c, int task, const char *name) noexcept nogil:
+    """Names the thread of a task, if it has one: while an execution is held, and not of fibers."""
+    if c.host[task] < 0:
+        return False
+    rt_name(c.worker[c.host[task]].thread, name)
+    return True
 
 
 cdef bint carrier_idle(Carrier *c) noexcept nogil:

@@ -26,7 +26,11 @@ cdef class Explorer:
     cdef readonly int cpu
     cdef int pid
     cdef bint opened
+    cdef object holder
     cdef void use(self, Strategy strategy)
     cdef int wait(self, bint signals) except -1
     cdef int check_usable(self) except -1
     cdef int check_idle(self) except -1
+    cdef object pending(self, int i)
+    cdef tuple stack(self, uint64_t event)
+    cdef int hold_if_asked(self) except -1

@@ -16,10 +16,18 @@ from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 from posix.unistd cimport getpid
 
-from anonvma_rt.engine.arena cimport arena_close, arena_open, arena_snapshot
+from anonvma_rt.engine.arena cimport arena_close, arena_offset, arena_open, arena_snapshot
 from anonvma_rt.engine.block cimport block_begin, block_floor, block_free, run_alone
-from anonvma_rt.engine.carrier cimport carrier_close, carrier_idle, carrier_open, carrier_run, handoff_seconds
-from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait
+from anonvma_rt.engine.carrier cimport (
+    carrier_close,
+    carrier_idle,
+    carrier_name,
+    carrier_open,
+    carrier_run,
+    handoff_seconds,
+)
+from anonvma_rt.engine.journal cimport Change, journal_free, journal_reset, journal_travel
+from anonvma_rt.engine.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait, rt_wake
 from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport (
@@ -28,11 +36,17 @@ from anonvma_rt.engine.task cimport (
     HALT_REFUSED,
     HALT_STOPPED,
     HALT_UNTIL,
+    HOLD_HERE,
+    HOLD_NO,
+    HOLD_OVER,
+    HOLD_WANTED,
     MAX_COUNTERS,
+    MAX_FRAMES,
     MAX_TASKS,
     Event,
     Execution,
     Task,
+    must_wait,
 )
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
@@ -193,6 +207,8 @@ cdef class Explorer:
         arena_close(&self.x.arena)
         free(self.x.trace.events)
         free(self.x.trace.segments)
+        free(self.x.trace.frames)
+        journal_free(&self.x.journal)
         free(self.x)
 
     def __enter__(self):
@@ -237,10 +253,11 @@ cdef class Explorer:
             if carrier_idle(&self.workers):
                 return 0
             with nogil:
-                rt_wait(&self.bell.word, seen, 20000000)
+                rt_wait(&self.bell.word, seen, 2000000 if self.holder is not None else 20000000)
             if signals:
                 try:
                     PyErr_CheckSignals()
+                    self.hold_if_asked()
                 except BaseException:
                     self.stop.stop()
                     self.wait(False)
@@ -366,21 +383,34 @@ cdef class Explorer:
         """After a block that ended as "refused": (task, step, errno) of the step that did not do what was expected."""
         return self.x.finding.task, self.x.finding.a, self.x.finding.b
 
-    def trace(self, uint64_t index, Strategy strategy=None, until=None):
+    def trace(self, uint64_t index, Strategy strategy=None, until=None, uint64_t journal=0, bint stacks=False, hold=None):
         """Runs execution `index` again with its history recorded; with `until`, stops before that step.
 
         Returns the dict of collect() and: `segments`, a list of (task, steps); `events`, the records of EVENT one after
-        the other: step, task, op, code, a, b, c; `finding`, None or (kind number, task, step, a, b, c). The arena keeps
-        the final state until the next execution, so the subject can be asked about it.
+        the other: step, task, op, code, a, b, c; `finding`, None or (kind number, task, step, a, b, c); `pending`, for
+        each task None, where it came to its end, or (operation announced last, its object, whether it could go on). The
+        arena keeps the final state until the next execution, so the subject can be asked about it.
+
+        journal: keep every change of the memory too, looked for before every so-many-th step; travel() then goes to the
+        state before any step. stacks: `stacks` has the return addresses of each event, innermost first. hold: called
+        without arguments while the execution stands before step `until`, every task at its point on its own stack.
         """
         self.check_idle()
         self.x.tracing = True
+        self.x.trace.stacks = stacks
         self.x.stop_at = NEVER if until is None else max(until, 1) - 1
+        self.x.hold = HOLD_NO if hold is None else HOLD_WANTED
+        journal_reset(&self.x.journal, journal)
+        self.holder = hold
         try:
             result = self.run_with(strategy if strategy is not None else self.strategy, index, 1)
         finally:
             self.x.tracing = False
+            self.x.trace.stacks = False
+            self.x.journal.every = 0
             self.x.stop_at = NEVER
+            self.x.hold = HOLD_NO
+            self.holder = None
         segments = [
             (self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)
         ]
@@ -390,4 +420,53 @@ cdef class Explorer:
             <char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))
         )
         result["finding"] = (f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None
+        result["pending"] = [self.pending(i) for i in range(self.x.tasks)]
+        if stacks:
+            result["stacks"] = [self.stack(i) for i in range(self.x.trace.n_events)]
         return result
+
+    cdef object pending(self, int i):
+        cdef Task *t = &self.x.task[i]
+        if self.x.completed >> i & 1:
+            return None
+        return OPS[t.op], arena_offset(&self.x.arena, t.object), not must_wait(t)
+
+    cdef tuple stack(self, uint64_t event):
+        cdef void **frames = self.x.trace.frames + event * MAX_FRAMES
+        cdef int n = 0
+        while n < MAX_FRAMES and frames[n] != NULL:
+            n += 1
+        return tuple([<uint64_t>frames[i] for i in range(n)])
+
+    def travel(self, uint64_t step):
+        """Puts the subject's memory into the state before step `step` of the execution that trace() has just recorded
+        with a journal; past the last step, into the one in which the tasks left it. Costs what has changed between."""
+        self.check_idle()
+        if self.x.journal.shadow_used == 0:
+            raise RuntimeError("there is no journal: trace() with journal=1 keeps one")
+        journal_travel(&self.x.journal, &self.x.arena, step)
+
+    def changes(self):
+        """What travel() goes by: a list of (step, offset), each a word of the memory that is another from that step on,
+        in order. Offset 0: the block grew."""
+        cdef Change *c = self.x.journal.changes
+        return [(c[i].step, c[i].offset) for i in range(self.x.journal.n)]
+
+    def name_tasks(self, names):
+        """From within `hold`: names the OS threads after the tasks that they carry, for whoever attaches a debugger.
+        Returns the numbers of the tasks that have a thread."""
+        if self.fibers:
+            return []
+        return [i for i, name in enumerate(names) if carrier_name(&self.workers, i, name.encode()[:15])]
+
+    cdef int hold_if_asked(self) except -1:
+        """Calls `hold` where the execution stands and waits for it; whatever that raises, the execution ends."""
+        if self.holder is None or rt_load(&self.x.hold) != HOLD_HERE:
+            return 0
+        try:
+            self.holder()
+        finally:
+            self.holder = None
+            rt_store(&self.x.hold, HOLD_OVER)
+            rt_wake(&self.x.hold)
+        return 0

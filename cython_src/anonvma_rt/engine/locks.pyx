@@ -190,13 +190,14 @@ cdef void pass_by(Task *t) noexcept nogil:
         take_ticket(t, t.object)
         return
     while True:
-        if t.op == OP_WAIT:
-            class_of(t, <lock_word *>t.object, 0)
         take_stripe(t, t.object)
         if not must_wait(t, t.op, t.object, t.want):
             break
         drop_stripe(runner_of(t))
         wait_at(t, t.op, t.object, True)
+    if t.op == OP_WAIT:
+        # Poison looks free to must_wait.
+        class_of(t, <lock_word *>t.object, 0)
     if runner_of(t).storm.recording:
         write_ticket(runner_of(t))
 

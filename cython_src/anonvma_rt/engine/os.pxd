@@ -15,6 +15,9 @@ cdef extern from *:
     #define _GNU_SOURCE
     #endif
     #include <errno.h>
+    #if defined(__GLIBC__)
+    #include <execinfo.h>
+    #endif
     #include <limits.h>
     #include <linux/futex.h>
     #include <pthread.h>
@@ -249,6 +252,18 @@ cdef extern from *:
         pthread_once(&once, rt_install_fault_handler);
     }
 
+    /* The return addresses of the calls that led here, innermost first; 0 where the C library cannot tell. */
+    static inline int rt_backtrace(void **frames, int n)
+    {
+    #if defined(__GLIBC__)
+        return backtrace(frames, n);
+    #else
+        (void)frames, (void)n;
+        return 0;
+    #endif
+    }
+
+    static inline void rt_name(pthread_t thread, const char *name) { pthread_setname_np(thread, name); }
     static inline int rt_join(pthread_t thread) { return pthread_join(thread, NULL); }
     static inline int rt_cpu(void) { return sched_getcpu(); }
     static inline int rt_unlikely(int condition) { return __builtin_expect(condition, 0); }
@@ -307,6 +322,8 @@ cdef extern from *:
     void rt_unwind(rt_jump *jump) noexcept nogil
     int rt_thread(pthread_t *thread, int cpu, void *(*run)(void *) noexcept nogil, void *argument) noexcept nogil
     int rt_join(pthread_t thread) noexcept nogil
+    int rt_backtrace(void **frames, int n) noexcept nogil
+    void rt_name(pthread_t thread, const char *name) noexcept nogil
     int rt_cpu() noexcept nogil
     void rt_mutex_pairs(uint64_t n) noexcept nogil
     int rt_lowest(uint64_t mask) noexcept nogil

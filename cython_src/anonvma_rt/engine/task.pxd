@@ -10,11 +10,14 @@ what they share are the arena's objects.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.arena cimport Arena, arena_live
+from anonvma_rt.engine.journal cimport Journal
 
 cdef enum:
     MAX_TASKS = 64
     MAX_CLASSES = 16
     MAX_COUNTERS = 8
+    # Calls that a recorded stack has at most.
+    MAX_FRAMES = 24
 
 # What a task announces. From OP_LOCK to OP_AWAIT the operation can block.
 cdef enum Op:
@@ -56,6 +59,13 @@ cdef enum Halt:
     HALT_REFUSED
     # The strategy gave the execution up: it belongs to a class that was seen, and does not count.
     HALT_PRUNED
+
+# An execution that is stopped before a step may be held there, all tasks at their points, until somebody has looked.
+cdef enum Hold:
+    HOLD_NO
+    HOLD_WANTED
+    HOLD_HERE
+    HOLD_OVER
 
 # One word for mutex, spinlock, rwsem and bit lock: who holds it, who is parked at it. `owner` is a task id plus one.
 # `word` is all of it, for tasks that run at once (engine/locks).
@@ -105,6 +115,10 @@ cdef struct Trace:
     Segment *segments
     uint64_t n_segments
     uint64_t segments_room
+    # Per event MAX_FRAMES return addresses, the innermost call first, where stacks are wanted.
+    bint stacks
+    void **frames
+    uint64_t frames_room
 
 cdef struct Task:
     Execution *x
@@ -168,6 +182,9 @@ cdef struct Execution:
     Trace trace
     # An Observer (classes.pxd), or NULL where this execution is not observed.
     void *observer
+    Journal journal
+    # HOLD_*, a futex word.
+    uint32_t hold
     uint32_t *stop
     # Python objects as plain pointers, and their methods: no reference can be counted without the GIL.
     void *strategy
@@ -194,6 +211,8 @@ cdef struct Execution:
     Task task[MAX_TASKS]
 
 cdef void reschedule(Task *t) noexcept nogil
+cdef bint must_wait(Task *t) noexcept nogil
+cdef void hold_here(Execution *x) noexcept nogil
 cdef int decide(Execution *x) noexcept nogil
 cdef void stuck(Execution *x, int task) noexcept nogil
 cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil

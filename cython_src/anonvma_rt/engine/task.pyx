@@ -6,7 +6,8 @@ from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.arena cimport ARENA_POISON, arena_offset, arena_restore
 from anonvma_rt.engine.classes cimport Observer, observe
-from anonvma_rt.engine.os cimport rt_load, rt_lowest
+from anonvma_rt.engine.journal cimport journal_take
+from anonvma_rt.engine.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
 from anonvma_rt.engine.rng cimport rng_start
 
 cdef enum:
@@ -90,6 +91,7 @@ cdef void look_around(Task *t) noexcept nogil:
     if x.steps > x.bound:
         violate(t, VIOLATION_LIVELOCK, <int64_t>x.bound, 0, 0)
     if x.steps > x.stop_at:
+        hold_here(x)
         halt(t, HALT_UNTIL)
     set_alarm(x)
 
@@ -100,6 +102,15 @@ cdef void set_alarm(Execution *x) noexcept nogil:
         x.alarm = x.bound
     if x.alarm > x.stop_at:
         x.alarm = x.stop_at
+
+
+cdef void hold_here(Execution *x) noexcept nogil:
+    """Waits, where that was asked for, until whoever looks at the stopped execution lets it end."""
+    if rt_load(&x.hold) != HOLD_WANTED:
+        return
+    rt_store(&x.hold, HOLD_HERE)
+    while rt_load(&x.hold) == HOLD_HERE:
+        rt_wait(&x.hold, HOLD_HERE, -1)
 
 
 cdef void stuck(Execution *x, int task) noexcept nogil:
@@ -116,6 +127,9 @@ cdef int decide(Execution *x) noexcept nogil:
     """Who makes step x.steps: a task, or -1 where nobody can or the strategy chose one that is not enabled."""
     cdef uint64_t hold = 1
     cdef int chosen
+    if x.watched and x.journal.every and journal_take(&x.journal, &x.arena, x.steps, False) < 0:
+        x.halt = HALT_NO_MEMORY
+        return -1
     if x.enabled == 0:
         return -1
     if x.current >= 0 and x.steps <= x.lease and x.enabled >> x.current & 1:
@@ -184,7 +198,21 @@ cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_
     event.a = a
     event.b = b
     event.c = c
+    if trace.stacks:
+        record_stack(x)
     trace.n_events += 1
+
+
+cdef void record_stack(Execution *x) noexcept nogil:
+    """Where the event that is being recorded was announced."""
+    cdef Trace *trace = &x.trace
+    cdef void **frames
+    if not room_for_one(x, <void **>&trace.frames, trace.n_events, &trace.frames_room, MAX_FRAMES * sizeof(void *)):
+        trace.stacks = False
+        return
+    frames = trace.frames + trace.n_events * MAX_FRAMES
+    memset(frames, 0, MAX_FRAMES * sizeof(void *))
+    rt_backtrace(frames, MAX_FRAMES)
 
 
 cdef void recheck(Execution *x, void *object) noexcept nogil:

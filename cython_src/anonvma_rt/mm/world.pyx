@@ -2,9 +2,9 @@
 
 from bisect import bisect_right
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.arena cimport ARENA_START, arena_header, arena_root
+from anonvma_rt.engine.arena cimport ARENA_START, Arena, arena_header, arena_live, arena_root
 from anonvma_rt.engine.explorer cimport Explorer
 from anonvma_rt.engine.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.sync cimport lock_is_held
@@ -12,10 +12,13 @@ from anonvma_rt.mm.kernel cimport Kernel
 from anonvma_rt.mm.memory cimport peek_table, pmd_offset, pte_offset
 from anonvma_rt.mm.types cimport (
     PAGE_SHIFT,
+    PGDIR_SHIFT,
+    PMD_SHIFT,
     PMD_WRITE,
     PTE_WRITE,
     PTRS_PER_TABLE,
     TYPE_ANON_VMA,
+    TYPE_AVC,
     TYPE_DIRECTORY,
     TYPE_KERNEL,
     TYPE_MM,
@@ -97,6 +100,11 @@ cdef tuple describe_entry(mm_struct *mm, uint64_t address):
     return state, pte_pfn(pte), (pte & PTE_WRITE) != 0
 
 
+cdef int64_t live_serial(Arena *arena, void *object, int type) noexcept nogil:
+    """serial_of() an object, 0 where the pointer leads to no live one: a state may hold what its bug left there."""
+    return serial_of(object) if arena_live(arena, object, type) else 0
+
+
 cdef class World:
     """The simulated kernel's state, as it was built or as the last execution left it; for tests and reports.
 
@@ -127,38 +135,44 @@ cdef class World:
         cdef vm_area_struct *vma = self.mm(process).mmap
         cdef list_cursor c
         result = []
-        while vma != NULL:
+        while arena_live(&self.x.arena, vma, TYPE_VMA):
             chain = []
             c = list_for_each(&vma.anon_vma_chain)
-            while list_step(&c):
-                chain.append(serial_of(avc_of_same_vma(c.pos).anon_vma))
+            while list_step(&c) and arena_live(&self.x.arena, avc_of_same_vma(c.pos), TYPE_AVC):
+                chain.append(live_serial(&self.x.arena, avc_of_same_vma(c.pos).anon_vma, TYPE_ANON_VMA))
             result.append({
                 "id": serial_of(vma),
                 "start": vma.vm_start,
                 "end": vma.vm_end,
                 "pgoff": vma.vm_pgoff,
                 "flags": vma.vm_flags,
-                "anon_vma": serial_of(vma.anon_vma) if vma.anon_vma != NULL else None,
+                "anon_vma": live_serial(&self.x.arena, vma.anon_vma, TYPE_ANON_VMA) if vma.anon_vma != NULL else None,
                 "chain": chain,
             })
             vma = vma.vm_next
         return result
 
     def lists(self, int process=0):
-        """The list of each anon_vma that a vma of the process belongs to, oldest entry first, as {anon_vma: [vma]}."""
+        """The list of each anon_vma that a vma of the process belongs to, oldest entry first, as {anon_vma: [vma]}.
+
+        vma 0 is one that has been freed; a list ends where it leads to an entry that has been.
+        """
+        cdef Arena *arena = &self.x.arena
         cdef vm_area_struct *vma = self.mm(process).mmap
         cdef list_cursor chain
         cdef list_cursor c
         cdef anon_vma_chain *avc
         result = {}
-        while vma != NULL:
+        while arena_live(arena, vma, TYPE_VMA):
             chain = list_for_each(&vma.anon_vma_chain)
             while list_step(&chain):
                 avc = avc_of_same_vma(chain.pos)
+                if not arena_live(arena, avc, TYPE_AVC) or not arena_live(arena, avc.anon_vma, TYPE_ANON_VMA):
+                    break
                 c = list_for_each(&avc.anon_vma.head)
                 order = []
-                while list_step(&c):
-                    order.append(serial_of(avc_of_same_anon_vma(c.pos).vma))
+                while list_step(&c) and arena_live(arena, avc_of_same_anon_vma(c.pos), TYPE_AVC):
+                    order.append(live_serial(arena, avc_of_same_anon_vma(c.pos).vma, TYPE_VMA))
                 result[serial_of(avc.anon_vma)] = order
             vma = vma.vm_next
         return result
@@ -183,7 +197,7 @@ cdef class World:
             "index": head.index + (p.pfn - head.pfn),
             "locked": lock_is_held(&head.lock),
             "tag": p.tag,
-            "anon_vma": serial_of(page_anon_vma(head)) if page_anon_vma(head) != NULL else None,
+            "anon_vma": live_serial(&self.x.arena, page_anon_vma(head), TYPE_ANON_VMA) if head.mapping else None,
         }
 
     def name(self, uint64_t offset):
@@ -224,3 +238,41 @@ cdef class World:
                 if pmd_table(directory.entry[m]) != NULL:
                     result.append(g << 30 | m << 21)
         return result
+
+    def entries(self, int process=0, limit=4096):
+        """What the page tables of a process hold, by address: {address in bytes: (state, pfn, writable)}, as pte() says
+        it, without what is none. A huge pmd is one entry, at its own address. At most `limit` of them."""
+        cdef mm_struct *mm = self.mm(process)
+        cdef page_directory *directory
+        cdef page_table *table
+        cdef uint64_t g
+        cdef uint64_t m
+        cdef uint64_t i
+        cdef uint64_t address
+        result = {}
+        for g in range(<uint64_t>PTRS_PER_TABLE):
+            directory = <page_directory *>mm.pgd.entry[g]
+            if directory == NULL:
+                continue
+            for m in range(<uint64_t>PTRS_PER_TABLE):
+                address = g << PGDIR_SHIFT | m << PMD_SHIFT
+                table = pmd_table(directory.entry[m])
+                if pmd_huge(directory.entry[m]):
+                    result[address] = describe_entry(mm, address)
+                elif table != NULL:
+                    for i in range(<uint64_t>PTRS_PER_TABLE):
+                        if table.pte[i]:
+                            result[address + (i << PAGE_SHIFT)] = describe_entry(mm, address + (i << PAGE_SHIFT))
+                if len(result) >= limit:
+                    return dict(list(result.items())[:limit])
+        return result
+
+    @property
+    def processes(self):
+        """How many there are."""
+        return self.kernel().n_mm
+
+    @property
+    def page_frames(self):
+        """How many page frames there are, the zero page, which is frame 0, among them."""
+        return self.kernel().n_pages

@@ -1,0 +1,177 @@
+"""`show --dmesg`: the violation as a kernel's own detectors would report it in the log.
+
+Who was where, with its call stack, the locks it held, and the list and the entries that matter. A step is a microsecond
+of the log's time. The words are our own; the order of things is that of KCSAN's and lockdep's reports.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from anonvma_rt.cause import miss_of
+from anonvma_rt.errors import printable
+from anonvma_rt.show.moments import in_words
+from anonvma_rt.show.stacks import Stacks
+from anonvma_rt.show.story import Story
+from anonvma_rt.trace import VMA_FIRST, Event
+
+__all__ = ["dmesg"]
+
+RULE = "=" * 66
+ARRIVALS = ("set", "copy", "restore", "huge-move")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of those who take part: the event at which it is shown, by its place among all events."""
+
+    place: int
+    event: Event
+    heading: str
+
+
+def dmesg(story: Story) -> str:
+    """The report. story: told with stacks. Where nothing was violated, one line says so."""
+    step = story.trace.finding[2] if story.trace.finding else story.end
+    prefix = f"[{step / 1e6:12.6f}] "
+    return "\n".join((prefix + printable(line)).rstrip() for line in _lines(story, step))
+
+
+def _lines(story: Story, step: int) -> Iterator[str]:
+    if story.kind is None:
+        yield f"anonvma_rt: no violation in {story.scenario} under {story.algorithm}"
+        return
+    trace = story.trace
+    sides = _sides(story)
+    stacks = Stacks()
+    if story.stacks is not None:
+        stacks.resolve([story.stacks[side.place] for side in sides])
+    functions = [_function(story, stacks, side) for side in sides]
+    yield RULE
+    yield f"BUG: anonvma_rt: {story.kind} in {' / '.join(dict.fromkeys(functions)) or story.scenario}"
+    for side in sides:
+        yield ""
+        who = f"{trace.task(side.event.task)}/{side.event.task}"
+        yield f"{side.heading} by task {who}, step {side.event.step}:"
+        yield from (f"  {line}" for line in _stack(story, stacks, side))
+        yield from _held(story, who, side.event)
+    if story.why:
+        yield ""
+        yield from (sentence.strip() + "." for sentence in story.why.rstrip(".").split(". "))
+    state = in_words(story, step)
+    if state:
+        yield ""
+        yield f"state after step {step}:"
+        yield from (f"  {line}" for line in state)
+    yield ""
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in story.parameters.items())
+    yield f"scenario {story.scenario} ({parameters or 'no parameters'}), algorithm {story.algorithm}"
+    yield RULE
+
+
+def _sides(story: Story) -> list[Side]:
+    """The one that found it or missed it first, then the others, each at what it did last that matters."""
+    if story.kind == "stale-migration-entry" and (found := _missed_and_moved(story)):
+        return found
+    trace = story.trace
+    task = trace.finding[1] if trace.finding else -1
+    order = (
+        [task, *(other for other in range(len(trace.tasks)) if other != task)] if task >= 0 else range(len(trace.tasks))
+    )
+    matters = _concerns(story) if task < 0 else None
+    sides = []
+    for one in order:
+        last = _last(story, one, matters)
+        if last is None:
+            continue
+        stands = story.pending[one]
+        if one == task and (stands is None or stands[2]):
+            heading = "detected"
+        elif stands is not None and not stands[2]:
+            heading = f"waiting for {trace.lock(stands[1])}"
+        elif stands is not None:
+            heading = "on its way"
+        else:
+            heading = "ended, last seen"
+        sides.append(Side(last, trace.events[last], heading))
+    return sides
+
+
+def _last(story: Story, task: int, matters: Callable[[Event], bool] | None) -> int | None:
+    """The place of the task's last event, of those that matter if there is one."""
+    own = [i for i, event in enumerate(story.trace.events) if event.task == task and event.what != "step"]
+    chosen = [i for i in own if matters is None or matters(story.trace.events[i])]
+    return next(reversed(chosen or own), None)
+
+
+def _concerns(story: Story) -> Callable[[Event], bool]:
+    """Whether an event has to do with what the check found at the end."""
+    a, b = story.trace.finding[3:5] if story.trace.finding else (0, 0)
+    pages: set[int] = set()
+    addresses: set[int] = set()
+    objects: set[tuple[str, int]] = set()
+    if story.kind == "mapcount-mismatch":
+        pages = {a}
+    elif story.kind == "use-after-free":
+        pages = {b}
+    elif story.kind == "lost-page":
+        addresses = {a, b}
+    elif story.kind == "unreachable-pte":
+        addresses = {b}
+    elif story.kind == "list-corruption":
+        objects = {("vma", a), ("anon_vma", b)}
+
+    def concerns(event: Event) -> bool:
+        if event.is_note:
+            return event.b in addresses or (event.what in VMA_FIRST and ("vma", event.a) in objects)
+        named = story.trace.name(event.a)
+        # Of a litmus test the names are all there is.
+        what, number, field = named if isinstance(named, tuple) else ("", 0, "")
+        return (what == "page" and number in pages) or (what, number) in objects or field in addresses
+
+    return concerns
+
+
+def _missed_and_moved(story: Story) -> list[Side]:
+    """The look that did not see the entry, and what brought the entry to where it stays."""
+    trace = story.trace
+    miss = miss_of(trace)
+    places = {id(event): i for i, event in enumerate(trace.events)}
+    arrived = next((e for e in reversed(trace.events) if e.what in ARRIVALS and miss.here(e)), None)
+    looked = next(reversed(miss.looks()), None)
+    sides = []
+    if looked is not None:
+        where = trace.place(looked.a, looked.b) if looked.what == "look" else f"(skipped) {trace.vma(looked.a)}"
+        sides.append(Side(places[id(looked)], looked, f"read of pte {where}"))
+    if arrived is not None:
+        where = trace.place(arrived.a, arrived.b)
+        sides.append(Side(places[id(arrived)], arrived, f"write to pte {where} ({arrived.b:#x})"))
+    return sides if len(sides) == 2 else []
+
+
+def _function(story: Story, stacks: Stacks, side: Side) -> str:
+    frames = stacks.of(story.stacks[side.place]) if story.stacks else []
+    return frames[0].function if frames else story.trace.task(side.event.task)
+
+
+def _stack(story: Story, stacks: Stacks, side: Side) -> Iterator[str]:
+    frames = stacks.of(story.stacks[side.place]) if story.stacks else []
+    for frame in frames:
+        yield f"{frame.function} at cython_src/{frame.file}:{frame.line}"
+    if not frames:
+        text = next(
+            (text for event, text in story.trace.told_events(full=True) if event is side.event), side.event.what
+        )
+        yield f"in: {text.strip()}"
+        if stacks.why_not and story.stacks:
+            yield f"(no call stack: {stacks.why_not})"
+
+
+def _held(story: Story, who: str, event: Event) -> Iterator[str]:
+    held = story.locks.held(event.task, event.step)
+    if not held:
+        yield f"no locks held by {who}"
+        return
+    yield f"{len(held)} lock{'s' if len(held) > 1 else ''} held by {who}:"
+    for number, hold in enumerate(held):
+        shared = " (shared)" if hold.shared else ""
+        yield f"  #{number}: {story.trace.lock(hold.lock)}{shared}, since step {hold.first}"

@@ -1,0 +1,104 @@
+"""`show --html`: one file that needs nothing but a browser: a timeline, and below it the state at the selected step.
+
+The file holds what each step changed, not the states, so it stays small. Whatever comes from a reproducer is put into
+the page as JSON inside a script element that is no program, and from there as text: names cannot become markup.
+"""
+
+import json
+import re
+from importlib import resources
+from typing import Any
+
+from anonvma_rt import __version__
+from anonvma_rt.errors import UserError, printable
+from anonvma_rt.show.story import Story
+from anonvma_rt.show.terminal import GLYPHS, Style, show_text
+
+__all__ = ["LONGEST", "html_page"]
+
+MARK = re.compile(r"@(title|style|script|text|data)@")
+LONGEST = 20_000  # steps that a browser still draws without a pause
+TEXT_STEPS = 5_000  # up to here the page has the story as plain text, too
+
+
+def html_page(story: Story, beside: Story | None = None) -> str:
+    """The page of one execution, and of another under the same schedule beside it."""
+    sides = [story, *([beside] if beside else [])]
+    if max(side.end for side in sides) > LONGEST:
+        raise UserError(f"{story.end} steps are too many for a page ({LONGEST} at most): shrink it, or use --perfetto")
+    data = {
+        "scenario": printable(story.scenario),
+        "parameters": " ".join(f"{name}={str(value).lower()}" for name, value in story.parameters.items()),
+        "version": __version__,
+        "differs": story.first_difference(beside) if beside else None,
+        "sides": [_side(side) for side in sides],
+    }
+    plain = "\n\n".join(show_text(side, 110, Style(False, GLYPHS)) for side in sides if side.end <= TEXT_STEPS)
+    page = (resources.files("anonvma_rt.show") / "page.html").read_text("utf-8")
+    style = (resources.files("anonvma_rt.show") / "page.css").read_text("utf-8")
+    script = (resources.files("anonvma_rt.show") / "page.js").read_text("utf-8")
+    parts = {
+        "title": _escaped(f"{data['scenario']}: {story.kind or 'no violation'}"),
+        "style": style,
+        "script": script,
+        "text": _escaped(plain),
+        "data": _json(data),
+    }
+    # In one go: what is put in may look like a mark, too.
+    return MARK.sub(lambda mark: parts[mark[1]], page)
+
+
+def _side(story: Story) -> dict[str, Any]:
+    trace = story.trace
+    worth = {id(event) for event, _ in trace.told_events()}
+    events = []
+    for event, text in trace.told_events(full=True):
+        flags = (1 if id(event) in worth else 0) | (2 if _about_missed(story, event) else 0)
+        events.append([event.step, event.task, printable(text.strip()), flags])
+    offsets: dict[int, int] = {}
+    for lock in [*(h.lock for h in story.locks.holds), *(w.lock for w in story.locks.waits)]:
+        offsets.setdefault(lock, len(offsets))
+    later: dict[int, dict[str, Any]] = {}
+    for step, changes in [*(story.scenes.later if story.scenes else []), *story.walkers]:
+        later.setdefault(step, {}).update(changes)
+    return {
+        "algorithm": printable(story.algorithm),
+        "kind": story.kind,
+        "why": printable(story.why or ""),
+        "end": story.end,
+        "at": story.trace.finding[2] if story.trace.finding else None,
+        "tasks": [printable(task) for task in trace.tasks],
+        "runs": story.runs,
+        "events": events,
+        "locks": [printable(trace.lock(offset)) for offset in offsets],
+        "holds": [[h.task, offsets[h.lock], h.first, h.last, h.shared, h.given_back] for h in story.locks.holds],
+        "waits": [[w.task, offsets[w.lock], w.first, w.last, w.ended] for w in story.locks.waits],
+        "flows": [
+            [offsets[f.lock], f.from_task, f.from_step, f.to_task, f.to_step]
+            for f in story.locks.flows
+            if f.lock in offsets
+        ],
+        "first": story.scenes.first if story.scenes else {},
+        "later": sorted(later.items()),
+        "missed": story.missed,
+        "miss": story.miss,
+        "stale": story.stale,
+        "every": story.every,
+    }
+
+
+def _about_missed(story: Story, event: Any) -> bool:
+    if story.missed is None or event.what not in ("look", "set", "copy", "unmap", "clear", "restore"):
+        return False
+    return story.missed == f"pte:{story.trace.owners.get(event.a, 0)}:{event.b:#x}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _json(data: Any) -> str:
+    """JSON that cannot end the script element it is in."""
+    return (
+        json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    )
