@@ -43,6 +43,7 @@ from anonvma_rt.machine import KernelBug, Machine, Page, Process, Pte, Violation
 from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
 from anonvma_rt.scenario import Scenario  # noqa: E402
 from anonvma_rt.shrink import ShrinkInterrupted, Shrunk, shrink  # noqa: E402
+from anonvma_rt.storm import StormInterrupted, StormResult, storm  # noqa: E402
 from anonvma_rt.verify import Verification, VerifyInterrupted, verify  # noqa: E402
 
 __all__ = [
@@ -59,6 +60,8 @@ __all__ = [
     "ShrinkInterrupted",
     "Shrunk",
     "StopToken",
+    "StormInterrupted",
+    "StormResult",
     "UserError",
     "Verification",
     "VerifyInterrupted",
@@ -69,6 +72,7 @@ __all__ = [
     "hunt",
     "replay",
     "shrink",
+    "storm",
     "verify",
 ]
 

@@ -5,7 +5,7 @@ is and what each task has in it; PCT's k, URW's and SURW's counts and the livelo
 depend on nothing but scenario, algorithm and seed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from anonvma_rt.binding import read_text
@@ -50,6 +50,7 @@ __all__ = [
     "smallest",
 ]
 
+# `parallel`, the third one, is not deterministic and belongs to storm alone.
 CARRIERS = {
     "threads": "one OS thread per task, pooled, pinned to one core; deterministic",
     "fibers": "one stack per task on a single OS thread: the same executions, hash for hash, and faster",
@@ -165,6 +166,12 @@ class Bound(Protocol):
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         """The state in which it stopped, in words."""
+
+    def task_names(self) -> list[str]: ...
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        """Words for a lock or word by its offset into the arena, as far as setup made it. Asked for while the explorer
+        holds the state from which executions begin."""
 
 
 def names_of_all() -> list[str]:

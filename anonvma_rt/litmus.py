@@ -6,7 +6,7 @@ values and yields a LitmusProgram. Every verb takes it like a scenario; its vari
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
@@ -105,6 +105,13 @@ class LitmusProgram:
             explorer.subject.kinds(),
             {offset: name for name, offset in code.subject.ids(explorer).items()},
         )
+
+    def task_names(self) -> list[str]:
+        return [thread.name for thread in next(iter(self.codes.values())).threads]
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        names = {offset: name for name, offset in explorer.subject.ids(explorer).items()}
+        return lambda offset: names.get(offset, f"an object (offset {offset})")
 
     @property
     def things(self) -> str:

@@ -6,7 +6,7 @@ simulated kernel executes. The built-in files in scenarios/ show the format, and
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from errno import errorcode
 from importlib import resources
@@ -20,7 +20,7 @@ from anonvma_rt.expression import evaluate
 from anonvma_rt.interesting import OPTION, for_threads
 from anonvma_rt.kernel_look import KERNEL_THINGS, kernel_look
 from anonvma_rt.kernel_scenes import kernel_scenes, names_in_time
-from anonvma_rt.kernel_view import kernel_state, vma_starts
+from anonvma_rt.kernel_view import kernel_lock_names, kernel_state, vma_starts
 from anonvma_rt.mm.interesting import NAMES as INTERESTING
 from anonvma_rt.mm.kernel import Kernel
 from anonvma_rt.mm.world import World
@@ -136,8 +136,13 @@ class Program:
         return vma_starts(explorer)
 
     def trace(self, recorded: dict[str, Any], explorer: Explorer, before: dict[int, tuple[int, int]]) -> Trace:
-        tasks = [thread.name for thread in self.threads]
-        return Trace.of(recorded, tasks, before, explorer.subject.kinds(), World(explorer))
+        return Trace.of(recorded, self.task_names(), before, explorer.subject.kinds(), World(explorer))
+
+    def task_names(self) -> list[str]:
+        return [thread.name for thread in self.threads]
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        return kernel_lock_names(explorer)
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         return kernel_state(explorer, trace)

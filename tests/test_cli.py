@@ -61,7 +61,16 @@ def test_list_names_everything_with_one_line(capsys):
     text = capsys.readouterr().out
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told.keys() == {"scenarios", "litmus", "algorithms", "fields", "strategies", "interesting", "carriers"}
+    assert told.keys() == {
+        "scenarios",
+        "litmus",
+        "algorithms",
+        "fields",
+        "strategies",
+        "interesting",
+        "carriers",
+        "profiles",
+    }
     assert [s["name"] for s in told["scenarios"]] == Scenario.builtin_names()
     assert next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched") == ["linux-3.2"]
     for entries in told.values():

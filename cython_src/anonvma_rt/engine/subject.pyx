@@ -47,6 +47,10 @@ cdef class Subject:
         """The names of x.counters, in order."""
         return ()
 
+    def lock_classes(self):
+        """The names of its lock classes, {name: number}, by which a user may choose one."""
+        return {}
+
     def refused(self, code):
         """The exception for a build() that returned `code`."""
         return RuntimeError(f"{type(self).__name__}.build returned {code}")

@@ -17,7 +17,11 @@ from anonvma_rt.engine.klist cimport (
     list_is_singular,
     list_step,
 )
+from anonvma_rt.engine.locks cimport guard, unguard
+from anonvma_rt.engine.os cimport read_link, write_link, write_once32
 from anonvma_rt.engine.sync cimport (
+    add_return,
+    add_unless_zero,
     down_read,
     lock_init,
     lock_is_held,
@@ -63,63 +67,75 @@ from anonvma_rt.mm.vma cimport vmas_may_share_anon_vma
 # ---- lifetime ----------------------------------------------------------------------------------------------------------
 
 
-cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
-    """From the pool if it has one. The mutex stays as it is: it was made when the memory became an anon_vma, and somebody
-    who still believes in the former one may hold it."""
-    cdef kernel *k = kernel_of(t)
+cdef anon_vma *from_pool(Task *t, kernel *k) noexcept nogil:
+    """The anon_vma that was freed last, or NULL."""
     cdef anon_vma *av
     # Who is given which freed one depends on who comes first.
     point(t, OP_ATOMIC, &k.free_anon_vma)
+    if t.x.parallel:
+        guard(t, &k.pool_guard)
     av = k.free_anon_vma
     if av != NULL:
         k.free_anon_vma = av.next_free
         arena_revive(&t.x.arena, av)
-    else:
+    if t.x.parallel:
+        unguard(&k.pool_guard)
+    return av
+
+
+cdef void to_pool(Task *t, kernel *k, anon_vma *av) noexcept nogil:
+    point(t, OP_ATOMIC, &k.free_anon_vma)
+    if t.x.parallel:
+        guard(t, &k.pool_guard)
+    arena_retire(&t.x.arena, av)
+    av.next_free = k.free_anon_vma
+    k.free_anon_vma = av
+    if t.x.parallel:
+        unguard(&k.pool_guard)
+
+
+cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
+    """From the pool if it has one. The mutex stays as it is: it was made when the memory became an anon_vma, and somebody
+    who still believes in the former one may hold it."""
+    cdef anon_vma *av = from_pool(t, kernel_of(t))
+    if av == NULL:
         av = <anon_vma *>must_alloc(t, sizeof(anon_vma), TYPE_ANON_VMA)
         lock_init(&av.mutex, CLASS_ANON_VMA)
         INIT_LIST_HEAD(&av.head)
     point(t, OP_STORE, &av.root)
-    av.root = av
+    write_link(&av.root, av)
     av.parent = av
     av.num_children = 0
     av.num_active_vmas = 0
     point(t, OP_STORE, &av.refcount)
-    av.refcount = 1
+    write_once32(&av.refcount, 1)
     return av
 
 
 cdef void anon_vma_free(Task *t, anon_vma *av) noexcept nogil:
     """Waits once for a page_lock_anon_vma that got the mutex before it saw that its page is unmapped."""
-    cdef kernel *k = kernel_of(t)
     cdef anon_vma *owner = lock_owner(t, av)
     must_live(t, owner, TYPE_ANON_VMA)
     point(t, OP_LOAD, &owner.mutex)
     if lock_is_held(&owner.mutex):
         mutex_lock(t, &owner.mutex)
         mutex_unlock(t, &owner.mutex)
-    point(t, OP_ATOMIC, &k.free_anon_vma)
-    arena_retire(&t.x.arena, av)
-    av.next_free = k.free_anon_vma
-    k.free_anon_vma = av
+    to_pool(t, kernel_of(t), av)
 
 
 cdef bint dec_and_test(Task *t, anon_vma *av) noexcept nogil:
     point(t, OP_ATOMIC, &av.refcount)
-    av.refcount -= 1
-    return av.refcount == 0
+    return add_return(t, &av.refcount, -1) == 0
 
 
 cdef bint inc_not_zero(Task *t, anon_vma *av) noexcept nogil:
     point(t, OP_ATOMIC, &av.refcount)
-    if av.refcount == 0:
-        return False
-    av.refcount += 1
-    return True
+    return add_unless_zero(t, &av.refcount)
 
 
 cdef void get_anon_vma(Task *t, anon_vma *av) noexcept nogil:
     point(t, OP_ATOMIC, &av.refcount)
-    av.refcount += 1
+    add_return(t, &av.refcount, 1)
 
 
 cdef void free_unused(Task *t, anon_vma *av) noexcept nogil:
@@ -214,14 +230,18 @@ cdef void insert(Task *t, anon_vma_chain *avc, bint first) noexcept nogil:
         anon_vma_interval_tree_insert(avc.anon_vma, avc)
 
 
+cdef void chain(vm_area_struct *vma, anon_vma_chain *avc, anon_vma *av) noexcept nogil:
+    avc.vma = vma
+    avc.anon_vma = av
+    list_add(&avc.same_vma, &vma.anon_vma_chain)
+
+
 cdef void link_chain(Task *t, vm_area_struct *vma, anon_vma_chain *avc, anon_vma *av, bint first) noexcept nogil:
     """anon_vma_chain_link: front of the vma's chain, tail of the anon_vma's list. The root's mutex is held.
 
     The tail is what makes a walk meet a parent before its child, and a source before its fresh destination.
     """
-    avc.vma = vma
-    avc.anon_vma = av
-    list_add(&avc.same_vma, &vma.anon_vma_chain)
+    chain(vma, avc, av)
     point(t, OP_STORE, &av.head)
     insert(t, avc, first)
 
@@ -248,7 +268,7 @@ cdef anon_vma *reusable_anon_vma(Task *t, vm_area_struct *old, vm_area_struct *a
     if not vmas_may_share_anon_vma(a, b):
         return NULL
     point(t, OP_LOAD, &old.anon_vma)
-    if old.anon_vma == NULL:
+    if read_link(&old.anon_vma) == NULL:
         return NULL
     return old.anon_vma if list_is_singular(&old.anon_vma_chain) or kernel_of(t).algorithm.reuse_forked else NULL
 
@@ -271,7 +291,7 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
     cdef bint linked = False
     cdef bint locked
     point(t, OP_LOAD, &vma.anon_vma)
-    if vma.anon_vma != NULL:
+    if read_link(&vma.anon_vma) != NULL:
         return 0
     avc = avc_alloc(t)
     av = find_mergeable_anon_vma(t, vma)
@@ -285,8 +305,11 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
     point(t, OP_LOAD, &vma.anon_vma)
     if vma.anon_vma == NULL:
         point(t, OP_STORE, &vma.anon_vma)
-        vma.anon_vma = av
-        link_chain(t, vma, avc, av, False)
+        # The chain first: who sees the anon_vma without a lock looks at the chain (find_mergeable_anon_vma).
+        chain(vma, avc, av)
+        write_link(&vma.anon_vma, av)
+        point(t, OP_STORE, &av.head)
+        insert(t, avc, False)
         if not locked:
             # Whether another task has this list locked, and walks it: a look of its own, since nothing else orders the two.
             point(t, OP_LOAD, &av.mutex)
@@ -354,7 +377,7 @@ cdef int anon_vma_fork(Task *t, vm_area_struct *child, vm_area_struct *parent) n
     av = anon_vma_alloc(t)
     avc = avc_alloc(t)
     point(t, OP_STORE, &av.root)
-    av.root = parent.anon_vma.root
+    write_link(&av.root, parent.anon_vma.root)
     av.parent = parent.anon_vma
     # The root stays as long as somebody may lock it.
     get_anon_vma(t, av.root)

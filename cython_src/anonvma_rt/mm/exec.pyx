@@ -7,6 +7,7 @@ address; then the ptes move. In between they are where no walker computes them, 
 from libc.errno cimport EFAULT, EINVAL, ENOMEM
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.os cimport write_once64
 from anonvma_rt.engine.sync cimport down_write, up_write
 from anonvma_rt.engine.task cimport OP_STORE, Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_post_update, anon_vma_pre_update, anon_vma_unlock
@@ -35,7 +36,7 @@ cdef void widen(Task *t, vm_area_struct *vma, uint64_t start, bint locked) noexc
         anon_vma_pre_update(t, vma)
     pgd_populate(t, vma.vm_mm, start, vma.vm_end)
     point(t, OP_STORE, &vma.vm_start)
-    vma.vm_start = start
+    write_once64(&vma.vm_start, start)
     if kernel_of(t).algorithm.tree:
         anon_vma_post_update(t, vma)
 
@@ -80,6 +81,6 @@ cdef int setup_arg_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t shif
         result = -ENOMEM
     else:
         shift_arg_pages(t, vma, shift)
-        vma.vm_flags &= ~<uint64_t>VM_STACK_INCOMPLETE_SETUP
+        write_once64(&vma.vm_flags, vma.vm_flags & ~<uint64_t>VM_STACK_INCOMPLETE_SETUP)
     up_write(t, &mm.mmap_sem)
     return result

@@ -8,6 +8,8 @@ from libc.errno cimport EEXIST
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
+from anonvma_rt.engine.locks cimport guard, unguard
+from anonvma_rt.engine.os cimport read_link, write_link
 from anonvma_rt.engine.sync cimport (
     down_write,
     down_write_nested,
@@ -149,7 +151,7 @@ cdef void copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent
     cdef pmd_t *pmd
     cdef pmd_t value
     point(t, OP_LOAD, &parent.anon_vma)
-    if parent.anon_vma == NULL:
+    if read_link(&parent.anon_vma) == NULL:
         return
     while address < parent.vm_end:
         stop = table_end(address, parent.vm_end)
@@ -189,7 +191,7 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
     while vma != NULL:
         new = vma_duplicate(t, vma, mm)
         anon_vma_fork(t, new, vma)
-        vma_link(mm, new, last)
+        vma_link(t, mm, new, last)
         last = new
         note(t, NOTE_CHILD_VMA, serial_of(new), <int64_t>new.vm_start, serial_of(vma))
         copy_page_range(t, new, vma)
@@ -211,8 +213,12 @@ cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
     down_write(t, &mm.mmap_sem)
     all = mm.mmap
     mm.mmap = NULL
+    if t.x.parallel:
+        guard(t, &mm.tree_guard)
     mm.tree = NULL
-    mm.mmap_cache = NULL
+    if t.x.parallel:
+        unguard(&mm.tree_guard)
+    write_link(&mm.mmap_cache, NULL)
     mm.map_count = 0
     if all != NULL:
         unmap_region(t, all, 0, <uint64_t>1 << TASK_SIZE_SHIFT)

@@ -183,6 +183,9 @@ cdef class Kernel(Subject):
     def counters(self):
         return ("benign_misses", "migrated", "aborted")
 
+    def lock_classes(self):
+        return {"mmap_sem": CLASS_MMAP_SEM, "page": CLASS_PAGE, "anon_vma": CLASS_ANON_VMA, "ptl": CLASS_PTL}
+
     def refused(self, code):
         return Refused(code - 1, self.refused_errno)
 

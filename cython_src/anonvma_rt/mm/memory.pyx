@@ -4,6 +4,8 @@ from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
+from anonvma_rt.engine.locks cimport pin_step, quiet_unlock
+from anonvma_rt.engine.os cimport read_link, read_once32, read_once64, read_onceu, write_link
 from anonvma_rt.engine.sync cimport lock_init, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, note, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_prepare
@@ -81,7 +83,7 @@ cdef page_table *new_table(Task *t, mm_struct *mm, uint64_t address) noexcept no
     spin_lock(t, &mm.page_table_lock)
     point(t, OP_STORE, pmd)
     if pmd[0] == 0:
-        pmd[0] = <pmd_t>fresh
+        write_link(pmd, fresh)
     else:
         arena_free(&t.x.arena, fresh)
     table = pmd_table(pmd[0])
@@ -142,6 +144,7 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
     mmap_sem is held for writing and no vma covers the range any more, so no walk can arrive here.
     """
     cdef uint64_t address = start & ~<uint64_t>(PMD_SIZE - 1)
+    cdef page_table *table
     cdef pmd_t *pmd
     while address < end:
         pmd = pmd_offset(mm, address)
@@ -151,8 +154,9 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
         if pmd[0] and address >= floor and address + PMD_SIZE <= ceiling:
             spin_lock(t, &mm.page_table_lock)
             point(t, OP_STORE, pmd)
-            arena_free(&t.x.arena, <void *>pmd[0])
-            pmd[0] = 0
+            table = pmd_table(pmd[0])
+            write_link(pmd, NULL)
+            arena_free(&t.x.arena, table)
             spin_unlock(t, &mm.page_table_lock)
         address += PMD_SIZE
 
@@ -176,7 +180,7 @@ cdef bint reuse_page(Task *t, page *p, vm_area_struct *vma, pte_t *ptep, spinloc
             mutex_unlock(t, &p.lock)
             return False
     point(t, OP_LOAD, &p.mapcount)
-    if p.mapcount > 0:
+    if read_once32(&p.mapcount) > 0:
         mutex_unlock(t, &p.lock)
         return False
     point(t, OP_STORE, &p.mapping)
@@ -204,7 +208,7 @@ cdef int do_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep,
     if anon_vma_prepare(t, vma) < 0:
         return -ENOMEM
     new = alloc_page(t)
-    new.tag = old.tag if old != NULL else 0
+    new.tag = read_onceu(&old.tag) if old != NULL else 0
     spin_lock(t, ptl)
     if pte_read(t, ptep) == pte:
         ptep_get_and_clear(t, ptep)
@@ -249,6 +253,19 @@ cdef int do_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t
     return 0
 
 
+cdef uint64_t pin_entry(Task *t, uint64_t *entry, spinlock_t *lock, spinlock_t **pinned) noexcept nogil:
+    """Looks at an entry again with its lock held, where tasks run at once: the access that follows is one step with it."""
+    pin_step(t, entry, lock)
+    pinned[0] = lock
+    return read_once64(entry)
+
+
+cdef void unpin_entry(Task *t, spinlock_t **pinned) noexcept nogil:
+    if pinned[0] != NULL:
+        quiet_unlock(t, pinned[0])
+        pinned[0] = NULL
+
+
 cdef int handle_huge_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, pmd_t *pmd, pmd_t value,
                            page **content) noexcept nogil:
     """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM."""
@@ -261,11 +278,16 @@ cdef int handle_huge_fault(Task *t, vm_area_struct *vma, uint64_t address, bint 
     return do_huge_pmd_wp_page(t, vma, address, pmd, value)
 
 
-cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content) noexcept nogil:
+cdef inline bint pte_allows(pte_t pte, bint write) noexcept nogil:
+    return pte_present(pte) and (not write or pte & PTE_WRITE)
+
+
+cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content,
+                         spinlock_t **pinned) noexcept nogil:
     """One access of a user: faults until the entry allows it; mmap_sem is held for reading, or the vma's own lock.
 
     handle_mm_fault and handle_pte_fault of mm/memory.c. content: the page (NULL for the zero page). The last look at
-    the entry and what the caller does next are one step. Returns 0 or -ENOMEM.
+    the entry and what the caller does next are one step; then it calls unpin_entry. Returns 0 or -ENOMEM.
     """
     cdef mm_struct *mm = vma.vm_mm
     cdef kernel *k = kernel_of(t)
@@ -279,6 +301,10 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     while result >= 0:
         pmd = pmd_offset(mm, address)
         value = pmd_read(t, pmd) if pmd != NULL else 0
+        if t.x.parallel and pmd_huge(value) and (not write or value & PMD_WRITE):
+            value = pin_entry(t, pmd, &mm.page_table_lock, pinned)
+            if not pmd_huge(value) or (write and not value & PMD_WRITE):
+                unpin_entry(t, pinned)
         if pmd_huge(value):
             result = handle_huge_fault(t, vma, address, write, pmd, value, content)
             if result > 0:
@@ -294,6 +320,10 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
         ptl = pte_lockptr(t, mm, table)
         while result >= 0:
             pte = pte_read(t, ptep)
+            if t.x.parallel and pte_allows(pte, write):
+                pte = pin_entry(t, ptep, ptl, pinned)
+                if not pte_allows(pte, write):
+                    unpin_entry(t, pinned)
             if is_migration_entry(pte):
                 migration_entry_wait(t, mm, ptep, ptl, address)
             elif pte == PTE_NONE:

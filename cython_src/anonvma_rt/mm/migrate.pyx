@@ -4,8 +4,9 @@ The walker of migrate_page is compaction: it comes without any mmap_sem, so noth
 """
 
 from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_once32, read_once64, read_onceu, write_once64
 from anonvma_rt.engine.sync cimport (
     down_read,
     lock_is_held,
@@ -170,21 +171,20 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
         violate(t, BUG_ON, BUG_NEW_PAGE_LOCKED, new.pfn, 0)
     new.index = old.index
     point(t, OP_STORE, &new.mapping)
-    new.mapping = old.mapping
-    new.generation = old.generation
+    write_once64(&new.mapping, read_once64(&old.mapping))
     point(t, OP_LOAD, &old.count)
-    if old.count != 1:
+    if read_once32(&old.count) != 1:
         result = -EAGAIN
     elif fail_copy:
         result = -EIO
     else:
-        new.tag = old.tag
+        new.tag = read_onceu(&old.tag)
         point(t, OP_STORE, &old.mapping)
-        old.mapping = 0
+        write_once64(&old.mapping, 0)
         remove_migration_ptes(t, old, new)
     if result < 0:
         point(t, OP_STORE, &new.mapping)
-        new.mapping = 0
+        write_once64(&new.mapping, 0)
     mutex_unlock(t, &new.lock)
     return result
 
@@ -202,11 +202,11 @@ cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t
     note(t, NOTE_MIGRATE, old.pfn, new.pfn, 0)
     pfn[0] = new.pfn
     point(t, OP_LOAD, &old.count)
-    if old.count == 1:
+    if read_once32(&old.count) == 1:
         # Freed by its last user; only the isolation holds it.
         put_page(t, new)
         return 0
-    if old.compound and not split_huge_page(t, old):
+    if read_once32(<int32_t *>&old.compound) and not split_huge_page(t, old):
         put_page(t, new)
         return -EAGAIN
     if not mutex_trylock(t, &old.lock):

@@ -3,6 +3,7 @@
 from libc.errno cimport EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_link, write_link, write_once64
 from anonvma_rt.engine.task cimport OP_STORE, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_clone, anon_vma_moveto_tail, unlink_anon_vmas
 from anonvma_rt.mm.events cimport BUG_SELF_MERGE, NOTE_FRESH_VMA
@@ -34,12 +35,12 @@ cdef enum:
 
 cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     """The first vma that ends above address, or NULL; mmap_sem is held."""
-    cdef vm_area_struct *vma = mm.mmap_cache
+    cdef vm_area_struct *vma = <vm_area_struct *>read_link(&mm.mmap_cache)
     if vma != NULL and vma.vm_start <= address < vma.vm_end:
         return vma
     vma = vma_tree_find(mm, address)
     if vma != NULL:
-        mm.mmap_cache = vma
+        write_link(&mm.mmap_cache, vma)
     return vma
 
 
@@ -67,14 +68,14 @@ cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev
         anon_vma_clone(t, new, vma)
     pgd_populate(t, new.vm_mm, address, address + length)
     point(t, OP_STORE, &new.vm_start)
-    new.vm_start = address
+    write_once64(&new.vm_start, address)
     point(t, OP_STORE, &new.vm_end)
-    new.vm_end = address + length
+    write_once64(&new.vm_end, address + length)
     point(t, OP_STORE, &new.vm_pgoff)
-    new.vm_pgoff = pgoff
+    write_once64(&new.vm_pgoff, pgoff)
     if placed:
         anon_vma_clone(t, new, vma)
-    vma_link(vma.vm_mm, new, prev)
+    vma_link(t, vma.vm_mm, new, prev)
     note(t, NOTE_FRESH_VMA, serial_of(new), <int64_t>address, serial_of(vma))
     return new
 
@@ -170,7 +171,7 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noex
     vma = detached
     while vma != NULL and vma.vm_start < end:
         tail = vma
-        vma_unlink(mm, vma)
+        vma_unlink(t, mm, vma)
         vma = vma.vm_next
     tail.vm_next = NULL
     floor = prev.vm_end if prev != NULL else 0
@@ -200,7 +201,7 @@ cdef void map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, ui
     if flags & VM_WRITE:
         flags |= VM_ACCOUNT
     if vma_merge(t, mm, prev, address, address + length, flags, NULL, pgoff, NULL) == NULL:
-        vma_link(mm, vma_alloc(t, mm, address, address + length, pgoff, flags), prev)
+        vma_link(t, mm, vma_alloc(t, mm, address, address + length, pgoff, flags), prev)
 
 
 cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length, uint64_t flags) noexcept nogil:

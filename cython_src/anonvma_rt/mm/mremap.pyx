@@ -166,11 +166,12 @@ cdef bint listed_after(anon_vma *av, vm_area_struct *source, vm_area_struct *des
 
 
 cdef void assert_order(Task *t, vm_area_struct *vma, vm_area_struct *new_vma) noexcept nogil:
-    """Invariant I10: on every shared list the source stands before the destination. Only where it is promised."""
+    """Invariant I10: on every shared list the source stands before the destination. Only where it is promised, and where
+    nobody can change a list meanwhile: it looks without the root's lock."""
     cdef algorithm *a = &kernel_of(t).algorithm
     cdef list_cursor c
     cdef anon_vma_chain *avc
-    if vma == new_vma or not (a.tail_after_merge and a.tail_before_move_back) or a.tail_own_only:
+    if vma == new_vma or t.x.parallel or not (a.tail_after_merge and a.tail_before_move_back) or a.tail_own_only:
         return
     c = list_for_each(&new_vma.anon_vma_chain)
     while list_step(&c):

@@ -4,10 +4,11 @@ Addresses are in bytes, lengths inside structures in bytes, `pgoff` and `index` 
 said beside each field. Paging has three levels of 512 entries (39 bits, as arm64 and RISC-V have it).
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.klist cimport list_head
+from anonvma_rt.engine.os cimport read_link, read_once64
 from anonvma_rt.engine.sync cimport mutex_t, rwsem_t, spinlock_t
 from anonvma_rt.engine.task cimport Finding, Task, lock_word
 
@@ -157,11 +158,13 @@ cdef struct page:
     uint32_t pfn
     uint32_t head             # pfn of the huge page's head; of itself for a small page
     bint compound             # it is the head of a huge page
-    uint32_t generation       # of the anon_vma when `mapping` was set: tells a reused one from the page's own
-    uint64_t mapping          # an anon_vma plus PAGE_MAPPING_ANON, or 0
+    # An anon_vma plus PAGE_MAPPING_ANON, or 0. The upper bits are its generation when it was set, which tells a reused one
+    # from the page's own: one word, because walkers read it under no lock.
+    uint64_t mapping
 
 cdef enum:
     PAGE_MAPPING_ANON = 1
+    GENERATION_SHIFT = 48
 
 cdef struct page_table:
     spinlock_t ptl
@@ -218,6 +221,7 @@ cdef struct mm_struct:
     vm_area_struct *mmap
     vm_area_struct *tree
     vm_area_struct *mmap_cache
+    uint32_t tree_guard       # where tasks run at once: for lookups without mmap_sem
     page_directory *pgd
 
 cdef struct index_range:
@@ -237,6 +241,9 @@ cdef struct kernel:
     uint32_t chunk_room
     # The pool of anon_vmas (SLAB_DESTROY_BY_RCU): a freed one stays an anon_vma and is the next one to be used.
     anon_vma *free_anon_vma
+    # Where tasks run at once: held around a change of mem_map and of the pool.
+    uint32_t frames_guard
+    uint32_t pool_guard
     uint32_t check_round
     # Ranges of the indices of the pages that the threads migrate, and the tasks for which watch.pxd marks them.
     index_range watched[MAX_WATCHED]
@@ -254,7 +261,7 @@ cdef inline kernel *kernel_of(Task *t) noexcept nogil:
 
 cdef inline page *pfn_to_page(kernel *k, uint64_t pfn) noexcept nogil:
     # Shifts, because whoever cimports this may have other rules for the division of integers.
-    return k.chunk[pfn >> CHUNK_SHIFT] + (pfn & (PAGES_PER_CHUNK - 1))
+    return (<page **>read_link(&k.chunk))[pfn >> CHUNK_SHIFT] + (pfn & (PAGES_PER_CHUNK - 1))
 
 
 cdef inline uint64_t pte_pfn(pte_t pte) noexcept nogil:
@@ -294,7 +301,14 @@ cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) no
 
 
 cdef inline anon_vma *page_anon_vma(page *page) noexcept nogil:
-    return <anon_vma *>(page.mapping - PAGE_MAPPING_ANON) if page.mapping & PAGE_MAPPING_ANON else NULL
+    cdef uint64_t mapping = read_once64(&page.mapping)
+    mapping &= (<uint64_t>1 << GENERATION_SHIFT) - 1
+    return <anon_vma *>(mapping - PAGE_MAPPING_ANON) if mapping & PAGE_MAPPING_ANON else NULL
+
+
+cdef inline uint16_t page_generation(page *page) noexcept nogil:
+    """The generation of its anon_vma when it was set, modulo 2**16."""
+    return <uint16_t>(read_once64(&page.mapping) >> GENERATION_SHIFT)
 
 
 cdef inline anon_vma_chain *avc_of_same_vma(list_head *node) noexcept nogil:

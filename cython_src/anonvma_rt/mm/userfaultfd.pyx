@@ -7,6 +7,7 @@ not true any more. The page lock and the old root's lock are held meanwhile.
 from libc.errno cimport EBUSY, EEXIST, EFAULT, EINVAL, ENOENT
 from libc.stdint cimport uint32_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_once32, write_onceu
 from anonvma_rt.engine.sync cimport mutex_lock, mutex_unlock, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
 from anonvma_rt.engine.sync cimport spinlock_t
 from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, point
@@ -63,14 +64,14 @@ cdef int move_present_pte(Task *t, page *p, vm_area_struct *vma, uint64_t source
         result = -EEXIST
     else:
         point(t, OP_LOAD, &p.mapcount)
-        if p.mapcount > 0:
+        if read_once32(&p.mapcount) > 0:
             # Not exclusive: somebody else maps the page, too.
             result = -EBUSY
     if result == 0:
         ptep_get_and_clear(t, pte_offset(old, source))
         point(t, OP_STORE, &p.mapping)
         set_page_anon_vma(p, new_vma.anon_vma)
-        p.index = <uint32_t>linear_page_index(new_vma, to)
+        write_onceu(&p.index, <uint32_t>linear_page_index(new_vma, to))
         set_pte(t, pte_offset(new, to), pte)
     if second != first:
         spin_unlock_nested(t, second, 1)

@@ -12,8 +12,8 @@ from anonvma_rt.mm.types cimport VM_WRITE, anon_vma, mm_struct, vm_area_struct, 
 cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff,
                                uint64_t flags) noexcept nogil
 cdef vm_area_struct *vma_duplicate(Task *t, vm_area_struct *vma, mm_struct *mm) noexcept nogil
-cdef void vma_link(mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil
-cdef void vma_unlink(mm_struct *mm, vm_area_struct *vma) noexcept nogil
+cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil
+cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil
 cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil
 cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
                      vm_area_struct *insert) noexcept nogil

@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
 from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_is_singular
+from anonvma_rt.engine.locks cimport guard, unguard
+from anonvma_rt.engine.os cimport write_link, write_once64
 from anonvma_rt.engine.sync cimport lock_init
 from anonvma_rt.engine.task cimport OP_STORE, Task, note, point
 from anonvma_rt.mm.anon_vma cimport (
@@ -59,7 +61,7 @@ cdef vm_area_struct *vma_duplicate(Task *t, vm_area_struct *vma, mm_struct *mm) 
     return new
 
 
-cdef void vma_link(mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil:
+cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil:
     vma.vm_prev = prev
     vma.vm_next = prev.vm_next if prev != NULL else mm.mmap
     if prev != NULL:
@@ -68,20 +70,28 @@ cdef void vma_link(mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noe
         mm.mmap = vma
     if vma.vm_next != NULL:
         vma.vm_next.vm_prev = vma
+    if t.x.parallel:
+        guard(t, &mm.tree_guard)
     vma_tree_insert(mm, vma)
+    if t.x.parallel:
+        unguard(&mm.tree_guard)
     mm.map_count += 1
 
 
-cdef void vma_unlink(mm_struct *mm, vm_area_struct *vma) noexcept nogil:
+cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
     if vma.vm_prev != NULL:
         vma.vm_prev.vm_next = vma.vm_next
     else:
         mm.mmap = vma.vm_next
     if vma.vm_next != NULL:
         vma.vm_next.vm_prev = vma.vm_prev
+    if t.x.parallel:
+        guard(t, &mm.tree_guard)
     vma_tree_erase(mm, vma)
+    if t.x.parallel:
+        unguard(&mm.tree_guard)
     mm.map_count -= 1
-    mm.mmap_cache = NULL
+    write_link(&mm.mmap_cache, NULL)
 
 
 cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil:
@@ -98,13 +108,13 @@ cdef void set_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
     pgd_populate(t, vma.vm_mm, start, end)
     if start != vma.vm_start:
         point(t, OP_STORE, &vma.vm_start)
-        vma.vm_start = start
+        write_once64(&vma.vm_start, start)
     if end != vma.vm_end:
         point(t, OP_STORE, &vma.vm_end)
-        vma.vm_end = end
+        write_once64(&vma.vm_end, end)
     if pgoff != vma.vm_pgoff:
         point(t, OP_STORE, &vma.vm_pgoff)
-        vma.vm_pgoff = pgoff
+        write_once64(&vma.vm_pgoff, pgoff)
 
 
 cdef void import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *exporter) noexcept nogil:
@@ -167,10 +177,10 @@ cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end,
         if shift:
             anon_vma_post_update(t, next)
     if swallowed != NULL:
-        vma_unlink(mm, swallowed)
+        vma_unlink(t, mm, swallowed)
     elif insert != NULL:
-        vma_link(mm, insert, vma.vm_prev if insert.vm_start < vma.vm_start else vma)
-    mm.mmap_cache = NULL
+        vma_link(t, mm, insert, vma.vm_prev if insert.vm_start < vma.vm_start else vma)
+    write_link(&mm.mmap_cache, NULL)
     if locked != NULL:
         anon_vma_unlock(t, locked)
     if swallowed != NULL:
