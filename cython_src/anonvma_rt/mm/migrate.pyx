@@ -151,7 +151,7 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
         return
     av = must_be_its_anon_vma(t, new)
     anon_vma_lock_read(t, av)
-    # Nothing but the migration's own reference kept it alive while this task waited for the lock.
+    # Now and at the end of the walk: nothing but the migration's own reference has kept it alive meanwhile.
     must_be_its_anon_vma(t, new)
     w = rmap_walk_begin(t, av, old, WALK_RESTORE)
     while True:
@@ -161,6 +161,7 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
         if vma_address(t, new, vma, &address):
             remove_migration_pte(t, new, vma, address, old)
     note(t, NOTE_WALK, WALK_RESTORE, old.pfn, 1)
+    must_be_its_anon_vma(t, new)
     anon_vma_unlock_read(t, av)
 
 
