@@ -108,12 +108,16 @@ class Reproducer:
     @classmethod
     def load(cls, path: str | Path) -> "Reproducer":
         """Reads and checks a file. Raises ReproducerError, which says what is wrong with it."""
-        where = str(path)
         try:
             with Path(path).open("rb") as file:
                 data = file.read(LARGEST_FILE + 1)
         except (OSError, ValueError) as error:
-            raise ReproducerError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            raise ReproducerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        return cls.from_bytes(data, str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> "Reproducer":
+        """Checks the content of a file; `where` begins every message. Raises ReproducerError."""
         if len(data) > LARGEST_FILE:
             raise ReproducerError(f"{where}: larger than {LARGEST_FILE} bytes: not a reproducer")
         try:
