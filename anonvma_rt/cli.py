@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from anonvma_rt import __version__
 from anonvma_rt.errors import UserError
-from anonvma_rt.verbs import bench, hunt, kernel, list, replay, shrink, verify
+from anonvma_rt.verbs import bench, campaign, hunt, kernel, list, replay, shrink, verify
 from anonvma_rt.verbs.common import BAD_INPUT, INTERRUPTED
 
 __all__ = ["main"]
@@ -24,6 +24,7 @@ VERBS = {
     "verify": verify,
     "replay": replay,
     "shrink": shrink,
+    "campaign": campaign,
     "bench": bench,
     "kernel": kernel,
 }

@@ -69,8 +69,8 @@ class Reproducer:
 
     def name(self) -> str:
         """The file name under which a hunt saves it."""
-        algorithm = "".join(c if c.isalnum() or c in "-._" else "-" for c in self.algorithm.name)
-        return f"{self.scenario.name}-{algorithm}-{self.seed}-{self.index}.json"
+        name = f"{self.scenario.name}-{self.algorithm.name}-{self.seed}-{self.index}.json"
+        return "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
 
     def as_dict(self) -> dict[str, Any]:
         body: dict[str, Any] = {
