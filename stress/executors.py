@@ -20,6 +20,7 @@ from anonvma_rt.errors import UserError, quote
 __all__ = ["CannotStart", "Crew", "Lost", "ProcessWorkers", "crew_for"]
 
 START_SECONDS = 120.0  # for a worker to import what it needs; a busy machine takes a while
+STARTS = 5  # of workers that are killed while they start, in a row
 PR_SET_PDEATHSIG = 1
 
 
@@ -69,7 +70,7 @@ class Crew:
 def crew_for(spec: str, jobs: int | None) -> Crew:
     """The crew that --executor names: processes, dask://HOST:PORT or mpi. Raises UserError."""
     if spec == "processes":
-        workers = jobs or len(os.sched_getaffinity(0))
+        workers = len(os.sched_getaffinity(0)) if jobs is None else jobs
         if not 1 <= workers <= 1024:
             raise UserError(f"--jobs must be from 1 to 1024, not {workers}")
         return Crew(lambda: ProcessWorkers(workers), lambda _: 2 * workers)
@@ -128,26 +129,33 @@ class ProcessWorkers(ThreadPoolExecutor):
             return worker.do(call, arguments, more)
         except Lost:
             self._own.worker = None
-            with self._lock:
-                self._living.discard(worker)
-                self._free_cores.append(worker.core)
-            worker.dismiss()
+            self._fire(worker)
             raise
 
     def _hire(self) -> "_Worker":
-        with self._lock:
-            if self._killed:
-                raise Lost("the workers were told to end")
-            worker = _Worker(self._free_cores.pop(0))
-            self._living.add(worker)
-        try:
-            worker.greet()
-        except CannotStart:
+        """A new worker. One that is killed while it starts says nothing of the range it was meant for."""
+        for attempt in range(1, STARTS + 1):
             with self._lock:
-                self._living.discard(worker)
-                self._free_cores.append(worker.core)
-            raise
-        return worker
+                if self._killed:
+                    raise Lost("the workers were told to end")
+                worker = _Worker(self._free_cores.pop(0))
+                self._living.add(worker)
+            if worker.started():
+                return worker
+            self._fire(worker)
+            code = worker.process.exitcode
+            if attempt == STARTS or code is None or code >= 0:
+                break
+        raise CannotStart(
+            f"a worker process did not start ({_cause(code)}); a script that runs a campaign needs "
+            '`if __name__ == "__main__":`'
+        )
+
+    def _fire(self, worker: "_Worker") -> None:
+        with self._lock:
+            self._living.discard(worker)
+            self._free_cores.append(worker.core)
+        worker.dismiss()
 
 
 class _Worker:
@@ -163,18 +171,13 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    def greet(self) -> None:
+    def started(self) -> bool:
+        """Waits until it says that it is ready."""
         try:
-            if self.pipe.poll(START_SECONDS):
-                self.pipe.recv()
-                return
+            return self.pipe.poll(START_SECONDS) and self.pipe.recv() == "ready"
         except (EOFError, OSError):
-            pass
-        self.dismiss()
-        raise CannotStart(
-            f"a worker process did not start (exit code {self.process.exitcode}); a script that runs a campaign needs "
-            '`if __name__ == "__main__":`'
-        )
+            self.process.join(10)
+            return False
 
     def do(self, call: Callable[..., Any], arguments: tuple[Any, ...], more: dict[str, Any]) -> Any:
         try:

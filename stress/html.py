@@ -34,9 +34,11 @@ p.about { margin-top: 0; color: var(--faint) }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: left; vertical-align: top }
 td.n, th.n { text-align: right; white-space: nowrap }
-th { font-weight: 600 } code { font-size: .9em } .faint { color: var(--faint) }
+th { font-weight: 600 } td.v { white-space: nowrap } td.v .faint { white-space: normal }
+code { font-size: .9em } .faint { color: var(--faint) }
 .good { color: var(--good) } .bad { color: var(--bad); font-weight: 600 } .open { color: var(--open) }
-svg { max-width: 100%; height: auto; display: block } svg text { fill: var(--ink); font-size: 12px }
+svg { width: 40rem; max-width: 100%; height: auto; display: block; margin-bottom: .8rem }
+svg text { fill: var(--ink); font-size: 12px }
 """
 
 
@@ -44,7 +46,8 @@ def html_report(report: Report) -> str:
     """The whole file."""
     campaign = report.campaign
     began = datetime.fromtimestamp(campaign.created, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    good = sum(row.verdict == "as expected" for row in report.rows)
+    wrong = [row for row in report.rows if row.problem and row.verdict != "unfinished"]
+    said = f"{len(wrong)} of {len(report.rows)} cells not as expected" if wrong else "Nothing unexpected"
     executions = sum(row.totals.executions for row in report.rows)
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -52,12 +55,13 @@ def html_report(report: Report) -> str:
         f"<title>{escape(campaign.name)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{escape(campaign.name)}</h1>",
         f'<p class="about">{escape(campaign.about)}</p>',
-        f"<p><b>{good} of {len(report.rows)}</b> cells are as expected, in {executions:,} executions."
+        f"<p><b>{said}</b>, in {executions:,} executions."
         f' <span class="faint">Begun {began} by anonvma_rt {escape(campaign.made_by)}.'
         f"{'' if report.finished else ' Not finished.'}</span></p>",
-        "<h2>Cells</h2>",
-        _table(report.rows),
     ]
+    if wrong:
+        parts.append("<h2>Not as expected</h2>")
+        parts.append(_table(wrong))
     if report.comparisons:
         parts.append("<h2>Strategies</h2>")
         parts.append(
@@ -65,6 +69,8 @@ def html_report(report: Report) -> str:
             "that has seen none yet (Kaplan and Meier). A tick is a cell whose budget ended before it saw one.</p>"
         )
     parts += map(_comparison, report.comparisons)
+    parts.append("<h2>Cells</h2>")
+    parts.append(_table(report.rows))
     parts.append(f"<h2>The campaign</h2><pre class='wide'>{escape(campaign.text)}</pre></body></html>\n")
     return "\n".join(parts)
 
@@ -88,7 +94,7 @@ def _row(row: Row, reproducer: str | None) -> str:
     expected = (cell.expected or "nothing stated") if cell.judged else "anything"
     low, high, _ = interval_95(totals.found, totals.executions)
     first = "" if totals.first is None else f"{totals.first['index']:,}"
-    kind = {"as expected": "good", "unfinished": "open"}.get(row.verdict, "bad")
+    kind = {"as expected": "good", "measured": "good", "unfinished": "open"}.get(row.verdict, "bad")
     problem = f'<br><span class="faint">{escape(row.problem)}</span>' if row.problem else ""
     time = ' <span class="faint">(time is over)</span>' if totals.ended == "time" else ""
     link = ""
@@ -102,7 +108,7 @@ def _row(row: Row, reproducer: str | None) -> str:
         f"<tr><td>{escape(row.title)}<td><code>{escape(cell.algorithm)}</code><td><code>{escape(cell.strategy)}</code>"
         f"<td class=n>{cell.seed}<td class=n>{totals.executions:,}{time}<td>{escape(found)}<td>{escape(expected)}"
         f"<td class=n>{first}<td class=n>{low:.2e} &ndash; {high:.2e}"
-        f'<td class="{kind}">{escape(row.verdict)}{problem}<td>{link}</tr>'
+        f'<td class="v {kind}">{escape(row.verdict)}{problem}<td>{link}</tr>'
     )
 
 
@@ -164,7 +170,7 @@ def _curves(comparison: Comparison) -> str:
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">executions</text>')
     for number, (name, lives) in enumerate(comparison.groups.items()):
         colour = COLOURS[number % len(COLOURS)]
-        dash = DASHES[number // len(COLOURS) % len(DASHES)]
+        dash = DASHES[number % len(DASHES)]  # so that curves which coincide can be told apart
         style = f'stroke="{colour}"' + (f' stroke-dasharray="{dash}"' if dash else "")
         parts.append(f'<path d="{_steps(lives, x, y)}" fill="none" stroke-width="2" {style}/>')
         parts += _ticks(lives, x, y, colour)

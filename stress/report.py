@@ -20,7 +20,8 @@ Z = 1.959963984540054  # 97.5 % of a normal variable lie below it
 
 @dataclass(frozen=True)
 class Row:
-    """One cell. verdict: "as expected", "NOT AS EXPECTED", "unfinished", "poisoned" or "failed"."""
+    """One cell. verdict: "as expected", "NOT AS EXPECTED", "measured" (where anything is expected), "unfinished",
+    "poisoned" or "failed"."""
 
     totals: Totals
     verdict: str
@@ -133,7 +134,7 @@ class Report:
 
     @property
     def as_expected(self) -> bool:
-        return all(row.verdict == "as expected" for row in self.rows)
+        return all(row.verdict in ("as expected", "measured") for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -160,7 +161,9 @@ def _verdict(totals: Totals) -> str:
         return "poisoned"
     if not totals.as_expected:
         return "NOT AS EXPECTED"
-    return "as expected" if totals.ended else "unfinished"
+    if not totals.ended:
+        return "unfinished"
+    return "as expected" if totals.cell.judged else "measured"
 
 
 def _compare(rows: Iterable[Row]) -> list[Comparison]:
