@@ -17,7 +17,7 @@ from anonvma_rt.errors import UserError, nearest, quote
 from anonvma_rt.hunt import DEFAULT_RUNS, LAST_INDEX
 from anonvma_rt.lab import CARRIERS, DEFAULT_STRATEGY, Bound, Described, load, make_strategy, names_of_all
 from anonvma_rt.litmus import Litmus
-from anonvma_rt.scenario import Scenario
+from anonvma_rt.scenario import VIOLATION_KINDS, Scenario
 from anonvma_rt.stress.cell import STOPS, Cell
 from anonvma_rt.toml_text import as_table, check_keys, get_line, get_list, get_word, load_toml, shown
 
@@ -28,6 +28,7 @@ MOST_NAMES = 1000  # of one list, and groups of a file
 LARGEST_RANGE = 10_000_000
 DEFAULT_RANGE = 10_000
 DEFAULT_TIMEOUT = 600.0
+EXPECTATIONS = ("scenario", "anything", "none", *VIOLATION_KINDS, "assertion")
 _HEAD = ("campaign", "about")
 _BUDGET = ("executions", "seconds", "stop", "range", "timeout", "carrier", "expect")
 _AXES = ("scenarios", "parameters", "algorithms", "strategies", "seeds")
@@ -105,7 +106,11 @@ def read_campaign(text: str, source: str, asked: tuple[str, ...] = ()) -> Plan:
 
 
 class _Group:
-    """One [[cells]] table: the product of its lists."""
+    """One [[cells]] table: the product of its lists.
+
+    expect: what the scenarios say themselves ("scenario"), whatever comes ("anything"), or the same of all: "none" or a
+    kind of violation.
+    """
 
     def __init__(self, table: dict[str, Any], where: str, folder: Path, asked: tuple[str, ...]) -> None:
         check_keys(table, (*_AXES, *_BUDGET), where)
@@ -117,10 +122,10 @@ class _Group:
         self.strategies = _strategies(table, where)
         self.seeds = _seeds(table, where)
         self.budget = _budget(table, where)
-        expect = table.get("expect", "scenario")
-        if expect not in ("scenario", "anything"):
-            raise CampaignError(f'{where}: expect: must be "scenario" or "anything", not {shown(expect)}')
-        self.judged = expect == "scenario"
+        self.expect = table.get("expect", "scenario")
+        if not isinstance(self.expect, str) or self.expect not in EXPECTATIONS:
+            hint = nearest(self.expect, EXPECTATIONS) if isinstance(self.expect, str) else ""
+            raise CampaignError(f"{where}: expect: unknown expectation {shown(self.expect)}{hint}")
 
     @property
     def count(self) -> int:
@@ -140,8 +145,8 @@ class _Group:
                         "algorithm": algorithm,
                         "strategy": strategy or scenario.strategy or DEFAULT_STRATEGY,
                         "seed": seed,
-                        "expected": bound.expected(algorithm),
-                        "judged": self.judged,
+                        "expected": bound.expected(algorithm) if self.expect == "scenario" else self.expect,
+                        "judged": self.expect != "anything",
                         **self.budget,
                     }
 

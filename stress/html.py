@@ -91,7 +91,7 @@ def _table(rows: Sequence[Row]) -> str:
 def _row(row: Row, reproducer: str | None) -> str:
     cell, totals = row.cell, row.totals
     found = ", ".join(f"{count:,} {kind}" for kind, count in totals.violations.items()) or "none"
-    expected = (cell.expected or "nothing stated") if cell.judged else "anything"
+    expected = cell.expected or "nothing stated"
     low, high, _ = interval_95(totals.found, totals.executions)
     first = "" if totals.first is None else f"{totals.first['index']:,}"
     kind = {"as expected": "good", "measured": "good", "unfinished": "open"}.get(row.verdict, "bad")
