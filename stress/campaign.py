@@ -9,6 +9,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -116,16 +117,19 @@ def run_campaign(
     store or the crew fail; what was stored then stays. work: what is done with a unit, on the workers.
     """
     store.take()
-    runner = _Runner(store, crew, stop or StopToken(), progress, work)
-    if runner.lives:
-        crew.begin()
-        hurry = True
-        try:
-            runner.loop()
-            hurry = False
-        finally:
-            crew.end(kill=hurry)
-    store.leave()
+    try:
+        runner = _Runner(store, crew, stop or StopToken(), progress, work)
+        if runner.lives:
+            crew.begin()
+            hurry = True
+            try:
+                runner.loop()
+                hurry = False
+            finally:
+                crew.end(kill=hurry)
+    finally:
+        with suppress(StoreError):  # the next runner sees by itself that this one is gone
+            store.leave()
     return not runner.lives
 
 

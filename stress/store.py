@@ -72,6 +72,9 @@ class Store:
         exists = self.path.exists()
         if not exists and make is None:
             raise StoreError(f"{where}: there is no such store")
+        writable = os.access(self.path.parent, os.W_OK) and (not exists or os.access(self.path, os.W_OK))
+        if write and not writable:
+            raise StoreError(f"{where}: {_WHY[sqlite3.SQLITE_READONLY]}, and whoever runs a campaign writes")
         with self._explained():
             self.database = self._connect("rwc" if make is not None else "rw" if write else "ro")
         try:

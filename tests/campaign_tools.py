@@ -6,8 +6,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from uuid import uuid4
+
+from anonvma_rt.cli import main
 
 MARK = "ANONVMA_RT_TEST_MARK"
 
@@ -30,10 +34,16 @@ def command(*arguments):
 
 
 def run(*arguments, expect=0, **options):
-    """(stdout, stderr) of a command line, whose exit code must be `expect`."""
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=100, **options)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout, done.stderr
+    """(stdout, stderr) of a command line, whose exit code must be `expect`: here, or with options in a process."""
+    if options:
+        done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=100, **options)
+        code, out, err = done.returncode, done.stdout, done.stderr
+    else:
+        with redirect_stdout(StringIO()) as said, redirect_stderr(StringIO()) as complained:
+            code = main(["campaign", *map(str, arguments)])
+        out, err = said.getvalue(), complained.getvalue()
+    assert code == expect, out + err
+    return out, err
 
 
 def one_line(*arguments, **options):
@@ -45,9 +55,9 @@ def one_line(*arguments, **options):
 
 def totals(db):
     """The cells of a report without what depends on the clock."""
-    done = subprocess.run(command("report", db, "--json"), capture_output=True, text=True, timeout=100)
-    assert done.returncode in (0, 1), done.stderr
-    cells = json.loads(done.stdout)["cells"]
+    with redirect_stdout(StringIO()) as said:
+        main(["campaign", "report", str(db), "--json"])
+    cells = json.loads(said.getvalue())["cells"]
     for cell in cells:
         del cell["seconds"]
     return cells

@@ -22,7 +22,7 @@ from anonvma_rt.stress.campaign import run_campaign
 from anonvma_rt.stress.campaign_file import read_campaign, shipped, text_of
 from anonvma_rt.stress.executors import CannotStart, Crew, ProcessWorkers, crew_for
 from anonvma_rt.stress.report import make_report
-from anonvma_rt.stress.store import Store
+from anonvma_rt.stress.store import Store, StoreError
 from anonvma_rt.stress.work import WrongVersion, run_range
 
 
@@ -152,6 +152,21 @@ def test_a_stop_token_ends_a_campaign_and_what_is_finished_is_kept(tmp_path):
     with store_of(tmp_path, name="other.db") as other:
         run_campaign(other, threads())
         assert outcome(other) == interrupted
+
+
+def test_what_was_found_and_could_not_be_stored_is_named(tmp_path, monkeypatch):
+    def full(self, cell, number, state, payload):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Store, "finish", full)
+    with store_of(tmp_path, one_cell(executions=100)) as store:
+        with pytest.raises(StoreError) as caught:
+            run_campaign(store, threads())
+        assert str(caught.value) == (
+            "the disk is full; 1 finished range(s) could not be stored and will run again, with stale-migration-entry "
+            "of merge under unpatched at execution 31"
+        )
+        assert make_report(store).rows[0].totals.executions == 0
 
 
 def test_only_as_many_ranges_are_under_way_as_the_crew_wants(tmp_path):

@@ -1,0 +1,112 @@
+"""A campaign on a dask cluster: a scheduler and two workers on loopback, one of them killed on the way."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from campaign_tools import Marked, finished_ranges, one_line, run, totals, wait_for, write
+
+pytest.importorskip("anonvma_rt.stress.campaign", reason="not installed, only built in place")
+
+CAMPAIGN = """
+campaign = "dask"
+executions = 60_000
+range = 1000
+[[cells]]
+scenarios = ["lkml-2011"]
+algorithms = ["unpatched", "moveto-tail"]
+[[cells]]
+scenarios = ["merge"]
+algorithms = ["unpatched"]
+stop = "first"
+seeds = [0, 1, 2]
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """(address, worker processes) of a cluster that ends with the test."""
+    pytest.importorskip("distributed", reason="dask.distributed is not installed (the extra `dask`)")
+    environment = os.environ | {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
+    started = []
+
+    def start(name, *words):
+        log = open(tmp_path / f"{name}.log", "w+")  # noqa: SIM115
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "dask", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+        )
+        return started[-1], lambda: (tmp_path / f"{name}.log").read_text()
+
+    try:
+        _, said = start(
+            "scheduler", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-jupyter"
+        )
+        wait_for(lambda: re.search(r"Scheduler at:\s+tcp://", said()))
+        address = re.search(r"Scheduler at:\s+tcp://(\S+)", said())[1]
+        workers = []
+        for name in ("one", "two"):
+            worker, said = start(
+                name, "worker", f"tcp://{address}", "--no-nanny", "--nthreads", "1", "--no-dashboard",
+                "--local-directory", str(tmp_path), "--host", "127.0.0.1",
+            )  # fmt: skip
+            workers.append(worker)
+            wait_for(lambda said=said, worker=worker: "Registered to" in said() or worker.poll() is not None)
+            assert worker.poll() is None, said()
+        yield address, workers
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_a_cluster_that_loses_a_worker_has_the_totals_of_one_process(cluster, tmp_path):
+    address, workers = cluster
+    campaign, db, alone = write(tmp_path / "c.toml", CAMPAIGN), tmp_path / "dask.db", tmp_path / "alone.db"
+    runner = Marked("run", campaign, "--store", db, "--executor", f"dask://{address}")
+    wait_for(lambda: finished_ranges(db) > 4 or runner.process.poll() is not None)
+    assert runner.process.poll() is None
+    workers[0].send_signal(signal.SIGKILL)
+    _, said = runner.process.communicate(timeout=100)
+    assert runner.process.returncode == 0, said
+    run("run", campaign, "--store", alone, "--jobs", "1")
+    assert totals(db) == totals(alone)
+
+
+def test_a_cluster_that_is_lost_ends_the_run_and_keeps_what_is_finished(cluster, tmp_path):
+    address, workers = cluster
+    campaign, db = write(tmp_path / "c.toml", CAMPAIGN), tmp_path / "dask.db"
+    runner = Marked("run", campaign, "--store", db, "--executor", f"dask://{address}")
+    wait_for(lambda: finished_ranges(db) > 2 or runner.process.poll() is not None)
+    runner.process.send_signal(signal.SIGINT)
+    _, said = runner.process.communicate(timeout=60)
+    assert runner.process.returncode == 130 and "Traceback" not in said, said
+    assert finished_ranges(db) > 2
+    run("resume", db, "--jobs", "2")
+    assert workers[1].poll() is None
+
+
+def test_without_a_scheduler_it_is_one_line(tmp_path):
+    pytest.importorskip("distributed", reason="dask.distributed is not installed (the extra `dask`)")
+    campaign = write(tmp_path / "c.toml", CAMPAIGN)
+    said = one_line("run", campaign, "--store", tmp_path / "x.db", "--executor", "dask://127.0.0.1:1")
+    assert "there is no scheduler" in said
+
+
+def test_without_dask_it_is_one_line(tmp_path):
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        campaign = write(tmp_path / "c.toml", CAMPAIGN)
+        said = one_line("run", campaign, "--store", tmp_path / "x.db", "--executor", "dask://127.0.0.1:1")
+        assert "pip install 'anonvma_rt[dask]'" in said
+    else:
+        pytest.skip("dask.distributed is installed")
