@@ -26,6 +26,7 @@ __all__ = ["TRIES", "Progress", "run_campaign"]
 
 TRIES = 3  # workers that a range may cost
 POLL = 0.1  # seconds for which a signal or a stop token can go unseen
+SETTLE = 5.0  # seconds for the futures of a broken executor to say so
 BEAT = 10.0  # seconds between heartbeats
 MOST_MISSING = 100_000  # ranges of a cell between two that are finished
 MOST_RENEWALS = 20  # of an executor, in a row without a finished range
@@ -126,6 +127,7 @@ def run_campaign(
                 runner.loop()
                 hurry = False
             finally:
+                runner.cancel()
                 crew.end(kill=hurry)
     finally:
         with suppress(StoreError):  # the next runner sees by itself that this one is gone
@@ -164,6 +166,8 @@ class _Runner:
         while self.lives:
             if not self.stop.stopped:
                 self._hand_out()
+            elif self.crew.exact:  # other crews would take back what has begun, too
+                self.cancel()
             if not self.under_way:
                 return
             done, _ = wait(self.under_way, POLL, FIRST_COMPLETED)
@@ -207,9 +211,9 @@ class _Runner:
         unit = lease.live.cell.unit(lease.number, *reversed(self.texts[lease.live.cell.sha256]))
         try:
             self.under_way[self.crew.submit(self.work, unit)] = lease
-        except BrokenExecutor as error:  # it broke after the last look: as if the range had been in it
+        except (RuntimeError, OSError) as error:  # it broke since the last look (BrokenExecutor is a RuntimeError)
             broken: Future[Any] = Future()
-            broken.set_exception(error)
+            broken.set_exception(BrokenExecutor(str(error)))
             self.under_way[broken] = lease
 
     # Taking back.
@@ -275,9 +279,13 @@ class _Runner:
         for live in lives:
             del self.lives[live.cell.number]
             self.turns.remove(live)
-            for future, lease in self.under_way.items():
-                if lease.live is live:
-                    future.cancel()
+            self.cancel(live)
+
+    def cancel(self, live: _Live | None = None) -> None:
+        """Takes back what no worker has begun; of one cell, or of all."""
+        for future, lease in list(self.under_way.items()):
+            if (live is None or lease.live is live) and future.cancel():
+                del self.under_way[future]
 
     # What goes wrong.
 
@@ -288,7 +296,7 @@ class _Runner:
         alone = len(broken) == 1 and not self.under_way
         if self.under_way:
             # Those which finished before are good; the rest has the same error as the first.
-            wait(self.under_way, timeout=60)
+            wait(self.under_way, timeout=SETTLE)
             for future, lease in list(self.under_way.items()):
                 if not future.done() or future.cancelled() or future.exception() is not None:
                     del self.under_way[future]

@@ -5,6 +5,7 @@ a worker was lost. A process worker dies with the thread that started it, so a r
 """
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from anonvma_rt.engine.explorer import cores
@@ -21,6 +23,7 @@ __all__ = ["CannotStart", "Crew", "Lost", "ProcessWorkers", "crew_for"]
 
 START_SECONDS = 120.0  # for a worker to import what it needs; a busy machine takes a while
 STARTS = 5  # of workers that are killed while they start, in a row
+LOOK_SECONDS = 2.0  # between two looks at how many workers a cluster has now
 PR_SET_PDEATHSIG = 1
 
 
@@ -53,7 +56,7 @@ class Crew:
         self.executor = self.make()
 
     def renew(self) -> None:
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.executor.shutdown(wait=False)
         self.executor = self.make()
 
     def submit(self, call: Callable[..., Any], *arguments: object) -> "Future[Any]":
@@ -63,7 +66,7 @@ class Crew:
         """No worker is left afterwards, as far as it is ours. kill: do not wait for what they do."""
         if kill and isinstance(self.executor, ProcessWorkers):
             self.executor.kill()
-        self.executor.shutdown(wait=not kill or isinstance(self.executor, ProcessWorkers), cancel_futures=True)
+        self.executor.shutdown(wait=not kill or isinstance(self.executor, ProcessWorkers))
         self.close()
 
 
@@ -237,6 +240,9 @@ def _dask(spec: str) -> Crew:
         from distributed.scheduler import KilledWorker
     except ImportError:
         raise UserError(f"--executor {spec} needs dask.distributed: pip install 'anonvma_rt[dask]'") from None
+    for name in logging.root.manager.loggerDict:
+        if name.split(".")[0] == "distributed":  # it logs with tracebacks what we say in one line
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     clients: list[Any] = []
 
     def close() -> None:
@@ -256,8 +262,17 @@ def _dask(spec: str) -> Crew:
         executor: Executor = client.get_executor(pure=False)
         return executor
 
+    asked, known = -LOOK_SECONDS, 0
+
     def width(_: Executor) -> int:
-        return 2 * max(1, sum(clients[-1].nthreads().values()))
+        nonlocal asked, known
+        if monotonic() - asked > LOOK_SECONDS:
+            try:
+                known = sum(clients[-1].nthreads().values())
+            except OSError as error:
+                raise UserError(f"--executor {spec}: there is no scheduler any more: {error}") from None
+            asked = monotonic()
+        return 2 * max(1, known)
 
     return Crew(make, width, lost=(KilledWorker,), gone=(CommClosedError,), exact=False, close=close)
 

@@ -28,7 +28,7 @@ seeds = [0, 1, 2]
 
 @pytest.fixture
 def cluster(tmp_path):
-    """(address, worker processes) of a cluster that ends with the test."""
+    """(address, scheduler process, worker processes) of a cluster that ends with the test."""
     pytest.importorskip("distributed", reason="dask.distributed is not installed (the extra `dask`)")
     environment = os.environ | {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
     started = []
@@ -61,7 +61,7 @@ def cluster(tmp_path):
             workers.append(worker)
             wait_for(lambda said=said, worker=worker: "Registered to" in said() or worker.poll() is not None)
             assert worker.poll() is None, said()
-        yield address, workers
+        yield address, started[0], workers
     finally:
         for process in started:
             process.kill()
@@ -69,7 +69,7 @@ def cluster(tmp_path):
 
 
 def test_a_cluster_that_loses_a_worker_has_the_totals_of_one_process(cluster, tmp_path):
-    address, workers = cluster
+    address, _, workers = cluster
     campaign, db, alone = write(tmp_path / "c.toml", CAMPAIGN), tmp_path / "dask.db", tmp_path / "alone.db"
     runner = Marked("run", campaign, "--store", db, "--executor", f"dask://{address}")
     wait_for(lambda: finished_ranges(db) > 4 or runner.process.poll() is not None)
@@ -81,8 +81,22 @@ def test_a_cluster_that_loses_a_worker_has_the_totals_of_one_process(cluster, tm
     assert totals(db) == totals(alone)
 
 
-def test_a_cluster_that_is_lost_ends_the_run_and_keeps_what_is_finished(cluster, tmp_path):
-    address, workers = cluster
+def test_a_scheduler_that_is_lost_ends_the_run_in_one_line_and_keeps_what_is_finished(cluster, tmp_path):
+    address, scheduler, workers = cluster
+    campaign, db = write(tmp_path / "c.toml", CAMPAIGN), tmp_path / "dask.db"
+    runner = Marked("run", campaign, "--store", db, "--executor", f"dask://{address}")
+    wait_for(lambda: finished_ranges(db) > 2 or runner.process.poll() is not None)
+    for process in (scheduler, *workers):
+        process.kill()
+    _, said = runner.process.communicate(timeout=60)
+    assert runner.process.returncode == 2 and "Traceback" not in said, said
+    assert "there is no scheduler" in said
+    assert finished_ranges(db) > 2
+    run("resume", db, "--jobs", "2")
+
+
+def test_ctrl_c_waits_for_what_the_cluster_has_begun(cluster, tmp_path):
+    address, *_ = cluster
     campaign, db = write(tmp_path / "c.toml", CAMPAIGN), tmp_path / "dask.db"
     runner = Marked("run", campaign, "--store", db, "--executor", f"dask://{address}")
     wait_for(lambda: finished_ranges(db) > 2 or runner.process.poll() is not None)
@@ -91,7 +105,6 @@ def test_a_cluster_that_is_lost_ends_the_run_and_keeps_what_is_finished(cluster,
     assert runner.process.returncode == 130 and "Traceback" not in said, said
     assert finished_ranges(db) > 2
     run("resume", db, "--jobs", "2")
-    assert workers[1].poll() is None
 
 
 def test_without_a_scheduler_it_is_one_line(tmp_path):
