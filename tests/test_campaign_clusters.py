@@ -1,13 +1,14 @@
-"""A campaign on a dask cluster: a scheduler and two workers on loopback, one of them killed on the way."""
+"""Campaigns on clusters: dask on loopback, with a worker and then the scheduler killed on the way; an MPI job."""
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
-from campaign_tools import Marked, finished_ranges, one_line, run, totals, wait_for, write
+from campaign_tools import Marked, command, finished_ranges, one_line, run, totals, wait_for, write
 
 pytest.importorskip("anonvma_rt.stress.campaign", reason="not installed, only built in place")
 
@@ -123,3 +124,18 @@ def test_without_dask_it_is_one_line(tmp_path):
         assert "pip install 'anonvma_rt[dask]'" in said
     else:
         pytest.skip("dask.distributed is installed")
+
+
+def test_an_mpi_job_has_the_totals_of_one_process(tmp_path):
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed (the extra `mpi`)")
+    here = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    mpiexec = shutil.which("mpiexec", path=here)
+    if mpiexec is None:
+        pytest.skip("there is no mpiexec")
+    campaign, db, alone = write(tmp_path / "c.toml", CAMPAIGN), tmp_path / "mpi.db", tmp_path / "alone.db"
+    assert "mpiexec -n" in one_line("run", campaign, "--store", db, "--executor", "mpi")
+    words = ["-n", "3", sys.executable, "-m", "mpi4py.futures", *command("run", campaign, "--store", db)[1:]]
+    done = subprocess.run([mpiexec, *words, "--executor", "mpi"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run("run", campaign, "--store", alone, "--jobs", "1")
+    assert totals(db) == totals(alone)
