@@ -1,7 +1,7 @@
 """What a campaign costs over a bare hunt, and what a second worker gains.
 
-python -m anonvma_rt.stress.bench.campaign [--seconds 1] [--rounds 5] [--json]. lkml-2011 under the patched algorithm, in
-ranges that take about --seconds. A round is: the bare hunt of the ranges one after the other, the campaign with one
+python -m anonvma_rt.stress.bench.campaign [--seconds 1] [--rounds 5] [--json]. lkml-2011 under the patched algorithm in
+ranges that take about --seconds. A round is: bare hunts of the ranges one after the other, the campaign with one
 worker, the campaign with two; medians of the ratios of each round. Workers are started before the clock is. The aims
 are at most 5 % for ranges of a second, and at least 1.8 with two workers on two idle cores.
 """
