@@ -36,10 +36,11 @@ Work = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 @dataclass
 class Progress:
-    """What has just happened, for whoever shows it: executions and violations that were added."""
+    """What has just happened, for whoever shows it: executions, violations and classes that were added."""
 
     executions: int
     violations: int
+    classes: int
     cell: Cell
 
 
@@ -103,6 +104,11 @@ class _Outcome:
     @property
     def violations(self) -> int:
         return sum(self.payload["result"]["violations"].values()) if self.state == DONE else 0
+
+    @property
+    def classes(self) -> int:
+        """Of interleavings; only the first range of a cell counts them."""
+        return int((self.payload["result"].get("classes") or {}).get("distinct", 0)) if self.state == DONE else 0
 
 
 def run_campaign(
@@ -265,7 +271,8 @@ class _Runner:
             outcome.lease.live.take(outcome.lease.number, outcome.state, outcome.payload)
             self.renewals = 0
             if self.progress is not None:
-                self.progress(Progress(outcome.executions, outcome.violations, outcome.lease.live.cell))
+                cell = outcome.lease.live.cell
+                self.progress(Progress(outcome.executions, outcome.violations, outcome.classes, cell))
         self._end([live for live in {outcome.lease.live for outcome in outcomes} if live.totals.ended])
 
     def _end(self, lives: list[_Live]) -> None:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from anonvma_rt import __version__
-from anonvma_rt.hunt import LAST_INDEX, upper_bound_95
+from anonvma_rt.estimates import upper_bound_95
+from anonvma_rt.hunt import LAST_INDEX
 
 __all__ = ["DONE", "ENDINGS", "FAILED", "MOST_INDICES", "POISONED", "STOPS", "Cell", "Totals"]
 
@@ -30,6 +31,7 @@ ENDINGS = {
 }
 DONE, POISONED, FAILED = "done", "poisoned", "failed"
 MOST_INDICES = 1000  # violating indices that a range keeps, and that totals keep
+MOST_OBSERVED = 65_536  # executions of the first range whose classes are counted; ranges cannot be added up in this
 MOST_POISONED = 3  # ranges of a cell that may kill their workers before the cell is given up
 ADDITIVE = ("executions", "benign_misses", "points", "switches", "seconds")
 NO_HASH = bytes(32)  # stands for a poisoned range
@@ -84,6 +86,7 @@ class Cell:
             "seed": self.seed,
             "start": number * self.range_size,
             "runs": self.runs(number),
+            "classes": MOST_OBSERVED if number == 0 else 0,
             "timeout": self.timeout,
         }
 
@@ -96,6 +99,7 @@ class Totals:
     """What the ranges of a cell add up to, taken in their order; `ended` says by which rule it is complete.
 
     ranges_sha256 covers the schedules_sha256 of each range, in order. indices: the first violating ones.
+    classes: of interleavings, in the first range (estimates.ClassCount as a dict).
     """
 
     cell: Cell
@@ -103,6 +107,7 @@ class Totals:
     sums: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
     indices: list[int] = field(default_factory=list)
+    classes: dict[str, Any] | None = None
     first: dict[str, Any] | None = None
     reproducer: str | None = None
     poisoned: list[dict[str, Any]] = field(default_factory=list)
@@ -138,6 +143,8 @@ class Totals:
             self._sha.update(NO_HASH)
         else:
             self._take(payload)
+            if number == 0:
+                self.classes = payload["result"].get("classes")
         self.ended = self._ending()
 
     def _take(self, payload: Mapping[str, Any]) -> None:

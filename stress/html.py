@@ -77,7 +77,8 @@ def html_report(report: Report) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     head = (
-        "<tr><th>scenario<th>algorithm<th>strategy<th class=n>seed<th class=n>executions<th>violations<th>expected"
+        "<tr><th>scenario<th>algorithm<th>strategy<th class=n>seed<th class=n>executions<th class=n>classes"
+        "<th>violations<th>expected"
         "<th class=n>first at<th class=n>P per execution (95 %)<th>verdict<th>reproducer</tr>"
     )
     lines, embedded = [], 0
@@ -106,10 +107,20 @@ def _row(row: Row, reproducer: str | None) -> str:
         link = "<code>campaign reproducers</code>"
     return (
         f"<tr><td>{escape(row.title)}<td><code>{escape(cell.algorithm)}</code><td><code>{escape(cell.strategy)}</code>"
-        f"<td class=n>{cell.seed}<td class=n>{totals.executions:,}{time}<td>{escape(found)}<td>{escape(expected)}"
+        f"<td class=n>{cell.seed}<td class=n>{totals.executions:,}{time}"
+        f"{_classes(row)}<td>{escape(found)}<td>{escape(expected)}"
         f"<td class=n>{first}<td class=n>{low:.2e} &ndash; {high:.2e}"
         f'<td class="v {kind}">{escape(row.verdict)}{problem}<td>{link}</tr>'
     )
+
+
+def _classes(row: Row) -> str:
+    """A field: distinct interleavings among the executions of the first range, and how much may be unseen."""
+    seen = row.totals.classes
+    if not seen:
+        return "<td>"
+    unseen = f"of {seen['observed']:,}; unseen &lt; {100 * seen['unseen_upper_95']:.2g} %"
+    return f'<td class=n>{seen["distinct"]:,}<br><span class="faint">{unseen}</span>'
 
 
 def _comparison(comparison: Comparison) -> str:

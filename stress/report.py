@@ -71,6 +71,7 @@ class Row:
             "executions": totals.executions,
             "violations": dict(sorted(totals.violations.items())),
             "benign_misses": totals.sums["benign_misses"],
+            "classes": totals.classes,
             "first": totals.first,
             "indices": totals.indices,
             "interval_95": [low, high],

@@ -174,11 +174,11 @@ class Store:
         if row is None:
             raise StoreError(f"{self.where}: {_WHY[sqlite3.SQLITE_CORRUPT]} (it names no campaign)")
         name, about, source, text, asked, made_by, created = row
-        with self._readable("the campaign"):
+        with self.readable("the campaign"):
             return Campaign(name, about, source, text, tuple(map(str, json.loads(asked))), made_by, created)
 
     def cells(self) -> list[Cell]:
-        with self._explained(), self._readable("the cells"):
+        with self._explained(), self.readable("the cells"):
             rows = self.database.execute("select number, spec from cell order by number").fetchall()
             return [Cell(**(json.loads(spec) | {"number": number})) for number, spec in rows]
 
@@ -202,7 +202,7 @@ class Store:
             for number, state, payload, sealed in rows:
                 if seal(cell, number, state, payload) != sealed:
                     raise StoreError(f"{self.where}: the file is damaged (range {number} of cell {cell})")
-                with self._readable(f"range {number} of cell {cell}"):
+                with self.readable(f"range {number} of cell {cell}"):
                     yield number, state, json.loads(payload)
 
     def totals(self, cell: Cell) -> Totals:
@@ -211,7 +211,7 @@ class Store:
         for number, state, payload in self.rows(cell.number):
             if number != totals.ranges or totals.ended:
                 break
-            with self._readable(f"range {number} of cell {cell.number}"):
+            with self.readable(f"range {number} of cell {cell.number}"):
                 totals.add(state, payload)
         return totals
 
@@ -349,7 +349,7 @@ class Store:
             raise StoreError(f"{self.where}: {why or 'the store cannot be used'} ({error})") from None
 
     @contextmanager
-    def _readable(self, what: str) -> Iterator[None]:
+    def readable(self, what: str) -> Iterator[None]:
         """Content that is not what a store holds."""
         try:
             yield

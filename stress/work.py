@@ -77,6 +77,7 @@ def run_range(unit: Mapping[str, Any]) -> dict[str, Any]:
             seed=unit["seed"],
             start=unit["start"],
             runs=unit["runs"],
+            classes=unit["classes"],
             stop=stop,
         )
     (result,) = found.results

@@ -5,9 +5,12 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
 from multiprocessing import get_context
+from pathlib import Path
 
 import campaign_work
 import pytest
@@ -81,6 +84,7 @@ def test_a_cell_has_what_bare_hunts_of_its_ranges_have(tmp_path):
             assert found.violations == sum((Counter(one.violations) for one in bare), Counter())
             assert found.indices == [index for one in bare for index in one.indices]
             assert found.sums["points"] == sum(one.points for one in bare)
+            assert found.classes == asdict(bare[0].classes)
             stored = [payload["result"]["schedules_sha256"] for _, _, payload in store.rows(cell.number)]
             assert stored == [one.schedules_sha256 for one in bare]
 
@@ -225,7 +229,8 @@ def test_poison_in_a_pool_that_breaks_as_a_whole_is_pinned_to_its_range(tmp_path
 
 
 def test_a_cell_of_poison_only_is_given_up(tmp_path):
-    with store_of(tmp_path, one_cell(executions=5000)) as store:
+    text = one_cell(executions=5000).replace("range = 100", "range = 2")
+    with store_of(tmp_path, text) as store:
         run_campaign(store, crew_for("processes", 2), work=campaign_work.always_die)
         (row,) = make_report(store).rows
         assert (row.totals.ended, len(row.totals.poisoned)) == ("poisoned", 3)
@@ -264,6 +269,27 @@ def test_a_scenario_that_the_kernel_refuses_fails_its_cell_and_no_other(tmp_path
         *others, refused = make_report(store).rows
         assert refused.verdict == "failed" and "EINVAL" in refused.problem
         assert {row.verdict for row in others} == {"as expected"}
+
+
+def test_the_runner_is_a_small_part_of_what_a_campaign_costs(tmp_path):
+    """Measured in processor time, so that a busy machine does not matter: ranges of a fifth of a second or so."""
+
+    def spent(pid):
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    text = one_cell(executions=200_000).replace("range = 100", "range = 25_000").replace("fibers", "threads")
+    before, of_worker = time.process_time(), 0.0
+    crew = crew_for("processes", 1)
+    with store_of(tmp_path, text.replace("unpatched", "moveto-tail")) as store:
+
+        def progress(now):
+            nonlocal of_worker
+            (pid,) = crew.executor.pids()
+            of_worker = spent(pid)
+
+        run_campaign(store, crew, progress=progress)
+    assert time.process_time() - before < 0.1 * of_worker
 
 
 def test_process_workers_are_an_executor_that_outlives_its_workers():

@@ -113,13 +113,14 @@ def _work(store: Any, crew: Any, options: argparse.Namespace) -> int:
             leave=False,
         ) as bar,
     ):
-        violations = sum(found for *_, found in done)
+        violations, classes = sum(found for *_, found in done), 0
 
         def progress(now: Progress) -> None:
-            nonlocal violations
+            nonlocal violations, classes
             violations += now.violations
+            classes += now.classes
             bar.set_description(f"{now.cell.scenario} {now.cell.algorithm}", refresh=False)
-            bar.set_postfix(violations=violations, refresh=False)
+            bar.set_postfix(violations=violations, classes=classes, refresh=False)
             bar.update(now.executions)
 
         complete = run_campaign(store, crew, stop, progress)
@@ -197,8 +198,10 @@ def _status_line(told: dict[str, Any]) -> str:
 def _show(store: Any, options: argparse.Namespace) -> int:
     from anonvma_rt.stress.report import make_report, text_report
 
-    report = make_report(store)
-    print(json.dumps(report.as_dict()) if options.json else text_report(report))
+    with store.readable("what was found"):
+        report = make_report(store)
+        text = json.dumps(report.as_dict()) if options.json else text_report(report)
+    print(text)
     return AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
 
 
@@ -211,7 +214,9 @@ def _report(options: argparse.Namespace) -> int:
     with Store.open(options.store) as store:
         for name, make in (("html", html_report), ("junit", junit_report)):
             if (out := getattr(options, name)) is not None:
-                _write(Path(out), make(make_report(store)), f"--{name}")
+                with store.readable("what was found"):
+                    text = make(make_report(store))
+                _write(Path(out), text, f"--{name}")
         return _show(store, options)
 
 
@@ -234,7 +239,9 @@ def _reproducers(options: argparse.Namespace) -> int:
                 if payload.get("reproducer") is None:
                     continue
                 where = f"{store.where}: range {number} of cell {cell.number}"
-                reproducer = Reproducer.from_bytes(payload["reproducer"].encode(), where)
+                with store.readable(where):
+                    content = payload["reproducer"].encode()
+                reproducer = Reproducer.from_bytes(content, where)
                 path = folder.path / f"{cell.number}-{reproducer.name()}"
                 _write(path, payload["reproducer"] + "\n", "--out")
                 written.append(str(path))
