@@ -40,13 +40,13 @@ class Crew:
     """An executor and what the runner must know of it.
 
     make: a new executor, at the start and when the last one broke. width: ranges under way that keep it busy.
-    lost: errors that blame the range whose future has them. Any BrokenExecutor means that the whole executor is gone,
-    and that nobody knows which range is to blame. gone: errors that mean that there is no executor any more.
+    An error of a future is the fault of its range, but for two kinds: a BrokenExecutor means that the whole executor
+    has to be replaced and that nobody knows which range is to blame, and so do the errors in `gone`, but no range is.
+    exact: a worker that dies takes one range with it, so to find out which execution kills it costs little.
     """
 
     make: Callable[[], Executor]
     width: Callable[[Executor], int]
-    lost: tuple[type[BaseException], ...] = (Lost,)
     gone: tuple[type[BaseException], ...] = ()
     exact: bool = True
     close: Callable[[], None] = lambda: None
@@ -237,7 +237,6 @@ def _dask(spec: str) -> Crew:
     try:
         from distributed import Client
         from distributed.comm.core import CommClosedError
-        from distributed.scheduler import KilledWorker
     except ImportError:
         raise UserError(f"--executor {spec} needs dask.distributed: pip install 'anonvma_rt[dask]'") from None
     for name in logging.root.manager.loggerDict:
@@ -274,7 +273,7 @@ def _dask(spec: str) -> Crew:
             asked = monotonic()
         return 2 * max(1, known)
 
-    return Crew(make, width, lost=(KilledWorker,), gone=(CommClosedError,), exact=False, close=close)
+    return Crew(make, width, gone=(CommClosedError,), exact=False, close=close)
 
 
 def _mpi() -> Crew:
@@ -292,4 +291,4 @@ def _mpi() -> Crew:
     def width(executor: Any) -> int:
         return 2 * int(executor.num_workers)
 
-    return Crew(MPIPoolExecutor, width, lost=(), exact=False)
+    return Crew(MPIPoolExecutor, width, exact=False)

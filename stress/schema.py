@@ -20,11 +20,14 @@ create table campaign (
     made_by text not null, created real not null
 ) strict;
 create table scenario (sha256 text primary key, source text not null, text text not null) strict, without rowid;
-create table cell (number integer primary key, spec text not null, ended text) strict;
+create table cell (
+    number integer primary key, spec text not null, ended text, seal text not null default ''
+) strict;
 create table range (
     cell integer not null references cell, number integer not null,
     state text not null check (state in ('done', 'poisoned', 'failed')),
-    executions integer not null, found integer not null, payload text not null, seal text not null,
+    executions integer not null, found integer not null, payload text not null,
+    seal text not null default '',
     primary key (cell, number)
 ) strict, without rowid;
 create table lease (
@@ -39,9 +42,9 @@ create table runner (
 """
 
 
-def seal(cell: int, number: int, state: str, payload: str) -> str:
+def seal(*values: int | str) -> str:
     """What tells later that a row is still the one that was written: SHA-256 over its key and content."""
-    return hashlib.sha256(json.dumps([cell, number, state, payload]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _runner_and_seals(database: sqlite3.Connection) -> None:
@@ -50,19 +53,11 @@ def _runner_and_seals(database: sqlite3.Connection) -> None:
         "create table runner (id integer primary key check (id = 1), host text not null, pid integer not null,"
         " began integer not null, heartbeat real not null) strict"
     )
-    database.execute("alter table range rename to old")
-    database.execute(
-        "create table range (cell integer not null references cell, number integer not null,"
-        " state text not null check (state in ('done', 'poisoned', 'failed')),"
-        " executions integer not null, found integer not null, payload text not null, seal text not null,"
-        " primary key (cell, number)) strict, without rowid"
-    )
-    database.create_function("seal", 4, seal, deterministic=True)
-    database.execute(
-        "insert into range select cell, number, state, executions, found, payload, seal(cell, number, state, payload)"
-        " from old"
-    )
-    database.execute("drop table old")
+    database.create_function("seal", -1, seal, deterministic=True)
+    for table in ("cell", "range"):
+        database.execute(f"alter table {table} add column seal text not null default ''")
+    database.execute("update cell set seal = seal(number, spec)")
+    database.execute("update range set seal = seal(cell, number, state, payload)")
 
 
 # MIGRATIONS[v] makes version v + 1 of version v.

@@ -5,6 +5,7 @@ One process writes (the row `runner` says which), any number may read. A range i
 store is ever executed.
 """
 
+import hashlib
 import json
 import os
 import socket
@@ -142,6 +143,7 @@ class Store:
             raise StoreError(f"{self.where}: has triggers or views, which no store has")
 
     def _make(self, plan: Plan) -> None:
+        specs = [(cell.number, json.dumps(cell.as_dict())) for cell in plan.cells]
         with self.transaction():
             for statement in filter(str.strip, TABLES.split(";")):
                 self.database.execute(statement)
@@ -153,8 +155,8 @@ class Store:
                 "insert into scenario values (?, ?, ?)", [(sha, *found) for sha, found in plan.texts.items()]
             )
             self.database.executemany(
-                "insert into cell values (?, ?, null)",
-                [(cell.number, json.dumps(cell.as_dict())) for cell in plan.cells],
+                "insert into cell values (?, ?, null, ?)",
+                [(number, spec, seal(number, spec)) for number, spec in specs],
             )
             self.database.execute(f"pragma application_id = {APPLICATION}")
             self.database.execute(f"pragma user_version = {VERSION}")
@@ -179,13 +181,21 @@ class Store:
 
     def cells(self) -> list[Cell]:
         with self._explained(), self.readable("the cells"):
-            rows = self.database.execute("select number, spec from cell order by number").fetchall()
-            return [Cell(**(json.loads(spec) | {"number": number})) for number, spec in rows]
+            rows = self.database.execute("select number, spec, seal from cell order by number").fetchall()
+            cells = []
+            for number, spec, sealed in rows:
+                if seal(number, spec) != sealed:
+                    raise StoreError(f"{self.where}: the file is damaged (cell {number})")
+                cells.append(Cell(**(json.loads(spec) | {"number": number})))
+            return cells
 
     def texts(self) -> dict[str, tuple[str, str]]:
         """(source, text) of each scenario by its sha256."""
         with self._explained():
             rows = self.database.execute("select sha256, source, text from scenario").fetchall()
+        for sha, source, text in rows:
+            if hashlib.sha256(text.encode()).hexdigest() != sha:
+                raise StoreError(f"{self.where}: the file is damaged (the text of {source})")
         return {sha: (source, text) for sha, source, text in rows}
 
     def endings(self) -> dict[int, str]:
@@ -353,7 +363,7 @@ class Store:
         """Content that is not what a store holds."""
         try:
             yield
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise StoreError(f"{self.where}: the file is damaged ({what}: {type(error).__name__})") from None
 
 

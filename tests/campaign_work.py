@@ -4,6 +4,8 @@ import os
 import signal
 import time
 
+from anonvma_rt import StopToken
+from anonvma_rt.stress import work
 from anonvma_rt.stress.work import run_range
 
 POISON = 137
@@ -30,6 +32,13 @@ def slowly(unit):
     """Later ranges are finished before earlier ones."""
     time.sleep(0.03 if unit["start"] % 200 == 0 else 0)
     return run_range(unit)
+
+
+def hang(unit):
+    """A range that does not even end when it is told to."""
+    work.PATIENCE = 0.05
+    with work._deadline(0.05, StopToken()):
+        time.sleep(60)
 
 
 def other_version(unit):

@@ -256,6 +256,14 @@ def test_a_range_that_takes_too_long_is_reported(tmp_path, monkeypatch):
         assert row.verdict == "poisoned" and "choose a smaller `range`" in row.problem
 
 
+def test_a_worker_whose_range_hangs_ends_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(campaign_module, "TRIES", 1)
+    with store_of(tmp_path, one_cell(executions=1).replace("range = 100", "range = 1")) as store:
+        run_campaign(store, crew_for("processes", 1), work=campaign_work.hang)
+        (row,) = make_report(store).rows
+        assert row.verdict == "poisoned" and "SIGKILL" in row.problem and "execution 0" in row.problem
+
+
 def test_a_scenario_that_the_kernel_refuses_fails_its_cell_and_no_other(tmp_path):
     (tmp_path / "refused.toml").write_text(
         'name = "refused"\nabout = "munmap of an odd address"\n'

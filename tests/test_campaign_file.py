@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import re
+import shlex
 import time
+from pathlib import Path
 
 import pytest
 from campaign_tools import one_line, write
@@ -10,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonvma_rt import UserError
+from anonvma_rt.cli import _parser
 from anonvma_rt.lab import names_of_all
 from anonvma_rt.scenario import Scenario
 
 pytest.importorskip("anonvma_rt.stress.campaign", reason="not installed, only built in place")
 
 from anonvma_rt.stress.campaign_file import _AXES, _BUDGET, read_campaign
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def cells_of(group, top=""):
@@ -158,3 +164,19 @@ def test_whatever_stands_at_a_key_the_answer_is_cells_or_a_user_error(values):
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in (USUAL | values).items())
     with contextlib.suppress(UserError):
         assert read_campaign(f'campaign = "c"\n[[cells]]\n{lines}', "c.toml").cells
+
+
+def test_the_example_of_the_docs_is_a_campaign(tmp_path):
+    (text,) = re.findall(r"```toml\n(.*?)```", (DOCS / "campaigns.md").read_text(), re.DOTALL)
+    (tmp_path / "mine.toml").write_text(Scenario.load("lkml-2011").text.replace('"lkml-2011"', '"mine"', 1))
+    plan = read_campaign(text, str(tmp_path / "campaign.toml"))
+    assert {cell.scenario for cell in plan.cells} == {"lkml-2011", "mine"} and len(plan.cells) == 32
+
+
+def test_the_commands_of_the_docs_are_commands():
+    texts = [(DOCS / "campaigns.md").read_text(), (DOCS.parent / "README.md").read_text()]
+    lines = re.findall(r"anonvma(?:-rt|_rt) campaign [^#`\n]*", "\n".join(texts))
+    assert len(lines) > 12
+    for line in lines:
+        words = [word for word in shlex.split(line) if word not in ("||", "true")][1:]
+        assert _parser().parse_args(words).do
