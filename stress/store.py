@@ -12,22 +12,22 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as url_quote
 
 from anonvma_rt import __version__
-from anonvma_rt.errors import UserError, quote
+from anonvma_rt.errors import quote
 from anonvma_rt.stress.campaign_file import Plan
 from anonvma_rt.stress.cell import DONE, Cell, Totals
+from anonvma_rt.stress.place import StoreError, began, lives, path_of
 from anonvma_rt.stress.schema import APPLICATION, MIGRATIONS, TABLES, VERSION, seal
 
 __all__ = ["Campaign", "Store", "StoreError"]
 
 PATIENCE = 10.0  # seconds to wait for another process that has the file
-SILENCE = 120.0  # seconds without a heartbeat after which a runner of another host counts as dead
 _WHY = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "it is read-only",
@@ -40,10 +40,6 @@ _WHY = {
     sqlite3.SQLITE_LOCKED: "another process has it locked",
     sqlite3.SQLITE_TOOBIG: "what is to be stored is too large",
 }
-
-
-class StoreError(UserError):
-    """A store that cannot be opened, read or written; what was in it is still there."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class Store:
 
     def __init__(self, where: str, write: bool, make: Plan | None = None) -> None:
         self.where = where
-        self.path = _path(where)
+        self.path = path_of(where)
         if sqlite3.sqlite_version_info < (3, 37):
             raise StoreError(f"stores need SQLite 3.37 or newer, and this Python has {sqlite3.sqlite_version}")
         exists = self.path.exists()
@@ -237,7 +233,7 @@ class Store:
         """(host, pid) of who is running this campaign now, or None."""
         with self._explained():
             row = self.database.execute("select host, pid, began, heartbeat from runner").fetchone()
-        return row[:2] if row is not None and _lives(*row) else None
+        return row[:2] if row is not None and lives(*row) else None
 
     def under_way(self) -> int:
         """Ranges that somebody works on."""
@@ -272,7 +268,7 @@ class Store:
                 raise StoreError(f"{self.where}: is being run by process {living[1]} on {living[0]}")
             self.database.execute(
                 "insert or replace into runner values (1, ?, ?, ?, ?)",
-                (socket.gethostname(), os.getpid(), _began(os.getpid()), time.time()),
+                (socket.gethostname(), os.getpid(), began(os.getpid()), time.time()),
             )
             self._free_leases()
 
@@ -365,39 +361,3 @@ class Store:
             yield
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise StoreError(f"{self.where}: the file is damaged ({what}: {type(error).__name__})") from None
-
-
-def _path(where: str) -> Path:
-    """The file that a path or an URL names: results.db, file:///tmp/results.db, sqlite:///results.db."""
-    scheme, colon, rest = where.partition(":")
-    if colon and scheme in ("file", "sqlite"):
-        if rest.startswith("//"):
-            rest = rest.removeprefix("///") if scheme == "sqlite" else rest.removeprefix("//")
-        if "?" in rest or "#" in rest:
-            raise StoreError(f"{where}: options in the URL of a store are not supported")
-        where = rest
-    elif colon and rest.startswith("//"):
-        raise StoreError(f"{where}: a store is a file on this machine: a path, file:///PATH or sqlite:///PATH")
-    if not where or "\0" in where:
-        raise StoreError(f"{where or 'the empty name'}: is no name of a file")
-    path = Path(where)
-    if path.is_dir() or (path.exists() and not path.is_file()):
-        raise StoreError(f"{where}: is not a file")
-    if not path.parent.is_dir():
-        raise StoreError(f"{where}: the folder {path.parent} does not exist")
-    return path
-
-
-def _began(pid: int) -> int:
-    """When a process of this host began, in ticks since it booted; 0 if there is none. A pid may come again."""
-    try:
-        with closing(open(f"/proc/{pid}/stat", encoding="ascii", errors="replace")) as file:
-            return int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def _lives(host: str, pid: int, began: int, heartbeat: float) -> bool:
-    if host == socket.gethostname():
-        return began != 0 and _began(pid) == began
-    return time.time() - heartbeat < SILENCE

@@ -228,7 +228,8 @@ def test_poison_in_a_pool_that_breaks_as_a_whole_is_pinned_to_its_range(tmp_path
         assert sound.verdict == "as expected" and sound.totals.executions == 300
 
 
-def test_a_cell_of_poison_only_is_given_up(tmp_path):
+def test_a_cell_of_poison_only_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(campaign_module, "TRIES", 1)
     text = one_cell(executions=5000).replace("range = 100", "range = 2")
     with store_of(tmp_path, text) as store:
         run_campaign(store, crew_for("processes", 2), work=campaign_work.always_die)
