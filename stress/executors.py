@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from anonvma_rt.engine.explorer import cores
@@ -22,7 +22,8 @@ from anonvma_rt.errors import UserError, quote
 __all__ = ["CannotStart", "Crew", "Lost", "ProcessWorkers", "crew_for"]
 
 START_SECONDS = 120.0  # for a worker to import what it needs; a busy machine takes a while
-STARTS = 5  # of workers that are killed while they start, in a row
+STARTS = 20  # of workers that are killed while they start, in a row
+REST = 0.05  # seconds between two of them, more each time
 LOOK_SECONDS = 2.0  # between two looks at how many workers a cluster has now
 PR_SET_PDEATHSIG = 1
 
@@ -147,12 +148,11 @@ class ProcessWorkers(ThreadPoolExecutor):
                 return worker
             self._fire(worker)
             code = worker.process.exitcode
-            if attempt == STARTS or code is None or code >= 0:
-                break
-        raise CannotStart(
-            f"a worker process did not start ({_cause(code)}); a script that runs a campaign needs "
-            '`if __name__ == "__main__":`'
-        )
+            if code is None or code >= 0:
+                hint = 'a script that runs a campaign needs `if __name__ == "__main__":`'
+                raise CannotStart(f"a worker process did not start ({_cause(code)}); {hint}")
+            sleep(REST * attempt)
+        raise CannotStart(f"{STARTS} worker processes in a row were killed while they started ({_cause(code)})")
 
     def _fire(self, worker: "_Worker") -> None:
         with self._lock:

@@ -27,7 +27,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0f1419; --line: #30363d; --faint: #9aa4ae;
   --bad: #ff7b72; --good: #56d364; --open: #e3b341 } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
-  max-width: 78rem; padding: 0 1rem }
+  max-width: 100rem; padding: 0 1rem }
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
 p.about { margin-top: 0; color: var(--faint) }
 .wide { overflow-x: auto }
@@ -77,9 +77,8 @@ def html_report(report: Report) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     head = (
-        "<tr><th>scenario<th>algorithm<th>strategy<th class=n>seed<th class=n>executions<th class=n>classes"
-        "<th>violations<th>expected"
-        "<th class=n>first at<th class=n>P per execution (95 %)<th>verdict<th>reproducer</tr>"
+        "<tr><th>verdict<th>scenario<th>algorithm<th>strategy<th class=n>seed<th class=n>executions<th>violations"
+        "<th>expected<th class=n>first at<th class=n>P per execution (95 %)<th class=n>classes<th>reproducer</tr>"
     )
     lines, embedded = [], 0
     for row in rows:
@@ -96,7 +95,9 @@ def _row(row: Row, reproducer: str | None) -> str:
     low, high, _ = interval_95(totals.found, totals.executions)
     first = "" if totals.first is None else f"{totals.first['index']:,}"
     kind = {"as expected": "good", "measured": "good", "unfinished": "open"}.get(row.verdict, "bad")
-    problem = f'<br><span class="faint">{escape(row.problem)}</span>' if row.problem else ""
+    problem = (
+        f'<br><span class="faint">{escape(row.problem or "")}</span>' if row.verdict in ("failed", "poisoned") else ""
+    )
     time = ' <span class="faint">(time is over)</span>' if totals.ended == "time" else ""
     link = ""
     if reproducer is not None:
@@ -106,11 +107,10 @@ def _row(row: Row, reproducer: str | None) -> str:
     elif totals.reproducer is not None:
         link = "<code>campaign reproducers</code>"
     return (
-        f"<tr><td>{escape(row.title)}<td><code>{escape(cell.algorithm)}</code><td><code>{escape(cell.strategy)}</code>"
-        f"<td class=n>{cell.seed}<td class=n>{totals.executions:,}{time}"
-        f"{_classes(row)}<td>{escape(found)}<td>{escape(expected)}"
-        f"<td class=n>{first}<td class=n>{low:.2e} &ndash; {high:.2e}"
-        f'<td class="v {kind}">{escape(row.verdict)}{problem}<td>{link}</tr>'
+        f'<tr><td class="v {kind}">{escape(row.verdict)}{problem}<td>{escape(row.title)}'
+        f"<td><code>{escape(cell.algorithm)}</code><td><code>{escape(cell.strategy)}</code><td class=n>{cell.seed}"
+        f"<td class=n>{totals.executions:,}{time}<td>{escape(found)}<td>{escape(expected)}<td class=n>{first}"
+        f"<td class=n>{low:.2e} &ndash; {high:.2e}{_classes(row)}<td>{link}</tr>"
     )
 
 
@@ -119,7 +119,7 @@ def _classes(row: Row) -> str:
     seen = row.totals.classes
     if not seen:
         return "<td>"
-    unseen = f"of {seen['observed']:,}; unseen &lt; {100 * seen['unseen_upper_95']:.2g} %"
+    unseen = f"of {seen['observed']:,}<br>unseen &lt; {100 * seen['unseen_upper_95']:.2g} %"
     return f'<td class=n>{seen["distinct"]:,}<br><span class="faint">{unseen}</span>'
 
 

@@ -5,7 +5,7 @@ import signal
 import time
 
 from anonvma_rt import StopToken
-from anonvma_rt.stress import work
+from anonvma_rt.stress import executors, work
 from anonvma_rt.stress.work import run_range
 
 POISON = 137
@@ -24,7 +24,18 @@ def raise_at_poison(unit):
     return run_range(unit)
 
 
-def always_die(unit):
+def serve_at_the_third_start(*arguments):
+    """A worker's life, but the first two are killed before they are ready."""
+    with open(os.environ["ANONVMA_RT_TEST_STARTS"], "a+") as file:
+        file.write("x")
+        file.flush()
+        starts = file.tell()
+    if starts < 3:
+        always_die()
+    executors._serve(*arguments)
+
+
+def always_die(*unit):
     os.kill(os.getpid(), signal.SIGKILL)
 
 

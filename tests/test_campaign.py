@@ -12,13 +12,14 @@ from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
-import campaign_work
 import pytest
 from campaign_tools import SMALL, one_line, run, totals, write
 
 from anonvma_rt import Reproducer, StopToken, UserError, hunt, replay
 
 pytest.importorskip("anonvma_rt.stress.campaign", reason="not installed, only built in place")
+
+import campaign_work
 
 from anonvma_rt.stress import campaign as campaign_module
 from anonvma_rt.stress.campaign import run_campaign
@@ -245,6 +246,19 @@ def test_a_worker_of_another_version_ends_the_campaign(tmp_path):
 def test_workers_that_cannot_start_are_no_poison(tmp_path, monkeypatch):
     monkeypatch.setattr("anonvma_rt.stress.executors._serve", "not callable")
     with store_of(tmp_path) as store, pytest.raises(CannotStart, match="exit code 1"):
+        run_campaign(store, crew_for("processes", 1))
+
+
+def test_workers_that_are_killed_while_they_start_are_started_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("anonvma_rt.stress.executors._serve", campaign_work.serve_at_the_third_start)
+    monkeypatch.setenv("ANONVMA_RT_TEST_STARTS", str(tmp_path / "starts"))
+    with store_of(tmp_path, one_cell(executions=300)) as store:
+        assert run_campaign(store, crew_for("processes", 1))
+        assert make_report(store).as_expected
+    assert (tmp_path / "starts").read_text() == "xxx"
+    monkeypatch.setattr("anonvma_rt.stress.executors._serve", campaign_work.always_die)
+    monkeypatch.setattr("anonvma_rt.stress.executors.STARTS", 2)
+    with store_of(tmp_path, name="other.db") as store, pytest.raises(CannotStart, match="2 worker processes in a row"):
         run_campaign(store, crew_for("processes", 1))
 
 
