@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
@@ -214,7 +215,8 @@ def _serve(pipe: Any, parent: int, core: int) -> None:
     if os.getppid() != parent:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the runner, which lets workers finish
-    os.sched_setaffinity(0, {core})
+    with suppress(OSError):  # the set of cores that may be used has just become smaller
+        os.sched_setaffinity(0, {core})
     pipe.send("ready")
     while True:
         try:

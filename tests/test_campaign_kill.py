@@ -86,23 +86,23 @@ def check(tmp_path, executions, runners, workers):
 
 
 def test_a_campaign_whose_runner_and_workers_are_killed_has_the_same_totals(tmp_path):
-    check(tmp_path, executions=40_000, runners=2, workers=2)
+    check(tmp_path, executions=100_000, runners=2, workers=2)
 
 
 @pytest.mark.long
 def test_twenty_kills_of_the_runner_and_twenty_of_workers(tmp_path):
-    check(tmp_path, executions=300_000, runners=20, workers=20)
+    check(tmp_path, executions=800_000, runners=20, workers=20)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
-    campaign, db = write(tmp_path / "kill.toml", CAMPAIGN.format(executions=60_000)), tmp_path / "store.db"
+    campaign, db = write(tmp_path / "kill.toml", CAMPAIGN.format(executions=400_000)), tmp_path / "store.db"
     runner = Marked("run", campaign, "--store", db, "--jobs", "2")
     wait_for(lambda: finished_ranges(db) > 2)
     runner.process.send_signal(signal.SIGINT)
     _, said = runner.process.communicate(timeout=30)
     assert runner.process.returncode == 130
     assert f"campaign resume {db}" in said and "Traceback" not in said
-    assert runner.all_gone(1.0)
+    assert runner.all_gone()
     finished = finished_ranges(db)
     assert finished > 2
     out, _ = run("status", db)

@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -195,12 +195,16 @@ def _status_line(told: dict[str, Any]) -> str:
     )
 
 
-def _show(store: Any, options: argparse.Namespace) -> int:
+def _show(store: Any, options: argparse.Namespace, files: Mapping[str, Callable[[Any], str]] | None = None) -> int:
+    """Prints the report of a store, and writes it in other forms to the files that the options name."""
     from anonvma_rt.stress.report import make_report, text_report
 
     with store.readable("what was found"):
         report = make_report(store)
         text = json.dumps(report.as_dict()) if options.json else text_report(report)
+        written = [(name, getattr(options, name), form(report)) for name, form in (files or {}).items()]
+    for name, out, content in written:
+        _write(Path(out), content, f"--{name}")
     print(text)
     return AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
 
@@ -208,16 +212,11 @@ def _show(store: Any, options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from anonvma_rt.stress.html import html_report
     from anonvma_rt.stress.junit import junit_report
-    from anonvma_rt.stress.report import make_report
     from anonvma_rt.stress.store import Store
 
+    forms = {"html": html_report, "junit": junit_report}
     with Store.open(options.store) as store:
-        for name, make in (("html", html_report), ("junit", junit_report)):
-            if (out := getattr(options, name)) is not None:
-                with store.readable("what was found"):
-                    text = make(make_report(store))
-                _write(Path(out), text, f"--{name}")
-        return _show(store, options)
+        return _show(store, options, {name: form for name, form in forms.items() if getattr(options, name) is not None})
 
 
 def _write(path: Path, text: str, option: str) -> None:
