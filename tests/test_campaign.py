@@ -55,6 +55,7 @@ range = 100
 [[cells]]
 scenarios = ["merge"]
 algorithms = ["unpatched"]
+strategies = ["pct"]
 """
 
 
@@ -142,7 +143,9 @@ def test_budgets_that_are_no_multiple_of_a_range_are_kept(tmp_path):
         run_campaign(store, threads())
         (row,) = make_report(store).rows
         assert (row.totals.executions, row.totals.ranges) == (250, 3)
-        assert row.totals.indices == hunt("merge", algorithms=["unpatched"], runs=250).results[0].indices
+        assert (
+            row.totals.indices == hunt("merge", algorithms=["unpatched"], strategy="pct", runs=250).results[0].indices
+        )
 
 
 def test_a_stop_token_ends_a_campaign_and_what_is_finished_is_kept(tmp_path):

@@ -17,9 +17,11 @@ campaign = "dask"
 executions = 60_000
 range = 1000
 [[cells]]
+strategies = ["pct"]
 scenarios = ["lkml-2011"]
 algorithms = ["unpatched", "moveto-tail"]
 [[cells]]
+strategies = ["pct"]
 scenarios = ["merge"]
 algorithms = ["unpatched"]
 stop = "first"

@@ -16,10 +16,12 @@ campaign = "kill"
 executions = {executions}
 range = 1000
 [[cells]]
+strategies = ["pct"]
 scenarios = ["lkml-2011"]
 algorithms = ["unpatched", "moveto-tail"]
 seeds = [0, 1]
 [[cells]]
+strategies = ["pct"]
 scenarios = ["error-path"]
 algorithms = ["moveto-tail-merge-only"]
 stop = "first"

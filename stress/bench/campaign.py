@@ -1,105 +1,83 @@
-"""What a campaign costs over a bare hunt, and what a second worker gains.
+"""What a campaign costs over bare hunts of the same ranges, and what a second worker gains.
 
-python -m anonvma_rt.stress.bench.campaign [--seconds 1] [--rounds 5] [--json]. lkml-2011 under the patched algorithm in
-ranges that take about --seconds. A round is: bare hunts of the ranges one after the other, the campaign with one
-worker, the campaign with two; medians of the ratios of each round. Workers are started before the clock is. The aims
-are at most 5 % for ranges of a second, and at least 1.8 with two workers on two idle cores.
+lkml-2011 under the patched algorithm in ranges of about a second. Workers are started before the clock is.
 """
 
-import argparse
-import json
+from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+from anonvma_rt.engine.explorer import cores
 from anonvma_rt.hunt import hunt
+from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, stood
 from anonvma_rt.stress.campaign import run_campaign
 from anonvma_rt.stress.campaign_file import read_campaign
 from anonvma_rt.stress.executors import Crew, ProcessWorkers
 from anonvma_rt.stress.store import Store
 
-RANGES = 8
-SCENARIO, ALGORITHM = "lkml-2011", "moveto-tail"
+ABOUT = "campaigns beside bare hunts of the same ranges, and two workers beside one"
+SCENARIO, ALGORITHM, STRATEGY = "lkml-2011", "moveto-tail", "pct"
+RANGES, SECONDS = 6, 1.0
+MOST_OVER_BARE, LEAST_GAIN = 1.05, 1.8  # the second on two idle cores
 
 
-def runs_per_range(seconds: float) -> int:
-    """How many executions take about so long here."""
-    found = hunt(SCENARIO, None, [ALGORITHM], runs=50_000).results[0]
-    return max(100, int(found.executions_per_second * seconds))
+def run(options: Options) -> dict[str, Any]:
+    tried = hunt(SCENARIO, None, [ALGORITHM], STRATEGY, runs=50_000, classes=0).results[0]
+    runs = max(100, int(tried.executions_per_second * SECONDS))
+    hashes: set[str] = set()
+
+    def campaign(workers: int) -> float:
+        seconds, ranges_sha256 = _campaign(runs, workers)
+        hashes.add(ranges_sha256)
+        stood(len(hashes) == 1, "campaign: any number of workers makes the same executions")
+        return seconds
+
+    calls = {"bare": partial(_bare, runs), "one": partial(campaign, 1), "two": partial(campaign, 2)}
+    seconds = in_turns(options, "campaign", calls)
+    return {
+        "rounds": options.rounds,
+        "cores": len(set(cores(64))),
+        "executions_per_range": runs,
+        "ranges": RANGES,
+        "campaign_over_bare": ratio(seconds["one"], seconds["bare"]) | {"aim": MOST_OVER_BARE},
+        "two_over_one": ratio(seconds["one"], seconds["two"]) | {"aim": LEAST_GAIN},
+    }
 
 
-def bare(runs: int) -> float:
-    started = perf_counter()
+def _bare(runs: int) -> None:
     for number in range(RANGES):
-        hunt(SCENARIO, None, [ALGORITHM], start=number * runs, runs=runs)
-    return perf_counter() - started
+        hunt(SCENARIO, None, [ALGORITHM], STRATEGY, start=number * runs, runs=runs, classes=0)
 
 
-def campaign(runs: int, workers: int, folder: Path) -> float:
-    """Seconds for the ranges of one cell, with workers that are there already."""
-    text = (
-        f'campaign = "bench"\nexecutions = {RANGES * runs}\nrange = {runs}\n'
-        f'[[cells]]\nscenarios = ["{SCENARIO}"]\nalgorithms = ["{ALGORITHM}"]\n'
-    )
-    crew = ProcessWorkers(workers)
-    for future in [crew.submit(hunt, SCENARIO, None, [ALGORITHM], runs=1000) for _ in range(2 * workers)]:
-        future.result()
-    with Store.create(str(folder / "bench.db"), read_campaign(text, "bench.toml")) as store:
-        started = perf_counter()
-        run_campaign(store, _Measured(lambda: crew, lambda _: 2 * workers))
-        seconds = perf_counter() - started
-    crew.shutdown()
-    return seconds
-
-
-class _Measured(Crew):
+class _Kept(Crew):
     """Leaves the executor alone at the end: its workers end outside of what is measured."""
 
     def end(self, kill: bool) -> None:
         return None
 
 
-def measure(seconds: float, rounds: int) -> dict[str, Any]:
-    runs = runs_per_range(seconds)
-    overheads, gains = [], []
-    for _ in range(rounds):
-        with TemporaryDirectory() as one, TemporaryDirectory() as two:
-            alone = bare(runs)
-            single = campaign(runs, 1, Path(one))
-            double = campaign(runs, 2, Path(two))
-        overheads.append(single / alone - 1)
-        gains.append(single / double)
-    return {
-        "executions_per_range": runs,
-        "ranges": RANGES,
-        "rounds": rounds,
-        "overhead": median(overheads),
-        "overheads": overheads,
-        "two_workers": median(gains),
-        "gains": gains,
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--seconds", type=float, default=1.0, metavar="T", help="per range, default %(default)s")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default %(default)s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    options = parser.parse_args()
-    found = measure(options.seconds, options.rounds)
-    if options.json:
-        print(json.dumps(found))
-        return
-    low, high = min(found["overheads"]), max(found["overheads"])
-    print(f"ranges of {found['executions_per_range']} executions, about {options.seconds:g} s each")
-    print(f"overhead over bare hunts: {100 * found['overhead']:.1f} % ({100 * low:.1f} to {100 * high:.1f}); aim 5 %")
-    low, high = min(found["gains"]), max(found["gains"])
-    print(
-        f"two workers beside one: {found['two_workers']:.2f} times ({low:.2f} to {high:.2f}); aim 1.8 on two idle cores"
+def _campaign(runs: int, workers: int) -> tuple[float, str]:
+    """Seconds for the ranges of one cell, with workers that are there already, and the hash of the cell."""
+    text = (
+        f'campaign = "bench"\nexecutions = {RANGES * runs}\nrange = {runs}\n[[cells]]\nscenarios = ["{SCENARIO}"]\n'
+        f'algorithms = ["{ALGORITHM}"]\nstrategies = ["{STRATEGY}"]\n'
     )
+    with ProcessWorkers(workers) as crew, TemporaryDirectory() as folder:
+        for future in [crew.submit(hunt, SCENARIO, None, [ALGORITHM], runs=1000) for _ in range(2 * workers)]:
+            future.result()
+        with Store.create(str(Path(folder, "bench.db")), read_campaign(text, "bench.toml")) as store:
+            started = perf_counter()
+            run_campaign(store, _Kept(lambda: crew, lambda _: 2 * workers))
+            return perf_counter() - started, store.totals(store.cells()[0]).ranges_sha256
 
 
-if __name__ == "__main__":
-    main()
+def text(result: dict[str, Any]) -> str:
+    over, gain = result["campaign_over_bare"], result["two_over_one"]
+    return (
+        f"Campaigns, lkml-2011, {result['ranges']} ranges of {result['executions_per_range']} executions, "
+        f"{result['cores']} cores; median (min-max) of {result['rounds']} rounds.\n\n"
+        f"  one worker takes {said(over)} times the time of bare hunts   aim: at most {over['aim']}\n"
+        f"  two workers are {said(gain)} times as fast as one   aim: at least {gain['aim']} on two idle cores"
+    )
