@@ -3,6 +3,7 @@
 lkml-2011 under the patched algorithm in ranges of about a second. Workers are started before the clock is.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +35,11 @@ def run(options: Options) -> dict[str, Any]:
         stood(len(hashes) == 1, "campaign: any number of workers makes the same executions")
         return seconds
 
-    calls = {"bare": partial(_bare, runs), "one": partial(campaign, 1), "two": partial(campaign, 2)}
+    calls: dict[str, Callable[[], object]] = {
+        "bare": partial(_bare, runs),
+        "one": partial(campaign, 1),
+        "two": partial(campaign, 2),
+    }
     seconds = in_turns(options, "campaign", calls)
     return {
         "rounds": options.rounds,
