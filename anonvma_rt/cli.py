@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from anonvma_rt import __version__
 from anonvma_rt.errors import UserError
-from anonvma_rt.verbs import bench, hunt, kernel, list, replay, show, shrink, step, storm, verify
+from anonvma_rt.verbs import bench, campaign, hunt, kernel, list, replay, show, shrink, step, storm, verify
 from anonvma_rt.verbs.common import BAD_INPUT, INTERRUPTED
 
 __all__ = ["main"]
@@ -27,6 +27,7 @@ VERBS = {
     "shrink": shrink,
     "show": show,
     "step": step,
+    "campaign": campaign,
     "bench": bench,
     "kernel": kernel,
 }

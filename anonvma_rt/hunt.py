@@ -294,7 +294,7 @@ class _Hunt:
             return
         trace = self.program.trace(recorded, explorer, self.before)
         self.result.trace = trace
-        reproducer = Reproducer(
+        self.result.reproducer = reproducer = Reproducer(
             scenario=self.program.scenario,
             parameters=self.program.parameters,
             algorithm=self.algorithm,

@@ -6,6 +6,7 @@ from typing import Any
 
 from anonvma_rt.confirm import Confirmed
 from anonvma_rt.estimates import ClassCount
+from anonvma_rt.reproducer import Reproducer
 from anonvma_rt.trace import Trace
 
 __all__ = ["First", "HuntInterrupted", "HuntResult", "PctGuarantee", "Result"]
@@ -46,7 +47,7 @@ class Result:
     execution's choices, in index order. expected: a kind, "none", or None where the scenario says nothing. classes:
     of interleavings, None if none were observed. pct_guarantee: None for other strategies. confirmed: how violations
     did on a second carrier, None unless one was asked for. indices: the violating ones, the first 100 000. trace: the
-    history of the first violation.
+    history of the first violation; reproducer: its file's content.
     """
 
     algorithm: str
@@ -67,11 +68,12 @@ class Result:
     confirmed: Confirmed | None = None
     indices: list[int] = field(default_factory=list)
     trace: Trace | None = None
+    reproducer: Reproducer | None = None
     unsaved: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of `hunt --json`."""
-        hidden = ("indices", "trace", "unsaved")
+        hidden = ("indices", "trace", "reproducer", "unsaved")
         shown = {name: value for name, value in self.__dict__.items() if name not in hidden}
         for name in ("first", "classes", "pct_guarantee", "confirmed"):
             shown[name] = asdict(shown[name]) if shown[name] is not None else None

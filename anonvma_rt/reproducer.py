@@ -69,8 +69,8 @@ class Reproducer:
 
     def name(self) -> str:
         """The file name under which a hunt saves it."""
-        algorithm = "".join(c if c.isalnum() or c in "-._" else "-" for c in self.algorithm.name)
-        return f"{self.scenario.name}-{algorithm}-{self.seed}-{self.index}.json"
+        name = f"{self.scenario.name}-{self.algorithm.name}-{self.seed}-{self.index}.json"
+        return "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
 
     def as_dict(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -108,12 +108,16 @@ class Reproducer:
     @classmethod
     def load(cls, path: str | Path) -> "Reproducer":
         """Reads and checks a file. Raises ReproducerError, which says what is wrong with it."""
-        where = str(path)
         try:
             with Path(path).open("rb") as file:
                 data = file.read(LARGEST_FILE + 1)
         except (OSError, ValueError) as error:
-            raise ReproducerError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            raise ReproducerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        return cls.from_bytes(data, str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> "Reproducer":
+        """Checks the content of a file; `where` begins every message. Raises ReproducerError."""
         if len(data) > LARGEST_FILE:
             raise ReproducerError(f"{where}: larger than {LARGEST_FILE} bytes: not a reproducer")
         try:
