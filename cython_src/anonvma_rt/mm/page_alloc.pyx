@@ -7,7 +7,9 @@ from anonvma_rt.engine.arena cimport arena_alloc, arena_free
 from anonvma_rt.engine.sync cimport lock_init
 from anonvma_rt.engine.task cimport HALT_NO_MEMORY, OP_ATOMIC, Task, halt, note, point, violate
 from anonvma_rt.mm.events cimport BUG_DOUBLE_FREE, NOTE_FREE_PAGE
+from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.types cimport (
+    ALLOC_PAGE,
     BUG_ON,
     CLASS_PAGE,
     HPAGE_PMD_NR,
@@ -53,9 +55,11 @@ cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
 
 
 cdef page *alloc_page(Task *t) noexcept nogil:
-    """A page with one reference."""
+    """A page with one reference, or NULL."""
     cdef kernel *k = kernel_of(t)
     cdef page *p
+    if should_fail_alloc(t, ALLOC_PAGE):
+        return NULL
     if k.n_pages == k.chunks * PAGES_PER_CHUNK:
         add_chunks(t, k, 1)
     p = pfn_to_page(k, k.n_pages)
@@ -65,12 +69,14 @@ cdef page *alloc_page(Task *t) noexcept nogil:
 
 
 cdef page *alloc_hugepage(Task *t) noexcept nogil:
-    """HPAGE_PMD_NR pages side by side, with one reference, which the head holds. The frames before them in a chunk that
-    was begun stay unused."""
+    """HPAGE_PMD_NR pages side by side, with one reference, which the head holds, or NULL. The frames before them in a
+    chunk that was begun stay unused."""
     cdef kernel *k = kernel_of(t)
     cdef uint32_t first = k.chunks * PAGES_PER_CHUNK
     cdef page *head
     cdef uint32_t i
+    if should_fail_alloc(t, ALLOC_PAGE):
+        return NULL
     add_chunks(t, k, HPAGE_PMD_NR // PAGES_PER_CHUNK)
     head = pfn_to_page(k, first)
     for i in range(<uint32_t>HPAGE_PMD_NR):
