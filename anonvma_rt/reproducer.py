@@ -66,8 +66,9 @@ class Reproducer:
     def switches(self) -> int:
         return max(0, len(self.segments) - 1)
 
-    def program(self) -> Bound:
-        program = self.scenario.bind(self.parameters)
+    def program(self, parameters: Mapping[str, int | bool] | None = None) -> Bound:
+        """What is executed; with other parameters, the same with those."""
+        program = self.scenario.bind(self.parameters if parameters is None else parameters)
         return program if self.failures is None else program.fail(Failing.named(self.failures))
 
     def name(self) -> str:

@@ -6,6 +6,7 @@ Nothing here may be reported. A part says at its end what it did, so that a buil
 import argparse
 import sys
 import tempfile
+from importlib.util import find_spec
 from itertools import cycle
 
 from anonvma_rt import Machine, Reproducer, hunt, replay, verify
@@ -105,6 +106,17 @@ def used_by_hand(runs: int) -> int:
     return executions
 
 
+def storms(runs: int) -> int:
+    """All tasks at once, before and after the patch, under every profile of delays."""
+    from anonvma_rt.storm import storm
+
+    executions = 0
+    for name in ("lkml-2011", "forkcrash", "own-mm-migration"):
+        done = storm(name, algorithms=["unpatched", "moveto-tail"], executions=20 * runs, record=False)
+        executions += sum(one.executions for one in done.results)
+    return executions
+
+
 PARTS = {
     "hunts": hunts,
     "side-by-side": side_by_side,
@@ -113,6 +125,8 @@ PARTS = {
     "by-hand": by_hand,
     "explorers": used_by_hand,
 }
+if find_spec("anonvma_rt.storm") is not None:
+    PARTS["storms"] = storms
 
 
 def planted(name: str) -> int:
