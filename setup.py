@@ -49,6 +49,7 @@ MODULES = [
     "engine.probe",
     "engine.reorder",
     "mm.vma_tree",
+    "mm.failslab",
     "mm.page_alloc",
     "mm.interval_tree",
     "mm.watch",
@@ -67,10 +68,12 @@ MODULES = [
     "mm.userfaultfd",
     "mm.migrate",
     "mm.check",
+    "mm.kmemleak",
     "mm.syscall",
     "mm.kernel",
     "mm.world",
     "mm.hand",
+    "mm.scaling",
     "mm.notes",
 ]
 SHARED = sorted(str(path) for path in Path(SRC, PACKAGE).rglob("*.pxd"))

@@ -43,11 +43,11 @@ class Result:
 
     executions: completed. violations: executions by kind of their verdict. benign_misses: unmap walks that left a pte
     behind, harmless by themselves. upper_bound_95: of the probability of a violation per execution, at 95 %
-    confidence. points, switches: totals. seconds: of the executions alone. schedules_sha256: over 8 bytes for each
-    execution's choices, in index order. expected: a kind, "none", or None where the scenario says nothing. classes:
-    of interleavings, None if none were observed. pct_guarantee: None for other strategies. confirmed: how violations
-    did on a second carrier, None unless one was asked for. indices: the violating ones, the first 100 000. trace: the
-    history of the first violation; reproducer: its file's content.
+    confidence. points, switches, failed_allocations: totals. seconds: of the executions alone. schedules_sha256: over 8
+    bytes for each execution's choices, in index order. expected: a kind, "none", or None where the scenario says
+    nothing. classes: of interleavings, None if none were observed. pct_guarantee: None for other strategies. confirmed:
+    how violations did on a second carrier, None unless one was asked for. indices: the violating ones, the first
+    100 000. trace: the history of the first violation; reproducer: its file's content.
     """
 
     algorithm: str
@@ -58,6 +58,7 @@ class Result:
     upper_bound_95: float = 1.0
     points: int = 0
     switches: int = 0
+    failed_allocations: int = 0
     seconds: float = 0.0
     executions_per_second: float = 0.0
     schedules_sha256: str = ""
@@ -96,6 +97,7 @@ class HuntResult:
     interesting: Sequence[str] = ()
     results: list[Result] = field(default_factory=list)
     interrupted: bool = False
+    fail_alloc: str | None = None
 
     @property
     def as_expected(self) -> bool:

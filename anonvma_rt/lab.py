@@ -22,6 +22,7 @@ from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.engine.strategy.surw import Surw
 from anonvma_rt.engine.strategy.urw import Urw
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
+from anonvma_rt.failing import Failing
 from anonvma_rt.litmus import Litmus
 from anonvma_rt.litmus_file import is_litmus
 from anonvma_rt.mm.kernel import Refused
@@ -143,6 +144,13 @@ class Bound(Protocol):
 
     def expected(self, algorithm_name: str) -> str | None: ...
     def make_subject(self, algorithm: Any) -> Any: ...
+
+    @property
+    def failing(self) -> Failing | None:
+        """Which allocations fail; None for none."""
+
+    def fail(self, failing: Failing) -> "Bound":
+        """The same with these allocations failing. Raises UserError where nothing is allocated."""
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         """The error for a step that did not return what is expected; task -1: of the setup."""

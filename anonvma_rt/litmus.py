@@ -15,6 +15,7 @@ from anonvma_rt.binding import bind_names, bind_parameters, read_text
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.program import Program
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
+from anonvma_rt.failing import Failing
 from anonvma_rt.interesting import OPTION, for_threads
 from anonvma_rt.litmus_code import Code, Compiler
 from anonvma_rt.litmus_file import LitmusDocument, read_litmus
@@ -84,6 +85,13 @@ class LitmusProgram:
 
     def make_subject(self, algorithm: Variant) -> Program:
         return self.codes[self.choose(algorithm).name].subject
+
+    @property
+    def failing(self) -> None:
+        return None
+
+    def fail(self, failing: Failing) -> "LitmusProgram":
+        raise UserError(f"{self.scenario.name} is a litmus test: it allocates nothing that could fail")
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         return ScenarioError(f"{self.scenario.source}: step {step + 1} of task {task} was refused")

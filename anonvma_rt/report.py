@@ -23,6 +23,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}"
         f"{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
         + (", INTERRUPTED" if result.interrupted else ""),
+        *([_failing(result)] if result.fail_alloc else []),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
     ]
@@ -49,6 +50,11 @@ def _ordered(interesting: Iterable[str]) -> str:
     """The operations that were named as interesting; nothing for the usual ones."""
     names = ", ".join(interesting)
     return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
+
+
+def _failing(result: HuntResult) -> str:
+    counts = ", ".join(f"{one.failed_allocations} of {one.algorithm}" for one in result.results)
+    return f"allocations fail at rate {result.fail_alloc}: {counts}"
 
 
 def _sentences(text: str | None, width: int) -> str:

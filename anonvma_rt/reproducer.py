@@ -15,6 +15,7 @@ from anonvma_rt import __version__
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
+from anonvma_rt.failing import Failing
 from anonvma_rt.files import write_whole
 from anonvma_rt.lab import Bound, Choice, Described, described_by, make_explorer
 from anonvma_rt.trace import Trace
@@ -37,7 +38,7 @@ class Reproducer:
     strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
     steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
     choices. shrunk_from says what was found, where this is what `shrink` made of it: steps, switches, parameters and
-    schedule_digest.
+    schedule_digest. failures: the allocations that failed, as (task, n); None where none could.
     """
 
     scenario: Described
@@ -55,6 +56,7 @@ class Reproducer:
     interesting: Sequence[str] = ()
     version: str = field(default=__version__)
     shrunk_from: Mapping[str, Any] | None = None
+    failures: Sequence[tuple[int, int]] | None = None
 
     @property
     def steps(self) -> int:
@@ -64,8 +66,10 @@ class Reproducer:
     def switches(self) -> int:
         return max(0, len(self.segments) - 1)
 
-    def program(self) -> Bound:
-        return self.scenario.bind(self.parameters)
+    def program(self, parameters: Mapping[str, int | bool] | None = None) -> Bound:
+        """What is executed; with other parameters, the same with those."""
+        program = self.scenario.bind(self.parameters if parameters is None else parameters)
+        return program if self.failures is None else program.fail(Failing.named(self.failures))
 
     def name(self) -> str:
         """The file name under which a hunt saves it."""
@@ -93,12 +97,14 @@ class Reproducer:
                 "index": self.index,
             },
             "bound": self.bound,
-            "schedule": " ".join(f"{task}x{steps}" for task, steps in self.segments),
+            "schedule": _pairs(self.segments),
             "schedule_digest": self.digest,
             "trace_sha256": self.trace,
         }
         if self.shrunk_from is not None:
             body["shrunk_from"] = dict(self.shrunk_from)
+        if self.failures is not None:
+            body["failed_allocations"] = _pairs(self.failures)
         return body | {"sha256": _checksum(body)}
 
     def save(self, path: Path) -> Path:
@@ -148,10 +154,6 @@ class Reproducer:
             )
         if checksum != _checksum(body):
             raise ReproducerError(f"{where}: the reproducer was edited after it was written (its sha256 is another)")
-        segments = []
-        for segment in body["schedule"].split():
-            task, steps = segment.split("x")
-            segments.append((int(task), int(steps)))
         scenario = described_by(text, body["scenario"]["source"])
         return cls(
             scenario=scenario,
@@ -162,13 +164,14 @@ class Reproducer:
             index=body["found_by"]["index"],
             interesting=tuple(body["found_by"].get("interesting", ())),
             bound=body["bound"],
-            segments=segments,
+            segments=_read_pairs(body["schedule"]),
             kind=body["violation"]["kind"],
             cause=body["violation"]["cause"],
             digest=body["schedule_digest"],
             trace=body["trace_sha256"],
             version=body["written_by"].removeprefix("anonvma_rt "),
             shrunk_from=body.get("shrunk_from"),
+            failures=_read_pairs(body["failed_allocations"]) if "failed_allocations" in body else None,
         )
 
 
@@ -237,6 +240,20 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
 
 def trace_digest(recorded: Mapping[str, Any]) -> str:
     return hashlib.sha256(recorded["events"]).hexdigest()
+
+
+def failures_in(trace: Trace) -> list[tuple[int, int]]:
+    """The allocations that failed by chance or by name in a recorded execution, as (task, n)."""
+    return [(event.task, event.b) for event in trace.events if event.what == "alloc-fails" and event.c]
+
+
+def _pairs(pairs: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{task}x{number}" for task, number in pairs)
+
+
+def _read_pairs(text: str) -> list[tuple[int, int]]:
+    pairs = (pair.split("x") for pair in text.split())
+    return [(int(task), int(number)) for task, number in pairs]
 
 
 def _checksum(body: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import sys
 from tqdm import tqdm
 
 from anonvma_rt.errors import UserError
+from anonvma_rt.failing import ALLOCATIONS
 from anonvma_rt.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, DEFAULT_SCENARIO, hunt
 from anonvma_rt.hunt_result import HuntInterrupted, HuntResult
 from anonvma_rt.interesting import split_names
@@ -65,6 +66,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="count the classes of interleavings among the first K executions, which cost more (default %(default)s; "
         "0: none)",
     )
+    parser.add_argument(
+        "--fail-alloc",
+        metavar="RATE[:KIND,...]",
+        help=f"allocations fail with this probability, 0 to 1; kinds: {', '.join(ALLOCATIONS)} (default: all of them)",
+    )
     out(parser, "reproducers")
 
 
@@ -75,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--interesting names operations of one scenario, and --all hunts them all: leave one away")
     interesting = None if options.interesting is None else split_names(options.interesting)
     # Algorithms that were named are kernels, and not variants of litmus tests.
-    every = Scenario.builtin_names() if options.algorithm else names_of_all()
+    every = Scenario.builtin_names() if options.algorithm or options.fail_alloc else names_of_all()
     scenarios = [load(name) for name in (every if options.all else [options.scenario or DEFAULT_SCENARIO])]
     parameters = parse_parameters(options.parameter)
     algorithms = {
@@ -106,6 +112,7 @@ def run(options: argparse.Namespace) -> int:
                     out=options.out,
                     progress=progress,
                     interesting=interesting,
+                    fail_alloc=options.fail_alloc,
                 )
                 found.append(result)
         except HuntInterrupted as interruption:

@@ -15,7 +15,7 @@ from anonvma_rt.mm.events cimport (
     NOTE_HUGE_SPLIT,
     NOTE_ZAP,
 )
-from anonvma_rt.mm.memory cimport make_table, pmd_offset, pmd_read, set_pmd
+from anonvma_rt.mm.memory cimport make_table, new_table, pmd_offset, pmd_read, set_pmd
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
 from anonvma_rt.mm.rmap cimport (
     WALK_SPLIT,
@@ -61,13 +61,17 @@ cdef inline page *pmd_page(Task *t, pmd_t pmd) noexcept nogil:
 
 
 cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil:
-    """A huge page for an empty pmd, for a read as well: there is no huge zero page yet. Returns 0 or -ENOMEM."""
+    """A huge page for an empty pmd, for a read as well: there is no huge zero page yet. Without memory for one a table of
+    small pages takes its place. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
+    cdef page_table *table
     cdef uint64_t start = address & ~<uint64_t>(PMD_SIZE - 1)
     cdef page *head
     if anon_vma_prepare(t, vma) < 0:
         return -ENOMEM
     head = alloc_hugepage(t)
+    if head == NULL:
+        return new_table(t, mm, address, &table)
     spin_lock(t, &mm.page_table_lock)
     if pmd_read(t, pmd) == 0:
         page_add_new_anon_rmap(t, head, vma, start)
@@ -81,7 +85,8 @@ cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t addre
 
 
 cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, pmd_t seen) noexcept nogil:
-    """Copy on write of a whole huge page; a page mapped nowhere else is written to where it is. Returns 0 or -ENOMEM."""
+    """Copy on write of a whole huge page; a page mapped nowhere else is written to where it is. Without memory for a huge
+    page it is split, and the fault looks again. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
     cdef page *old = pmd_page(t, seen)
     cdef page *new
@@ -98,8 +103,13 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
     get_page(t, old)
     spin_unlock(t, &mm.page_table_lock)
     if anon_vma_prepare(t, vma) < 0:
+        put_page(t, old)
         return -ENOMEM
     new = alloc_hugepage(t)
+    if new == NULL:
+        split_huge_page(t, old)
+        put_page(t, old)
+        return 0
     for i in range(<uint32_t>HPAGE_PMD_NR):
         new[i].tag = read_onceu(&old[i].tag)
     spin_lock(t, &mm.page_table_lock)

@@ -32,7 +32,8 @@ from anonvma_rt.mm.types cimport (
 
 cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
 cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil
-cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
+cdef int alloc_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil
+cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
                         uint64_t ceiling) noexcept nogil

@@ -10,6 +10,7 @@ from anonvma_rt.engine.sync cimport lock_init, mutex_lock, mutex_trylock, mutex_
 from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, note, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_prepare
 from anonvma_rt.mm.events cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
+from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.huge_memory cimport (
     do_huge_pmd_anonymous_page,
     do_huge_pmd_wp_page,
@@ -22,6 +23,7 @@ from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, must_alloc, put_page
 from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 from anonvma_rt.mm.types cimport (
+    ALLOC_TABLE,
     CLASS_PTL,
     PAGE_SHIFT,
     PAGE_SIZE,
@@ -69,26 +71,28 @@ cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil:
     return table
 
 
-cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """pte_alloc: the page table of an address, made if there is none; NULL where a huge pmd is."""
-    cdef page_table *table = find_table(t, mm, address)
-    return table if table != NULL else new_table(t, mm, address)
+cdef int alloc_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil:
+    """pte_alloc: the page table of an address, made if there is none; NULL where a huge pmd is. 0 or -ENOMEM."""
+    table[0] = find_table(t, mm, address)
+    return 0 if table[0] != NULL else new_table(t, mm, address, table)
 
 
-cdef page_table *new_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """__pte_alloc: where none was a moment ago; somebody else may be faster."""
-    cdef page_table *fresh = make_table(t, address)
-    cdef page_table *table
+cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil:
+    """__pte_alloc: where none was a moment ago; somebody else may be faster. 0 or -ENOMEM."""
     cdef pmd_t *pmd = pmd_offset(mm, address)
+    cdef page_table *fresh
+    if should_fail_alloc(t, ALLOC_TABLE):
+        return -ENOMEM
+    fresh = make_table(t, address)
     spin_lock(t, &mm.page_table_lock)
     point(t, OP_STORE, pmd)
     if pmd[0] == 0:
         write_link(pmd, fresh)
     else:
         arena_free(&t.x.arena, fresh)
-    table = pmd_table(pmd[0])
+    table[0] = pmd_table(pmd[0])
     spin_unlock(t, &mm.page_table_lock)
-    return table
+    return 0
 
 
 cdef void zap_ptes(Task *t, mm_struct *mm, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
@@ -193,7 +197,7 @@ cdef int do_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep,
                     pte_t pte) noexcept nogil:
     """Copy on write. ptl is held on entry and not on return; the fault looks again afterwards. Returns 0 or -ENOMEM."""
     cdef page *old = pfn_to_page(kernel_of(t), pte_pfn(pte)) if pte_pfn(pte) else NULL
-    cdef page *new
+    cdef page *new = NULL
     cdef bint same = True
     if old != NULL:
         if reuse_page(t, old, vma, ptep, ptl, pte, &same):
@@ -205,9 +209,12 @@ cdef int do_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep,
             return 0
         get_page(t, old)
     spin_unlock(t, ptl)
-    if anon_vma_prepare(t, vma) < 0:
+    if anon_vma_prepare(t, vma) == 0:
+        new = alloc_page(t)
+    if new == NULL:
+        if old != NULL:
+            put_page(t, old)
         return -ENOMEM
-    new = alloc_page(t)
     new.tag = read_onceu(&old.tag) if old != NULL else 0
     spin_lock(t, ptl)
     if pte_read(t, ptep) == pte:
@@ -237,6 +244,8 @@ cdef int do_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t
         if anon_vma_prepare(t, vma) < 0:
             return -ENOMEM
         fresh = alloc_page(t)
+        if fresh == NULL:
+            return -ENOMEM
     spin_lock(t, ptl)
     if pte_read(t, ptep) == PTE_NONE:
         if write:
@@ -287,7 +296,8 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     """One access of a user: faults until the entry allows it; mmap_sem is held for reading, or the vma's own lock.
 
     handle_mm_fault and handle_pte_fault of mm/memory.c. content: the page (NULL for the zero page). The last look at
-    the entry and what the caller does next are one step; then it calls unpin_entry. Returns 0 or -ENOMEM.
+    the entry and what the caller does next are one step; then it calls unpin_entry. Returns 0, or -ENOMEM: where the
+    kernel would have its killer of processes choose one, this fault is given up.
     """
     cdef mm_struct *mm = vma.vm_mm
     cdef kernel *k = kernel_of(t)
@@ -313,7 +323,9 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
         if value == 0 and hugepage_fits(vma, address):
             result = do_huge_pmd_anonymous_page(t, vma, address, pmd_offset(mm, address))
             continue
-        table = pmd_table(value) if value else new_table(t, mm, address)
+        table = pmd_table(value)
+        if value == 0:
+            result = new_table(t, mm, address, &table)
         if table == NULL:
             continue
         ptep = pte_offset(table, address)

@@ -3,7 +3,7 @@
 The walker of migrate_page is compaction: it comes without any mmap_sem, so nothing keeps it apart from an mremap.
 """
 
-from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT
+from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.os cimport read_once32, read_once64, read_onceu, write_once64
@@ -191,7 +191,7 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
 
 
 cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t *pfn) noexcept nogil:
-    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN or -EIO; pfn: the new page.
+    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN, -EIO or -ENOMEM; pfn: the new page.
 
     The pin keeps the anon_vma alive while no pte maps the page; without it (up to 2.6.23, Z16) the restore walk follows
     page.mapping to whatever is there by then.
@@ -200,6 +200,8 @@ cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t
     cdef page *new = alloc_page(t)
     cdef anon_vma *pinned = NULL
     cdef int result = -EAGAIN
+    if new == NULL:
+        return -ENOMEM
     note(t, NOTE_MIGRATE, old.pfn, new.pfn, 0)
     pfn[0] = new.pfn
     point(t, OP_LOAD, &old.count)
@@ -231,7 +233,8 @@ cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t
 
 
 cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
-    """migrate_pages for one page that the caller holds a reference of: up to ten passes. 0, -EAGAIN or -EIO."""
+    """migrate_pages for one page that the caller holds a reference of: up to ten passes. 0, -EAGAIN, -EIO or
+    -ENOMEM."""
     cdef int tries = 0
     cdef int result = -EAGAIN
     while result == -EAGAIN and tries < MAX_PASSES:
@@ -245,7 +248,7 @@ cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexc
 
 cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
     """Compaction moves one page. 0; -EAGAIN given up after ten passes; -EIO where the copy fails for good (fail_copy),
-    so that the restore walk puts the old page back; -ENOENT a page that is free. pfn: where it is now."""
+    so that the restore walk puts the old page back; -ENOENT a page that is free; -ENOMEM. pfn: where it is now."""
     if not get_page_unless_zero(t, p):
         return -ENOENT
     return migrate_isolated(t, p, fail_copy, pfn)
@@ -253,8 +256,8 @@ cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept 
 
 cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) noexcept nogil:
     """The system call of that name for a range of `mm`, whose mmap_sem is held for reading throughout: so it cannot race
-    with an mremap of the same mm, but with one of another mm that shares the pages. 0, -EINVAL, or -EFAULT where a page
-    is in no vma."""
+    with an mremap of the same mm, but with one of another mm that shares the pages. 0, -EINVAL, -EFAULT where a page
+    is in no vma, or -ENOMEM."""
     cdef vm_area_struct *vma
     cdef page *p
     cdef uint64_t i
@@ -271,7 +274,8 @@ cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) no
             result = -EFAULT
             break
         p = follow_page(t, mm, at)
-        if p != NULL:
-            migrate_isolated(t, p, False, &pfn)
+        if p != NULL and migrate_isolated(t, p, False, &pfn) == -ENOMEM:
+            result = -ENOMEM
+            break
     up_read(t, &mm.mmap_sem)
     return result

@@ -57,15 +57,18 @@ cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noe
 
 cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev, uint64_t address, uint64_t length,
                               uint64_t pgoff) noexcept nogil:
-    """A fresh vma for pages of `vma` at another place.
+    """A fresh vma for pages of `vma` at another place, or NULL.
 
     Up to 3.6 it is cloned before it is placed, so for a moment a walk meets the source's range twice. In a tree it
     would be put in under the source's key, so since 3.7 (523d4e2008fd) it is placed first.
     """
     cdef vm_area_struct *new = vma_duplicate(t, vma, vma.vm_mm)
     cdef bint placed = kernel_of(t).algorithm.place_before_clone
-    if not placed:
-        anon_vma_clone(t, new, vma)
+    if new == NULL:
+        return NULL
+    if not placed and anon_vma_clone(t, new, vma) < 0:
+        vma_free(t, new)
+        return NULL
     pgd_populate(t, new.vm_mm, address, address + length)
     point(t, OP_STORE, &new.vm_start)
     write_once64(&new.vm_start, address)
@@ -73,8 +76,9 @@ cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev
     write_once64(&new.vm_end, address + length)
     point(t, OP_STORE, &new.vm_pgoff)
     write_once64(&new.vm_pgoff, pgoff)
-    if placed:
-        anon_vma_clone(t, new, vma)
+    if placed and anon_vma_clone(t, new, vma) < 0:
+        vma_free(t, new)
+        return NULL
     vma_link(t, vma.vm_mm, new, prev)
     note(t, NOTE_FRESH_VMA, serial_of(new), <int64_t>address, serial_of(vma))
     return new
@@ -82,7 +86,7 @@ cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev
 
 cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address, uint64_t length, uint64_t pgoff,
                               bint *need_rmap_locks) noexcept nogil:
-    """The vma for a range that ptes of *source are about to move to: a neighbour that grew, or a fresh one.
+    """The vma for a range that ptes of *source are about to move to: a neighbour that grew, or a fresh one, or NULL.
 
     *source is replaced where the source itself grew ("merge with self"). 948f017b (3.3) moves the entries of a merged
     destination to the tail of their lists, because it may be older than the source; 3.2 does nothing about it; 3.7
@@ -141,7 +145,8 @@ cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64
 
 
 cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noexcept nogil:
-    """Unmaps [start, start + length); 0, -EINVAL for an unaligned or impossible range, -ENOMEM at the vma limit.
+    """Unmaps [start, start + length); 0, -EINVAL for an unaligned or impossible range, -ENOMEM at the vma limit and where
+    a split finds no memory: nothing is unmapped then, though the first of two splits may stay.
 
     Splits at both ends, zaps the ptes, takes the vmas off the reverse map, frees page tables nobody covers.
     """
@@ -162,11 +167,12 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noex
     if start > vma.vm_start:
         if end < vma.vm_end and mm.map_count >= MAX_MAP_COUNT:
             return -ENOMEM
-        split_vma(t, mm, vma, start, False)
+        if split_vma(t, mm, vma, start, False) < 0:
+            return -ENOMEM
         prev = vma
     last = find_vma(t, mm, end)
-    if last != NULL and end > last.vm_start:
-        split_vma(t, mm, last, end, True)
+    if last != NULL and end > last.vm_start and split_vma(t, mm, last, end, True) < 0:
+        return -ENOMEM
     detached = prev.vm_next if prev != NULL else mm.mmap
     vma = detached
     while vma != NULL and vma.vm_start < end:
@@ -194,21 +200,26 @@ cdef int64_t get_unmapped_area(mm_struct *mm, uint64_t length) noexcept nogil:
         vma = vma.vm_prev
 
 
-cdef void map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil:
-    """A free range becomes private anonymous memory: of a neighbour that grows, or of a new vma."""
+cdef int map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil:
+    """A free range becomes private anonymous memory: of a neighbour that grows, or of a new vma. 0 or -ENOMEM."""
     cdef vm_area_struct *prev = find_vma_prev(t, mm, address)
     cdef uint64_t pgoff = address >> PAGE_SHIFT
+    cdef vm_area_struct *vma
     if flags & VM_WRITE:
         flags |= VM_ACCOUNT
     if vma_merge(t, mm, prev, address, address + length, flags, NULL, pgoff, NULL) == NULL:
-        vma_link(t, mm, vma_alloc(t, mm, address, address + length, pgoff, flags), prev)
+        vma = vma_alloc(t, mm, address, address + length, pgoff, flags)
+        if vma == NULL:
+            return -ENOMEM
+        vma_link(t, mm, vma, prev)
+    return 0
 
 
 cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length, uint64_t flags) noexcept nogil:
     """Private anonymous memory at `at` (MAP_FIXED: what is there goes away), or anywhere where at is -1.
 
-    flags: VM_*. Returns the address, -EINVAL for an unaligned address or no length, -ENOMEM outside TASK_SIZE and above
-    the limit of vmas.
+    flags: VM_*. Returns the address, -EINVAL for an unaligned address or no length, -ENOMEM outside TASK_SIZE, above
+    the limit of vmas, and where there is no memory: what was there is gone then.
     """
     cdef int error
     if length == 0 or (at != -1 and at & (PAGE_SIZE - 1)):
@@ -222,8 +233,8 @@ cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length, uint64
     error = do_munmap(t, mm, <uint64_t>at, length)
     if error < 0:
         return error
-    map_area(t, mm, <uint64_t>at, length, flags)
-    return at
+    error = map_area(t, mm, <uint64_t>at, length, flags)
+    return at if error == 0 else error
 
 
 cdef int64_t do_brk(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil:
@@ -238,5 +249,4 @@ cdef int64_t do_brk(Task *t, mm_struct *mm, uint64_t address, uint64_t length, u
     vma = find_vma(t, mm, address)
     if vma != NULL and vma.vm_start < end + PAGE_SIZE:
         return -ENOMEM
-    map_area(t, mm, address, length, flags)
-    return <int64_t>end
+    return <int64_t>end if map_area(t, mm, address, length, flags) == 0 else -ENOMEM

@@ -9,7 +9,9 @@ from anonvma_rt.engine.os cimport read_once32, write_link, write_once64, write_o
 from anonvma_rt.engine.sync cimport add_return, add_unless_zero, lock_init
 from anonvma_rt.engine.task cimport HALT_NO_MEMORY, OP_ATOMIC, Task, halt, note, point, violate
 from anonvma_rt.mm.events cimport BUG_DOUBLE_FREE, NOTE_FREE_PAGE
+from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.types cimport (
+    ALLOC_PAGE,
     BUG_ON,
     CLASS_PAGE,
     HPAGE_PMD_NR,
@@ -57,9 +59,11 @@ cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
 
 
 cdef page *alloc_page(Task *t) noexcept nogil:
-    """A page with one reference."""
+    """A page with one reference, or NULL."""
     cdef kernel *k = kernel_of(t)
     cdef page *p
+    if should_fail_alloc(t, ALLOC_PAGE):
+        return NULL
     if t.x.parallel:
         return alloc_page_of_own(t, k)
     if k.n_pages == k.chunks * PAGES_PER_CHUNK:
@@ -85,12 +89,14 @@ cdef page *alloc_page_of_own(Task *t, kernel *k) noexcept nogil:
 
 
 cdef page *alloc_hugepage(Task *t) noexcept nogil:
-    """HPAGE_PMD_NR pages side by side, with one reference, which the head holds. The frames before them in a chunk that
-    was begun stay unused."""
+    """HPAGE_PMD_NR pages side by side, with one reference, which the head holds, or NULL. The frames before them in a
+    chunk that was begun stay unused."""
     cdef kernel *k = kernel_of(t)
     cdef uint32_t first
     cdef page *head
     cdef uint32_t i
+    if should_fail_alloc(t, ALLOC_PAGE):
+        return NULL
     if t.x.parallel:
         guard(t, &k.frames_guard)
     first = k.chunks * PAGES_PER_CHUNK

@@ -2,7 +2,7 @@
 
 args by verb, addresses in bytes, lengths in pages: mmap (at or -1, pages, writable, huge, stack); munmap, read (at,
 pages); mprotect (at, pages, writable); brk (at, pages); touch (at, pages, tag or -1); mremap (from, pages, new_pages, to or -1,
-maymove, fail_after or -1, dontunmap); fork (child); exit (); exec (at, shift); migrate (at, fail_copy); move_pages (at,
+maymove, dontunmap); fork (child); exit (); exec (at, shift); migrate (at, fail_copy); move_pages (at,
 pages); referenced, split (at); uffd_move (from, to); compare (a, b, pages); vmas (at, pages, count).
 """
 
@@ -232,7 +232,7 @@ cdef int64_t change_maps(Task *t, mm_struct *mm, Step *s) noexcept nogil:
     elif s.verb == BRK:
         result = do_brk(t, mm, <uint64_t>a[0], bytes_of(a[1]), VM_WRITE)
     else:
-        result = do_mremap(t, mm, <uint64_t>a[0], bytes_of(a[1]), bytes_of(a[2]), a[3], a[4] != 0, a[6] != 0, a[5])
+        result = do_mremap(t, mm, <uint64_t>a[0], bytes_of(a[1]), bytes_of(a[2]), a[3], a[4] != 0, a[5] != 0)
     up_write(t, &mm.mmap_sem)
     return result
 

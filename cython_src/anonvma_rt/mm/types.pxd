@@ -58,12 +58,14 @@ cdef enum Kind:
     UNREACHABLE_PTE
     BUG_ON
     WRONG_MERGE
+    LEAK
 
 # Counters of an execution.
 cdef enum:
     BENIGN_MISSES
     MIGRATED
     ABORTED
+    FAILED_ALLOCATIONS
 
 cdef enum:
     VM_WRITE = 1
@@ -72,6 +74,14 @@ cdef enum:
     VM_STACK_INCOMPLETE_SETUP = 4
     # It was writable once, so its pages are charged: two vmas that differ in this do not merge.
     VM_ACCOUNT = 8
+
+# What there may be no memory for (mm/failslab); the names are in mm/notes.
+cdef enum Allocation:
+    ALLOC_VMA
+    ALLOC_ANON_VMA
+    ALLOC_AVC
+    ALLOC_PAGE
+    ALLOC_TABLE
 
 # What a pte holds: a state in the low bits, PTE_WRITE, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
@@ -144,6 +154,7 @@ cdef struct algorithm:
     bint free_root_first
     bint reuse_forked
     bint calls_6_17
+    bint import_ahead
     int32_t merge
     int32_t reuse
     int32_t exec_lock
@@ -229,6 +240,46 @@ cdef struct index_range:
     uint64_t last
 
 
+# The nth allocation of a task, counted from 1.
+cdef struct alloc_failure:
+    int64_t task
+    uint64_t nth
+
+
+# What fails in an execution: an allocation by chance where a draw of 64 bits is at most `limit`, and those of a sorted
+# list, whose memory is the subject's and not the arena's.
+cdef struct alloc_plan:
+    bint by_chance
+    uint32_t kinds
+    uint64_t limit
+    alloc_failure *listed
+    int64_t n_listed
+
+
+# Of one task: allocations so far while it raced, and how many of these failed; during a call that was told to fail, of
+# which kind (-1: none) and how many more succeed.
+cdef struct alloc_turn:
+    uint64_t asked
+    uint64_t failed
+    int64_t left
+    int32_t armed
+    bint racing
+
+
+cdef enum:
+    METER_BUCKETS = 40
+
+# Of one task and the root's lock: nanoseconds waited and held, and how many of each were below 2**b, b being the index.
+# taken: when, 0 while it is not held.
+cdef struct lock_meter:
+    uint64_t acquisitions
+    uint64_t waited
+    uint64_t held
+    uint64_t taken
+    uint64_t waits[METER_BUCKETS]
+    uint64_t holds[METER_BUCKETS]
+
+
 cdef struct kernel:
     algorithm algorithm
     mm_struct **mm
@@ -249,6 +300,11 @@ cdef struct kernel:
     index_range watched[MAX_WATCHED]
     int32_t n_watched
     uint64_t watchers
+    # One row per task; NULL where no allocation can fail.
+    alloc_turn *turn
+    alloc_plan plan
+    # What is measured, one row per task; NULL where nobody measures (mm/meter).
+    lock_meter *meter
     # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
     Finding *findings
     int32_t n_findings
