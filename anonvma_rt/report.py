@@ -52,7 +52,7 @@ def _ordered(interesting: Iterable[str]) -> str:
     return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
 
 
-def _failing(result: HuntResult) -> str:
+def _failing(result: HuntResult | StormResult) -> str:
     counts = ", ".join(f"{one.failed_allocations} of {one.algorithm}" for one in result.results)
     return f"allocations fail at rate {result.fail_alloc}: {counts}"
 
@@ -190,6 +190,7 @@ def storm_report(result: StormResult, width: int) -> str:
         f"{result.scenario} ({parameters or 'no parameters'}), {result.tasks} tasks at once, seed {result.seed}"
         + ("" if result.recording else ", nothing recorded")
         + (", INTERRUPTED" if result.interrupted else ""),
+        *([_failing(result)] if result.fail_alloc else []),
     ]
     for one in result.results:
         lines += ["", *_storm_of_one(one, result.recording)]

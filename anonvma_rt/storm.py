@@ -20,10 +20,11 @@ from anonvma_rt.engine.explorer import Explorer, StopToken
 from anonvma_rt.engine.storm import Storm
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError
+from anonvma_rt.failing import Failing
 from anonvma_rt.hunt import DEFAULT_SCENARIO, Folder
 from anonvma_rt.lab import Bound, Choice, Described, load, make_explorer, profile, refusal
 from anonvma_rt.profiles import PROFILES, Profile, parse_profile
-from anonvma_rt.reproducer import Reproducer, trace_digest
+from anonvma_rt.reproducer import Reproducer, failures_in, trace_digest
 from anonvma_rt.trace import Trace
 from anonvma_rt.wild import confirm
 
@@ -87,6 +88,7 @@ class StormOfOne:
     executions: int = 0
     seconds: float = 0.0
     points: int = 0
+    failed_allocations: int = 0
     violations: dict[str, int] = field(default_factory=dict)
     rates: list[Rate] = field(default_factory=list)
     recorded: int = 0
@@ -129,6 +131,7 @@ class StormResult:
     tasks: int
     results: list[StormOfOne] = field(default_factory=list)
     interrupted: bool = False
+    fail_alloc: str | None = None
 
     @property
     def as_expected(self) -> bool:
@@ -158,6 +161,7 @@ def storm(
     out: str | Path | None = None,
     stop: StopToken | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    fail_alloc: Failing | str | float | None = None,
 ) -> StormResult:
     """Runs `scenario` under each algorithm for `seconds` with all tasks at once.
 
@@ -165,8 +169,8 @@ def storm(
     "NAME" or "NAME:parameter=value", None for all; where there are several a bandit gives its time to those that hit.
     seed: of the delays and of the bandit; what happens at full speed depends on the machine all the same. record: keep
     logs and replay them. out: the folder for reproducers, None to save none. stop: ends the storm from any thread.
-    progress: called with the algorithm's name, the executions just made and the violations among them. Raises UserError
-    for bad input, StormInterrupted on ^C.
+    progress: called with the algorithm's name, the executions just made and the violations among them. fail_alloc: as
+    for hunt. Raises UserError for bad input, StormInterrupted on ^C.
 
     >>> result = storm("lock-order", algorithms=["ab-ab"], executions=100, profiles=["skew"])
     >>> result.results[0].executions, result.results[0].violations
@@ -180,6 +184,8 @@ def storm(
         raise UserError(f"--seed must be from 0 to 2**64 - 1, not {seed}")
     described = load(scenario) if isinstance(scenario, str) else scenario
     program = described.bind(parameters or {})
+    if fail_alloc is not None:
+        program = program.fail(fail_alloc if isinstance(fail_alloc, Failing) else Failing.parse(fail_alloc))
     chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     if not chosen:
         raise UserError("no algorithm for a storm")
@@ -188,6 +194,7 @@ def storm(
         raise UserError("no profile for a storm")
     folder = Folder(Path(out)) if out is not None else None
     result = StormResult(described.name, program.parameters, [p.text for p in wanted], seed, record, 0)
+    result.fail_alloc = str(program.failing) if program.failing is not None else None
     try:
         for algorithm in chosen:
             one = _Storm(program, algorithm, wanted, seed, record, folder, stop, progress)
@@ -224,7 +231,9 @@ class _Storm:
 
     def run(self, seconds: float, executions: int | None) -> int:
         """The storm itself; the number of its tasks."""
-        with make_explorer(self.program, self.algorithm, Replay(), carrier="fibers", stop=self.stop) as explorer:
+        with make_explorer(
+            self.program, self.algorithm, Replay(), seed=self.seed, carrier="fibers", stop=self.stop
+        ) as explorer:
             self.kinds = explorer.subject.kinds()
             self.before = self.program.before(explorer)
             explorer.bound = profile(self.program, explorer)["bound"]
@@ -267,6 +276,7 @@ class _Storm:
                 name = self.kinds[kind]
                 one.violations[name] = one.violations.get(name, 0) + 1
         result.points += block["points"]
+        result.failed_allocations += block["counters"][3]
         result.not_recorded += block["unkept"]
         if self.progress is not None:
             self.progress(self.algorithm.name, block["ran"], len(block["failures"]))
@@ -301,6 +311,7 @@ class _Storm:
             cause=cause(trace) or "",
             digest=recorded["digests"].hex(),
             trace=trace_digest(recorded),
+            failures=failures_in(trace) if self.program.failing is not None else None,
         )
         if self.folder is not None:
             try:

@@ -36,6 +36,7 @@ from anonvma_rt.failing import ALLOCATIONS, Failing
 from anonvma_rt.machine import KernelBug
 from anonvma_rt.mm.kernel import Kernel
 from anonvma_rt.scenario import Scenario
+from anonvma_rt.storm import storm
 
 PAGE, TABLE = 4096, 512
 # Two bugs of the zoo want no more than calls that fail: memory that runs out in mprotect's case 6 (until 4.8,
@@ -371,6 +372,29 @@ def test_scenarios_stay_clean_under_the_patched_algorithms(name):
     for one in result.results:
         assert one.failed_allocations > 5
         assert one.violations == {}
+
+
+def test_a_storm_confirms_what_it_finds_with_the_same_failures(tmp_path):
+    """All tasks at once: which allocation fails is drawn by the same numbers, so a replay has the same failures."""
+    result = storm(
+        "tables-run-out", algorithms=["moveto-tail-merge-only", "moveto-tail"], executions=6000, out=tmp_path
+    )
+    half, whole = result.results
+    assert half.failed_allocations > 600 and whole.failed_allocations > 600 and whole.violations == {}
+    assert half.confirmed >= 0.9 * half.recorded
+    for found in half.found:
+        reproducer = Reproducer.load(found.reproducer)
+        again = replay(reproducer, times=5)
+        again.explorer.close()
+        assert reproducer.failures and again.reproduced == 5
+    with pytest.raises(UserError, match="from 0 to 1"):
+        storm("merge", executions=1, fail_alloc=2)
+
+
+@pytest.mark.parametrize("name", ["forkcrash", "shot"])
+def test_storms_with_failures_break_nothing(name):
+    result = storm(name, algorithms=[FEW[0], "modern"], executions=1500, fail_alloc=0.2, record=False)
+    assert all(one.violations == {} and one.failed_allocations > 100 for one in result.results)
 
 
 @pytest.mark.parametrize(

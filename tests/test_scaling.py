@@ -4,6 +4,7 @@ The counts are compared on the deterministic carriers, where they must not depen
 anything is belongs to the benchmark.
 """
 
+import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -131,3 +132,20 @@ def test_ticks_are_round_and_few():
     for top in (0.013, 0.9, 1.0, 4.9, 17, 1234.5):
         marks = plot.ticks(top)
         assert marks[0] == 0 and 2 <= len(marks) <= 6 and marks[-1] <= top
+
+
+def test_all_at_once_the_counts_are_the_models_too(monkeypatch):
+    few = [scaling.Point(sharers=2, pages=70), scaling.Point(sharers=3, pages=8, walkers=0, merging=False)]
+    monkeypatch.setattr(scaling, "usual_points", lambda: few)
+    told = []
+    result = scaling.run(scaling.Options(rounds=2, tell=told.append))
+    assert json.loads(json.dumps(result)) == result and told[-1] == "scaling 8/8"
+    assert all(row["acquisitions"] == row["model"] > 0 for row in result["results"])
+    assert all(0 < row["pages_per_second"][1] <= row["pages_per_second"][2] for row in result["results"])
+    assert "moveto-tail" in scaling.text(result)
+
+
+def test_no_figures_where_the_lock_was_taken_once_too_often(monkeypatch):
+    monkeypatch.setattr(scaling, "acquisitions", lambda algorithm, point: 1)
+    with pytest.raises(scaling.Untrue, match="the root's lock was taken"):
+        list(scaling.measure([scaling.Point(sharers=1, pages=4, walkers=0)], 1))

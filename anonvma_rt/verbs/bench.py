@@ -17,8 +17,9 @@ ABOUT = "what executions, points, locks and lists cost here, as ratios from one 
 BENCHMARKS = {
     "order": "order", "dpor": "dpor", "lists": "lists", "locks": "locks", "points": "points", "lkml-2011": "lkml",
     "jobs": "jobs", "search": "search", "zoo": "zoo", "campaign": "campaign",
+    "scaling": "scaling",
 }  # fmt: skip
-LONG = ("search", "zoo", "campaign")
+LONG = ("search", "zoo", "campaign", "scaling")
 MOST = {"rounds": 10_000, "executions": 1_000_000_000, "seeds": 10_000}
 
 

@@ -5,9 +5,20 @@ import shutil
 from collections.abc import Callable
 
 from anonvma_rt.errors import UserError
+from anonvma_rt.failing import ALLOCATIONS
 from anonvma_rt.hunt import DEFAULT_SCENARIO
 
-__all__ = ["AS_EXPECTED", "BAD_INPUT", "INTERRUPTED", "NOT_AS_EXPECTED", "about_scenario", "out", "whole", "width"]
+__all__ = [
+    "AS_EXPECTED",
+    "BAD_INPUT",
+    "INTERRUPTED",
+    "NOT_AS_EXPECTED",
+    "about_scenario",
+    "fail_alloc",
+    "out",
+    "whole",
+    "width",
+]
 
 AS_EXPECTED, NOT_AS_EXPECTED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -44,4 +55,12 @@ def about_scenario(parser: argparse.ArgumentParser, parameter: str, algorithm: s
 def out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--out", default="reproducers", metavar="DIR", help=f"where {what} are saved (default %(default)s/)"
+    )
+
+
+def fail_alloc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fail-alloc",
+        metavar="RATE[:KIND,...]",
+        help=f"allocations fail with this probability, 0 to 1; kinds: {', '.join(ALLOCATIONS)} (default: all of them)",
     )

@@ -7,14 +7,22 @@ import sys
 from tqdm import tqdm
 
 from anonvma_rt.errors import UserError
-from anonvma_rt.failing import ALLOCATIONS
 from anonvma_rt.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, DEFAULT_SCENARIO, hunt
 from anonvma_rt.hunt_result import HuntInterrupted, HuntResult
 from anonvma_rt.interesting import split_names
 from anonvma_rt.lab import DEFAULT_STRATEGY, HUNT_CARRIERS, STRATEGIES, load, names_of_all
 from anonvma_rt.report import hunt_report
 from anonvma_rt.scenario import Scenario, parse_parameters
-from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, whole, width
+from anonvma_rt.verbs.common import (
+    AS_EXPECTED,
+    INTERRUPTED,
+    NOT_AS_EXPECTED,
+    about_scenario,
+    fail_alloc,
+    out,
+    whole,
+    width,
+)
 
 ABOUT = "look for executions in which an algorithm goes wrong"
 
@@ -66,11 +74,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="count the classes of interleavings among the first K executions, which cost more (default %(default)s; "
         "0: none)",
     )
-    parser.add_argument(
-        "--fail-alloc",
-        metavar="RATE[:KIND,...]",
-        help=f"allocations fail with this probability, 0 to 1; kinds: {', '.join(ALLOCATIONS)} (default: all of them)",
-    )
+    fail_alloc(parser)
     out(parser, "reproducers")
 
 

@@ -13,7 +13,16 @@ from anonvma_rt.profiles import PROFILES
 from anonvma_rt.report import storm_report
 from anonvma_rt.scenario import parse_parameters
 from anonvma_rt.storm import DEFAULT_SECONDS, StormInterrupted, StormResult, storm
-from anonvma_rt.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, about_scenario, out, whole, width
+from anonvma_rt.verbs.common import (
+    AS_EXPECTED,
+    INTERRUPTED,
+    NOT_AS_EXPECTED,
+    about_scenario,
+    fail_alloc,
+    out,
+    whole,
+    width,
+)
 
 ABOUT = "let all tasks run at once under seeded chaos: rates, and hits turned into replays"
 
@@ -40,6 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="keep logs and replay what was found; costs a shared counter at each point (default: yes)",
     )
+    fail_alloc(parser)
     out(parser, "reproducers")
 
 
@@ -73,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
                 record=options.record,
                 out=options.out,
                 progress=progress,
+                fail_alloc=options.fail_alloc,
             )
         except StormInterrupted as interruption:
             result = interruption.result

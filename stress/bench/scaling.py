@@ -22,11 +22,13 @@ from typing import Any
 
 from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.engine.storm import Storm
 from anonvma_rt.engine.strategy.sticky import Sticky
-from anonvma_rt.errors import UserError
 from anonvma_rt.mm.scaling import Scaling
+from anonvma_rt.stress.bench.measure import Options, Untrue
 from anonvma_rt.stress.bench.plot import Curve, Panel, page
 
+ABOUT = "mremap of processes that share a root: one moveto_tail against a lock around every extent"
 STRATEGIES = ("unpatched", "moveto-tail", "rmap-locks", "interval-tree")
 SHARERS, PAGES, WALKERS, DEPTHS = (1, 2, 4, 8, 16), (1, 16, 64, 512, 4096, 65536), (0, 1, 4), (1, 8)
 LATENCY_LIMIT = 64  # pages of one extent
@@ -72,7 +74,7 @@ class Measured:
     walk_p99_ns: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"pages_per_second": list(self.pages_per_second)}
 
 
 def extents(pages: int) -> int:
@@ -120,10 +122,6 @@ class Bench:
     """One strategy at one point, built once and run as often as one likes, with all tasks at once."""
 
     def __init__(self, strategy: str, point: Point) -> None:
-        try:
-            from anonvma_rt.engine.storm import Storm
-        except ImportError:
-            raise UserError("bench scaling needs the carrier parallel, which this build does not have") from None
         self.strategy, self.point = strategy, point
         self.subject = subject(strategy, point)
         self.explorer = Explorer(self.subject, Sticky())
@@ -134,13 +132,13 @@ class Bench:
         self.runs = 0
 
     def run(self) -> None:
-        """One execution. Raises RuntimeError where the kernel did not do what it was asked for."""
+        """One execution. Raises Untrue where the kernel did not do what it was asked for."""
         self.subject.reset()
         block = self.storm.run(self.runs, 1)
         self.runs += 1
         measured = self.subject.measured()
         if block["failures"] or block["halt"] or any(row["error"] for row in measured):
-            raise RuntimeError(f"{self.strategy} at {self.point}: {block['failures'] or block['halt'] or measured}")
+            raise Untrue(f"{self.strategy} at {self.point}: {block['failures'] or block['halt'] or measured}")
         movers = measured[: self.point.sharers]
         moved = 2 * self.point.rounds * self.point.sharers * self.point.pages
         # Of all movers together: on few cores some have ended before others begin.
@@ -158,7 +156,7 @@ class Bench:
         taken = {row["acquisitions"] for row in self.rows}
         model = acquisitions(Algorithm.parse(self.strategy), self.point)
         if taken != {model}:
-            raise RuntimeError(f"{self.strategy} at {self.point}: the root's lock was taken {taken} times, not {model}")
+            raise Untrue(f"{self.strategy} at {self.point}: the root's lock was taken {taken} times, not {model}")
         total = sums(self.rows)
         p50, p99 = zip(*self.latencies, strict=True) if self.latencies else ([None], [None])
         return Measured(
@@ -296,6 +294,28 @@ def picture(results: Sequence[Measured]) -> str:
     )
 
 
+def run(options: Options) -> dict[str, Any]:
+    """The usual points; options.rounds: executions of each strategy."""
+    results: list[Measured] = []
+    points = usual_points()
+    for one in measure(points, options.rounds):
+        results.append(one)
+        options.tell(f"scaling {len(results)}/{len(points) * len(STRATEGIES)}")
+    return {
+        "results": [one.as_dict() for one in results],
+        "crossover": {str(sharers): crossover(results, sharers) for sharers in SHARERS},
+        "table": table(results),
+    }
+
+
+def text(result: Mapping[str, Any]) -> str:
+    lines = [
+        f"at {sharers} sharers moveto-tail is ahead from {'no' if pages is None else pages} pages on"
+        for sharers, pages in result["crossover"].items()
+    ]
+    return "\n".join([result["table"], "", *lines])
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m anonvma_rt.stress.bench.scaling", description=(__doc__ or "").splitlines()[0]
@@ -313,9 +333,6 @@ def main(arguments: list[str] | None = None) -> int:
         for one in measure(points, options.repeats):
             results.append(one)
             print(f"\r{len(results)} of {len(points) * len(STRATEGIES)}", end="", file=sys.stderr, flush=True)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("\ninterrupted: what was measured follows", file=sys.stderr)
         results = results[: len(results) - len(results) % len(STRATEGIES)]

@@ -43,7 +43,7 @@ SANITIZERS = {
         flags=("-fsanitize=thread",),
         libraries=("libtsan.so",),
         environment={"TSAN_OPTIONS": "exitcode=66:second_deadlock_stack=1"},
-        planted={"plain_access": "data race"},
+        planted={"plain_access": "data race", "racing_subject": "data race"},
     ),
     # CPython is built with -fwrapv, which would make an overflow of signed integers well defined.
     "address": Sanitizer(

@@ -6,7 +6,7 @@ Compiled with the flags of the sanitizer, and by nobody else.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from anonvma_rt.engine.arena cimport arena_alloc
+from anonvma_rt.engine.arena cimport arena_alloc, arena_root
 from anonvma_rt.engine.os cimport pthread_t, rt_join, rt_thread
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport OP_STORE, Execution, Task, point
@@ -71,6 +71,27 @@ def shift(int by=40):
 
 def signed_overflow(int n=2147483647):
     return n + 1
+
+
+cdef class Racing(Subject):
+    """Tasks that add to one word of the arena without a lock: no race where one runs at a time, and one where all do."""
+
+    def __init__(self):
+        self.tasks = 2
+
+    cdef int build(self, Task *t) noexcept nogil:
+        arena_alloc(&t.x.arena, sizeof(Shared), 1)
+        return 0
+
+    cdef void body(self, Task *t) noexcept nogil:
+        cdef Shared *shared = <Shared *>arena_root(&t.x.arena)
+        cdef int i
+        for i in range(1000):
+            point(t, OP_STORE, &shared.plain)
+            shared.plain += 1
+
+    cdef void check(self, Execution *x) noexcept nogil:
+        pass
 
 
 cdef class Overlong(Subject):

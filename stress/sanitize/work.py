@@ -6,13 +6,14 @@ Nothing here may be reported. A part says at its end what it did, so that a buil
 import argparse
 import sys
 import tempfile
-from importlib.util import find_spec
 from itertools import cycle
 
 from anonvma_rt import Machine, Reproducer, hunt, replay, verify
 from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.engine.storm import Storm
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.lab import STRATEGIES, load, names_of_all
+from anonvma_rt.storm import storm
 
 PAGE = 4096
 
@@ -107,13 +108,18 @@ def used_by_hand(runs: int) -> int:
 
 
 def storms(runs: int) -> int:
-    """All tasks at once, before and after the patch, under every profile of delays."""
-    from anonvma_rt.storm import storm
-
+    """All tasks at once, before and after the patch, under every profile of delays, with and without memory."""
     executions = 0
-    for name in ("lkml-2011", "forkcrash", "own-mm-migration"):
-        done = storm(name, algorithms=["unpatched", "moveto-tail"], executions=20 * runs, record=False)
-        executions += sum(one.executions for one in done.results)
+    for name in ("lkml-2011", "forkcrash", "own-mm-migration", "fault-during-fork", "tables-run-out"):
+        for rate in (None, 0.15):
+            done = storm(
+                name,
+                algorithms=["unpatched", "moveto-tail", "modern"],
+                executions=10 * runs,
+                record=rate is not None,
+                fail_alloc=rate,
+            )
+            executions += sum(one.executions for one in done.results)
     return executions
 
 
@@ -124,15 +130,17 @@ PARTS = {
     "proofs": proofs,
     "by-hand": by_hand,
     "explorers": used_by_hand,
+    "storms": storms,
 }
-if find_spec("anonvma_rt.storm") is not None:
-    PARTS["storms"] = storms
 
 
 def planted(name: str) -> int:
     """One of the mistakes of planted.pyx; the sanitizer ends the process."""
     import planted as mistakes  # beside the sanitizer's build, and nowhere else
 
+    if name == "racing_subject":
+        with Explorer(mistakes.Racing(), Random()) as explorer, Storm(explorer) as at_once:
+            return int(at_once.run(0, 20)["ran"])
     if name == "subject":
         with Explorer(mistakes.Overlong(), Random()) as explorer:
             return int(explorer.run(0, 5)["ran"])

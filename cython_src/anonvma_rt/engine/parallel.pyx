@@ -343,6 +343,8 @@ cdef void make_view(Storm *s, int id, uint64_t first, uint64_t end) noexcept nog
     x.unwind = unwind
     x.carrier = r
     x.tasks = s.x.tasks
+    # For what a subject draws by (seed, index) itself: the same as when the execution is replayed.
+    x.seed = s.x.seed
     x.subject = s.x.subject
     x.body = s.x.body
     x.stop = s.x.stop
