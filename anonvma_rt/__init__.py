@@ -46,6 +46,7 @@ from anonvma_rt.recording import RecordedProcess, Recording  # noqa: E402
 from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
 from anonvma_rt.scenario import Scenario  # noqa: E402
 from anonvma_rt.shrink import ShrinkInterrupted, Shrunk, shrink  # noqa: E402
+from anonvma_rt.storm import StormInterrupted, StormResult, storm  # noqa: E402
 from anonvma_rt.verify import Verification, VerifyInterrupted, verify  # noqa: E402
 
 __all__ = [
@@ -66,6 +67,8 @@ __all__ = [
     "ShrinkInterrupted",
     "Shrunk",
     "StopToken",
+    "StormInterrupted",
+    "StormResult",
     "UserError",
     "Verification",
     "VerifyInterrupted",
@@ -76,6 +79,7 @@ __all__ = [
     "hunt",
     "replay",
     "shrink",
+    "storm",
     "subject",
     "verify",
 ]

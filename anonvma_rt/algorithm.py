@@ -99,6 +99,9 @@ class Algorithm:
         what mremap and mprotect refuse and merge. "6.17": mremap looks before it unmaps, moves several vmas at once
         (d23cb648e365) and merges what grows in place with what is behind (ca3d76b0aa80); memory that mprotect makes
         read-only before its first fault is charged for no longer, so that it merges.
+    import_ahead
+        a vma that grows over two others takes what it needs of both before the first one is gone (734537c9cb72, 4.8);
+        until then a want of memory in the middle leaves mprotect() with a freed vma.
 
     Lifetime:
 
@@ -156,6 +159,7 @@ class Algorithm:
     reuse_forked: bool = False
     vma_locks: str = "no"
     calls: str = "3.2"
+    import_ahead: bool = False
     own_lock: bool = False
     pin: bool = True
     careful_pin: bool = True
@@ -299,6 +303,7 @@ _MODERN = replace(
     shared_walks=True,
     whole_tables=True,
     free_root_first=False,
+    import_ahead=True,
     recheck_mapping=True,
     reuse="counters",
     about="the tree, shared walks, whole page tables moved under the root's lock, everything known repaired",

@@ -7,6 +7,9 @@ __all__ = ["Miss", "cause", "miss_of"]
 
 RESTORE = 2
 ARRIVALS = ("set", "copy")
+# The types of mm/types.pxd that can leak.
+PAGES = 6
+LOST = {3: "vmas", 4: "anon_vmas", 5: "anon_vma_chains", 7: "page tables", 8: "directories of page tables"}
 
 
 def cause(trace: Trace) -> str | None:
@@ -41,6 +44,12 @@ def cause(trace: Trace) -> str | None:
         return f"vma {a} and anon_vma {b} are not linked as they should be (rule {c})."
     if trace.kind == "bug-on":
         return f"{who} stopped at step {step}: {_bug(trace, a, b, c)}."
+    if trace.kind == "leak":
+        if a == PAGES:
+            return f"At the end page {b} has {c} references that nobody holds."
+        if b:
+            return f"At the end anon_vma {b} counts {c} users that it does not have."
+        return f"At the end {c} {LOST.get(a, 'objects')} are allocated that nothing leads to."
     if trace.kind == "lock-order":
         return f"{who} took a lock of class {b} while it held one of class {a}; the order is the opposite one."
     return f"{who} stopped at step {step}: {trace.kind}."

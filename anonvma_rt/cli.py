@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from anonvma_rt import __version__
 from anonvma_rt.errors import UserError
-from anonvma_rt.verbs import bench, hunt, kernel, list, replay, show, shrink, step, verify
+from anonvma_rt.verbs import bench, campaign, hunt, kernel, list, replay, show, shrink, step, storm, verify
 from anonvma_rt.verbs.common import BAD_INPUT, INTERRUPTED
 
 __all__ = ["main"]
@@ -23,9 +23,11 @@ VERBS = {
     "hunt": hunt,
     "verify": verify,
     "replay": replay,
+    "storm": storm,
     "shrink": shrink,
     "show": show,
     "step": step,
+    "campaign": campaign,
     "bench": bench,
     "kernel": kernel,
 }

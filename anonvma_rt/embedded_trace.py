@@ -7,7 +7,19 @@ from typing import Any
 from anonvma_rt.engine.explorer import EVENT, OPS
 from anonvma_rt.trace import LOCK_WORDS, Event, Trace
 
-__all__ = ["EmbeddedTrace"]
+__all__ = ["EmbeddedTrace", "name_of_object", "names_of_tasks"]
+
+
+def names_of_tasks(subject: Any) -> list[str]:
+    """Those that a subject gives its tasks, and numbers for the rest."""
+    given = [str(name) for name in subject.task_names]
+    return [given[i] if i < len(given) else f"task {i}" for i in range(subject.tasks)]
+
+
+def name_of_object(subject: Any, offset: int) -> str:
+    """The words of a subject for an offset into the arena."""
+    name = subject.object_name(offset)
+    return str(name) if name is not None else f"object {offset}"
 
 
 @dataclass
@@ -26,24 +38,21 @@ class EmbeddedTrace(Trace):
         finding = recorded["finding"]
         kinds = subject.kinds()
         kind = kinds.get(finding[0], f"violation {finding[0]}") if finding else None
-        given = [str(name) for name in subject.task_names]
-        names = [given[i] if i < len(given) else f"task {i}" for i in range(subject.tasks)]
-        trace = cls(events, names, {}, {}, finding, kind, lambda offset: None, subject=subject)
+        trace = cls(events, names_of_tasks(subject), {}, {}, finding, kind, lambda offset: None, subject=subject)
         if finding:
             trace.told = subject.cause(kind, *finding[1:]) or trace._usual_cause(kind, *finding[1:])
         return trace
 
     def object(self, offset: int) -> str:
-        name = self.subject.object_name(offset)
-        return str(name) if name is not None else f"object {offset}"
+        return name_of_object(self.subject, offset)
 
-    def positions(self) -> str:
-        """The last operation that each task announced."""
-        lines = [""]
+    def positions(self) -> list[str]:
+        """The last operation that each task announced, a line each."""
+        lines = []
         for task, name in enumerate(self.tasks):
             last = next((e for e in reversed(self.events) if e.task == task and not e.is_note), None)
             lines.append(f"  {name}: {f'at step {last.step}, {self._announced(last)}' if last else 'not begun'}")
-        return "\n".join(lines)
+        return lines
 
     def rows(self, full: bool = False) -> Iterator[tuple[int, int, str]]:
         """Where the subject has no notes, every point is worth a row."""

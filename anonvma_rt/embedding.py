@@ -6,18 +6,20 @@ code and stays where it is; the text that a reproducer keeps has its name, its p
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from anonvma_rt.binding import bind_parameters
-from anonvma_rt.embedded_trace import EmbeddedTrace
+from anonvma_rt.embedded_trace import EmbeddedTrace, name_of_object, names_of_tasks
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.subject import Subject
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
+from anonvma_rt.failing import Failing
 from anonvma_rt.litmus import Variant
 from anonvma_rt.own_code import import_class, must_be_checked, name_of
 from anonvma_rt.scenario_file import Parameter, read_parameter
+from anonvma_rt.scenes import Scenes, litmus_scenes
 from anonvma_rt.toml_text import load_toml
 from anonvma_rt.trace import Trace
 
@@ -180,6 +182,13 @@ class EmbeddedProgram:
         except (TypeError, ValueError, OverflowError) as error:
             raise ScenarioError(f"subject {call}: {error}") from error
 
+    @property
+    def failing(self) -> None:
+        return None
+
+    def fail(self, failing: Failing) -> "EmbeddedProgram":
+        raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")
+
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         who = f"task {task}" if task >= 0 else "build"
         return ScenarioError(f"{self.scenario.source}: {who} was refused (step {step + 1}, {errno})")
@@ -190,11 +199,32 @@ class EmbeddedProgram:
     def trace(self, recorded: dict[str, Any], explorer: Explorer, before: None) -> Trace:
         return EmbeddedTrace.of_subject(recorded, explorer.subject)
 
+    def task_names(self) -> list[str]:
+        return names_of_tasks(self.make_subject(next(iter(self.variants.values()))))
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        subject = explorer.subject
+        return lambda offset: name_of_object(subject, offset)
+
+    @property
+    def things(self) -> str:
+        return "NAME of a value, world"
+
+    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
+        values = explorer.subject.values(explorer)
+        name = " ".join(words)
+        if name not in values:
+            raise UserError(f"no value {quote(name)}{nearest(name, values)}")
+        return [f"{name} = {values[name]}"]
+
+    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
+        return litmus_scenes(explorer, explorer.subject.values)
+
     def state(self, explorer: Explorer, trace: Trace) -> str:
-        """What the subject itself says of the state in the arena, or where each task is."""
-        said = explorer.subject.state_text(explorer)
+        """Its values, and where each task is."""
         assert isinstance(trace, EmbeddedTrace)
-        return str(said) if said is not None else trace.positions()
+        values = explorer.subject.values(explorer)
+        return "\n".join(["", *(f"  {name} = {value}" for name, value in values.items()), *trace.positions()])
 
 
 def is_embedded(text: str, source: str) -> bool:

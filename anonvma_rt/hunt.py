@@ -18,6 +18,7 @@ from anonvma_rt.engine.explorer import Bell, Explorer, StopToken, cores
 from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.errors import ParameterError, UserError, nearest, quote
 from anonvma_rt.estimates import count_classes, upper_bound_95
+from anonvma_rt.failing import Failing
 from anonvma_rt.hunt_result import First, HuntInterrupted, HuntResult, PctGuarantee, Result
 from anonvma_rt.lab import (
     AUTO,
@@ -34,7 +35,7 @@ from anonvma_rt.lab import (
     refusal,
     strategy_name,
 )
-from anonvma_rt.reproducer import Reproducer, trace_digest
+from anonvma_rt.reproducer import Reproducer, failures_in, trace_digest
 
 __all__ = ["DEFAULT_SCENARIO", "First", "HuntInterrupted", "HuntResult", "Result", "hunt"]
 
@@ -65,6 +66,7 @@ def hunt(
     stop: StopToken | None = None,
     progress: Callable[[str, int], None] | None = None,
     interesting: Iterable[str] | None = None,
+    fail_alloc: Failing | str | float | None = None,
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
@@ -75,7 +77,8 @@ def hunt(
     folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
     `interrupted`. progress: called with the algorithm's name and the number of executions just done. interesting: the
     operations that SURW orders, by name (`anonvma-rt list` has them; a litmus test's are its locks and variables), None
-    for the scenario's own. Raises UserError for bad input, HuntInterrupted on ^C.
+    for the scenario's own. fail_alloc: the rate at which allocations of the threads fail, 0 to 1, or "RATE:kind,kind";
+    None for what the scenario says. Raises UserError for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -101,12 +104,15 @@ def hunt(
     program = scenario.bind(parameters or {})
     if interesting is not None:
         program = program.with_interesting(interesting)
+    if fail_alloc is not None:
+        program = program.fail(fail_alloc if isinstance(fail_alloc, Failing) else Failing.parse(fail_alloc))
     chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     if not chosen:
         raise UserError("no algorithm to hunt")
     folder = Folder(Path(out)) if out is not None else None
     name = strategy_name(strategy)
     result = HuntResult(scenario.name, program.parameters, name, carrier, seed, start, program.interesting)
+    result.fail_alloc = str(program.failing) if program.failing is not None else None
     try:
         for algorithm in chosen:
             one = _Hunt(program, algorithm, strategy, carrier, seed, start, runs, jobs, classes, folder, stop, progress)
@@ -278,6 +284,7 @@ class _Hunt:
             result.points += block["points"]
             result.switches += block["switches"]
             result.benign_misses += block["counters"][0]
+            result.failed_allocations += block["counters"][3]
             self.longest = max(self.longest, block["longest"])
             if self.classes is not None:
                 self.classes += block["classes"]
@@ -302,7 +309,7 @@ class _Hunt:
             return
         trace = self.program.trace(recorded, explorer, self.before)
         self.result.trace = trace
-        reproducer = Reproducer(
+        self.result.reproducer = reproducer = Reproducer(
             scenario=self.program.scenario,
             parameters=self.program.parameters,
             algorithm=self.algorithm,
@@ -316,6 +323,7 @@ class _Hunt:
             cause=cause(trace) or "",
             digest=recorded["digests"].hex(),
             trace=trace_digest(recorded),
+            failures=failures_in(trace) if self.program.failing is not None else None,
         )
         if self.folder is None:
             return

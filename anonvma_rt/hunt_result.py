@@ -6,6 +6,7 @@ from typing import Any
 
 from anonvma_rt.confirm import Confirmed
 from anonvma_rt.estimates import ClassCount
+from anonvma_rt.reproducer import Reproducer
 from anonvma_rt.trace import Trace
 
 __all__ = ["First", "HuntInterrupted", "HuntResult", "PctGuarantee", "Result"]
@@ -42,11 +43,11 @@ class Result:
 
     executions: completed. violations: executions by kind of their verdict. benign_misses: unmap walks that left a pte
     behind, harmless by themselves. upper_bound_95: of the probability of a violation per execution, at 95 %
-    confidence. points, switches: totals. seconds: of the executions alone. schedules_sha256: over 8 bytes for each
-    execution's choices, in index order. expected: a kind, "none", or None where the scenario says nothing. classes:
-    of interleavings, None if none were observed. pct_guarantee: None for other strategies. confirmed: how violations
-    did on a second carrier, None unless one was asked for. indices: the violating ones, the first 100 000. trace: the
-    history of the first violation.
+    confidence. points, switches, failed_allocations: totals. seconds: of the executions alone. schedules_sha256: over 8
+    bytes for each execution's choices, in index order. expected: a kind, "none", or None where the scenario says
+    nothing. classes: of interleavings, None if none were observed. pct_guarantee: None for other strategies. confirmed:
+    how violations did on a second carrier, None unless one was asked for. indices: the violating ones, the first
+    100 000. trace: the history of the first violation; reproducer: its file's content.
     """
 
     algorithm: str
@@ -57,6 +58,7 @@ class Result:
     upper_bound_95: float = 1.0
     points: int = 0
     switches: int = 0
+    failed_allocations: int = 0
     seconds: float = 0.0
     executions_per_second: float = 0.0
     schedules_sha256: str = ""
@@ -67,11 +69,12 @@ class Result:
     confirmed: Confirmed | None = None
     indices: list[int] = field(default_factory=list)
     trace: Trace | None = None
+    reproducer: Reproducer | None = None
     unsaved: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of `hunt --json`."""
-        hidden = ("indices", "trace", "unsaved")
+        hidden = ("indices", "trace", "reproducer", "unsaved")
         shown = {name: value for name, value in self.__dict__.items() if name not in hidden}
         for name in ("first", "classes", "pct_guarantee", "confirmed"):
             shown[name] = asdict(shown[name]) if shown[name] is not None else None
@@ -94,6 +97,7 @@ class HuntResult:
     interesting: Sequence[str] = ()
     results: list[Result] = field(default_factory=list)
     interrupted: bool = False
+    fail_alloc: str | None = None
 
     @property
     def as_expected(self) -> bool:

@@ -1,10 +1,12 @@
 """What the lab shows of a simulated kernel that an explorer holds: where vmas began, and its state in words."""
 
+from collections.abc import Callable
+
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.mm.world import World
 from anonvma_rt.trace import Trace
 
-__all__ = ["kernel_state", "vma_starts"]
+__all__ = ["kernel_lock_names", "kernel_state", "vma_starts"]
 
 
 def vma_starts(explorer: Explorer) -> dict[int, tuple[int, int]]:
@@ -15,6 +17,22 @@ def vma_starts(explorer: Explorer) -> dict[int, tuple[int, int]]:
         for process in range(explorer.subject.processes)
         for vma in world.maps(process)
     }
+
+
+def kernel_lock_names(explorer: Explorer) -> Callable[[int], str]:
+    """Words for what lies at an offset, for objects that are there already: later ones have a number only."""
+    world = World(explorer)
+    end = explorer.arena_bytes
+    world.name(end - 1)
+
+    def name(offset: int) -> str:
+        found = world.name(offset) if offset < end else None
+        if found is None:
+            return f"a lock made since (offset {offset})"
+        what, number, field = found
+        return f"the {field} of {what} {number:#x}" if what == "table" else f"the {field} of {what} {number}"
+
+    return name
 
 
 def kernel_state(explorer: Explorer, trace: Trace) -> str:

@@ -5,7 +5,7 @@ is and what each task has in it; PCT's k, URW's and SURW's counts and the livelo
 depend on nothing but scenario, algorithm and seed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from anonvma_rt.binding import read_text
@@ -24,6 +24,7 @@ from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.engine.strategy.surw import Surw
 from anonvma_rt.engine.strategy.urw import Urw
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
+from anonvma_rt.failing import Failing
 from anonvma_rt.litmus import Litmus
 from anonvma_rt.litmus_file import is_litmus
 from anonvma_rt.mm.kernel import Refused
@@ -55,6 +56,7 @@ __all__ = [
     "with_values",
 ]
 
+# `parallel`, the third one, is not deterministic and belongs to storm alone.
 CARRIERS = {
     "threads": "one OS thread per task, pooled, pinned to one core; deterministic",
     "fibers": "one stack per task on a single OS thread: the same executions, hash for hash, and faster",
@@ -151,6 +153,13 @@ class Bound(Protocol):
     def expected(self, algorithm_name: str) -> str | None: ...
     def make_subject(self, algorithm: Any) -> Any: ...
 
+    @property
+    def failing(self) -> Failing | None:
+        """Which allocations fail; None for none."""
+
+    def fail(self, failing: Failing) -> "Bound":
+        """The same with these allocations failing. Raises UserError where nothing is allocated."""
+
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         """The error for a step that did not return what is expected; task -1: of the setup."""
 
@@ -173,6 +182,12 @@ class Bound(Protocol):
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         """The state in which it stopped, in words."""
+
+    def task_names(self) -> list[str]: ...
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        """Words for a lock or word by its offset into the arena, as far as setup made it. Asked for while the explorer
+        holds the state from which executions begin."""
 
 
 def names_of_all() -> list[str]:

@@ -6,7 +6,7 @@ values and yields a LitmusProgram. Every verb takes it like a scenario; its vari
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
@@ -15,6 +15,7 @@ from anonvma_rt.binding import bind_names, bind_parameters, read_text
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.program import Program
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
+from anonvma_rt.failing import Failing
 from anonvma_rt.interesting import OPTION, for_threads
 from anonvma_rt.litmus_code import Code, Compiler
 from anonvma_rt.litmus_file import LitmusDocument, read_litmus
@@ -85,6 +86,13 @@ class LitmusProgram:
     def make_subject(self, algorithm: Variant) -> Program:
         return self.codes[self.choose(algorithm).name].subject
 
+    @property
+    def failing(self) -> None:
+        return None
+
+    def fail(self, failing: Failing) -> "LitmusProgram":
+        raise UserError(f"{self.scenario.name} is a litmus test: it allocates nothing that could fail")
+
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         return ScenarioError(f"{self.scenario.source}: step {step + 1} of task {task} was refused")
 
@@ -105,6 +113,13 @@ class LitmusProgram:
             explorer.subject.kinds(),
             {offset: name for name, offset in code.subject.ids(explorer).items()},
         )
+
+    def task_names(self) -> list[str]:
+        return [thread.name for thread in next(iter(self.codes.values())).threads]
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        names = {offset: name for name, offset in explorer.subject.ids(explorer).items()}
+        return lambda offset: names.get(offset, f"an object (offset {offset})")
 
     @property
     def things(self) -> str:

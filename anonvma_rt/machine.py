@@ -6,10 +6,12 @@ are ints in bytes, lengths are pages of 4096 bytes.
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from errno import EINVAL, ENOMEM, ESRCH
 
 from anonvma_rt.algorithm import Algorithm
+from anonvma_rt.failing import Failing
 from anonvma_rt.mm.hand import Crash, Hand
 from anonvma_rt.refusal import reason_of
 
@@ -167,6 +169,36 @@ class Machine:
         """Every invariant of the reverse map that does not hold (mm/check): empty where all is well."""
         return [_violation(*found) for found in self._hand.check()]
 
+    def fail_allocations(self, *nth: int, kinds: Iterable[str] = ()) -> None:
+        """From now on the nth allocations of the kernel fail, counted from 1 for the next one; none, if none is given.
+
+        What is allocated: failing.ALLOCATIONS. kinds: an nth one of another kind does not fail. A call that meets such
+        an allocation raises OSError ENOMEM and undoes what it did, as far as the kernel does; some go on without.
+
+        >>> m = Machine()
+        >>> p = m.process()
+        >>> m.fail_allocations(2)
+        >>> at = p.mmap(1)
+        >>> p.write(at, 7)
+        Traceback (most recent call last):
+        ...
+        OSError: [Errno 12] Cannot allocate memory
+        >>> p.write(at, 7), m.allocations, m.check()
+        (None, (5, 1), [])
+        """
+        self._hand.fail(Failing(kinds=tuple(kinds), allocations=tuple((0, n) for n in sorted(nth))))
+
+    @property
+    def allocations(self) -> tuple[int, int]:
+        """How many allocations were asked for, and how many of these failed, since the last fail_allocations()."""
+        asked, failed = self._hand.allocations
+        return asked, failed
+
+    def live_objects(self) -> int:
+        """Objects of the kernel that are allocated and not freed: those of the machine itself, one address space per
+        process, and whatever the processes have (vmas, anon_vmas, their chains, page tables)."""
+        return int(self._hand.live_objects())
+
     def _page_call(self, verb: str, pfn: int) -> int:
         self._hand.page(_frame(pfn))
         if not self._processes:
@@ -226,19 +258,17 @@ class Process:
 
     def mremap(
         self, addr: int, old_pages: int, new_pages: int, to: int | None = None, maymove: bool = True,
-        dontunmap: bool = False, fail_after: int | None = None,
+        dontunmap: bool = False,
     ) -> int:  # fmt: skip
         """Shrinks, grows or moves a mapping (sys_mremap): its address.
 
         to: MREMAP_FIXED; what is there goes away. dontunmap: the old range stays, empty (MREMAP_DONTUNMAP).
-        fail_after: the allocation of a page table fails once after so many extents, so that the kernel moves everything
-        back and says ENOMEM. Raises OSError: EINVAL (unaligned, no new length, FIXED without MAYMOVE, overlap), EFAULT
+        Raises OSError: EINVAL (unaligned, no new length, FIXED without MAYMOVE, overlap), EFAULT
         (the range is not inside one vma), ENOMEM (no room to grow, no page table, too many vmas).
         """
         target = -1 if to is None else _address(to)
-        fails = -1 if fail_after is None else fail_after
         return self._call(
-            "mremap", _address(addr), _pages(old_pages), _pages(new_pages), target, int(maymove), fails, int(dontunmap)
+            "mremap", _address(addr), _pages(old_pages), _pages(new_pages), target, int(maymove), int(dontunmap)
         )
 
     def fork(self) -> "Process":

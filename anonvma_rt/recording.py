@@ -48,6 +48,7 @@ class Recording:
         self._threads: dict[str, list[Step]] = {}
         self._after: list[Step] = []
         self._steps = self._setup
+        self._failing: Step = {}
 
     @property
     def happens(self) -> bool:
@@ -77,6 +78,20 @@ class Recording:
         """What is called inside runs alone, after all threads."""
         yield from self._within(self._after, "after")
 
+    @contextmanager
+    def failing(self, after: int, kind: str = "table", errno: str = "ENOMEM") -> Iterator[None]:
+        """In a thread: each call inside gets `after` allocations of that kind, is denied the next, and returns `errno`.
+
+        kind: vma, anon_vma, anon_vma_chain, page or table. In the setup the machine's fail_allocations() does it.
+        """
+        if self.happens:
+            raise ScenarioError("recording: failing() belongs into a thread")
+        self._failing = {"fail": kind, "fail_after": after, "errno": errno}
+        try:
+            yield
+        finally:
+            self._failing = {}
+
     def _within(self, steps: list[Step], what: str) -> Iterator[None]:
         if not self.happens:
             raise ScenarioError(f"recording: {what} is inside another thread")
@@ -90,7 +105,7 @@ class Recording:
         """Adds a step: a verb of scenario files with its keys. Where there is a thread, the setup is over."""
         if self.happens and (self._threads or self._after):
             raise ScenarioError(f"recording: {verb} comes after a thread: the setup is over, say in which thread it is")
-        self._steps.append({"do": verb, "process": process, **values})
+        self._steps.append({"do": verb, "process": process, **values, **self._failing})
 
     def scenario(self, expect: Mapping[str, str] | None = None, strategy: str = "") -> Scenario:
         """The scenario. expect: for algorithms, by name ("*": every other preset), a kind of violation or "none".
@@ -157,23 +172,16 @@ class RecordedProcess:
 
     def mremap(
         self, addr: int, old_pages: int, new_pages: int, to: int | None = None, maymove: bool = True,
-        dontunmap: bool = False, fail_after: int | None = None,
+        dontunmap: bool = False,
     ) -> int:  # fmt: skip
         values: Step = {"from": addr, "pages": old_pages, "new_pages": new_pages, "maymove": maymove}
         if to is not None:
             values["to"] = to
         if dontunmap:
             values["dontunmap"] = True
-        if fail_after is not None:
-            values |= {"fail_after": fail_after, "errno": "ENOMEM"}
         if self._now:
-            try:
-                to = self._now.mremap(addr, old_pages, new_pages, to, maymove, dontunmap, fail_after)
-            except OSError:
-                if fail_after is None:
-                    raise
-                to = addr
-        elif fail_after is not None or (to is None and new_pages <= old_pages):
+            to = self._now.mremap(addr, old_pages, new_pages, to, maymove, dontunmap)
+        elif to is None and new_pages <= old_pages:
             to = addr
         self.recording.record("mremap", self.name, values)
         return _told(to, "mremap", "to")

@@ -12,12 +12,15 @@ PAGE = 4096
 TASK_SIZE = 1 << 39  # bytes of address space of a simulated process
 
 
-def reason_of(verb: str, args: tuple[int, ...], errno: int) -> str | None:
-    """The reason in words, for a step of scenario.Step's form; None if the arguments do not tell.
+def reason_of(verb: str, args: tuple[int, ...], errno: int, fails: tuple[str, int] | None = None) -> str | None:
+    """The reason in words, for a step of scenario.Step's form; None if the arguments do not tell. fails: which
+    allocations were to fail during the step.
 
     >>> reason_of("mmap", (0, 0), EINVAL)
     'the length is 0 pages'
     """
+    if errno == ENOMEM and fails is not None:
+        return f"allocation of {fails[0]} failed after {fails[1]} (fail_after)"
     if verb == "mremap":
         return _mremap(args, errno)
     if verb == "compare":
@@ -30,6 +33,8 @@ def reason_of(verb: str, args: tuple[int, ...], errno: int) -> str | None:
         if errno == EINVAL and _unaligned(args[0]):
             return _unaligned(args[0])
         return f"no page is mapped at {args[0]:#x}"
+    if len(args) < 2:
+        return None
     at, pages = args[:2]
     if errno == EINVAL:
         return _unaligned(max(at, 0)) or ("the length is 0 pages" if pages == 0 else _outside(at, pages))
@@ -41,7 +46,7 @@ def reason_of(verb: str, args: tuple[int, ...], errno: int) -> str | None:
 
 
 def _mremap(args: tuple[int, ...], errno: int) -> str | None:
-    source, pages, new_pages, to, maymove, fail_after, *_ = args
+    source, pages, new_pages, to, maymove, *_ = args
     if errno == EINVAL:
         if _unaligned(source):
             return _unaligned(source)
@@ -58,11 +63,8 @@ def _mremap(args: tuple[int, ...], errno: int) -> str | None:
         return "the length is 0 pages" if pages == 0 else None
     if errno == EFAULT:
         return f"the range {_range(source, pages)} is not inside one mapping"
-    if errno == ENOMEM:
-        if fail_after >= 0:
-            return f"page-table allocation failed after {fail_after} extents (fail_after)"
-        if to < 0 and not maymove and new_pages > pages:
-            return "the mapping cannot grow where it is, and maymove is false"
+    if errno == ENOMEM and to < 0 and not maymove and new_pages > pages:
+        return "the mapping cannot grow where it is, and maymove is false"
     return None
 
 

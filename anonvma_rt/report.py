@@ -12,6 +12,7 @@ from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.own_code import is_own
 from anonvma_rt.reproducer import Replayed, Reproducer
 from anonvma_rt.shrink import Shrunk, Size
+from anonvma_rt.storm import StormOfOne, StormResult
 from anonvma_rt.trace import Trace
 from anonvma_rt.verify import Verification
 
@@ -21,6 +22,7 @@ __all__ = [
     "hunt_report",
     "replay_report",
     "shrink_report",
+    "storm_report",
     "verify_report",
     "world_report",
 ]
@@ -33,6 +35,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}"
         f"{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
         + (", INTERRUPTED" if result.interrupted else ""),
+        *([_failing(result)] if result.fail_alloc else []),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
     ]
@@ -71,6 +74,11 @@ def _ordered(interesting: Iterable[str]) -> str:
     """The operations that were named as interesting; nothing for the usual ones."""
     names = ", ".join(interesting)
     return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
+
+
+def _failing(result: HuntResult | StormResult) -> str:
+    counts = ", ".join(f"{one.failed_allocations} of {one.algorithm}" for one in result.results)
+    return f"allocations fail at rate {result.fail_alloc}: {counts}"
 
 
 def _sentences(text: str | None, width: int) -> str:
@@ -197,3 +205,56 @@ def _size(name: str, size: Size) -> str:
 def world_report(replayed: Replayed) -> str:
     """The state in which the recorded execution stopped."""
     return replayed.program.state(replayed.explorer, replayed.trace)
+
+
+def storm_report(result: StormResult, width: int) -> str:
+    """Rates by algorithm and profile, what became of the hits, and the interleaving of the first confirmed one."""
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
+    lines = [
+        f"{result.scenario} ({parameters or 'no parameters'}), {result.tasks} tasks at once, seed {result.seed}"
+        + ("" if result.recording else ", nothing recorded")
+        + (", INTERRUPTED" if result.interrupted else ""),
+        *([_failing(result)] if result.fail_alloc else []),
+    ]
+    for one in result.results:
+        lines += ["", *_storm_of_one(one, result.recording)]
+    shown = next((one for one in result.results if one.trace is not None), None)
+    if shown is not None and shown.trace is not None:
+        found = shown.found[0]
+        lines += ["", f"The first confirmed violation of {shown.algorithm}, under {found.profile}: {found.kind}", ""]
+        lines += [_sentences(cause(shown.trace), width), "", shown.trace.table(width)]
+    saved = [found.reproducer for one in result.results for found in one.found if found.reproducer]
+    lines += ["", *(f"Replay it: anonvma-rt replay {path}" for path in saved)] if saved else []
+    return "\n".join(lines)
+
+
+def _storm_of_one(one: StormOfOne, recording: bool) -> list[str]:
+    expected = one.expected or "none (nothing stated)"
+    verdict = "as expected" if one.as_expected else f"NOT AS EXPECTED: {expected}"
+    rate = one.executions / one.seconds if one.seconds else 0.0
+    found = ", ".join(f"{n} {kind} ({n / one.seconds:.1f}/s)" for kind, n in one.violations.items())
+    lines = [
+        f"{one.algorithm}: {one.executions} executions, {rate:.0f}/s; "
+        + (found or "no violation seen, which is no evidence: a storm proves nothing")
+        + f"; {verdict}",
+        f"  {'profile':22}{'executions':>11}{'exec/s':>9}{'violations':>12}{'per second':>12}   per execution (95 %)",
+    ]
+    for r in one.rates:
+        if r.executions == 0:
+            continue
+        low, high = r.interval
+        lines.append(
+            f"  {r.profile:22}{r.executions:>11}{r.executions / max(r.seconds, 1e-9):>9.0f}{r.hits:>12}"
+            f"{r.hits / max(r.seconds, 1e-9):>12.1f}   "
+            + (f"{r.hits / r.executions:.2e} ({low:.1e} to {high:.1e})" if r.hits else f"unknown, up to {high:.1e}")
+        )
+    if one.hits and recording:
+        lost = "".join(f", {n} {why}" for why, n in one.unconfirmed.items())
+        share = f" ({100 * one.confirmed / one.recorded:.0f} %)" if one.recorded else ""
+        lines.append(
+            f"  recorded {one.recorded}: {one.confirmed} confirmed by a deterministic replay{share}"
+            + (f", {one.repaired} of them after a repair of the order" if one.repaired else "")
+            + lost
+            + (f"; {one.not_recorded} without a log" if one.not_recorded else "")
+        )
+    return lines

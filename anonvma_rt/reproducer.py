@@ -16,6 +16,7 @@ from anonvma_rt.embedding import is_embedded
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
+from anonvma_rt.failing import Failing
 from anonvma_rt.files import write_whole
 from anonvma_rt.lab import Bound, Choice, Described, described_by, make_explorer
 from anonvma_rt.trace import Trace
@@ -38,7 +39,7 @@ class Reproducer:
     strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
     steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
     choices. shrunk_from says what was found, where this is what `shrink` made of it: steps, switches, parameters and
-    schedule_digest.
+    schedule_digest. failures: the allocations that failed, as (task, n); None where none could.
     """
 
     scenario: Described
@@ -56,6 +57,7 @@ class Reproducer:
     interesting: Sequence[str] = ()
     version: str = field(default=__version__)
     shrunk_from: Mapping[str, Any] | None = None
+    failures: Sequence[tuple[int, int]] | None = None
 
     @property
     def steps(self) -> int:
@@ -65,14 +67,15 @@ class Reproducer:
     def switches(self) -> int:
         return max(0, len(self.segments) - 1)
 
-    def program(self) -> Bound:
-        return self.scenario.bind(self.parameters)
+    def program(self, parameters: Mapping[str, int | bool] | None = None) -> Bound:
+        """What is executed; with other parameters, the same with those."""
+        program = self.scenario.bind(self.parameters if parameters is None else parameters)
+        return program if self.failures is None else program.fail(Failing.named(self.failures))
 
     def name(self) -> str:
         """The file name under which a hunt saves it."""
-        name = f"{self.scenario.name}-{self.algorithm.name}"
-        plain = "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
-        return f"{plain}-{self.seed}-{self.index}.json"
+        name = f"{self.scenario.name}-{self.algorithm.name}-{self.seed}-{self.index}.json"
+        return "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
 
     def as_dict(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -95,12 +98,14 @@ class Reproducer:
                 "index": self.index,
             },
             "bound": self.bound,
-            "schedule": " ".join(f"{task}x{steps}" for task, steps in self.segments),
+            "schedule": _pairs(self.segments),
             "schedule_digest": self.digest,
             "trace_sha256": self.trace,
         }
         if self.shrunk_from is not None:
             body["shrunk_from"] = dict(self.shrunk_from)
+        if self.failures is not None:
+            body["failed_allocations"] = _pairs(self.failures)
         return body | {"sha256": _checksum(body)}
 
     def save(self, path: Path) -> Path:
@@ -114,12 +119,16 @@ class Reproducer:
         own: code of your own that the file may name, a subject() or a Rule; a file that names anything else is refused,
         because reading a file must not run code.
         """
-        where = str(path)
         try:
             with Path(path).open("rb") as file:
                 data = file.read(LARGEST_FILE + 1)
         except (OSError, ValueError) as error:
-            raise ReproducerError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            raise ReproducerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        return cls.from_bytes(data, str(path), own)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str, own: Iterable[Any] = ()) -> "Reproducer":
+        """Checks the content of a file; `where` begins every message, `own` as for load(). Raises ReproducerError."""
         if len(data) > LARGEST_FILE:
             raise ReproducerError(f"{where}: larger than {LARGEST_FILE} bytes: not a reproducer")
         try:
@@ -150,10 +159,6 @@ class Reproducer:
             )
         if checksum != _checksum(body):
             raise ReproducerError(f"{where}: the reproducer was edited after it was written (its sha256 is another)")
-        segments = []
-        for segment in body["schedule"].split():
-            task, steps = segment.split("x")
-            segments.append((int(task), int(steps)))
         scenario = described_by(
             text, where if "subject" in text and is_embedded(text, where) else body["scenario"]["source"], own
         )
@@ -166,13 +171,14 @@ class Reproducer:
             index=body["found_by"]["index"],
             interesting=tuple(body["found_by"].get("interesting", ())),
             bound=body["bound"],
-            segments=segments,
+            segments=_read_pairs(body["schedule"]),
             kind=body["violation"]["kind"],
             cause=body["violation"]["cause"],
             digest=body["schedule_digest"],
             trace=body["trace_sha256"],
             version=body["written_by"].removeprefix("anonvma_rt "),
             shrunk_from=body.get("shrunk_from"),
+            failures=_read_pairs(body["failed_allocations"]) if "failed_allocations" in body else None,
         )
 
 
@@ -241,6 +247,20 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
 
 def trace_digest(recorded: Mapping[str, Any]) -> str:
     return hashlib.sha256(recorded["events"]).hexdigest()
+
+
+def failures_in(trace: Trace) -> list[tuple[int, int]]:
+    """The allocations that failed by chance or by name in a recorded execution, as (task, n)."""
+    return [(event.task, event.b) for event in trace.events if event.what == "alloc-fails" and event.c]
+
+
+def _pairs(pairs: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{task}x{number}" for task, number in pairs)
+
+
+def _read_pairs(text: str) -> list[tuple[int, int]]:
+    pairs = (pair.split("x") for pair in text.split())
+    return [(int(task), int(number)) for task, number in pairs]
 
 
 def _checksum(body: Mapping[str, Any]) -> str:

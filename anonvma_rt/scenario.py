@@ -6,7 +6,7 @@ simulated kernel executes. The built-in files in scenarios/ show the format, and
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from errno import errorcode
 from importlib import resources
@@ -17,16 +17,18 @@ from anonvma_rt.binding import bind_names, bind_parameters, holds, read_text
 from anonvma_rt.engine.explorer import Explorer
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
 from anonvma_rt.expression import evaluate
+from anonvma_rt.failing import Failing
 from anonvma_rt.interesting import OPTION, for_threads
 from anonvma_rt.kernel_look import KERNEL_THINGS, kernel_look
 from anonvma_rt.kernel_scenes import kernel_scenes, names_in_time
-from anonvma_rt.kernel_view import kernel_state, vma_starts
+from anonvma_rt.kernel_view import kernel_lock_names, kernel_state, vma_starts
 from anonvma_rt.mm.interesting import NAMES as INTERESTING
 from anonvma_rt.mm.kernel import Kernel
 from anonvma_rt.mm.world import World
 from anonvma_rt.refusal import TASK_SIZE, reason_of
 from anonvma_rt.scenario_file import (
     ALL_OTHERS,
+    FAIL_AFTER,
     VERBS,
     VIOLATION_KINDS,
     Document,
@@ -67,10 +69,9 @@ class Step(NamedTuple):
     """One call into the simulated kernel, as plain integers.
 
     `args` are the keys of scenario_file.VERBS in their order: addresses in bytes, lengths in pages, truth values as 0
-    and 1, processes by index. For mremap, to = -1 means not MREMAP_FIXED and fail_after = -1 that no page-table
-    allocation fails.
-    `process` is an index into Program.processes, `errno` what the step is expected to return (0: success), and `where`
-    the place in the scenario, for messages.
+    and 1, processes by index. For mremap, to = -1 means not MREMAP_FIXED. `process` is an index into Program.processes,
+    `errno` what the step is expected to return (0: success), and `where` the place in the scenario, for messages.
+    `fails`: (kind, n) where the step's allocations of that kind fail once n of them were had.
     """
 
     verb: str
@@ -78,6 +79,7 @@ class Step(NamedTuple):
     args: tuple[int, ...]
     errno: int
     where: str
+    fails: tuple[str, int] | None = None
 
 
 class Thread(NamedTuple):
@@ -92,6 +94,8 @@ class Program:
     """A scenario with values for all its parameters: setup runs alone, then the threads race, then after runs alone.
 
     interesting: the operations that SURW orders, by the names of anonvma_rt.mm.interesting.
+    failing: which allocations of the threads fail; None for none. Where some may, no step of a thread has to succeed,
+    and contents and numbers of vmas are not looked at in an execution in which one did.
     """
 
     scenario: "Scenario"
@@ -101,6 +105,7 @@ class Program:
     after: tuple[Step, ...]
     processes: tuple[str, ...]
     interesting: tuple[str, ...]
+    failing: Failing | None = None
 
     # What lab.Bound says that the lab asks.
 
@@ -126,8 +131,12 @@ class Program:
             [thread.steps for thread in self.threads],
             self.after,
             [named[thread.name] for thread in self.threads],
+            self.failing,
             algorithm.rule,
         )
+
+    def fail(self, failing: Failing) -> "Program":
+        return replace(self, failing=failing)
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         sections = [self.setup, *(thread.steps for thread in self.threads), self.after]
@@ -137,8 +146,13 @@ class Program:
         return vma_starts(explorer)
 
     def trace(self, recorded: dict[str, Any], explorer: Explorer, before: dict[int, tuple[int, int]]) -> Trace:
-        tasks = [thread.name for thread in self.threads]
-        return Trace.of(recorded, tasks, before, explorer.subject.kinds(), World(explorer))
+        return Trace.of(recorded, self.task_names(), before, explorer.subject.kinds(), World(explorer))
+
+    def task_names(self) -> list[str]:
+        return [thread.name for thread in self.threads]
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        return kernel_lock_names(explorer)
 
     def state(self, explorer: Explorer, trace: Trace) -> str:
         return kernel_state(explorer, trace)
@@ -177,6 +191,7 @@ class Scenario:
     the exact TOML, which a reproducer keeps, and `source` the file's name for messages. `zoo`, `commit`, `year` and
     `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are empty where it is none. `strategy` is the
     one that finds it best, "" for the usual one, and `interesting` names the operations that SURW orders.
+    `fail_alloc`: the allocations that fail unless a hunt says otherwise.
 
     >>> Scenario.load("peek").parameters["pages"].default
     1
@@ -195,6 +210,7 @@ class Scenario:
     symptom: str
     strategy: str
     interesting: tuple[str, ...]
+    fail_alloc: Failing | None
     _document: Document = field(repr=False, compare=False)
 
     @property
@@ -214,6 +230,7 @@ class Scenario:
             expect=document.expect,
             text=text,
             source=source,
+            fail_alloc=document.fail_alloc,
             **document.origin,
             interesting=document.interesting,
             _document=document,
@@ -285,6 +302,7 @@ class Scenario:
             after=_steps(self._document.after, names),
             processes=tuple(self.processes),
             interesting=self.interesting,
+            failing=self.fail_alloc,
         )
 
     def thread_names(self) -> list[str]:
@@ -328,7 +346,7 @@ def explain_refusal(step: Step, errno: int) -> str:
     expected = f"{_errno_name(step.errno)} is expected, but " if step.errno else ""
     if errno == 0:
         return f"{step.where}: {expected}the step succeeded"
-    why = reason_of(step.verb, step.args, errno) or os.strerror(errno)
+    why = reason_of(step.verb, step.args, errno, step.fails) or os.strerror(errno)
     return f"{step.where}: {expected}{_errno_name(errno)}: {why}"
 
 
@@ -351,7 +369,11 @@ def _step(step: RawStep, names: Mapping[str, int | bool]) -> Step:
         else:
             assert key.default is not None  # read_document saw to it that a required key is there
             args[key.name] = key.default
-    return Step(step.verb, step.process, tuple(args.values()), step.errno, step.where)
+    fails = None
+    if FAIL_AFTER.name in step.values:
+        where = f"{step.where}: {FAIL_AFTER.name}"
+        fails = (step.fail, _in_range(evaluate(step.values[FAIL_AFTER.name], names, where), FAIL_AFTER, where))
+    return Step(step.verb, step.process, tuple(args.values()), step.errno, step.where, fails)
 
 
 def _in_range(value: int | bool, key: Key, where: str) -> int:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from anonvma_rt.algorithm import Algorithm
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.expression import CONSTANTS, FUNCTIONS, LIMIT
+from anonvma_rt.failing import ALLOCATIONS, Failing
 from anonvma_rt.interesting import for_threads, read_names
 from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.mm.interesting import NAMES as INTERESTING
@@ -36,14 +37,15 @@ __all__ = [
 MOST_THREADS = MOST_PROCESSES = 64
 MOST_STEPS = 10_000
 _TOP_KEYS = (
-    "name", "about", "zoo", "commit", "year", "symptom", "strategy", "interesting", "processes", "parameters", "names",
+    "name", "about", "zoo", "commit", "year", "symptom", "strategy", "interesting", "fail_alloc", "processes",
+    "parameters", "names",
     "require", "expect", "setup", "thread", "after",
 )  # fmt: skip
 ALL_OTHERS = "*"  # in [expect]: every preset that is not named
 
 VIOLATION_KINDS = (
     "stale-migration-entry", "mapcount-mismatch", "lost-page", "unreachable-pte", "list-corruption", "use-after-free",
-    "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on", "wrong-merge", "stack-overflow",
+    "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on", "wrong-merge", "leak", "stack-overflow",
 )  # fmt: skip
 
 
@@ -66,7 +68,7 @@ VERBS: Mapping[str, tuple[Key, ...]] = {
     "read": (_AT, _PAGES),
     "mremap": (
         Key("from", "address"), _PAGES, Key("new_pages", "length", "pages"), Key("to", "address", -1),
-        Key("maymove", "switch", 1), Key("fail_after", "count", -1), Key("dontunmap", "switch", 0),
+        Key("maymove", "switch", 1), Key("dontunmap", "switch", 0),
     ),
     "fork": (Key("child", "process"),),
     "exit": (),
@@ -79,6 +81,10 @@ VERBS: Mapping[str, tuple[Key, ...]] = {
     "compare": (Key("a", "address"), Key("b", "address"), _PAGES),
     "vmas": (_AT, _PAGES, Key("count", "count")),
 }  # fmt: skip
+
+
+# Every verb: its allocations of the kind `fail` fail once so many of them were had.
+FAIL_AFTER = Key("fail_after", "count", -1)
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,8 @@ class Parameter:
 
 
 class RawStep(NamedTuple):
-    """A step whose values are not evaluated yet; `process` is an index, `errno` a number (0: success)."""
+    """A step whose values are not evaluated yet; `process` is an index, `errno` a number (0: success), `fail` the kind
+    of allocation that `fail_after` of the values speaks of."""
 
     verb: str
     process: int
@@ -122,6 +129,7 @@ class RawStep(NamedTuple):
     when: int | bool | str
     errno: int
     where: str
+    fail: str
 
 
 class RawThread(NamedTuple):
@@ -145,6 +153,7 @@ class Document:
     setup: tuple[RawStep, ...]
     threads: tuple[RawThread, ...]
     after: tuple[RawStep, ...]
+    fail_alloc: Failing | None
 
 
 def read_document(text: str, source: str) -> Document:
@@ -186,6 +195,7 @@ def read_document(text: str, source: str) -> Document:
         setup=setup,
         threads=tuple(threads),
         after=steps.read(get_list(top, "after", source), "after"),
+        fail_alloc=_fail_alloc(top, source),
     )
 
 
@@ -226,13 +236,14 @@ class _StepReader:
             raise ScenarioError(f"{where}: unknown verb {quote(verb)}{nearest(verb, VERBS)}")
         where = f"{where} ({verb})"
         keys = VERBS[verb]
-        check_keys(table, [*(key.name for key in keys), "do", "process", "when", "errno"], where)
+        check_keys(table, [*(key.name for key in keys), "do", "process", "when", "errno", "fail", "fail_after"], where)
         for key in keys:
             if key.default is None and key.name not in table:
                 raise ScenarioError(f'{where}: the key "{key.name}" is missing')
-        values = {key.name: self._value(key, table, where) for key in keys if key.name in table}
+        values = {key.name: self._value(key, table, where) for key in (*keys, FAIL_AFTER) if key.name in table}
         when = as_value(table.get("when", True), f"{where}: when")
-        return RawStep(verb, self._process(table, where, process), values, when, _errno(table, where), where)
+        process = self._process(table, where, process)
+        return RawStep(verb, process, values, when, _errno(table, where), where, _fail(table, where))
 
     def _value(self, key: Key, table: dict[str, Any], where: str) -> int | bool | str:
         if key.kind == "process":
@@ -258,6 +269,27 @@ def _errno(table: dict[str, Any], where: str) -> int:
         usual = ["EINVAL", "EFAULT", "ENOMEM", "EAGAIN", "EBUSY"]
         raise ScenarioError(f"{where}: unknown errno {quote(name)}{nearest(name, [*usual, *numbers])}")
     return numbers[name]
+
+
+def _fail(table: dict[str, Any], where: str) -> str:
+    kind = get_line(table, "fail", where, "table")
+    if kind not in ALLOCATIONS:
+        raise ScenarioError(f"{where}: fail: unknown kind of allocation {quote(kind)}{nearest(kind, ALLOCATIONS)}")
+    if "fail" in table and "fail_after" not in table:
+        raise ScenarioError(f'{where}: the key "fail_after" is missing: how many such allocations succeed')
+    return kind
+
+
+def _fail_alloc(top: dict[str, Any], source: str) -> Failing | None:
+    value = top.get("fail_alloc")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ScenarioError(f'{source}: fail_alloc: must be a rate, or a string as "0.05:table", not {shown(value)}')
+    try:
+        return Failing.parse(value)
+    except UserError as error:
+        raise ScenarioError(f"{source}: fail_alloc: {error}") from None
 
 
 def _processes(top: dict[str, Any], source: str) -> list[str]:

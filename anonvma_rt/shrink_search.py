@@ -13,7 +13,7 @@ from anonvma_rt.engine.explorer import BuildViolation, StopToken, cores
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError
 from anonvma_rt.lab import make_explorer, smallest
-from anonvma_rt.reproducer import Reproducer, trace_digest
+from anonvma_rt.reproducer import Reproducer, failures_in, trace_digest
 from anonvma_rt.shrink_schedule import Bench, Cut, Failing, cuts_of, fewer, hunted, settle, shorten
 
 __all__ = ["Search"]
@@ -86,7 +86,7 @@ class Search:
 
     def bench(self, values: Values, stop: StopToken | None = None) -> Bench:
         original = self.original
-        program = original.scenario.bind(values)
+        program = original.program(values)
         if original.interesting:
             program = program.with_interesting(original.interesting)
         bench = Bench(
@@ -182,7 +182,7 @@ class Search:
         if self.best == self.saved:
             return
         original, best = self.original, self.best
-        program = original.scenario.bind(best.parameters)
+        program = original.program(best.parameters)
         algorithm = program.choose(original.algorithm)
         with make_explorer(program, algorithm, Replay(best.segments), cpu=cores(1)[0]) as explorer:
             explorer.bound = best.bound
@@ -209,6 +209,7 @@ class Search:
             digest=recorded["digests"].hex(),
             trace=trace_digest(recorded),
             interesting=original.interesting,
+            failures=failures_in(trace) if original.failures is not None else None,
             shrunk_from=original.shrunk_from or found,
         )
         if self.target is not None:

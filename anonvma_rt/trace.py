@@ -10,7 +10,7 @@ from textwrap import wrap
 from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.engine.explorer import EVENT, OPS
-from anonvma_rt.mm.notes import NOTES
+from anonvma_rt.mm.notes import ALLOCATIONS, NOTES
 from anonvma_rt.mm.world import World
 
 __all__ = ["Event", "Trace"]
@@ -219,7 +219,7 @@ class Trace:
         if e.what == "wait":
             return f"fault at {e.b:#x} waits for page {e.a}"
         if e.what == "alloc-fails":
-            return f"no page table for {e.a:#x}: the allocation fails"
+            return f"allocation {e.b} fails: no {ALLOCATIONS[e.a]}" if e.c else f"no {ALLOCATIONS[e.a]}: it is to fail"
         return self._later_note(e, about_page, full)
 
     def _later_note(self, e: Event, about_page: bool, full: bool) -> str | None:

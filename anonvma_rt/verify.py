@@ -129,6 +129,11 @@ def verify(
         raise UserError(f"--limit must be at least 1, not {limit}")
     described = load(scenario) if isinstance(scenario, str) else scenario
     program = described.bind(parameters or {})
+    if program.failing is not None and program.failing.rate:
+        raise UserError(
+            f"{described.name}: nothing is proved where allocations fail by chance (fail_alloc): say which do, with "
+            "fail and fail_after"
+        )
     chosen = [program.choose(a) for a in (program.usual() if algorithms is None else algorithms)]
     folder = Folder(Path(out)) if out is not None else None
     result = Verification(described.name, dict(program.parameters), carrier, jobs, preemptions)

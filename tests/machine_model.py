@@ -103,7 +103,7 @@ class Memory:
         self.content |= {to + i: tag for i, tag in enumerate(moved)}
 
     def mremap(self, page, pages, new, to, maymove, dontunmap, fails, one_vma, done):
-        """one_vma(page, pages): whether one vma holds the range, asked before the call. fails: fail_after was given."""
+        """one_vma(page, pages): whether one vma holds the range, asked before the call. fails: no table is left."""
         if dontunmap and (not maymove or pages != new):
             return {EINVAL}
         if to is not None and (not maymove or self.overlap(page, pages, to, new)):

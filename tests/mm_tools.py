@@ -44,8 +44,8 @@ def core():
 # ---- steps: the arguments are in pages -------------------------------------------------------------------------------
 
 
-def call(verb, *args, errno=0, process=0):
-    return Step(verb, process, args, errno, "test")
+def call(verb, *args, errno=0, process=0, fails=None):
+    return Step(verb, process, args, errno, "test", fails)
 
 
 def mmap(page, pages, writable=True, huge=False, stack=False, **how):
@@ -97,9 +97,10 @@ def migrate(page, fail_copy=False, **how):
 
 
 def mremap(page, pages, to=None, new_pages=None, maymove=True, fail_after=-1, dontunmap=False, **how):
+    """fail_after: no page table can be had after so many; -1 for no such failure."""
     target = -1 if to is None else at(to)
-    return call("mremap", at(page), pages, pages if new_pages is None else new_pages, target, int(maymove), fail_after,
-                int(dontunmap), **how)  # fmt: skip
+    return call("mremap", at(page), pages, pages if new_pages is None else new_pages, target, int(maymove),
+                int(dontunmap), fails=("table", fail_after) if fail_after >= 0 else None, **how)  # fmt: skip
 
 
 # ---- what came of it -------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ TREE = {
     "place_before_clone": True,
 }  # fmt: skip
 MODERN = TREE | {
-    "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "reuse": "counters",
+    "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "import_ahead": True,
+    "reuse": "counters",
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,

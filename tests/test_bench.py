@@ -84,6 +84,14 @@ def test_search_and_zoo_make_their_tables():
     assert "| `own-locks` | `a` | k | 3 (1 to 9) |" in module("zoo").text({"results": [row]})
 
 
+def test_campaign_compares_with_bare_hunts_and_two_workers_with_one(monkeypatch):
+    campaign = module("campaign")
+    monkeypatch.setattr(campaign, "SECONDS", 0.01)
+    result = campaign.run(measure.Options(rounds=1))
+    assert result["campaign_over_bare"]["median"] > 0 and result["two_over_one"]["median"] > 0
+    assert "aim: at least 1.8 on two idle cores" in campaign.text(result)
+
+
 WRONG = [
     ("order", "POINTS", 43, "every execution has 43 points"),
     ("dpor", "CLASSES", {2: (16, 7)}, "2 pages: (16, 7) classes"),

@@ -48,7 +48,7 @@ def test_hunt_json_has_the_fields_of_the_design_and_nothing_else_on_stdout(tmp_p
     fields = {
         "algorithm", "executions", "violations", "benign_misses", "first", "upper_bound_95", "points", "switches",
         "seconds", "executions_per_second", "schedules_sha256", "expected", "as_expected", "classes", "pct_guarantee",
-        "confirmed",
+        "confirmed", "failed_allocations",
     }  # fmt: skip
     assert unpatched.keys() == patched.keys() == fields
     assert unpatched["first"].keys() == {"index", "kind", "reproducer"}
@@ -61,7 +61,16 @@ def test_list_names_everything_with_one_line(capsys):
     text = capsys.readouterr().out
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told.keys() == {"scenarios", "litmus", "algorithms", "fields", "strategies", "interesting", "carriers"}
+    assert told.keys() == {
+        "scenarios",
+        "litmus",
+        "algorithms",
+        "fields",
+        "strategies",
+        "interesting",
+        "carriers",
+        "profiles",
+    }
     assert [s["name"] for s in told["scenarios"]] == Scenario.builtin_names()
     assert next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched") == ["linux-3.2"]
     for entries in told.values():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from embedding_tools import WHERE, command, documented, own  # noqa: F401
 
-from anonvma_rt import Reproducer, UserError, hunt, replay, shrink, subject, verify
+from anonvma_rt import Reproducer, UserError, hunt, replay, shrink, storm, subject, verify
 from anonvma_rt.lab import load
 
 STACK = "aba_stack:Stack"
@@ -149,10 +149,10 @@ def test_a_subject_whose_parameters_are_others_by_now_is_told_from_it(saved):
         Reproducer.load(saved, [subject(STACK, parameters={"nodes": 5})])
 
 
-def test_the_words_of_a_subject_for_a_state(tmp_path):
+def test_the_values_of_a_subject_are_its_state(tmp_path):
     (one,) = hunt(subject("embedded:Wrong"), {"how": 4}, runs=1, out=tmp_path).results
     replayed = replay(Reproducer.load(one.first.reproducer, [subject("embedded:Wrong")]), until=2)
-    assert replayed.program.state(replayed.explorer, replayed.trace) == "as it was"
+    assert replayed.program.state(replayed.explorer, replayed.trace).splitlines()[1] == "  sum = 0"
     replayed.explorer.close()
 
 
@@ -278,3 +278,52 @@ def test_a_failing_execution_of_a_subject_is_shrunk(saved, command):  # noqa: F8
     code, out, _ = command("shrink", saved, "--subject", STACK, "-o", command.here / "small.json")
     assert code == 0 and f"anonvma-rt replay {command.here / 'small.json'} --subject {STACK}" in out
     assert command("shrink", saved)[0] == 2
+
+
+# ---- storm, show, step, campaign -------------------------------------------------------------------------------------
+
+
+def test_a_storm_of_a_subject_finds_its_bug_at_full_speed_and_replays_it(tmp_path):
+    result = storm(subject("embedded:Plain"), executions=30_000, out=tmp_path)
+    (one,) = result.results
+    assert list(one.violations) == ["lost-update"] and one.confirmed
+    found = Reproducer.load(one.found[0].reproducer, [subject("embedded:Plain")])
+    replayed = replay(found, times=3)
+    replayed.explorer.close()
+    assert replayed.reproduced == 3
+    (fixed,) = storm(subject(STACK), algorithms=["tagged"], executions=3000).results
+    assert fixed.violations == {}
+
+
+def test_storm_show_and_step_on_the_command_line(saved, command):  # noqa: F811
+    code, out, _ = command("storm", "embedded:Plain", "--seconds", "0.5", "--json")
+    assert code == 1 and json.loads(out)["results"][0]["violations"].keys() == {"lost-update"}
+    page, picture = command.here / "page.html", command.here / "picture.svg"
+    assert command("show", saved)[0] == 2
+    code, out, _ = command("show", saved, "--subject", STACK)
+    assert code == 0 and "pops node 0" in out
+    assert command("show", saved, "--subject", STACK, "--html", page, "--svg", picture)[0] == 0
+    assert "owner of node 0" in page.read_text() and picture.stat().st_size > 0
+    code, out, _ = command("show", saved, "--subject", STACK, "--dmesg")
+    assert code == 0 and "duplicate-node" in out
+    steps = subprocess.run(
+        [sys.executable, "-m", "anonvma_rt", "step", saved, "--subject", STACK],
+        input="next 3\nprint top\nprint world\nquit\n", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert steps.returncode == 0 and "top = " in steps.stdout and "owner of node 0 = " in steps.stdout, steps.stderr
+
+
+def test_a_campaign_hunts_a_subject_only_where_the_user_says_so(command):  # noqa: F811
+    pytest.importorskip("anonvma_rt.stress")
+    (command.here / "mine.toml").write_text(
+        f'campaign = "mine"\nexecutions = 3000\nrange = 1000\n[[cells]]\nscenarios = ["{STACK}"]\n'
+    )
+    run = ["campaign", "run", "./mine.toml", "--store", "mine.db", "--jobs", 1]
+    code, out, err = command(*run)
+    assert (code, out) == (2, "") and "needs code of your own" in err and not (command.here / "mine.db").exists()
+    code, out, err = command(*run, "--subject", STACK, "--json")
+    assert code == 0 and "duplicate-node" in out, err
+    code, out, _ = command("campaign", "reproducers", "mine.db", "--out", "found", "--subject", STACK)
+    (path,) = out.split()
+    assert command("replay", path, "--subject", STACK)[0] == 0
+    assert command("campaign", "reproducers", "mine.db", "--out", "found")[0] == 2

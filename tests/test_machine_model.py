@@ -140,9 +140,9 @@ class Model(RuleBasedStateMachine):
         who=whose, n=which, page=st.one_of(st.none(), st.none(), st.none(), anywhere), pages=lengths,
         new=st.one_of(st.none(), st.none(), few, few, st.just(512)), to=st.one_of(st.none(), anywhere, anywhere),
         maymove=st.sampled_from([True, True, True, False]), dontunmap=st.sampled_from([True, False, False, False]),
-        fail_after=st.sampled_from([None, None, None, 0, 1]), none=st.sampled_from([False] * 19 + [True]),
+        fails=st.sampled_from([False, False, False, True]), none=st.sampled_from([False] * 19 + [True]),
     )  # fmt: skip
-    def mremap(self, who, n, page, pages, new, to, maymove, dontunmap, fail_after, none):
+    def mremap(self, who, n, page, pages, new, to, maymove, dontunmap, fails, none):
         process, memory = self.pick(who)
         chosen = self.mapped_page(who, n)
         page = chosen[1] if page is None and chosen is not None else BORDER if page is None else page
@@ -153,16 +153,18 @@ class Model(RuleBasedStateMachine):
             pages = min(pages, end - page) if n % 3 else pages
         pages = 0 if none else pages
         new = new or max(pages, 1)
-        if fail_after is not None and not holds(page, pages):
-            fail_after = None
-        self.make_mremap(process, memory, page, pages, new, to, maymove, dontunmap, fail_after)
+        fails = fails and bool(holds(page, pages))
+        self.make_mremap(process, memory, page, pages, new, to, maymove, dontunmap, fails)
 
-    def make_mremap(self, process, memory, page, pages, new, to, maymove=True, dontunmap=False, fail_after=None):
+    def make_mremap(self, process, memory, page, pages, new, to, maymove=True, dontunmap=False, fails=False):
+        """fails: no page table can be had."""
         holds = self.one_vma(process)
+        self.machine.fail_allocations(*range(1, 2000) if fails else (), kinds=["table"])
         result, errno = self.attempt(
-            process.mremap, page * PAGE, pages, new, None if to is None else to * PAGE, maymove, dontunmap, fail_after
+            process.mremap, page * PAGE, pages, new, None if to is None else to * PAGE, maymove, dontunmap
         )
-        wanted = memory.mremap(page, pages, new, to, maymove, dontunmap, fail_after is not None, holds, errno)
+        self.machine.fail_allocations()
+        wanted = memory.mremap(page, pages, new, to, maymove, dontunmap, fails, holds, errno)
         assert {errno} == wanted
         assert errno or to is None or result == to * PAGE
 

@@ -250,7 +250,7 @@ def test_enomem_where_it_may_not_move():
 
 
 def test_enomem_where_no_gap_is_long_enough():
-    errno, _, after = refused(*AREA, mmap(6, 1), call("mremap", BASE, 6, (1 << 27) - 1024, -1, 1, -1))
+    errno, _, after = refused(*AREA, mmap(6, 1), call("mremap", BASE, 6, (1 << 27) - 1024, -1, 1, 0))
     assert errno == ENOMEM
     assert contents(after, 0, 6) == [1, 1, 2, 2, 3, 3]
 

@@ -133,9 +133,13 @@ MORE = {"mmap": (1, 0, 0), "mremap": (0,)}  # writable and neither huge nor a st
 
 
 def step(verb, arguments, errno=0):
+    fails = None
+    if verb == "mremap":
+        *arguments, fail_after = arguments
+        fails = ("table", fail_after) if fail_after >= 0 else None
     places = {"mremap": (0, 3), "compare": (0, 1)}.get(verb, (0,))
     numbers = [-1 if a is None else at(a) if i in places else int(a) for i, a in enumerate(arguments)]
-    return call(verb, *numbers, *MORE.get(verb, ()), errno=errno)
+    return call(verb, *numbers, *MORE.get(verb, ()), errno=errno, fails=fails)
 
 
 class History:

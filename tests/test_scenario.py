@@ -93,7 +93,7 @@ def test_a_program_is_plain_integers_with_the_place_of_every_step() -> None:
     assert program.setup == (
         Step("mmap", 0, (gib, 8, 1, 0, 0), 0, "dir/x.toml: setup step 1 (mmap)"),
         Step("touch", 0, (gib, 8, 9), 0, "dir/x.toml: setup step 2 (touch)"),
-        Step("mremap", 0, (gib, 4, 4, 2 * gib, 1, -1, 0), 0, "dir/x.toml: setup step 3 (mremap)"),
+        Step("mremap", 0, (gib, 4, 4, 2 * gib, 1, 0), 0, "dir/x.toml: setup step 3 (mremap)"),
     )
     assert [thread.name for thread in program.threads] == ["mremap"]
     assert program.threads[0].steps[0].where == 'dir/x.toml: thread "mremap" step 1 (mremap)'
@@ -133,10 +133,10 @@ def test_a_thread_runs_in_its_process_and_a_step_may_run_in_another() -> None:
         ('{ do = "touch", at = 0, pages = 1 }', (0, 1, 1)),
         ('{ do = "touch", at = 0, pages = 1, tag = 0xff }', (0, 1, 255)),
         ('{ do = "read", at = 1, pages = 1 }', (1, 1)),
-        ('{ do = "mremap", from = 0, pages = 3 }', (0, 3, 3, -1, 1, -1, 0)),
-        ('{ do = "mremap", from = 0, pages = 3, new_pages = 5, maymove = false }', (0, 3, 5, -1, 0, -1, 0)),
-        ('{ do = "mremap", from = 0, pages = 3, to = 8192, fail_after = 0 }', (0, 3, 3, 8192, 1, 0, 0)),
-        ('{ do = "mremap", from = 0, pages = 3, dontunmap = true }', (0, 3, 3, -1, 1, -1, 1)),
+        ('{ do = "mremap", from = 0, pages = 3 }', (0, 3, 3, -1, 1, 0)),
+        ('{ do = "mremap", from = 0, pages = 3, new_pages = 5, maymove = false }', (0, 3, 5, -1, 0, 0)),
+        ('{ do = "mremap", from = 0, pages = 3, to = 8192, fail_after = 0 }', (0, 3, 3, 8192, 1, 0)),
+        ('{ do = "mremap", from = 0, pages = 3, dontunmap = true }', (0, 3, 3, -1, 1, 1)),
         ('{ do = "migrate", at = 0 }', (0, 0)),
         ('{ do = "migrate", at = 0, fail_copy = "not extra" }', (0, 1)),
         ('{ do = "compare", a = 0, b = 4096, pages = 67108864 }', (0, 4096, 1 << 26)),
@@ -149,7 +149,18 @@ def test_the_arguments_of_each_verb_and_their_defaults(step: str, args: tuple[in
 
 def test_a_step_may_expect_an_errno() -> None:
     text = edited('to = "2*GiB" }', 'to = "2*GiB", fail_after = 1, errno = "ENOMEM" }')
-    assert Scenario.from_text(text).bind({}).setup[2].errno == errno.ENOMEM
+    step = Scenario.from_text(text).bind({}).setup[2]
+    assert (step.errno, step.fails) == (errno.ENOMEM, ("table", 1))
+    text = edited('to = "2*GiB" }', 'to = "2*GiB", fail = "anon_vma_chain", fail_after = "1 + 1" }')
+    assert Scenario.from_text(text).bind({}).setup[2].fails == ("anon_vma_chain", 2)
+
+
+def test_allocations_may_fail_by_chance() -> None:
+    for value, rate, kinds in (("0.25", 0.25, ()), ('"0.1:table,page"', 0.1, ("table", "page")), ("0", 0.0, ())):
+        scenario = Scenario.from_text(f"fail_alloc = {value}\n" + GOOD)
+        failing = scenario.bind({}).failing
+        assert failing is not None and (failing.rate, failing.kinds) == (rate, kinds)
+    assert Scenario.from_text(GOOD).bind({}).failing is None
 
 
 def test_expectations_are_found_by_alias_and_by_preset() -> None:
@@ -210,7 +221,7 @@ def test_a_scenario_of_the_zoo_says_which_bug_it_is(name: str) -> None:
 
 def test_the_zoo_has_every_entry_that_needs_no_tlb_and_no_file() -> None:
     entries = {entry for name in BUILTIN for entry in Scenario.load(name).zoo.split(", ") if entry}
-    wanted = [*range(1, 8), *range(12, 23), 24, 27, *range(29, 33)]
+    wanted = [*range(1, 8), *range(12, 23), 24, 27, *range(29, 33), 37]
     assert entries == {f"Z{number}" for number in wanted}
 
 
@@ -333,10 +344,10 @@ def test_merge_moves_the_third_that_makes_its_case(case: int, third: int) -> Non
 def test_error_path_needs_a_second_table_right_after_the_front_half(pages: int, merged: bool) -> None:
     program = Scenario.load("error-path").bind({"pages": pages, "merged": merged, "page": pages // 2 - 1})
     step = program.threads[0].steps[0]
-    source, _, _, to, _, fail_after, _ = step.args
+    source, _, _, to, *_ = step.args
     front = pages // 2
     assert (to + front * PAGE) % MIB2 == 0 and source % MIB2 == 0 and step.errno == errno.ENOMEM
-    assert fail_after == len(range(0, front, 64)), "latency limit: an extent has at most 64 pages"
+    assert step.fails == ("table", 0 if merged else 1), "the front's table is there already if the rest of A is in it"
     assert (to + pages * PAGE - 1) // MIB2 + 1 < source // MIB2, "nothing keeps the destination's second table alive"
     assert [step.verb for step in program.setup] == ["mmap", "touch", "mremap"][: 3 if merged else 2]
 
@@ -607,6 +618,12 @@ MMAP = '{ do = "mmap", at = "a", pages = "pages" }'
             "fail_after = -1",
             "setup step 3 (mremap): fail_after: must be a number, from 0 to below 2**31, not -",
         ),
+        (
+            'to = "2*GiB"',
+            'fail = "tabel", fail_after = 1',
+            'setup step 3 (mremap): fail: unknown kind of allocation "tabel"',
+        ),
+        ('to = "2*GiB"', 'fail = "table"', 'setup step 3 (mremap): the key "fail_after" is missing'),
         ('to = "2*GiB"', "maymove = 1", "setup step 3 (mremap): maymove: must be true or false, not 1"),
     ],
 )
@@ -646,14 +663,16 @@ def test_a_scenario_whose_threads_are_all_left_out_is_refused() -> None:
 
 
 def test_the_violation_kinds_are_those_of_the_design() -> None:
-    assert len(set(VIOLATION_KINDS)) == len(VIOLATION_KINDS) == 13
+    assert len(set(VIOLATION_KINDS)) == len(VIOLATION_KINDS) == 14
 
 
 # Refusals of the simulated kernel
 
 
-def mremap(source: int, pages: int, new_pages: int, to: int, maymove: int = 1, fail_after: int = -1) -> Step:
-    return Step("mremap", 0, (source, pages, new_pages, to, maymove, fail_after, 0), 0, "x.toml: setup step 3 (mremap)")
+def mremap(source: int, pages: int, new_pages: int, to: int, maymove: int = 1, fails: int | None = None) -> Step:
+    where = "x.toml: setup step 3 (mremap)"
+    failing = None if fails is None else ("table", fails)
+    return Step("mremap", 0, (source, pages, new_pages, to, maymove, 0), 0, where, failing)
 
 
 @pytest.mark.parametrize(
@@ -683,7 +702,7 @@ def mremap(source: int, pages: int, new_pages: int, to: int, maymove: int = 1, f
         (
             mremap(4096, 4, 4, 1 << 20, 1, 2),
             errno.ENOMEM,
-            "ENOMEM: page-table allocation failed after 2 extents (fail_",
+            "ENOMEM: allocation of table failed after 2 (fail_after)",
         ),
         (mremap(4096, 4, 8, -1, 0), errno.ENOMEM, "ENOMEM: the mapping cannot grow where it is, and maymove is false"),
         (mremap(4096, 4, 4, 1 << 20), errno.ENOMEM, "ENOMEM: Cannot allocate memory"),

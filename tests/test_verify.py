@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from interleavings import classes, enumerate_all, small_programs, steps
 from mm_tools import core
@@ -63,6 +63,12 @@ def test_the_classic_litmus_tests_have_their_sc_verdicts(name, count):
     assert (result.classes, result.complete, result.violating_classes) == (count, True, {})
 
 
+# A try that fails because its own thread has the lock hides nothing of what a reader could have come before.
+@example(
+    [[("load", "x", "r"), ("trylock", "A", "r"), ("trylock", "A", "r")], [("read_lock", "A"), ("read_unlock", "A")]]
+)
+# Nor does a second reader hide the first one.
+@example([[("read_trylock", "A", "r"), ("read_trylock", "A", "r")], [("wait", "A")]])
 @given(small_programs())
 def test_every_class_of_a_random_program_is_visited_once_and_no_other(threads):
     visited, _, finals = search(threads)

@@ -27,6 +27,7 @@ class Kernel(Subject):
         threads: Sequence[Sequence[Sequence[Any]]],
         after: Sequence[Sequence[Any]],
         interesting: Iterable[Iterable[str]] | None = None,
+        failing: Any = None,
         rule: Rule | None = None,
     ) -> None: ...
     @property

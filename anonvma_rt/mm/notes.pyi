@@ -2,5 +2,6 @@
 
 from typing import Final
 
+ALLOCATIONS: Final[tuple[str, ...]]
 NOTES: Final[dict[int, str]]
 BUGS: Final[dict[int, str]]

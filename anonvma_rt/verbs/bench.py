@@ -16,9 +16,10 @@ ABOUT = "what executions, points, locks and lists cost here, as ratios from one 
 # Name: the module of anonvma_rt.stress.bench. What takes minutes is done only where it is named.
 BENCHMARKS = {
     "order": "order", "dpor": "dpor", "lists": "lists", "locks": "locks", "points": "points", "lkml-2011": "lkml",
-    "jobs": "jobs", "search": "search", "zoo": "zoo",
+    "jobs": "jobs", "search": "search", "zoo": "zoo", "campaign": "campaign",
+    "scaling": "scaling",
 }  # fmt: skip
-LONG = ("search", "zoo")
+LONG = ("search", "zoo", "campaign", "scaling")
 MOST = {"rounds": 10_000, "executions": 1_000_000_000, "seeds": 10_000}
 
 
@@ -28,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "name",
         nargs="*",
         metavar="NAME",
-        help=f"{', '.join(usual)} (the default: all of these), or {' or '.join(LONG)}, which take minutes",
+        help=f"{', '.join(usual)} (the default: all of these), or {', '.join(LONG)}, which take minutes",
     )
     parser.add_argument(
         "--rounds", type=whole("--rounds"), default=7, metavar="N", help="measurements of each (default %(default)s)"

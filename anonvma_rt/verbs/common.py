@@ -11,6 +11,7 @@ from anonvma_rt.embedding import subject
 from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.engine.strategy.python import PyStrategy
 from anonvma_rt.errors import UserError
+from anonvma_rt.failing import ALLOCATIONS
 from anonvma_rt.hunt import DEFAULT_SCENARIO
 from anonvma_rt.lab import STRATEGIES, Choice, Described, load, with_values
 from anonvma_rt.mm.ordering import Rule
@@ -24,6 +25,7 @@ __all__ = [
     "NOT_AS_EXPECTED",
     "about_file",
     "about_scenario",
+    "fail_alloc",
     "out",
     "own_code",
     "read_file",
@@ -133,4 +135,12 @@ def read_file(options: argparse.Namespace) -> Reproducer:
 def out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--out", default="reproducers", metavar="DIR", help=f"where {what} are saved (default %(default)s/)"
+    )
+
+
+def fail_alloc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fail-alloc",
+        metavar="RATE[:KIND,...]",
+        help=f"allocations fail with this probability, 0 to 1; kinds: {', '.join(ALLOCATIONS)} (default: all of them)",
     )

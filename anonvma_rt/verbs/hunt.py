@@ -18,6 +18,7 @@ from anonvma_rt.verbs.common import (
     INTERRUPTED,
     NOT_AS_EXPECTED,
     about_scenario,
+    fail_alloc,
     out,
     the_algorithms,
     the_scenario,
@@ -76,6 +77,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="count the classes of interleavings among the first K executions, which cost more (default %(default)s; "
         "0: none)",
     )
+    fail_alloc(parser)
     out(parser, "reproducers")
 
 
@@ -86,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--interesting names operations of one scenario, and --all hunts them all: leave one away")
     interesting = None if options.interesting is None else split_names(options.interesting)
     # Algorithms that were named are kernels, and not variants of litmus tests.
-    every = Scenario.builtin_names() if options.algorithm else names_of_all()
+    every = Scenario.builtin_names() if options.algorithm or options.fail_alloc else names_of_all()
     scenarios = [load(name) for name in every] if options.all else [the_scenario(options.scenario)]
     parameters = parse_parameters(options.parameter)
     algorithms = {
@@ -118,6 +120,7 @@ def run(options: argparse.Namespace) -> int:
                     out=options.out,
                     progress=progress,
                     interesting=interesting,
+                    fail_alloc=options.fail_alloc,
                 )
                 found.append(result)
         except HuntInterrupted as interruption:

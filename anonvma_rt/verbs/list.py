@@ -1,4 +1,4 @@
-"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, each with one line."""
+"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles, each with one line."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from anonvma_rt.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.lab import HUNT_CARRIERS, STRATEGIES, Described
 from anonvma_rt.litmus import Litmus
 from anonvma_rt.mm.interesting import NAMES as INTERESTING
+from anonvma_rt.profiles import PROFILES
 from anonvma_rt.scenario import Scenario
 from anonvma_rt.verbs.common import AS_EXPECTED
 
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         "strategies": [{"name": name, "about": about} for name, (_, about) in STRATEGIES.items()],
         "interesting": [{"name": name, "about": about} for name, (_, about) in INTERESTING.items()],
         "carriers": [{"name": name, "about": about} for name, about in HUNT_CARRIERS.items()],
+        "profiles": [{"name": name, "about": known.about} for name, known in PROFILES.items()],
     }
     if options.json:
         print(json.dumps(listing))

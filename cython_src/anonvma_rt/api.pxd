@@ -8,6 +8,7 @@ the module was built against with what is installed.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.arena cimport Arena, arena_alloc, arena_free, arena_live, arena_root
+from anonvma_rt.engine.explorer cimport Explorer
 from anonvma_rt.engine.klist cimport (
     INIT_LIST_HEAD,
     container_of,

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from anonvma_rt.api cimport (
     HALT_NO_MEMORY,
     Execution,
+    Explorer,
     Strategy,
     Subject,
     Task,
@@ -112,8 +113,8 @@ cdef class Wrong(Subject):
         while self.how == 6:
             load(t, &w.sum)
 
-    def state_text(self, explorer):
-        return "as it was"
+    def values(self, Explorer explorer):
+        return {"sum": (<words *>arena_root(&explorer.x.arena)).sum}
 
 
 cdef class Toss(Strategy):

@@ -7,6 +7,8 @@ serial number, which is its stable name: the offset into the block stands for an
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_onceu
+
 cdef enum:
     ARENA_TYPES = 16
     ARENA_POISON = 0x6B
@@ -26,9 +28,14 @@ cdef struct arena_state:
     uint64_t live
     uint32_t serials[ARENA_TYPES]
 
+# Where tasks run at once each has a view of the arena: the same block, `now.used` covers all of it, and what the task
+# allocates comes from a part of its own, from `next` on up to `reserved`.
 cdef struct Arena:
     char *base
     arena_state now
+    uint64_t next
+    bint view
+    uint64_t floor
     uint64_t committed
     uint64_t reserved
     char *snapshot
@@ -43,6 +50,8 @@ cdef void arena_retire(Arena *arena, void *object) noexcept nogil
 cdef void arena_revive(Arena *arena, void *object) noexcept nogil
 cdef int arena_snapshot(Arena *arena) except -1 nogil
 cdef void arena_restore(Arena *arena) noexcept nogil
+cdef void arena_open_view(Arena *view, Arena *arena, uint64_t first, uint64_t end) noexcept nogil
+cdef void arena_reset_view(Arena *view, uint64_t end) noexcept nogil
 
 
 cdef inline arena_header *arena_header_of(void *object) noexcept nogil:
@@ -56,7 +65,7 @@ cdef inline bint arena_live(Arena *arena, void *object, int type) noexcept nogil
     if offset >= arena.now.used or offset < sizeof(arena_header) or offset & 7:
         return False
     header = arena_header_of(object)
-    return header.type == type and not header.generation & 1
+    return header.type == type and not read_onceu(&header.generation) & 1
 
 
 cdef inline uint64_t arena_offset(Arena *arena, void *object) noexcept nogil:

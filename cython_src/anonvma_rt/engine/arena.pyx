@@ -4,6 +4,8 @@ from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE
 from posix.mman cimport mmap, mprotect, munmap
 
+from anonvma_rt.engine.os cimport write_onceu
+
 cdef enum:
     GRANULE = 1 << 20
 
@@ -39,7 +41,7 @@ cdef int grow(Arena *arena, uint64_t used) noexcept nogil:
     cdef uint64_t wanted = arena.committed
     if used <= arena.committed:
         return 0
-    wanted = (used + used // 8 + GRANULE - 1) & ~<uint64_t>(GRANULE - 1)
+    wanted = (used + (used - arena.floor) // 8 + GRANULE - 1) & ~<uint64_t>(GRANULE - 1)
     if wanted > arena.reserved:
         wanted = arena.reserved
     if used > wanted:
@@ -53,11 +55,14 @@ cdef int grow(Arena *arena, uint64_t used) noexcept nogil:
 cdef void *arena_alloc(Arena *arena, uint64_t size, int type) noexcept nogil:
     """A zeroed object of `size` bytes, or NULL when the block is full."""
     cdef uint64_t whole = (sizeof(arena_header) + size + 7) & ~<uint64_t>7
-    cdef uint64_t start = arena.now.used
+    cdef uint64_t start = arena.next if arena.view else arena.now.used
     cdef arena_header *header
     if whole >> 32 or grow(arena, start + whole) < 0:
         return NULL
-    arena.now.used = start + whole
+    if arena.view:
+        arena.next = start + whole
+    else:
+        arena.now.used = start + whole
     header = <arena_header *>(arena.base + start)
     memset(header, 0, whole)
     header.size = <uint32_t>whole
@@ -72,7 +77,7 @@ cdef void arena_free(Arena *arena, void *object) noexcept nogil:
     """Poisons a live object; whoever still looks at it is caught by arena_live."""
     cdef arena_header *header = arena_header_of(object)
     memset(object, ARENA_POISON, header.size - sizeof(arena_header))
-    header.generation += 1
+    write_onceu(&header.generation, header.generation + 1)
     arena.now.live -= 1
 
 
@@ -91,23 +96,50 @@ cdef int arena_snapshot(Arena *arena) except -1 nogil:
 cdef void arena_restore(Arena *arena) noexcept nogil:
     memcpy(arena.base, arena.snapshot, arena.saved.used)
     arena.now = arena.saved
+    arena.view = False
+
+
+cdef void arena_open_view(Arena *view, Arena *arena, uint64_t first, uint64_t end) noexcept nogil:
+    """A view whose own part of the block is [first, end), which is committed as it is used and never by another one."""
+    memset(view, 0, sizeof(Arena))
+    view.base = arena.base
+    view.saved = arena.saved
+    view.floor = first
+    view.committed = first
+    view.reserved = end
+
+
+cdef void arena_reset_view(Arena *view, uint64_t end) noexcept nogil:
+    """Empties a view's own part; of the arena itself that is what lies behind the snapshot. `end`: of the whole block.
+
+    What was in the part needs no wiping: nothing that was restored points there.
+    """
+    view.view = True
+    view.now = view.saved
+    view.now.used = end
+    view.next = view.floor if view.floor else view.saved.used
 
 
 cdef void arena_retire(Arena *arena, void *object) noexcept nogil:
     """Frees without poison: memory that keeps its type after it was freed, as under SLAB_DESTROY_BY_RCU."""
-    arena_header_of(object).generation += 1
+    cdef arena_header *header = arena_header_of(object)
+    write_onceu(&header.generation, header.generation + 1)
     arena.now.live -= 1
 
 
 cdef void arena_revive(Arena *arena, void *object) noexcept nogil:
     """Makes a retired object live again, in its next generation; what it holds stays."""
-    arena_header_of(object).generation += 1
+    cdef arena_header *header = arena_header_of(object)
+    write_onceu(&header.generation, header.generation + 1)
     arena.now.live += 1
 
 
 cdef void arena_drop_last(Arena *arena, void *object) noexcept nogil:
     """Takes back the allocation of the object that was allocated last, as if it had never been: for scratch memory."""
     cdef arena_header *header = arena_header_of(object)
-    arena.now.used -= header.size
+    if arena.view:
+        arena.next -= header.size
+    else:
+        arena.now.used -= header.size
     arena.now.serials[header.type] -= 1
     arena.now.live -= 1

@@ -240,8 +240,9 @@ cdef void finished(Dpor self, Execution *x) noexcept nogil:
     if x.finding.kind:
         self.keep(x)
         self.ended = self.until_found
-    if x.halt != HALT_PRUNED and s.bound < 0:
-        # Who never made the operation it was about to make might have made it earlier, too.
+    if s.bound < 0:
+        # Who never made the operation it was about to make might have made it earlier, too. Also where the others sleep:
+        # what it waits for may be their operations that are explored elsewhere without it.
         for i in range(s.tasks):
             if not x.completed >> i & 1:
                 search_waiting(s, x, i)

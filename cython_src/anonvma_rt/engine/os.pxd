@@ -41,8 +41,29 @@ cdef extern from *:
     static inline uint32_t rt_add(uint32_t *word, uint32_t value)
     { return __atomic_add_fetch(word, value, __ATOMIC_ACQ_REL); }
 
+    static inline uint32_t rt_subtract(uint32_t *word, uint32_t value)
+    { return __atomic_fetch_sub(word, value, __ATOMIC_ACQ_REL); }
+    static inline uint32_t rt_peek(uint32_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
+    static inline int rt_swap(uint32_t *word, uint32_t from, uint32_t to)
+    { return __atomic_compare_exchange_n(word, &from, to, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED); }
+    static inline uint64_t rt_load64(uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+    static inline void rt_store64(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+    static inline uint64_t rt_next64(uint64_t *word) { return __atomic_fetch_add(word, 1, __ATOMIC_ACQ_REL); }
+
+    static inline void rt_pause(void)
+    {
+    #if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+    #elif defined(__aarch64__)
+        __asm__ volatile("yield");
+    #endif
+    }
+    static inline void rt_yield(void) { sched_yield(); }
+
     static inline void rt_wake(uint32_t *word)
     { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
+    static inline void rt_wake_all(uint32_t *word)
+    { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 
     /* Returns when the word may have changed, or after `nanoseconds` (negative: no limit). */
     static inline void rt_wait(uint32_t *word, uint32_t seen, int64_t nanoseconds)
@@ -245,6 +266,7 @@ cdef extern from *:
     static inline void rt_name(pthread_t thread, const char *name) { pthread_setname_np(thread, name); }
     static inline int rt_join(pthread_t thread) { return pthread_join(thread, NULL); }
     static inline int rt_cpu(void) { return sched_getcpu(); }
+    static inline int rt_unlikely(int condition) { return __builtin_expect(condition, 0); }
 
     /* n locks and unlocks of a real mutex that nobody else wants: a yardstick. */
     static __attribute__((unused)) void rt_mutex_pairs(uint64_t n)
@@ -285,7 +307,16 @@ cdef extern from *:
     void rt_store(uint32_t *word, uint32_t value) noexcept nogil
     uint32_t rt_exchange(uint32_t *word, uint32_t value) noexcept nogil
     uint32_t rt_add(uint32_t *word, uint32_t value) noexcept nogil
+    uint32_t rt_subtract(uint32_t *word, uint32_t value) noexcept nogil
+    uint32_t rt_peek(uint32_t *word) noexcept nogil
+    bint rt_swap(uint32_t *word, uint32_t before, uint32_t to) noexcept nogil
+    uint64_t rt_load64(uint64_t *word) noexcept nogil
+    void rt_store64(uint64_t *word, uint64_t value) noexcept nogil
+    uint64_t rt_next64(uint64_t *word) noexcept nogil
+    void rt_pause() noexcept nogil
+    void rt_yield() noexcept nogil
     void rt_wake(uint32_t *word) noexcept nogil
+    void rt_wake_all(uint32_t *word) noexcept nogil
     void rt_wait(uint32_t *word, uint32_t seen, int64_t nanoseconds) noexcept nogil
     int rt_protect(rt_jump *jump, void (*call)(void *) noexcept nogil, void *argument) noexcept nogil
     void rt_unwind(rt_jump *jump) noexcept nogil
@@ -296,4 +327,46 @@ cdef extern from *:
     int rt_cpu() noexcept nogil
     void rt_mutex_pairs(uint64_t n) noexcept nogil
     int rt_lowest(uint64_t mask) noexcept nogil
+    bint rt_unlikely(bint condition) noexcept nogil
     int rt_count(uint64_t mask) noexcept nogil
+
+
+# Relaxed loads and stores of words of any size; a pointer is published and followed with release and acquire.
+cdef extern from *:
+    """
+    #ifndef ANONVMA_RT_ONCE
+    #define ANONVMA_RT_ONCE
+    #define RT_READ_ONCE(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+    #define RT_WRITE_ONCE(p, value) __atomic_store_n(p, value, __ATOMIC_RELAXED)
+    #define RT_READ_LINK(p) __atomic_load_n((void **)(p), __ATOMIC_ACQUIRE)
+    #define RT_WRITE_LINK(p, value) __atomic_store_n((void **)(p), (void *)(value), __ATOMIC_RELEASE)
+    #define RT_FETCH_ADD(p, value) __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL)
+    static inline int64_t rt_load_in_order(int64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+    static inline void rt_store_in_order(int64_t *p, int64_t value) { __atomic_store_n(p, value, __ATOMIC_SEQ_CST); }
+    static inline int64_t rt_add_in_order(int64_t *p, int64_t value)
+    { return __atomic_fetch_add(p, value, __ATOMIC_SEQ_CST); }
+    static inline int rt_exchange_in_order(int64_t *p, int64_t expected, int64_t value)
+    { return __atomic_compare_exchange_n(p, &expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); }
+    static inline int rt_inc_not_zero(int32_t *p)
+    {
+        int32_t seen = __atomic_load_n(p, __ATOMIC_RELAXED);
+        while (seen && !__atomic_compare_exchange_n(p, &seen, seen + 1, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            ;
+        return seen != 0;
+    }
+    #endif
+    """
+    int32_t read_once32 "RT_READ_ONCE"(int32_t *p) noexcept nogil
+    uint32_t read_onceu "RT_READ_ONCE"(uint32_t *p) noexcept nogil
+    uint64_t read_once64 "RT_READ_ONCE"(uint64_t *p) noexcept nogil
+    void write_once32 "RT_WRITE_ONCE"(int32_t *p, int32_t value) noexcept nogil
+    void write_onceu "RT_WRITE_ONCE"(uint32_t *p, uint32_t value) noexcept nogil
+    void write_once64 "RT_WRITE_ONCE"(uint64_t *p, uint64_t value) noexcept nogil
+    void *read_link "RT_READ_LINK"(void *p) noexcept nogil
+    void write_link "RT_WRITE_LINK"(void *p, void *value) noexcept nogil
+    int32_t rt_fetch_add "RT_FETCH_ADD"(int32_t *p, int32_t value) noexcept nogil
+    bint rt_inc_not_zero(int32_t *p) noexcept nogil
+    int64_t rt_load_in_order(int64_t *p) noexcept nogil
+    void rt_store_in_order(int64_t *p, int64_t value) noexcept nogil
+    int64_t rt_add_in_order(int64_t *p, int64_t value) noexcept nogil
+    bint rt_exchange_in_order(int64_t *p, int64_t expected, int64_t value) noexcept nogil

@@ -1,6 +1,6 @@
 """Program: a subject of a few threads that lock, load and store; see program.pyx."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from anonvma_rt.engine.explorer cimport Explorer
 from anonvma_rt.engine.klist cimport list_head
@@ -35,6 +35,8 @@ cdef struct item:
 # The first object of the arena: the head of that list, where everything else is, and all registers in one row.
 cdef struct world:
     list_head items
+    # Where threads run at once: held while one of them frees, makes or unlinks something, which is one step.
+    uint32_t surgery
     void **object
     int64_t *registers
 

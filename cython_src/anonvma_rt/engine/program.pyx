@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc, free
 from anonvma_rt.engine.arena cimport arena_alloc, arena_free, arena_offset, arena_root
 from anonvma_rt.engine.explorer cimport Explorer
 from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_add_tail, list_add_valid, list_del, list_del_valid
+from anonvma_rt.engine.locks cimport guard, unguard
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.sync cimport (
     await_value,
@@ -288,6 +289,9 @@ cdef class Program(Subject):
     def kinds(self):
         return {**Subject.kinds(self), VIOLATION_SUBJECT: "assertion"}
 
+    def lock_classes(self):
+        return {name: self.lock_class[i] for i, name in enumerate(self.names) if self.lock_class[i]}
+
     def refused(self, code):
         return ValueError(f"setup ends while {self.names[code - 1]!r} is held")
 
@@ -413,18 +417,26 @@ cdef class Program(Subject):
                     pass
             elif s.verb == FREE:
                 point(t, OP_STORE, o)
+                begin_surgery(t, w)
                 must_live(t, o, self.kind[s.object])
                 arena_free(&t.x.arena, o)
+                end_surgery(t, w)
             elif s.verb == NEW:
                 point(t, OP_STORE, o)
+                begin_surgery(t, w)
                 w.object[s.object] = new_item(t, w)
+                end_surgery(t, w)
             elif s.verb == USE:
                 point(t, OP_LOAD, o)
+                begin_surgery(t, w)
                 must_live(t, o, ITEM)
+                end_surgery(t, w)
             elif s.verb == UNLINK:
                 point(t, OP_STORE, o)
+                begin_surgery(t, w)
                 must_live(t, o, ITEM)
                 unlink(t, <item *>o)
+                end_surgery(t, w)
             elif s.verb == SET:
                 (<int64_t *>o)[0] = a
                 if t.x.awaiting:
@@ -457,6 +469,16 @@ cdef class Program(Subject):
         if not explorer.idle:
             raise RuntimeError("the explorer is busy")
         return <world *>arena_root(&explorer.x.arena)
+
+
+cdef void begin_surgery(Task *t, world *w) noexcept nogil:
+    if t.x.parallel:
+        guard(t, &w.surgery)
+
+
+cdef void end_surgery(Task *t, world *w) noexcept nogil:
+    if t.x.parallel:
+        unguard(&w.surgery)
 
 
 cdef void *must_alloc(Task *t, size_t size, int type) noexcept nogil:

@@ -9,8 +9,10 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from anonvma_rt.engine.task cimport MAX_TASKS, Execution
 
 cdef enum:
-    # The kind of an operation is its number, with this bit where it is a try that failed.
+    # The kind of an operation is its number, with this bit where it is a try that failed; a try for the whole lock that
+    # failed although nobody has the whole lock is a kind of its own: readers could have come before it.
     FAILED = 16
+    FAILED_BY_READERS = 31
 
 # What a task was about to do in a state.
 cdef struct Pending:

@@ -23,6 +23,7 @@ from anonvma_rt.engine.task cimport (
     OP_WAIT,
     Execution,
     Task,
+    lock_word,
 )
 
 cdef enum:
@@ -42,6 +43,10 @@ cdef inline uint32_t bit_of(uint32_t kind) noexcept nogil:
     return <uint32_t>1 << kind
 
 
+cdef inline int op_of(uint32_t kind) noexcept nogil:
+    return OP_TRYLOCK if kind == FAILED_BY_READERS else <int>(kind & 15)
+
+
 cdef void tabulate() noexcept:
     global after_all
     cdef uint32_t kind
@@ -49,9 +54,9 @@ cdef void tabulate() noexcept:
     for kind in range(32):
         depends[kind] = 0
         for other in range(32):
-            if dependent(kind & 15, kind & FAILED != 0, other & 15, other & FAILED != 0):
+            if dependent(op_of(kind), kind & FAILED != 0, op_of(other), other & FAILED != 0):
                 depends[kind] |= bit_of(other)
-        if not on_lock(kind & 15) and not reads(kind & 15):
+        if not on_lock(op_of(kind)) and not reads(op_of(kind)):
             after_all |= bit_of(kind)
     after_all |= takes | bit_of(OP_UNLOCK)
 
@@ -144,7 +149,11 @@ cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil:
 
 
 cdef inline uint32_t kind_of(Task *t) noexcept nogil:
-    return <uint32_t>t.op | (FAILED if tries(t.op) and would_fail(t.op, t.object) else 0)
+    if not tries(t.op) or not would_fail(t.op, t.object):
+        return <uint32_t>t.op
+    if t.op == OP_TRYLOCK and (<lock_word *>t.object).owner == 0:
+        return FAILED_BY_READERS
+    return <uint32_t>t.op | FAILED
 
 
 cdef int search_step(Search *s, Execution *x, int32_t at) noexcept nogil:
@@ -296,13 +305,17 @@ cdef inline bint reversible(uint32_t earlier, uint32_t kind) noexcept nogil:
         return True
     if releases >> earlier & 1:
         return False
-    # A reader can come before a try that fails because of other readers.
-    return not earlier & FAILED or (earlier == OP_TRYLOCK | FAILED and kind == OP_READ_LOCK)
+    return not earlier & FAILED or (earlier == FAILED_BY_READERS and kind == OP_READ_LOCK)
 
 
 cdef void races_of(Search *s, int task, Pending p, uint32_t *own) noexcept nogil:
     """Sees to it that what `task` does (or was about to do) also comes before each event with which it races: one that
-    it depends on, could have come before, and does not come after by way of something else."""
+    it depends on, could have come before, and does not come after by way of something else.
+
+    What waits for a lock could not have come before a reader who came while another one was there, but before the first
+    of them: so it is taken to race with each, and only whoever had the lock before all of them is left out.
+    """
+    cdef bint waiting = waits >> p.kind & 1
     cdef int32_t race[MAX_TASKS]
     cdef int n = 0
     cdef int32_t i = s.last[p.object]
@@ -313,13 +326,17 @@ cdef void races_of(Search *s, int task, Pending p, uint32_t *own) noexcept nogil
         e = &s.event[i]
         past = own[e.task] > <uint32_t>i
         if not past and depends[p.kind] >> e.kind & 1 and reversible(e.kind, p.kind):
-            for r in range(n):
-                if s.clock[<size_t>race[r] * s.tasks + e.task] > <uint32_t>i:
-                    past = True
-                    break
+            if waiting:
+                past = n > 0 and takes >> e.kind & 1
+            else:
+                for r in range(n):
+                    if s.clock[<size_t>race[r] * s.tasks + e.task] > <uint32_t>i:
+                        past = True
+                        break
             if not past:
                 reverse(s, i, task, p, own)
-                race[n] = i
+                if not waiting:
+                    race[n] = i
                 n += 1
                 past = True
         if after_all >> e.kind & 1 and (past or takes >> e.kind & 1):

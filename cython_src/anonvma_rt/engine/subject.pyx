@@ -65,6 +65,10 @@ cdef class Subject:
         """The names of x.counters, in order."""
         return ()
 
+    def lock_classes(self):
+        """The names of its lock classes, {name: number}, by which a user may choose one."""
+        return {}
+
     def refused(self, code):
         """The exception for a build() that returned `code`."""
         return BuildRefused(f"{type(self).__name__}.build returned {code}")
@@ -78,8 +82,9 @@ cdef class Subject:
     def cause(self, kind, task, step, a, b, c):
         """What the violation `kind` with the numbers of found() or violate() means, in a sentence, or None."""
 
-    def state_text(self, explorer):
-        """The state that a stopped execution left in the arena, as text, or None."""
+    def values(self, explorer):
+        """The state in the arena of an explorer, as numbers by name: what `--until`, `show` and `step` show of it."""
+        return {}
 
     cdef void attach(self, Execution *x):
         """Makes this the subject of x; the caller keeps the reference."""

@@ -3,7 +3,8 @@
 A task announces its next operation and calls point(), which comes before every operation that another task could
 notice. Most points only count; where a decision is due the running task itself takes it (reschedule), and hands over
 only if another task was chosen. All of an Execution belongs to the one task that runs at a time; a hand-over orders
-the accesses, so nothing here is atomic.
+the accesses, so nothing here is atomic. Where tasks run at once (engine/parallel) each has an Execution of its own, and
+what they share are the arena's objects.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -67,11 +68,24 @@ cdef enum Hold:
     HOLD_OVER
 
 # One word for mutex, spinlock, rwsem and bit lock: who holds it, who is parked at it. `owner` is a task id plus one.
-cdef struct lock_word:
-    uint8_t owner
-    uint8_t readers
-    uint8_t waiters
-    uint8_t cls
+# `word` is all of it, for tasks that run at once (engine/locks).
+cdef extern from *:
+    """
+    #ifndef ANONVMA_RT_LOCK_WORD
+    #define ANONVMA_RT_LOCK_WORD
+    #include <stdint.h>
+    typedef union {
+        struct { uint8_t owner, readers, waiters, cls; };
+        uint32_t word;
+    } rt_lock_word;
+    #endif
+    """
+    ctypedef struct lock_word "rt_lock_word":
+        uint8_t owner
+        uint8_t readers
+        uint8_t waiters
+        uint8_t cls
+        uint32_t word
 
 cdef struct Finding:
     int32_t kind
@@ -122,6 +136,8 @@ cdef struct Task:
     # Where the execution is observed: the hash of its last operation and of all that it depends on.
     uint64_t chain
     uint8_t held_count[MAX_CLASSES]
+    # The subject's own, where tasks run at once: NULL at the beginning of an execution.
+    void *local
 
 cdef struct Execution:
     # `steps` is the number of the step being granted; `until` the last one that needs no decision.
@@ -131,6 +147,8 @@ cdef struct Execution:
     # Every step is granted by reschedule(): somebody records or observes them.
     bint watched
     int32_t halt
+    # Tasks run at once: this Execution is the private view of one of them, and `steps` are its own.
+    bint parallel
     # The strategy's answer holds up to step `lease` unless the set of enabled tasks changes.
     uint64_t lease
     uint64_t bound
@@ -187,6 +205,8 @@ cdef struct Execution:
     bint (*marks)(void *subject, Task *t) noexcept nogil
     void (*switch_to)(Execution *x, int from_task, int to_task) noexcept nogil
     void (*unwind)(Task *task) noexcept nogil
+    # What comes instead of a decision where tasks run at once.
+    void (*pass_by)(Task *task) noexcept nogil
     void *carrier
     Task task[MAX_TASKS]
 
@@ -215,6 +235,17 @@ cdef inline void point(Task *t, int op, void *object) noexcept nogil:
     x.steps += 1
     if x.steps > x.until:
         reschedule(t)
+
+
+cdef inline void hold(Task *t, int cls) noexcept nogil:
+    t.held_count[cls] += 1
+    t.held |= 1 << cls
+
+
+cdef inline void unhold(Task *t, int cls) noexcept nogil:
+    t.held_count[cls] -= 1
+    if t.held_count[cls] == 0:
+        t.held &= ~(1 << cls)
 
 
 cdef inline bint marking(Task *t) noexcept nogil:

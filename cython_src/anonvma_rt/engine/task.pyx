@@ -46,6 +46,9 @@ cdef void reschedule(Task *t) noexcept nogil:
     cdef Execution *x = t.x
     cdef uint64_t bit = <uint64_t>1 << t.id
     cdef int chosen
+    if x.parallel:
+        x.pass_by(t)
+        return
     if x.steps > x.alarm:
         look_around(t)
     if x.marks != NULL and marking(t) and x.marks(x.subject, t):

@@ -6,6 +6,7 @@ same_vma chain of a vma. Freed anon_vmas go to a typed pool and are reused at on
 
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.os cimport read_link
 from anonvma_rt.engine.task cimport Task
 from anonvma_rt.mm.types cimport anon_vma, anon_vma_chain, kernel_of, vm_area_struct
 
@@ -31,4 +32,4 @@ cdef void free_unused(Task *t, anon_vma *av) noexcept nogil
 
 cdef inline anon_vma *lock_owner(Task *t, anon_vma *av) noexcept nogil:
     """Whose mutex protects av's list: the root's since 2.6.36."""
-    return av if kernel_of(t).algorithm.own_lock else av.root
+    return av if kernel_of(t).algorithm.own_lock else <anon_vma *>read_link(&av.root)

@@ -1,6 +1,8 @@
 """anon_vma: lifetime, chains and lists (see anon_vma.pxd). Names and order of steps follow mm/rmap.c of Linux 3.1 to 3.3;
 the reuse of an ancestor's anon_vma by fork is that of 3.19."""
 
+from libc.errno cimport ENOMEM
+from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free, arena_retire, arena_revive
 from anonvma_rt.engine.klist cimport (
@@ -17,7 +19,11 @@ from anonvma_rt.engine.klist cimport (
     list_is_singular,
     list_step,
 )
+from anonvma_rt.engine.locks cimport guard, unguard
+from anonvma_rt.engine.os cimport read_link, write_link, write_once32
 from anonvma_rt.engine.sync cimport (
+    add_return,
+    add_unless_zero,
     down_read,
     lock_init,
     lock_is_held,
@@ -41,9 +47,13 @@ from anonvma_rt.engine.task cimport (
     violate,
 )
 from anonvma_rt.mm.events cimport NOTE_TAIL
+from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove
+from anonvma_rt.mm.meter cimport meter_ask, meter_dropped, meter_taken
 from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport (
+    ALLOC_ANON_VMA,
+    ALLOC_AVC,
     CLASS_ANON_VMA,
     REUSE_DEGREE,
     REUSE_NO,
@@ -63,63 +73,78 @@ from anonvma_rt.mm.vma cimport vmas_may_share_anon_vma
 # ---- lifetime ----------------------------------------------------------------------------------------------------------
 
 
-cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
-    """From the pool if it has one. The mutex stays as it is: it was made when the memory became an anon_vma, and somebody
-    who still believes in the former one may hold it."""
-    cdef kernel *k = kernel_of(t)
+cdef anon_vma *from_pool(Task *t, kernel *k) noexcept nogil:
+    """The anon_vma that was freed last, or NULL."""
     cdef anon_vma *av
     # Who is given which freed one depends on who comes first.
     point(t, OP_ATOMIC, &k.free_anon_vma)
+    if t.x.parallel:
+        guard(t, &k.pool_guard)
     av = k.free_anon_vma
     if av != NULL:
         k.free_anon_vma = av.next_free
         arena_revive(&t.x.arena, av)
-    else:
+    if t.x.parallel:
+        unguard(&k.pool_guard)
+    return av
+
+
+cdef void to_pool(Task *t, kernel *k, anon_vma *av) noexcept nogil:
+    point(t, OP_ATOMIC, &k.free_anon_vma)
+    if t.x.parallel:
+        guard(t, &k.pool_guard)
+    arena_retire(&t.x.arena, av)
+    av.next_free = k.free_anon_vma
+    k.free_anon_vma = av
+    if t.x.parallel:
+        unguard(&k.pool_guard)
+
+
+cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
+    """From the pool if it has one, or NULL. The mutex stays as it is: it was made when the memory became an anon_vma, and
+    somebody who still believes in the former one may hold it."""
+    cdef anon_vma *av
+    if should_fail_alloc(t, ALLOC_ANON_VMA):
+        return NULL
+    av = from_pool(t, kernel_of(t))
+    if av == NULL:
         av = <anon_vma *>must_alloc(t, sizeof(anon_vma), TYPE_ANON_VMA)
         lock_init(&av.mutex, CLASS_ANON_VMA)
         INIT_LIST_HEAD(&av.head)
     point(t, OP_STORE, &av.root)
-    av.root = av
+    write_link(&av.root, av)
     av.parent = av
     av.num_children = 0
     av.num_active_vmas = 0
     point(t, OP_STORE, &av.refcount)
-    av.refcount = 1
+    write_once32(&av.refcount, 1)
     return av
 
 
 cdef void anon_vma_free(Task *t, anon_vma *av) noexcept nogil:
     """Waits once for a page_lock_anon_vma that got the mutex before it saw that its page is unmapped."""
-    cdef kernel *k = kernel_of(t)
     cdef anon_vma *owner = lock_owner(t, av)
     must_live(t, owner, TYPE_ANON_VMA)
     point(t, OP_LOAD, &owner.mutex)
     if lock_is_held(&owner.mutex):
         mutex_lock(t, &owner.mutex)
         mutex_unlock(t, &owner.mutex)
-    point(t, OP_ATOMIC, &k.free_anon_vma)
-    arena_retire(&t.x.arena, av)
-    av.next_free = k.free_anon_vma
-    k.free_anon_vma = av
+    to_pool(t, kernel_of(t), av)
 
 
 cdef bint dec_and_test(Task *t, anon_vma *av) noexcept nogil:
     point(t, OP_ATOMIC, &av.refcount)
-    av.refcount -= 1
-    return av.refcount == 0
+    return add_return(t, &av.refcount, -1) == 0
 
 
 cdef bint inc_not_zero(Task *t, anon_vma *av) noexcept nogil:
     point(t, OP_ATOMIC, &av.refcount)
-    if av.refcount == 0:
-        return False
-    av.refcount += 1
-    return True
+    return add_unless_zero(t, &av.refcount)
 
 
 cdef void get_anon_vma(Task *t, anon_vma *av) noexcept nogil:
     point(t, OP_ATOMIC, &av.refcount)
-    av.refcount += 1
+    add_return(t, &av.refcount, 1)
 
 
 cdef void free_unused(Task *t, anon_vma *av) noexcept nogil:
@@ -146,13 +171,16 @@ cdef void put_anon_vma(Task *t, anon_vma *av) noexcept nogil:
 
 
 cdef void anon_vma_lock(Task *t, anon_vma *av) noexcept nogil:
+    cdef uint64_t asked = meter_ask(t)
     must_live(t, av, TYPE_ANON_VMA)
     must_live(t, lock_owner(t, av), TYPE_ANON_VMA)
     mutex_lock(t, &lock_owner(t, av).mutex)
+    meter_taken(t, asked)
 
 
 cdef void anon_vma_unlock(Task *t, anon_vma *av) noexcept nogil:
     must_live(t, lock_owner(t, av), TYPE_ANON_VMA)
+    meter_dropped(t)
     mutex_unlock(t, &lock_owner(t, av).mutex)
 
 
@@ -190,14 +218,14 @@ cdef anon_vma *lock_root(Task *t, anon_vma *held, anon_vma *av) noexcept nogil:
     must_live(t, av, TYPE_ANON_VMA)
     if held == lock_owner(t, av):
         return held
-    if held != NULL:
-        mutex_unlock(t, &held.mutex)
+    unlock_root(t, held)
     anon_vma_lock(t, av)
     return lock_owner(t, av)
 
 
 cdef void unlock_root(Task *t, anon_vma *held) noexcept nogil:
     if held != NULL:
+        meter_dropped(t)
         mutex_unlock(t, &held.mutex)
 
 
@@ -214,14 +242,18 @@ cdef void insert(Task *t, anon_vma_chain *avc, bint first) noexcept nogil:
         anon_vma_interval_tree_insert(avc.anon_vma, avc)
 
 
+cdef void chain(vm_area_struct *vma, anon_vma_chain *avc, anon_vma *av) noexcept nogil:
+    avc.vma = vma
+    avc.anon_vma = av
+    list_add(&avc.same_vma, &vma.anon_vma_chain)
+
+
 cdef void link_chain(Task *t, vm_area_struct *vma, anon_vma_chain *avc, anon_vma *av, bint first) noexcept nogil:
     """anon_vma_chain_link: front of the vma's chain, tail of the anon_vma's list. The root's mutex is held.
 
     The tail is what makes a walk meet a parent before its child, and a source before its fresh destination.
     """
-    avc.vma = vma
-    avc.anon_vma = av
-    list_add(&avc.same_vma, &vma.anon_vma_chain)
+    chain(vma, avc, av)
     point(t, OP_STORE, &av.head)
     insert(t, avc, first)
 
@@ -239,6 +271,8 @@ cdef void delete(Task *t, anon_vma_chain *avc) noexcept nogil:
 
 
 cdef anon_vma_chain *avc_alloc(Task *t) noexcept nogil:
+    if should_fail_alloc(t, ALLOC_AVC):
+        return NULL
     return <anon_vma_chain *>must_alloc(t, sizeof(anon_vma_chain), TYPE_AVC)
 
 
@@ -248,7 +282,7 @@ cdef anon_vma *reusable_anon_vma(Task *t, vm_area_struct *old, vm_area_struct *a
     if not vmas_may_share_anon_vma(a, b):
         return NULL
     point(t, OP_LOAD, &old.anon_vma)
-    if old.anon_vma == NULL:
+    if read_link(&old.anon_vma) == NULL:
         return NULL
     return old.anon_vma if list_is_singular(&old.anon_vma_chain) or kernel_of(t).algorithm.reuse_forked else NULL
 
@@ -264,19 +298,24 @@ cdef anon_vma *find_mergeable_anon_vma(Task *t, vm_area_struct *vma) noexcept no
 
 
 cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
-    """Gives a vma its anon_vma before its first page; mmap_sem is held for reading. Returns 0."""
+    """Gives a vma its anon_vma before its first page; mmap_sem is held for reading. Returns 0 or -ENOMEM."""
     cdef anon_vma_chain *avc
     cdef anon_vma *av
     cdef anon_vma *allocated = NULL
     cdef bint linked = False
     cdef bint locked
     point(t, OP_LOAD, &vma.anon_vma)
-    if vma.anon_vma != NULL:
+    if read_link(&vma.anon_vma) != NULL:
         return 0
     avc = avc_alloc(t)
+    if avc == NULL:
+        return -ENOMEM
     av = find_mergeable_anon_vma(t, vma)
     if av == NULL:
         av = allocated = anon_vma_alloc(t)
+    if av == NULL:
+        arena_free(&t.x.arena, avc)
+        return -ENOMEM
     # A new one too: somebody may still hold a pointer to the anon_vma that this memory was before.
     locked = allocated == NULL or kernel_of(t).algorithm.lock_new
     if locked:
@@ -285,8 +324,11 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
     point(t, OP_LOAD, &vma.anon_vma)
     if vma.anon_vma == NULL:
         point(t, OP_STORE, &vma.anon_vma)
-        vma.anon_vma = av
-        link_chain(t, vma, avc, av, False)
+        # The chain first: who sees the anon_vma without a lock looks at the chain (find_mergeable_anon_vma).
+        chain(vma, avc, av)
+        write_link(&vma.anon_vma, av)
+        point(t, OP_STORE, &av.head)
+        insert(t, avc, False)
         if not locked:
             # Whether another task has this list locked, and walks it: a look of its own, since nothing else orders the two.
             point(t, OP_LOAD, &av.mutex)
@@ -320,18 +362,31 @@ cdef bint reusable_by_fork(Task *t, anon_vma *av, vm_area_struct *src) noexcept 
 
 
 cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexcept nogil:
-    """Puts dst on every list that src is on, at the tail, the oldest anon_vma first. Returns 0.
+    """Puts dst on every list that src is on, at the tail, the oldest anon_vma first. Returns 0, or -ENOMEM with dst on no
+    list and without an anon_vma.
 
-    A dst without an anon_vma of its own (fork) may get one that nobody uses any more.
+    A dst without an anon_vma of its own (fork) may get one that nobody uses any more. An allocation under the root's
+    lock may not sleep; where it fails the lock is dropped, and the next one may.
     """
     cdef list_cursor c = list_for_each_prev(&src.anon_vma_chain)
     cdef bint first = kernel_of(t).algorithm.child_first and dst.vm_mm != src.vm_mm
     cdef anon_vma_chain *old
+    cdef anon_vma_chain *avc
     cdef anon_vma *root = NULL
     while list_step(&c):
         old = avc_of_same_vma(c.pos)
+        avc = avc_alloc(t)
+        if avc == NULL:
+            unlock_root(t, root)
+            root = NULL
+            avc = avc_alloc(t)
+        if avc == NULL:
+            # It is not counted among the users of its anon_vma yet, so the unlinking must not take it off.
+            dst.anon_vma = NULL
+            unlink_anon_vmas(t, dst)
+            return -ENOMEM
         root = lock_root(t, root, old.anon_vma)
-        link_chain(t, dst, avc_alloc(t), old.anon_vma, first)
+        link_chain(t, dst, avc, old.anon_vma, first)
         if dst.anon_vma == NULL and reusable_by_fork(t, old.anon_vma, src):
             dst.anon_vma = old.anon_vma
     if dst.anon_vma != NULL:
@@ -341,20 +396,27 @@ cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexc
 
 
 cdef int anon_vma_fork(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
-    """Ties the child's vma to all anon_vmas of its parent's and to one of its own, before any pte is copied. Returns 0."""
+    """Ties the child's vma to all anon_vmas of its parent's and to one of its own, before any pte is copied. Returns 0, or
+    -ENOMEM with the child on no list."""
     cdef anon_vma_chain *avc
     cdef anon_vma *av
     child.anon_vma = NULL
     point(t, OP_LOAD, &parent.anon_vma)
     if parent.anon_vma == NULL:
         return 0
-    anon_vma_clone(t, child, parent)
+    if anon_vma_clone(t, child, parent) < 0:
+        return -ENOMEM
     if child.anon_vma != NULL:
         return 0
     av = anon_vma_alloc(t)
-    avc = avc_alloc(t)
+    avc = avc_alloc(t) if av != NULL else NULL
+    if avc == NULL:
+        if av != NULL:
+            put_anon_vma(t, av)
+        unlink_anon_vmas(t, child)
+        return -ENOMEM
     point(t, OP_STORE, &av.root)
-    av.root = parent.anon_vma.root
+    write_link(&av.root, parent.anon_vma.root)
     av.parent = parent.anon_vma
     # The root stays as long as somebody may lock it.
     get_anon_vma(t, av.root)

@@ -4,7 +4,7 @@ A stale migration entry is invisible in all counters, so the page tables themsel
 is the verdict, and a stale entry is looked for first: the rest may follow from it.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_alloc, arena_drop_last, arena_header_of, arena_live, arena_root
 from anonvma_rt.engine.klist cimport list_cursor, list_empty, list_for_each, list_step
@@ -35,6 +35,7 @@ from anonvma_rt.mm.types cimport (
     page,
     page_anon_vma,
     page_directory,
+    page_generation,
     page_table,
     pfn_to_page,
     pmd_huge,
@@ -97,7 +98,7 @@ cdef void check_world(Execution *x) noexcept nogil:
 cdef void check_owner(Execution *x, kernel *k, page *p) noexcept nogil:
     """I9: a mapped page points to the anon_vma that it was given, which lives and whose list is not empty."""
     cdef anon_vma *av = page_anon_vma(p)
-    if not arena_live(&x.arena, av, TYPE_ANON_VMA) or arena_header_of(av).generation != p.generation:
+    if not arena_live(&x.arena, av, TYPE_ANON_VMA) or <uint16_t>arena_header_of(av).generation != page_generation(p):
         report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, p.pfn, I9_DANGLING)
     elif list_empty(&av.head):
         report(x, k, UNREACHABLE_PTE, 0, p.pfn, I9_DANGLING)

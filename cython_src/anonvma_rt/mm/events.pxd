@@ -23,7 +23,7 @@ cdef enum Note:
     NOTE_ZAP             # a: mm; b: address; c: the pte
     NOTE_FREE_PAGE       # a: pfn
     NOTE_WAIT            # a: pfn whose lock a fault waits for; b: address
-    NOTE_ALLOC_FAILS     # a: address whose page table could not be allocated
+    NOTE_ALLOC_FAILS     # a: what there was no memory for (Allocation); b: how-many-eth of its task; c: 1 by chance or list
     NOTE_LIST            # a: anon_vma; b: vma; c: position in the list, oldest 0
     NOTE_FORK            # a: mm of the parent; b: mm of the child; c: 0 begins, 1 ends
     NOTE_CHILD_VMA       # a: new vma; b: its start; c: vma of the parent

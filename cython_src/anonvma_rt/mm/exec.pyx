@@ -7,9 +7,11 @@ address; then the ptes move. In between they are where no walker computes them, 
 from libc.errno cimport EFAULT, EINVAL, ENOMEM
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.os cimport write_once64
 from anonvma_rt.engine.sync cimport down_write, up_write
 from anonvma_rt.engine.task cimport OP_STORE, Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_post_update, anon_vma_pre_update, anon_vma_unlock
+from anonvma_rt.mm.fork cimport exit_mmap
 from anonvma_rt.mm.memory cimport free_pgtables, pgd_populate
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, find_vma
 from anonvma_rt.mm.mremap cimport move_page_tables
@@ -35,13 +37,14 @@ cdef void widen(Task *t, vm_area_struct *vma, uint64_t start, bint locked) noexc
         anon_vma_pre_update(t, vma)
     pgd_populate(t, vma.vm_mm, start, vma.vm_end)
     point(t, OP_STORE, &vma.vm_start)
-    vma.vm_start = start
+    write_once64(&vma.vm_start, start)
     if kernel_of(t).algorithm.tree:
         anon_vma_post_update(t, vma)
 
 
-cdef void shift_arg_pages(Task *t, vm_area_struct *vma, uint64_t shift) noexcept nogil:
-    """exec_lock: where the root's lock is held, to show that only holding it across both steps would do."""
+cdef int shift_arg_pages(Task *t, vm_area_struct *vma, uint64_t shift) noexcept nogil:
+    """exec_lock: where the root's lock is held, to show that only holding it across both steps would do. 0, or -ENOMEM
+    with the stack half way: nothing moves back, because the process cannot go on."""
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t old_start = vma.vm_start
     cdef uint64_t old_end = vma.vm_end
@@ -49,24 +52,29 @@ cdef void shift_arg_pages(Task *t, vm_area_struct *vma, uint64_t shift) noexcept
     cdef uint64_t ceiling = vma.vm_next.vm_start if vma.vm_next != NULL else <uint64_t>1 << TASK_SIZE_SHIFT
     cdef int rule = kernel_of(t).algorithm.exec_lock
     cdef anon_vma *locked = vma.anon_vma if rule == EXEC_LOCK_ACROSS else NULL
+    cdef uint64_t moved
     if locked != NULL:
         anon_vma_lock(t, locked)
     widen(t, vma, old_start - shift, locked != NULL)
-    move_page_tables(t, vma, old_start, vma, old_start - shift, old_end - old_start, rule == EXEC_LOCK_MOVE, -1)
+    moved = move_page_tables(t, vma, old_start, vma, old_start - shift, old_end - old_start, rule == EXEC_LOCK_MOVE)
     if locked != NULL:
         anon_vma_unlock(t, locked)
+    if moved < old_end - old_start:
+        return -ENOMEM
     free_pgtables(t, mm, old_end - shift if old_end - shift > old_start else old_start, old_end,
                   old_end - shift if old_end - shift > floor else floor, ceiling)
-    vma_adjust(t, vma, old_start - shift, old_end - shift, vma.vm_pgoff, NULL)
+    return vma_adjust(t, vma, old_start - shift, old_end - shift, vma.vm_pgoff, NULL)
 
 
 cdef int setup_arg_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t shift) noexcept nogil:
     """Moves the temporary stack at `address` down by shift bytes and makes it an ordinary vma.
 
     0, -EINVAL for an unaligned or zero shift, -EFAULT where no temporary stack begins, -ENOMEM where the new place is
-    not free or something follows the stack directly.
+    not free or something follows the stack directly. -ENOMEM and the end of the process where a page table cannot be
+    had: it has no former program to go back to.
     """
     cdef vm_area_struct *vma
+    cdef bint killed = False
     cdef int result = 0
     down_write(t, &mm.mmap_sem)
     vma = find_vma(t, mm, address)
@@ -79,7 +87,11 @@ cdef int setup_arg_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t shif
     elif vma.vm_next != NULL and vma.vm_next.vm_start == vma.vm_end:
         result = -ENOMEM
     else:
-        shift_arg_pages(t, vma, shift)
-        vma.vm_flags &= ~<uint64_t>VM_STACK_INCOMPLETE_SETUP
+        result = shift_arg_pages(t, vma, shift)
+        killed = result < 0
+        if not killed:
+            write_once64(&vma.vm_flags, vma.vm_flags & ~<uint64_t>VM_STACK_INCOMPLETE_SETUP)
     up_write(t, &mm.mmap_sem)
+    if killed:
+        exit_mmap(t, mm)
     return result

@@ -4,10 +4,12 @@ A vma of the child is on every list, behind its parent, before the first of its 
 child's pte has not yet been at the parent's when that was copied.
 """
 
-from libc.errno cimport EEXIST
+from libc.errno cimport EEXIST, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
+from anonvma_rt.engine.locks cimport guard, unguard
+from anonvma_rt.engine.os cimport read_link, write_link
 from anonvma_rt.engine.sync cimport (
     down_write,
     down_write_nested,
@@ -44,6 +46,7 @@ from anonvma_rt.mm.types cimport (
     PAGE_SIZE,
     PTE_NONE,
     PTE_WRITE,
+    PTRS_PER_TABLE,
     TYPE_DIRECTORY,
     TYPE_MM,
     TYPE_SCRATCH,
@@ -63,7 +66,7 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
-from anonvma_rt.mm.vma cimport vma_duplicate, vma_link
+from anonvma_rt.mm.vma cimport vma_duplicate, vma_free, vma_link
 
 from libc.string cimport memcpy
 
@@ -119,14 +122,17 @@ cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source,
     note(t, NOTE_COPY, serial_of(child), <int64_t>address, <int64_t>pte)
 
 
-cdef void copy_pte_range(Task *t, vm_area_struct *child, vm_area_struct *parent, page_table *source, uint64_t address,
+cdef int copy_pte_range(Task *t, vm_area_struct *child, vm_area_struct *parent, page_table *source, uint64_t address,
                          uint64_t end) noexcept nogil:
-    """One table, under the child's page-table lock and inside it the parent's, in batches."""
-    cdef page_table *table = alloc_table(t, child.vm_mm, address)
-    cdef spinlock_t *child_ptl = pte_lockptr(t, child.vm_mm, table)
+    """One table, under the child's page-table lock and inside it the parent's, in batches. 0 or -ENOMEM."""
+    cdef page_table *table
+    cdef spinlock_t *child_ptl
     cdef spinlock_t *parent_ptl = pte_lockptr(t, parent.vm_mm, source)
     cdef pte_t pte
     cdef int progress
+    if alloc_table(t, child.vm_mm, address, &table) < 0:
+        return -ENOMEM
+    child_ptl = pte_lockptr(t, child.vm_mm, table)
     while address < end:
         spin_lock(t, child_ptl)
         spin_lock_nested(t, parent_ptl, 1)
@@ -140,17 +146,19 @@ cdef void copy_pte_range(Task *t, vm_area_struct *child, vm_area_struct *parent,
             address += PAGE_SIZE
         spin_unlock_nested(t, parent_ptl, 1)
         spin_unlock(t, child_ptl)
+    return 0
 
 
-cdef void copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
-    """Shares all pages of a vma with the child's. Nothing to do where the parent's was never written to."""
+cdef int copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
+    """Shares all pages of a vma with the child's. Nothing to do where the parent's was never written to. 0, or -ENOMEM
+    where a table of the child's cannot be had; what was shared before that is."""
     cdef uint64_t address = parent.vm_start
     cdef uint64_t stop
     cdef pmd_t *pmd
     cdef pmd_t value
     point(t, OP_LOAD, &parent.anon_vma)
-    if parent.anon_vma == NULL:
-        return
+    if read_link(&parent.anon_vma) == NULL:
+        return 0
     while address < parent.vm_end:
         stop = table_end(address, parent.vm_end)
         pmd = pmd_offset(parent.vm_mm, address)
@@ -158,13 +166,15 @@ cdef void copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent
         if pmd_huge(value):
             if not copy_huge_pmd(t, child, parent, pmd_offset(child.vm_mm, address), pmd, address):
                 continue
-        elif value:
-            copy_pte_range(t, child, parent, <page_table *>value, address, stop)
+        elif value and copy_pte_range(t, child, parent, <page_table *>value, address, stop) < 0:
+            return -ENOMEM
         address = stop
+    return 0
 
 
 cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
-    """Makes `mm`, which is empty, a copy of the parent's address space: vma after vma, each with its ptes. 0 or -EEXIST.
+    """Makes `mm`, which is empty, a copy of the parent's address space: vma after vma, each with its ptes. 0, -EEXIST,
+    or -ENOMEM: then whatever was copied is unmapped again when both locks are free, as the end of a process is.
 
     Since 6.5 every vma of the parent is locked first where faults go without mmap_sem.
     """
@@ -172,6 +182,7 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
     cdef vm_area_struct *vma
     cdef vm_area_struct *new
     cdef vm_area_struct *last = NULL
+    cdef int result = 0
     if mm == parent:
         return -EEXIST
     down_write(t, &parent.mmap_sem)
@@ -188,11 +199,19 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
     vma = parent.mmap
     while vma != NULL:
         new = vma_duplicate(t, vma, mm)
-        anon_vma_fork(t, new, vma)
-        vma_link(mm, new, last)
+        if new == NULL:
+            result = -ENOMEM
+            break
+        if anon_vma_fork(t, new, vma) < 0:
+            vma_free(t, new)
+            result = -ENOMEM
+            break
+        vma_link(t, mm, new, last)
         last = new
         note(t, NOTE_CHILD_VMA, serial_of(new), <int64_t>new.vm_start, serial_of(vma))
-        copy_page_range(t, new, vma)
+        result = copy_page_range(t, new, vma)
+        if result < 0:
+            break
         vma = vma.vm_next
     vma = parent.mmap
     while lock_vmas and vma != NULL:
@@ -201,19 +220,30 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
     note(t, NOTE_FORK, parent.id, mm.id, 1)
     up_write_nested(t, &mm.mmap_sem, 1)
     up_write(t, &parent.mmap_sem)
-    return 0
+    if result < 0:
+        exit_mmap(t, mm)
+    return result
 
 
 cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
-    """The end of a process: everything is unmapped. mmap_sem is taken only to keep a user of the same mm out who, in the
+    """The end of a process: everything is unmapped, and the tables of its tables go too. mmap_sem is taken only to keep a user of the same mm out who, in the
     kernel, would be gone by now."""
     cdef vm_area_struct *all
+    cdef int i
     down_write(t, &mm.mmap_sem)
     all = mm.mmap
     mm.mmap = NULL
+    if t.x.parallel:
+        guard(t, &mm.tree_guard)
     mm.tree = NULL
-    mm.mmap_cache = NULL
+    if t.x.parallel:
+        unguard(&mm.tree_guard)
+    write_link(&mm.mmap_cache, NULL)
     mm.map_count = 0
     if all != NULL:
         unmap_region(t, all, 0, <uint64_t>1 << TASK_SIZE_SHIFT)
+    for i in range(PTRS_PER_TABLE):
+        if mm.pgd.entry[i]:
+            arena_free(&t.x.arena, <void *>mm.pgd.entry[i])
+            mm.pgd.entry[i] = 0
     up_write(t, &mm.mmap_sem)

@@ -9,12 +9,14 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
-from anonvma_rt.engine.arena cimport arena_close, arena_open
+from anonvma_rt.engine.arena cimport ARENA_START, arena_close, arena_header, arena_open
 from anonvma_rt.engine.block cimport run_alone
 from anonvma_rt.engine.task cimport HALT_NO_MEMORY, MAX_TASKS, Execution, Finding, Task
 from anonvma_rt.mm.check cimport check_world
+from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
-from anonvma_rt.mm.kernel cimport kernel_init, read_algorithm
+from anonvma_rt.mm.kernel cimport kernel_init, read_algorithm, read_plan
+from anonvma_rt.mm.kmemleak cimport check_leaks
 from anonvma_rt.mm.memory cimport pmd_offset, pte_offset
 from anonvma_rt.mm.ordering cimport Rule, set_rule
 from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rmap_walk_next, vma_address
@@ -22,7 +24,10 @@ from anonvma_rt.mm.syscall cimport RESOLVED, Step, system_call
 from anonvma_rt.mm.types cimport (
     PAGE_SHIFT,
     PTRS_PER_TABLE,
+    TYPE_PAGES,
+    TYPE_SCRATCH,
     algorithm,
+    alloc_plan,
     kernel,
     kernel_of,
     page,
@@ -63,7 +68,11 @@ cdef struct Walk:
 
 
 cdef void boot(Task *t, Boot *b) noexcept nogil:
+    cdef alloc_plan nothing
+    memset(&nothing, 0, sizeof(nothing))
     kernel_init(t, b.algorithm, 0)
+    failslab_open(t, &nothing)
+    failslab_race(t, True)
 
 
 cdef void new_mm(Task *t, Boot *b) noexcept nogil:
@@ -126,6 +135,7 @@ cdef class Hand(World):
 
     cdef readonly object crash
     cdef readonly Rule rule
+    cdef alloc_plan plan
 
     def __init__(self, fields, Rule rule=None):
         cdef void *x = NULL
@@ -153,6 +163,7 @@ cdef class Hand(World):
 
     def __dealloc__(self):
         # A World does not own what it looks at, a Hand does.
+        free(self.plan.listed)
         if self.x != NULL:
             arena_close(&self.x.arena)
             free(self.x)
@@ -214,6 +225,36 @@ cdef class Hand(World):
             finally:
                 free(w.found)
 
+    def fail(self, failing):
+        """From now on the allocations that an anonvma_rt.failing.Failing names fail, those of task 0; they are counted from
+        1 again."""
+        cdef alloc_plan plan
+        cdef kernel *k = self.kernel()
+        read_plan(failing, &plan)
+        free(self.plan.listed)
+        self.plan = plan
+        k.plan = plan
+        k.turn[0].asked = 0
+        k.turn[0].failed = 0
+
+    @property
+    def allocations(self):
+        """(made, failed) since the machine began, or since fail() was called."""
+        cdef kernel *k = self.kernel()
+        return k.turn[0].asked, k.turn[0].failed
+
+    def live_objects(self):
+        """Objects of the kernel that are allocated and not freed. Page frames are not among them: they always exist."""
+        cdef char *at = self.x.arena.base + ARENA_START
+        cdef char *end = self.x.arena.base + self.x.arena.now.used
+        cdef arena_header *header
+        live = 0
+        while at < end:
+            header = <arena_header *>at
+            at += header.size
+            live += not header.generation & 1 and header.type not in (TYPE_PAGES, TYPE_SCRATCH)
+        return live
+
     def check(self):
         """All invariants: a list of (kind, a, b, c), empty where they hold. At most a thousand."""
         cdef kernel *k = self.kernel()
@@ -224,6 +265,7 @@ cdef class Hand(World):
         k.findings_room = MOST_FINDINGS
         memset(&self.x.finding, 0, sizeof(Finding))
         check_world(self.x)
+        check_leaks(self.x)
         k.findings = NULL
         k.findings_room = 0
         result = [(KINDS[found[i].kind], found[i].a, found[i].b, found[i].c) for i in range(k.n_findings)]

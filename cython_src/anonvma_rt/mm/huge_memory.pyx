@@ -1,8 +1,9 @@
 """Huge pmds (see huge_memory.pxd)."""
 
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_link, read_once32, read_onceu, write_once32, write_onceu
 from anonvma_rt.engine.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
 from anonvma_rt.engine.task cimport OP_ATOMIC, OP_LOAD, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_prepare, anon_vma_unlock, put_anon_vma
@@ -14,7 +15,7 @@ from anonvma_rt.mm.events cimport (
     NOTE_HUGE_SPLIT,
     NOTE_ZAP,
 )
-from anonvma_rt.mm.memory cimport make_table, pmd_offset, pmd_read, set_pmd
+from anonvma_rt.mm.memory cimport make_table, new_table, pmd_offset, pmd_read, set_pmd
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
 from anonvma_rt.mm.rmap cimport (
     WALK_SPLIT,
@@ -60,13 +61,17 @@ cdef inline page *pmd_page(Task *t, pmd_t pmd) noexcept nogil:
 
 
 cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil:
-    """A huge page for an empty pmd, for a read as well: there is no huge zero page yet. Returns 0 or -ENOMEM."""
+    """A huge page for an empty pmd, for a read as well: there is no huge zero page yet. Without memory for one a table of
+    small pages takes its place. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
+    cdef page_table *table
     cdef uint64_t start = address & ~<uint64_t>(PMD_SIZE - 1)
     cdef page *head
     if anon_vma_prepare(t, vma) < 0:
         return -ENOMEM
     head = alloc_hugepage(t)
+    if head == NULL:
+        return new_table(t, mm, address, &table)
     spin_lock(t, &mm.page_table_lock)
     if pmd_read(t, pmd) == 0:
         page_add_new_anon_rmap(t, head, vma, start)
@@ -80,7 +85,8 @@ cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t addre
 
 
 cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, pmd_t seen) noexcept nogil:
-    """Copy on write of a whole huge page; a page mapped nowhere else is written to where it is. Returns 0 or -ENOMEM."""
+    """Copy on write of a whole huge page; a page mapped nowhere else is written to where it is. Without memory for a huge
+    page it is split, and the fault looks again. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
     cdef page *old = pmd_page(t, seen)
     cdef page *new
@@ -90,17 +96,22 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
         spin_unlock(t, &mm.page_table_lock)
         return 0
     point(t, OP_LOAD, &old.mapcount)
-    if old.mapcount == 0:
+    if read_once32(&old.mapcount) == 0:
         set_pmd(t, pmd, seen | PMD_WRITE)
         spin_unlock(t, &mm.page_table_lock)
         return 0
     get_page(t, old)
     spin_unlock(t, &mm.page_table_lock)
     if anon_vma_prepare(t, vma) < 0:
+        put_page(t, old)
         return -ENOMEM
     new = alloc_hugepage(t)
+    if new == NULL:
+        split_huge_page(t, old)
+        put_page(t, old)
+        return 0
     for i in range(<uint32_t>HPAGE_PMD_NR):
-        new[i].tag = old[i].tag
+        new[i].tag = read_onceu(&old[i].tag)
     spin_lock(t, &mm.page_table_lock)
     put_page(t, old)
     if pmd_read(t, pmd) == seen:
@@ -278,13 +289,13 @@ cdef void split_refcounts(Task *t, page *head, anon_vma *av) noexcept nogil:
     cdef uint32_t i
     point(t, OP_ATOMIC, &head.count)
     for i in range(1, <uint32_t>HPAGE_PMD_NR):
-        head[i].mapcount = head.mapcount
-        head[i].count = head.mapcount + 1
-        head[i].index = head.index + i
+        write_once32(&head[i].mapcount, head.mapcount)
+        write_once32(&head[i].count, head.mapcount + 1)
+        write_onceu(&head[i].index, head.index + i)
         set_page_anon_vma(head + i, av)
     for i in range(<uint32_t>HPAGE_PMD_NR):
-        head[i].head = head[i].pfn
-    head.compound = False
+        write_onceu(&head[i].head, head[i].pfn)
+    write_once32(<int32_t *>&head.compound, False)
 
 
 cdef int split_walk(Task *t, page *head, anon_vma *av, bint mark) noexcept nogil:
@@ -339,7 +350,7 @@ cdef bint split_huge_page(Task *t, page *p) noexcept nogil:
     counted = split_walk(t, head, av, True)
     note(t, NOTE_HUGE_SPLIT, head.pfn, 1, counted)
     point(t, OP_LOAD, &head.mapcount)
-    if counted != head.mapcount + 1:
+    if counted != read_once32(&head.mapcount) + 1:
         violate(t, BUG_ON, BUG_SPLIT_COUNT, counted, head.mapcount + 1)
     split_refcounts(t, head, av)
     again = split_walk(t, head, av, False)
@@ -373,7 +384,7 @@ cdef void split_at_border(Task *t, vm_area_struct *vma, uint64_t border) noexcep
     if start == border or start < vma.vm_start or start + PMD_SIZE > vma.vm_end:
         return
     pmd = pmd_offset(vma.vm_mm, border)
-    if pmd != NULL and pmd_huge(pmd[0]):
+    if pmd != NULL and pmd_huge(<pmd_t>read_link(pmd)):
         split_huge_page_pmd(t, vma.vm_mm, pmd)
 
 

@@ -6,7 +6,9 @@ A Kernel holds no state of an execution: all of that is in the arena, so one Ker
 from libc.errno cimport EINVAL
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
+from anonvma_rt.engine.arena cimport arena_root
 from anonvma_rt.engine.block cimport run_alone
 from anonvma_rt.engine.subject cimport Subject
 from anonvma_rt.engine.task cimport (
@@ -21,11 +23,24 @@ from anonvma_rt.engine.task cimport (
 )
 from anonvma_rt.mm.check cimport check_world
 from anonvma_rt.mm.events cimport NOTE_STEP
+from anonvma_rt.mm.failslab cimport failslab_arm, failslab_failures, failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.interesting cimport WATCH_MIGRATING_PTL, index_objects, is_interesting, read_kinds
+from anonvma_rt.mm.kmemleak cimport check_leaks
 from anonvma_rt.mm.ordering cimport Rule, set_rule
 from anonvma_rt.mm.page_alloc cimport alloc_page, must_alloc
-from anonvma_rt.mm.syscall cimport MAX_ARGS, MIGRATE, MOVE_PAGES, RESOLVED, Step, mapped_pfn, system_call, wants_page
+from anonvma_rt.mm.syscall cimport (
+    COMPARE,
+    MAX_ARGS,
+    MIGRATE,
+    MOVE_PAGES,
+    RESOLVED,
+    VMAS,
+    Step,
+    mapped_pfn,
+    system_call,
+    wants_page,
+)
 from anonvma_rt.mm.types cimport (
     BUG_ON,
     CLASS_ANON_VMA,
@@ -35,6 +50,7 @@ from anonvma_rt.mm.types cimport (
     CLASS_PAGE_NESTED,
     CLASS_PTL,
     CLASS_PTL_NESTED,
+    LEAK,
     LOST_PAGE,
     MAPCOUNT_MISMATCH,
     MAX_PROCESSES,
@@ -43,6 +59,8 @@ from anonvma_rt.mm.types cimport (
     TYPE_KERNEL,
     UNREACHABLE_PTE,
     WRONG_MERGE,
+    alloc_failure,
+    alloc_plan,
     algorithm,
     kernel,
     kernel_of,
@@ -52,6 +70,8 @@ from anonvma_rt.mm.watch cimport watch
 
 from anonvma_rt.engine.subject import KINDS as ENGINE_KINDS
 from anonvma_rt.mm.interesting import DEFAULT as USUALLY_INTERESTING
+
+from anonvma_rt.mm.notes import ALLOCATIONS
 
 # In the order of mm/syscall.pxd, which says what the arguments are.
 VERBS = (
@@ -73,6 +93,7 @@ KINDS = {
     UNREACHABLE_PTE: "unreachable-pte",
     BUG_ON: "bug-on",
     WRONG_MERGE: "wrong-merge",
+    LEAK: "leak",
 }
 
 cdef enum:
@@ -112,11 +133,31 @@ cdef int read_algorithm(object fields, algorithm *a) except -1:
     a.free_root_first = fields["free_root_first"]
     a.reuse_forked = fields["reuse_forked"]
     a.calls_6_17 = fields["calls"] == "6.17"
+    a.import_ahead = fields["import_ahead"]
     a.merge = MERGE_RULES.index(fields["merge"])
     a.reuse = REUSE_RULES.index(fields["reuse"])
     a.exec_lock = EXEC_LOCKS.index(fields["exec_lock"])
     a.vma_locks = VMA_LOCKS.index(fields["vma_locks"])
     a.rule = NULL
+    return 0
+
+
+cdef int read_plan(object failing, alloc_plan *plan) except -1:
+    """What is to fail, of anonvma_rt.failing.Failing, as the kernel's own numbers; plan.listed is the caller's to free."""
+    listed = sorted(failing.allocations)
+    memset(plan, 0, sizeof(alloc_plan))
+    plan.by_chance = failing.rate > 0
+    # A draw of 64 bits fails if it is at most this: the smallest of 2**64 outcomes, as many as the rate has of them.
+    plan.limit = <uint64_t>(max(1, min(int(failing.rate * 2.0**64), 2**64)) - 1)
+    for kind in failing.kinds or ALLOCATIONS:
+        plan.kinds |= 1 << <int>ALLOCATIONS.index(kind)
+    plan.n_listed = len(listed)
+    plan.listed = <alloc_failure *>calloc(len(listed) + 1, sizeof(alloc_failure))
+    if plan.listed == NULL:
+        raise MemoryError()
+    for i, (task, nth) in enumerate(listed):
+        plan.listed[i].task = task
+        plan.listed[i].nth = nth
     return 0
 
 
@@ -134,11 +175,13 @@ cdef class Kernel(Subject):
 
     algorithm: a mapping with the fields of anonvma_rt.algorithm.Algorithm. processes: how many, each with an mm of its
     own. setup, after: sequences of anonvma_rt.scenario.Step; threads: one sequence per task. interesting: for each task
-    the names of mm/interesting that are so in its own operations; None for the usual one. rule: an ordering in the
-    place of the algorithm's own.
+    the names of mm/interesting that are so in its own operations; None for the usual one. failing: an
+    anonvma_rt.failing.Failing, which allocations of the threads fail; None for none. Then every result of a step is as
+    good as another, and what looks at contents or counts vmas is left out where an allocation did fail. rule: an
+    ordering in the place of the algorithm's own.
     """
 
-    def __init__(self, algorithm, processes, setup, threads, after, interesting=None, Rule rule=None):
+    def __init__(self, algorithm, processes, setup, threads, after, interesting=None, failing=None, Rule rule=None):
         sections = [setup, *threads, after]
         cdef int i
         if not 1 <= processes <= MAX_PROCESSES:
@@ -156,10 +199,11 @@ cdef class Kernel(Subject):
             self.kinds_of_task[i] = read_kinds(names)
             if self.kinds_of_task[i] & ~<uint32_t>WATCH_MIGRATING_PTL:
                 self.sees_points = True
-        free(self.steps)
-        free(self.begin)
-        free(self.objects.start)
-        self.objects.start = NULL
+        self.release()
+        self.failing = failing is not None
+        self.can_fail = self.failing
+        if self.failing:
+            read_plan(failing, &self.plan)
         self.steps = <Step *>calloc(sum(map(len, sections)) + 1, sizeof(Step))
         self.begin = <int *>calloc(len(sections) + 1, sizeof(int))
         if self.steps == NULL or self.begin == NULL:
@@ -167,27 +211,44 @@ cdef class Kernel(Subject):
         i = 0
         for section, steps in enumerate(sections):
             self.begin[section] = i
-            for verb, process, args, errno, *_ in steps:
+            for verb, process, args, errno, where, *fails in steps:
                 if len(args) > MAX_ARGS:
                     raise ValueError(f"{verb}: {len(args)} arguments are too many")
                 self.steps[i].verb = VERBS.index(verb)
                 self.steps[i].mm = process
                 self.steps[i].expected = errno
+                self.steps[i].fail_after = -1
+                if fails and fails[0] is not None:
+                    kind, after_so_many = fails[0]
+                    self.steps[i].fail = ALLOCATIONS.index(kind)
+                    self.steps[i].fail_after = after_so_many
+                    self.can_fail = True
                 for at, value in enumerate(args):
                     self.steps[i].args[at] = value
                 i += 1
         self.begin[len(sections)] = i
 
     def __dealloc__(self):
+        self.release()
+
+    cdef void release(self):
         free(self.steps)
         free(self.begin)
         free(self.objects.start)
+        free(self.plan.listed)
+        self.objects.start = NULL
+        self.steps = NULL
+        self.begin = NULL
+        memset(&self.plan, 0, sizeof(self.plan))
 
     def kinds(self):
         return dict(KINDS)
 
     def counters(self):
-        return ("benign_misses", "migrated", "aborted")
+        return ("benign_misses", "migrated", "aborted", "failed_allocations")
+
+    def lock_classes(self):
+        return {"mmap_sem": CLASS_MMAP_SEM, "page": CLASS_PAGE, "anon_vma": CLASS_ANON_VMA, "ptl": CLASS_PTL}
 
     def refused(self, code):
         return Refused(code - 1, self.refused_errno)
@@ -197,6 +258,9 @@ cdef class Kernel(Subject):
         cdef int i
         cdef int errno
         kernel_init(t, &self.algorithm, self.processes)
+        if self.can_fail:
+            failslab_open(t, &self.plan)
+        failslab_race(t, False)
         for i in range(self.begin[SETUP], self.begin[SETUP + 1]):
             errno = self.run(t, i)
             if errno != self.steps[i].expected:
@@ -218,12 +282,17 @@ cdef class Kernel(Subject):
         return is_interesting(t, self.kinds_of_task[t.id], &self.objects)
 
     cdef void body(self, Task *t) noexcept nogil:
+        failslab_race(t, self.failing)
         self.run_steps(t, t.id + 1)
+        failslab_race(t, False)
 
     cdef void check(self, Execution *x) noexcept nogil:
         """The invariants, and where they hold the scenario's own last steps; then again if those changed anything."""
+        cdef bint whole = failslab_failures(<kernel *>arena_root(&x.arena)) == 0
         check_world(x)
-        if not x.finding.kind and self.begin[self.tasks + 1] < self.begin[self.tasks + 2]:
+        if self.can_fail:
+            check_leaks(x)
+        if whole and not x.finding.kind and self.begin[self.tasks + 1] < self.begin[self.tasks + 2]:
             run_alone(x, self.after, <void *>self)
             if self.after_changes and not x.finding.kind:
                 check_world(x)
@@ -232,10 +301,12 @@ cdef class Kernel(Subject):
         cdef int i
         cdef int errno
         for i in range(self.begin[section], self.begin[section + 1]):
+            if self.failing and section <= self.tasks and (self.steps[i].verb == COMPARE or self.steps[i].verb == VMAS):
+                continue
             note(t, NOTE_STEP, i - self.begin[section], 0, 0)
             errno = self.run(t, i)
             note(t, NOTE_STEP, i - self.begin[section], 1, errno)
-            if errno != self.steps[i].expected:
+            if errno != self.steps[i].expected and not (self.failing and section <= self.tasks):
                 t.x.finding.task = section - 1
                 t.x.finding.a = i - self.begin[section]
                 t.x.finding.b = errno
@@ -248,7 +319,11 @@ cdef class Kernel(Subject):
         cdef int64_t result
         if wants_page(s) and i < self.begin[SETUP + 1]:
             s.args[RESOLVED] = mapped_pfn(t, s)
+        if s.fail_after >= 0:
+            failslab_arm(t, s.fail, s.fail_after)
         result = system_call(t, s)
+        if s.fail_after >= 0:
+            failslab_arm(t, s.fail, -1)
         if result >= 0 or (wants_page(s) and result != -EINVAL):
             return 0
         return <int>-result

@@ -2,11 +2,13 @@
 
 A pte is protected by the lock of its page table, or by the mm's page_table_lock where the algorithm has one lock per
 mm. Whoever looks without that lock may see "none" between a clear and a set. Clear and set are two steps. Huge pmds
-are protected by page_table_lock.
+are protected by page_table_lock. A user's access is one step with the last look at its entry, as a TLB makes it: where
+tasks run at once the entry's lock is held meanwhile, and no lock of the subject's is taken by that.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_link, read_once64, write_link, write_once64
 from anonvma_rt.engine.sync cimport spinlock_t
 from anonvma_rt.engine.task cimport OP_ATOMIC, OP_LOAD, OP_STORE, Task, point
 from anonvma_rt.mm.page_alloc cimport must_alloc
@@ -30,11 +32,14 @@ from anonvma_rt.mm.types cimport (
 
 cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
 cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil
-cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
+cdef int alloc_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil
+cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
                         uint64_t ceiling) noexcept nogil
-cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content) noexcept nogil
+cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content,
+                         spinlock_t **pinned) noexcept nogil
+cdef void unpin_entry(Task *t, spinlock_t **pinned) noexcept nogil
 cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
 
 
@@ -45,13 +50,15 @@ cdef inline void pgd_populate(Task *t, mm_struct *mm, uint64_t start, uint64_t e
     cdef uint64_t g = start >> PGDIR_SHIFT
     while g << PGDIR_SHIFT < end:
         if mm.pgd.entry[g & (PTRS_PER_TABLE - 1)] == 0:
-            mm.pgd.entry[g & (PTRS_PER_TABLE - 1)] = <pmd_t>must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY)
+            write_link(&mm.pgd.entry[g & (PTRS_PER_TABLE - 1)], must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY))
         g += 1
 
 
 cdef inline pmd_t *pmd_offset(mm_struct *mm, uint64_t address) noexcept nogil:
     """The pmd of an address, NULL where no vma ever was; no point."""
-    cdef page_directory *directory = <page_directory *>mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
+    cdef page_directory *directory = <page_directory *>read_link(
+        &mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
+    )
     return &directory.entry[(address >> PMD_SHIFT) & (PTRS_PER_TABLE - 1)] if directory != NULL else NULL
 
 
@@ -64,17 +71,17 @@ cdef inline uint64_t table_end(uint64_t address, uint64_t end) noexcept nogil:
 cdef inline page_table *peek_table(mm_struct *mm, uint64_t address) noexcept nogil:
     """The page table of an address without a point: for checks and printing only."""
     cdef pmd_t *pmd = pmd_offset(mm, address)
-    return pmd_table(pmd[0]) if pmd != NULL else NULL
+    return pmd_table(<pmd_t>read_link(pmd)) if pmd != NULL else NULL
 
 
 cdef inline pmd_t pmd_read(Task *t, pmd_t *pmd) noexcept nogil:
     point(t, OP_LOAD, pmd)
-    return pmd[0]
+    return <pmd_t>read_link(pmd)
 
 
 cdef inline void set_pmd(Task *t, pmd_t *pmd, pmd_t value) noexcept nogil:
     point(t, OP_STORE, pmd)
-    pmd[0] = value
+    write_link(pmd, <void *>value)
 
 
 cdef inline pte_t *pte_offset(page_table *table, uint64_t address) noexcept nogil:
@@ -87,17 +94,18 @@ cdef inline spinlock_t *pte_lockptr(Task *t, mm_struct *mm, page_table *table) n
 
 cdef inline pte_t pte_read(Task *t, pte_t *ptep) noexcept nogil:
     point(t, OP_LOAD, ptep)
-    return ptep[0]
+    return read_once64(ptep)
 
 
 cdef inline void set_pte(Task *t, pte_t *ptep, pte_t pte) noexcept nogil:
     point(t, OP_STORE, ptep)
-    ptep[0] = pte
+    write_once64(ptep, pte)
 
 
 cdef inline pte_t ptep_get_and_clear(Task *t, pte_t *ptep) noexcept nogil:
     cdef pte_t pte
     point(t, OP_ATOMIC, ptep)
-    pte = ptep[0]
-    ptep[0] = 0
+    # Every writer holds the lock of the table, so this need not be an exchange.
+    pte = read_once64(ptep)
+    write_once64(ptep, 0)
     return pte

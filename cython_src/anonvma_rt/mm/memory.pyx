@@ -4,10 +4,13 @@ from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
+from anonvma_rt.engine.locks cimport pin_step, quiet_unlock
+from anonvma_rt.engine.os cimport read_link, read_once32, read_once64, read_onceu, write_link
 from anonvma_rt.engine.sync cimport lock_init, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, note, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_prepare
 from anonvma_rt.mm.events cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
+from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.huge_memory cimport (
     do_huge_pmd_anonymous_page,
     do_huge_pmd_wp_page,
@@ -20,6 +23,7 @@ from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, must_alloc, put_page
 from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 from anonvma_rt.mm.types cimport (
+    ALLOC_TABLE,
     CLASS_PTL,
     PAGE_SHIFT,
     PAGE_SIZE,
@@ -67,26 +71,28 @@ cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil:
     return table
 
 
-cdef page_table *alloc_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """pte_alloc: the page table of an address, made if there is none; NULL where a huge pmd is."""
-    cdef page_table *table = find_table(t, mm, address)
-    return table if table != NULL else new_table(t, mm, address)
+cdef int alloc_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil:
+    """pte_alloc: the page table of an address, made if there is none; NULL where a huge pmd is. 0 or -ENOMEM."""
+    table[0] = find_table(t, mm, address)
+    return 0 if table[0] != NULL else new_table(t, mm, address, table)
 
 
-cdef page_table *new_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """__pte_alloc: where none was a moment ago; somebody else may be faster."""
-    cdef page_table *fresh = make_table(t, address)
-    cdef page_table *table
+cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil:
+    """__pte_alloc: where none was a moment ago; somebody else may be faster. 0 or -ENOMEM."""
     cdef pmd_t *pmd = pmd_offset(mm, address)
+    cdef page_table *fresh
+    if should_fail_alloc(t, ALLOC_TABLE):
+        return -ENOMEM
+    fresh = make_table(t, address)
     spin_lock(t, &mm.page_table_lock)
     point(t, OP_STORE, pmd)
     if pmd[0] == 0:
-        pmd[0] = <pmd_t>fresh
+        write_link(pmd, fresh)
     else:
         arena_free(&t.x.arena, fresh)
-    table = pmd_table(pmd[0])
+    table[0] = pmd_table(pmd[0])
     spin_unlock(t, &mm.page_table_lock)
-    return table
+    return 0
 
 
 cdef void zap_ptes(Task *t, mm_struct *mm, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
@@ -142,6 +148,7 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
     mmap_sem is held for writing and no vma covers the range any more, so no walk can arrive here.
     """
     cdef uint64_t address = start & ~<uint64_t>(PMD_SIZE - 1)
+    cdef page_table *table
     cdef pmd_t *pmd
     while address < end:
         pmd = pmd_offset(mm, address)
@@ -151,8 +158,9 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
         if pmd[0] and address >= floor and address + PMD_SIZE <= ceiling:
             spin_lock(t, &mm.page_table_lock)
             point(t, OP_STORE, pmd)
-            arena_free(&t.x.arena, <void *>pmd[0])
-            pmd[0] = 0
+            table = pmd_table(pmd[0])
+            write_link(pmd, NULL)
+            arena_free(&t.x.arena, table)
             spin_unlock(t, &mm.page_table_lock)
         address += PMD_SIZE
 
@@ -176,7 +184,7 @@ cdef bint reuse_page(Task *t, page *p, vm_area_struct *vma, pte_t *ptep, spinloc
             mutex_unlock(t, &p.lock)
             return False
     point(t, OP_LOAD, &p.mapcount)
-    if p.mapcount > 0:
+    if read_once32(&p.mapcount) > 0:
         mutex_unlock(t, &p.lock)
         return False
     point(t, OP_STORE, &p.mapping)
@@ -189,7 +197,7 @@ cdef int do_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep,
                     pte_t pte) noexcept nogil:
     """Copy on write. ptl is held on entry and not on return; the fault looks again afterwards. Returns 0 or -ENOMEM."""
     cdef page *old = pfn_to_page(kernel_of(t), pte_pfn(pte)) if pte_pfn(pte) else NULL
-    cdef page *new
+    cdef page *new = NULL
     cdef bint same = True
     if old != NULL:
         if reuse_page(t, old, vma, ptep, ptl, pte, &same):
@@ -201,10 +209,13 @@ cdef int do_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep,
             return 0
         get_page(t, old)
     spin_unlock(t, ptl)
-    if anon_vma_prepare(t, vma) < 0:
+    if anon_vma_prepare(t, vma) == 0:
+        new = alloc_page(t)
+    if new == NULL:
+        if old != NULL:
+            put_page(t, old)
         return -ENOMEM
-    new = alloc_page(t)
-    new.tag = old.tag if old != NULL else 0
+    new.tag = read_onceu(&old.tag) if old != NULL else 0
     spin_lock(t, ptl)
     if pte_read(t, ptep) == pte:
         ptep_get_and_clear(t, ptep)
@@ -233,6 +244,8 @@ cdef int do_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t
         if anon_vma_prepare(t, vma) < 0:
             return -ENOMEM
         fresh = alloc_page(t)
+        if fresh == NULL:
+            return -ENOMEM
     spin_lock(t, ptl)
     if pte_read(t, ptep) == PTE_NONE:
         if write:
@@ -249,6 +262,19 @@ cdef int do_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t
     return 0
 
 
+cdef uint64_t pin_entry(Task *t, uint64_t *entry, spinlock_t *lock, spinlock_t **pinned) noexcept nogil:
+    """Looks at an entry again with its lock held, where tasks run at once: the access that follows is one step with it."""
+    pin_step(t, entry, lock)
+    pinned[0] = lock
+    return read_once64(entry)
+
+
+cdef void unpin_entry(Task *t, spinlock_t **pinned) noexcept nogil:
+    if pinned[0] != NULL:
+        quiet_unlock(t, pinned[0])
+        pinned[0] = NULL
+
+
 cdef int handle_huge_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, pmd_t *pmd, pmd_t value,
                            page **content) noexcept nogil:
     """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM."""
@@ -261,11 +287,17 @@ cdef int handle_huge_fault(Task *t, vm_area_struct *vma, uint64_t address, bint 
     return do_huge_pmd_wp_page(t, vma, address, pmd, value)
 
 
-cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content) noexcept nogil:
+cdef inline bint pte_allows(pte_t pte, bint write) noexcept nogil:
+    return pte_present(pte) and (not write or pte & PTE_WRITE)
+
+
+cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content,
+                         spinlock_t **pinned) noexcept nogil:
     """One access of a user: faults until the entry allows it; mmap_sem is held for reading, or the vma's own lock.
 
     handle_mm_fault and handle_pte_fault of mm/memory.c. content: the page (NULL for the zero page). The last look at
-    the entry and what the caller does next are one step. Returns 0 or -ENOMEM.
+    the entry and what the caller does next are one step; then it calls unpin_entry. Returns 0, or -ENOMEM: where the
+    kernel would have its killer of processes choose one, this fault is given up.
     """
     cdef mm_struct *mm = vma.vm_mm
     cdef kernel *k = kernel_of(t)
@@ -279,6 +311,10 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     while result >= 0:
         pmd = pmd_offset(mm, address)
         value = pmd_read(t, pmd) if pmd != NULL else 0
+        if t.x.parallel and pmd_huge(value) and (not write or value & PMD_WRITE):
+            value = pin_entry(t, pmd, &mm.page_table_lock, pinned)
+            if not pmd_huge(value) or (write and not value & PMD_WRITE):
+                unpin_entry(t, pinned)
         if pmd_huge(value):
             result = handle_huge_fault(t, vma, address, write, pmd, value, content)
             if result > 0:
@@ -287,13 +323,19 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
         if value == 0 and hugepage_fits(vma, address):
             result = do_huge_pmd_anonymous_page(t, vma, address, pmd_offset(mm, address))
             continue
-        table = pmd_table(value) if value else new_table(t, mm, address)
+        table = pmd_table(value)
+        if value == 0:
+            result = new_table(t, mm, address, &table)
         if table == NULL:
             continue
         ptep = pte_offset(table, address)
         ptl = pte_lockptr(t, mm, table)
         while result >= 0:
             pte = pte_read(t, ptep)
+            if t.x.parallel and pte_allows(pte, write):
+                pte = pin_entry(t, ptep, ptl, pinned)
+                if not pte_allows(pte, write):
+                    unpin_entry(t, pinned)
             if is_migration_entry(pte):
                 migration_entry_wait(t, mm, ptep, ptl, address)
             elif pte == PTE_NONE:

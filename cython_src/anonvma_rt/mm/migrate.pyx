@@ -3,9 +3,10 @@
 The walker of migrate_page is compaction: it comes without any mmap_sem, so nothing keeps it apart from an mremap.
 """
 
-from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT
-from libc.stdint cimport int64_t, uint64_t
+from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT, ENOMEM
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_once32, read_once64, read_onceu, write_once64
 from anonvma_rt.engine.sync cimport (
     down_read,
     lock_is_held,
@@ -150,6 +151,8 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
         return
     av = must_be_its_anon_vma(t, new)
     anon_vma_lock_read(t, av)
+    # Now and at the end of the walk: nothing but the migration's own reference has kept it alive meanwhile.
+    must_be_its_anon_vma(t, new)
     w = rmap_walk_begin(t, av, old, WALK_RESTORE)
     while True:
         vma = rmap_walk_next(t, &w)
@@ -158,6 +161,7 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
         if vma_address(t, new, vma, &address):
             remove_migration_pte(t, new, vma, address, old)
     note(t, NOTE_WALK, WALK_RESTORE, old.pfn, 1)
+    must_be_its_anon_vma(t, new)
     anon_vma_unlock_read(t, av)
 
 
@@ -168,27 +172,26 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
         violate(t, BUG_ON, BUG_NEW_PAGE_LOCKED, new.pfn, 0)
     new.index = old.index
     point(t, OP_STORE, &new.mapping)
-    new.mapping = old.mapping
-    new.generation = old.generation
+    write_once64(&new.mapping, read_once64(&old.mapping))
     point(t, OP_LOAD, &old.count)
-    if old.count != 1:
+    if read_once32(&old.count) != 1:
         result = -EAGAIN
     elif fail_copy:
         result = -EIO
     else:
-        new.tag = old.tag
+        new.tag = read_onceu(&old.tag)
         point(t, OP_STORE, &old.mapping)
-        old.mapping = 0
+        write_once64(&old.mapping, 0)
         remove_migration_ptes(t, old, new)
     if result < 0:
         point(t, OP_STORE, &new.mapping)
-        new.mapping = 0
+        write_once64(&new.mapping, 0)
     mutex_unlock(t, &new.lock)
     return result
 
 
 cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t *pfn) noexcept nogil:
-    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN or -EIO; pfn: the new page.
+    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN, -EIO or -ENOMEM; pfn: the new page.
 
     The pin keeps the anon_vma alive while no pte maps the page; without it (up to 2.6.23, Z16) the restore walk follows
     page.mapping to whatever is there by then.
@@ -197,14 +200,16 @@ cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t
     cdef page *new = alloc_page(t)
     cdef anon_vma *pinned = NULL
     cdef int result = -EAGAIN
+    if new == NULL:
+        return -ENOMEM
     note(t, NOTE_MIGRATE, old.pfn, new.pfn, 0)
     pfn[0] = new.pfn
     point(t, OP_LOAD, &old.count)
-    if old.count == 1:
+    if read_once32(&old.count) == 1:
         # Freed by its last user; only the isolation holds it.
         put_page(t, new)
         return 0
-    if old.compound and not split_huge_page(t, old):
+    if read_once32(<int32_t *>&old.compound) and not split_huge_page(t, old):
         put_page(t, new)
         return -EAGAIN
     if not mutex_trylock(t, &old.lock):
@@ -228,7 +233,8 @@ cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t
 
 
 cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
-    """migrate_pages for one page that the caller holds a reference of: up to ten passes. 0, -EAGAIN or -EIO."""
+    """migrate_pages for one page that the caller holds a reference of: up to ten passes. 0, -EAGAIN, -EIO or
+    -ENOMEM."""
     cdef int tries = 0
     cdef int result = -EAGAIN
     while result == -EAGAIN and tries < MAX_PASSES:
@@ -242,7 +248,7 @@ cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexc
 
 cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
     """Compaction moves one page. 0; -EAGAIN given up after ten passes; -EIO where the copy fails for good (fail_copy),
-    so that the restore walk puts the old page back; -ENOENT a page that is free. pfn: where it is now."""
+    so that the restore walk puts the old page back; -ENOENT a page that is free; -ENOMEM. pfn: where it is now."""
     if not get_page_unless_zero(t, p):
         return -ENOENT
     return migrate_isolated(t, p, fail_copy, pfn)
@@ -250,8 +256,8 @@ cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept 
 
 cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) noexcept nogil:
     """The system call of that name for a range of `mm`, whose mmap_sem is held for reading throughout: so it cannot race
-    with an mremap of the same mm, but with one of another mm that shares the pages. 0, -EINVAL, or -EFAULT where a page
-    is in no vma."""
+    with an mremap of the same mm, but with one of another mm that shares the pages. 0, -EINVAL, -EFAULT where a page
+    is in no vma, or -ENOMEM."""
     cdef vm_area_struct *vma
     cdef page *p
     cdef uint64_t i
@@ -268,7 +274,8 @@ cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) no
             result = -EFAULT
             break
         p = follow_page(t, mm, at)
-        if p != NULL:
-            migrate_isolated(t, p, False, &pfn)
+        if p != NULL and migrate_isolated(t, p, False, &pfn) == -ENOMEM:
+            result = -ENOMEM
+            break
     up_read(t, &mm.mmap_sem)
     return result

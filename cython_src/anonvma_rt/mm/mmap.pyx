@@ -3,6 +3,7 @@
 from libc.errno cimport EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_link, write_link, write_once64
 from anonvma_rt.engine.task cimport OP_STORE, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_clone, unlink_anon_vmas
 from anonvma_rt.mm.events cimport BUG_SELF_MERGE, NOTE_FRESH_VMA
@@ -35,12 +36,12 @@ cdef enum:
 
 cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     """The first vma that ends above address, or NULL; mmap_sem is held."""
-    cdef vm_area_struct *vma = mm.mmap_cache
+    cdef vm_area_struct *vma = <vm_area_struct *>read_link(&mm.mmap_cache)
     if vma != NULL and vma.vm_start <= address < vma.vm_end:
         return vma
     vma = vma_tree_find(mm, address)
     if vma != NULL:
-        mm.mmap_cache = vma
+        write_link(&mm.mmap_cache, vma)
     return vma
 
 
@@ -57,32 +58,36 @@ cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noe
 
 cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev, uint64_t address, uint64_t length,
                               uint64_t pgoff) noexcept nogil:
-    """A fresh vma for pages of `vma` at another place.
+    """A fresh vma for pages of `vma` at another place, or NULL.
 
     Up to 3.6 it is cloned before it is placed, so for a moment a walk meets the source's range twice. In a tree it
     would be put in under the source's key, so since 3.7 (523d4e2008fd) it is placed first.
     """
     cdef vm_area_struct *new = vma_duplicate(t, vma, vma.vm_mm)
     cdef bint placed = kernel_of(t).algorithm.place_before_clone
-    if not placed:
-        anon_vma_clone(t, new, vma)
+    if new == NULL:
+        return NULL
+    if not placed and anon_vma_clone(t, new, vma) < 0:
+        vma_free(t, new)
+        return NULL
     pgd_populate(t, new.vm_mm, address, address + length)
     point(t, OP_STORE, &new.vm_start)
-    new.vm_start = address
+    write_once64(&new.vm_start, address)
     point(t, OP_STORE, &new.vm_end)
-    new.vm_end = address + length
+    write_once64(&new.vm_end, address + length)
     point(t, OP_STORE, &new.vm_pgoff)
-    new.vm_pgoff = pgoff
-    if placed:
-        anon_vma_clone(t, new, vma)
-    vma_link(vma.vm_mm, new, prev)
+    write_once64(&new.vm_pgoff, pgoff)
+    if placed and anon_vma_clone(t, new, vma) < 0:
+        vma_free(t, new)
+        return NULL
+    vma_link(t, vma.vm_mm, new, prev)
     note(t, NOTE_FRESH_VMA, serial_of(new), <int64_t>address, serial_of(vma))
     return new
 
 
 cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address, uint64_t length, uint64_t pgoff,
                               bint *need_rmap_locks) noexcept nogil:
-    """The vma for a range that ptes of *source are about to move to: a neighbour that grew, or a fresh one.
+    """The vma for a range that ptes of *source are about to move to: a neighbour that grew, or a fresh one, or NULL.
 
     *source is replaced where the source itself grew ("merge with self"). 948f017b (3.3) moves the entries of a merged
     destination to the tail of their lists, because it may be older than the source; 3.2 does nothing about it; 3.7
@@ -102,7 +107,8 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
         new = vma_merge(t, mm, prev, address, address + length, vma.vm_flags, vma.anon_vma, pgoff, vma)
     if new == NULL:
         new = clone_at(t, vma, prev, address, length, pgoff)
-        need_rmap_locks[0] = order_destination(t, vma, new, ARRIVES_FRESH)
+        if new != NULL:
+            need_rmap_locks[0] = order_destination(t, vma, new, ARRIVES_FRESH)
         return new
     if new.vm_start <= source_start < new.vm_end:
         # One vma has one pgoff, so a page cannot be valid at two of its addresses: the source had no pages.
@@ -141,7 +147,8 @@ cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64
 
 
 cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noexcept nogil:
-    """Unmaps [start, start + length); 0, -EINVAL for an unaligned or impossible range, -ENOMEM at the vma limit.
+    """Unmaps [start, start + length); 0, -EINVAL for an unaligned or impossible range, -ENOMEM at the vma limit and where
+    a split finds no memory: nothing is unmapped then, though the first of two splits may stay.
 
     Splits at both ends, zaps the ptes, takes the vmas off the reverse map, frees page tables nobody covers.
     """
@@ -162,16 +169,17 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noex
     if start > vma.vm_start:
         if end < vma.vm_end and mm.map_count >= MAX_MAP_COUNT:
             return -ENOMEM
-        split_vma(t, mm, vma, start, False)
+        if split_vma(t, mm, vma, start, False) < 0:
+            return -ENOMEM
         prev = vma
     last = find_vma(t, mm, end)
-    if last != NULL and end > last.vm_start:
-        split_vma(t, mm, last, end, True)
+    if last != NULL and end > last.vm_start and split_vma(t, mm, last, end, True) < 0:
+        return -ENOMEM
     detached = prev.vm_next if prev != NULL else mm.mmap
     vma = detached
     while vma != NULL and vma.vm_start < end:
         tail = vma
-        vma_unlink(mm, vma)
+        vma_unlink(t, mm, vma)
         vma = vma.vm_next
     tail.vm_next = NULL
     floor = prev.vm_end if prev != NULL else 0
@@ -194,21 +202,26 @@ cdef int64_t get_unmapped_area(mm_struct *mm, uint64_t length) noexcept nogil:
         vma = vma.vm_prev
 
 
-cdef void map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil:
-    """A free range becomes private anonymous memory: of a neighbour that grows, or of a new vma."""
+cdef int map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil:
+    """A free range becomes private anonymous memory: of a neighbour that grows, or of a new vma. 0 or -ENOMEM."""
     cdef vm_area_struct *prev = find_vma_prev(t, mm, address)
     cdef uint64_t pgoff = address >> PAGE_SHIFT
+    cdef vm_area_struct *vma
     if flags & VM_WRITE:
         flags |= VM_ACCOUNT
     if vma_merge(t, mm, prev, address, address + length, flags, NULL, pgoff, NULL) == NULL:
-        vma_link(mm, vma_alloc(t, mm, address, address + length, pgoff, flags), prev)
+        vma = vma_alloc(t, mm, address, address + length, pgoff, flags)
+        if vma == NULL:
+            return -ENOMEM
+        vma_link(t, mm, vma, prev)
+    return 0
 
 
 cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length, uint64_t flags) noexcept nogil:
     """Private anonymous memory at `at` (MAP_FIXED: what is there goes away), or anywhere where at is -1.
 
-    flags: VM_*. Returns the address, -EINVAL for an unaligned address or no length, -ENOMEM outside TASK_SIZE and above
-    the limit of vmas.
+    flags: VM_*. Returns the address, -EINVAL for an unaligned address or no length, -ENOMEM outside TASK_SIZE, above
+    the limit of vmas, and where there is no memory: what was there is gone then.
     """
     cdef int error
     if length == 0 or (at != -1 and at & (PAGE_SIZE - 1)):
@@ -222,8 +235,8 @@ cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length, uint64
     error = do_munmap(t, mm, <uint64_t>at, length)
     if error < 0:
         return error
-    map_area(t, mm, <uint64_t>at, length, flags)
-    return at
+    error = map_area(t, mm, <uint64_t>at, length, flags)
+    return at if error == 0 else error
 
 
 cdef int64_t do_brk(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil:
@@ -238,5 +251,4 @@ cdef int64_t do_brk(Task *t, mm_struct *mm, uint64_t address, uint64_t length, u
     vma = find_vma(t, mm, address)
     if vma != NULL and vma.vm_start < end + PAGE_SIZE:
         return -ENOMEM
-    map_area(t, mm, address, length, flags)
-    return <int64_t>end
+    return <int64_t>end if map_area(t, mm, address, length, flags) == 0 else -ENOMEM

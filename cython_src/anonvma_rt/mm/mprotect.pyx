@@ -7,7 +7,7 @@ from libc.errno cimport EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.sync cimport spin_lock, spin_unlock, spinlock_t
-from anonvma_rt.engine.task cimport Task, note
+from anonvma_rt.engine.task cimport Task, must_live, note
 from anonvma_rt.mm.events cimport NOTE_PROTECT
 from anonvma_rt.mm.huge_memory cimport change_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.memory cimport (
@@ -27,6 +27,7 @@ from anonvma_rt.mm.types cimport (
     PAGE_SIZE,
     PMD_SIZE,
     PTE_WRITE,
+    TYPE_VMA,
     VM_ACCOUNT,
     VM_WRITE,
     kernel_of,
@@ -95,14 +96,18 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
     if merged != NULL:
         vma = merged
     else:
+        # A merge that failed half way has freed it (case 6 up to 4.7).
+        must_live(t, vma, TYPE_VMA)
         if start != vma.vm_start:
             if mm.map_count >= MAX_MAP_COUNT:
                 return -ENOMEM
-            split_vma(t, mm, vma, start, True)
+            if split_vma(t, mm, vma, start, True) < 0:
+                return -ENOMEM
         if end != vma.vm_end:
             if mm.map_count >= MAX_MAP_COUNT:
                 return -ENOMEM
-            split_vma(t, mm, vma, end, False)
+            if split_vma(t, mm, vma, end, False) < 0:
+                return -ENOMEM
     prev[0] = vma
     vma.vm_flags = flags
     if not flags & VM_WRITE:
@@ -122,7 +127,7 @@ cdef uint64_t protected_flags(Task *t, vm_area_struct *vma, bint writable) noexc
 
 cdef int do_mprotect(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint writable) noexcept nogil:
     """0; -EINVAL for an unaligned start; -ENOMEM where the range is not all mapped (what lies before the hole is
-    changed) or at the limit of vmas. mmap_sem is held for writing."""
+    changed), at the limit of vmas, or without memory for a split. mmap_sem is held for writing."""
     cdef uint64_t end = start + length
     cdef uint64_t stop
     cdef vm_area_struct *vma

@@ -13,7 +13,6 @@ from anonvma_rt.engine.task cimport Task, note, violate
 from anonvma_rt.mm.events cimport (
     BUG_DESTINATION_NOT_NONE,
     BUG_ORDER,
-    NOTE_ALLOC_FAILS,
     NOTE_CLEAR,
     NOTE_MOVE,
     NOTE_SET,
@@ -23,7 +22,6 @@ from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, unlink_anon_
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.memory cimport (
     alloc_table,
-    find_table,
     pmd_offset,
     pmd_read,
     pte_lockptr,
@@ -167,11 +165,12 @@ cdef bint listed_after(anon_vma *av, vm_area_struct *source, vm_area_struct *des
 
 
 cdef void assert_order(Task *t, vm_area_struct *vma, vm_area_struct *new_vma) noexcept nogil:
-    """Invariant I10: on every shared list the source stands before the destination. Only where it is promised."""
+    """Invariant I10: on every shared list the source stands before the destination. Only where it is promised, and where
+    nobody can change a list meanwhile: it looks without the root's lock."""
     cdef algorithm *a = &kernel_of(t).algorithm
     cdef list_cursor c
     cdef anon_vma_chain *avc
-    if vma == new_vma or not (a.tail_after_merge and a.tail_before_move_back) or a.tail_own_only:
+    if vma == new_vma or t.x.parallel or not (a.tail_after_merge and a.tail_before_move_back) or a.tail_own_only:
         return
     c = list_for_each(&new_vma.anon_vma_chain)
     while list_step(&c):
@@ -181,13 +180,11 @@ cdef void assert_order(Task *t, vm_area_struct *vma, vm_area_struct *new_vma) no
 
 
 cdef uint64_t move_page_tables(Task *t, vm_area_struct *vma, uint64_t old_address, vm_area_struct *new_vma,
-                               uint64_t new_address, uint64_t length, bint rmap_locks,
-                               int64_t fail_after) noexcept nogil:
+                               uint64_t new_address, uint64_t length, bint rmap_locks) noexcept nogil:
     """Moves the entries of a range, upwards, in extents that cross no page-table border on either side and, up to 4.18,
     have at most LATENCY_LIMIT pages.
 
-    Returns the bytes done: less than length where no page table could be had. fail_after: the allocation of a page
-    table fails once that many extents were moved; -1 never.
+    Returns the bytes done: less than length where no page table could be had.
     """
     cdef algorithm *a = &kernel_of(t).algorithm
     cdef mm_struct *mm = vma.vm_mm
@@ -195,7 +192,6 @@ cdef uint64_t move_page_tables(Task *t, vm_area_struct *vma, uint64_t old_addres
     cdef uint64_t end = old_address + length
     cdef uint64_t extent
     cdef uint64_t left
-    cdef int64_t moved = 0
     cdef pmd_t *pmd
     cdef pmd_t value
     cdef page_table *new
@@ -207,24 +203,20 @@ cdef uint64_t move_page_tables(Task *t, vm_area_struct *vma, uint64_t old_addres
         if value:
             if extent == PMD_SIZE and not new_address & (PMD_SIZE - 1) and (pmd_huge(value) or a.whole_tables):
                 if move_whole_pmd(t, vma, pmd, new_vma, new_address, rmap_locks):
-                    moved += 1
                     old_address += extent
                     new_address += extent
                     continue
             if pmd_huge(value):
                 split_huge_page_pmd(t, mm, pmd)
                 continue
-            if 0 <= fail_after <= moved and find_table(t, mm, new_address) == NULL:
-                note(t, NOTE_ALLOC_FAILS, <int64_t>new_address, 0, 0)
+            if alloc_table(t, mm, new_address, &new) < 0:
                 break
-            new = alloc_table(t, mm, new_address)
             left = table_end(new_address, new_address + length) - new_address
             if extent > left:
                 extent = left
             if extent > LATENCY_LIMIT * PAGE_SIZE and not a.whole_tables:
                 extent = LATENCY_LIMIT * PAGE_SIZE
             move_ptes(t, vma, pmd_table(value), old_address, old_address + extent, new_vma, new, new_address, rmap_locks)
-            moved += 1
         old_address += extent
         new_address += extent
     return old_address - start
@@ -236,9 +228,9 @@ cdef void merge_afterwards(Task *t, vm_area_struct *vma) noexcept nogil:
 
 
 cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64_t old_length, uint64_t new_length,
-                      uint64_t new_address, bint dontunmap, int64_t fail_after) noexcept nogil:
+                      uint64_t new_address, bint dontunmap) noexcept nogil:
     """Moves a part of vma. The source is not split before the final unmapping; a failure moves everything back, in
-    the opposite direction and still upwards."""
+    the opposite direction and still upwards. The new address, or -ENOMEM."""
     cdef algorithm *a = &kernel_of(t).algorithm
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t pgoff = vma.vm_pgoff + ((old_address - vma.vm_start) >> PAGE_SHIFT)
@@ -249,13 +241,15 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
     if mm.map_count >= MAX_MAP_COUNT - 3:
         return -ENOMEM
     new_vma = copy_vma(t, &vma, new_address, new_length, pgoff, &need_rmap_locks)
+    if new_vma == NULL:
+        return -ENOMEM
     note(t, NOTE_MOVE, serial_of(vma), serial_of(new_vma), 0)
-    moved = move_page_tables(t, vma, old_address, new_vma, new_address, old_length, need_rmap_locks, fail_after)
+    moved = move_page_tables(t, vma, old_address, new_vma, new_address, old_length, need_rmap_locks)
     if moved < old_length:
         # The ptes travel against the order of the lists now, even where the destination was fresh.
         need_rmap_locks = order_destination(t, new_vma, vma, ARRIVES_BACK)
         note(t, NOTE_MOVE, serial_of(new_vma), serial_of(vma), 1)
-        move_page_tables(t, new_vma, new_address, vma, old_address, moved, need_rmap_locks, -1)
+        move_page_tables(t, new_vma, new_address, vma, old_address, moved, need_rmap_locks)
         old_address = new_address
         old_length = new_length
         result = -ENOMEM
@@ -266,7 +260,8 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
         if a.fresh_vma:
             merge_afterwards(t, new_vma)
         return result
-    # It can fail at the limit of vmas only; then the old range stays mapped, empty, and the kernel corrects accounting.
+    # It can fail at the limit of vmas and where a split finds no memory; then the old range stays mapped, empty, and the
+    # kernel corrects accounting.
     do_munmap(t, mm, old_address, old_length)
     if a.fresh_vma and result >= 0:
         merge_afterwards(t, new_vma)

@@ -44,6 +44,9 @@ from anonvma_rt.mm.events cimport (
     NOTE_ZAP,
 )
 
+# In the order of the enum Allocation.
+ALLOCATIONS = ("vma", "anon_vma", "anon_vma_chain", "page", "table")
+
 NOTES = {
     NOTE_STEP: "step",
     NOTE_WALK: "walk",

@@ -1,10 +1,12 @@
 """Page frames: mem_map, allocation, reference counts (mm/page_alloc.c, mm/swap.c).
 
 A frame is never used twice within an execution, so a number means one page for ever. References are atomic counters.
+Where tasks run at once each takes frames a chunk at a time, so that an allocation touches nothing shared.
 """
 
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.sync cimport add_return
 from anonvma_rt.engine.task cimport OP_ATOMIC, Task, point
 from anonvma_rt.mm.types cimport kernel, page
 
@@ -17,4 +19,4 @@ cdef void put_page(Task *t, page *p) noexcept nogil
 
 cdef inline void get_page(Task *t, page *p) noexcept nogil:
     point(t, OP_ATOMIC, &p.count)
-    p.count += 1
+    add_return(t, &p.count, 1)

@@ -1,13 +1,17 @@
 """Page frames (see page_alloc.pxd)."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.arena cimport arena_alloc, arena_free
-from anonvma_rt.engine.sync cimport lock_init
+from anonvma_rt.engine.locks cimport guard, unguard
+from anonvma_rt.engine.os cimport read_once32, write_link, write_once64, write_onceu
+from anonvma_rt.engine.sync cimport add_return, add_unless_zero, lock_init
 from anonvma_rt.engine.task cimport HALT_NO_MEMORY, OP_ATOMIC, Task, halt, note, point, violate
 from anonvma_rt.mm.events cimport BUG_DOUBLE_FREE, NOTE_FREE_PAGE
+from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.types cimport (
+    ALLOC_PAGE,
     BUG_ON,
     CLASS_PAGE,
     HPAGE_PMD_NR,
@@ -39,8 +43,10 @@ cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
         larger = <page **>must_alloc(t, k.chunk_room * sizeof(void *), TYPE_SCRATCH)
         if k.chunks:
             memcpy(larger, k.chunk, k.chunks * sizeof(void *))
-            arena_free(&t.x.arena, k.chunk)
-        k.chunk = larger
+            # Somebody may be looking into the old one at this moment; it goes with the execution.
+            if not t.x.parallel:
+                arena_free(&t.x.arena, k.chunk)
+        write_link(&k.chunk, larger)
     pages = <page *>must_alloc(t, n * PAGES_PER_CHUNK * sizeof(page), TYPE_PAGES)
     for i in range(n * PAGES_PER_CHUNK):
         pages[i].pfn = k.chunks * PAGES_PER_CHUNK + i
@@ -53,9 +59,13 @@ cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
 
 
 cdef page *alloc_page(Task *t) noexcept nogil:
-    """A page with one reference."""
+    """A page with one reference, or NULL."""
     cdef kernel *k = kernel_of(t)
     cdef page *p
+    if should_fail_alloc(t, ALLOC_PAGE):
+        return NULL
+    if t.x.parallel:
+        return alloc_page_of_own(t, k)
     if k.n_pages == k.chunks * PAGES_PER_CHUNK:
         add_chunks(t, k, 1)
     p = pfn_to_page(k, k.n_pages)
@@ -64,18 +74,39 @@ cdef page *alloc_page(Task *t) noexcept nogil:
     return p
 
 
+cdef page *alloc_page_of_own(Task *t, kernel *k) noexcept nogil:
+    """From the task's own chunk, of which t.local is the next page."""
+    cdef page *p = <page *>t.local
+    if p == NULL:
+        guard(t, &k.frames_guard)
+        add_chunks(t, k, 1)
+        p = k.chunk[k.chunks - 1]
+        write_onceu(&k.n_pages, k.chunks * PAGES_PER_CHUNK)
+        unguard(&k.frames_guard)
+    t.local = p + 1 if (p.pfn + 1) % PAGES_PER_CHUNK else NULL
+    p.count = 1
+    return p
+
+
 cdef page *alloc_hugepage(Task *t) noexcept nogil:
-    """HPAGE_PMD_NR pages side by side, with one reference, which the head holds. The frames before them in a chunk that
-    was begun stay unused."""
+    """HPAGE_PMD_NR pages side by side, with one reference, which the head holds, or NULL. The frames before them in a
+    chunk that was begun stay unused."""
     cdef kernel *k = kernel_of(t)
-    cdef uint32_t first = k.chunks * PAGES_PER_CHUNK
+    cdef uint32_t first
     cdef page *head
     cdef uint32_t i
+    if should_fail_alloc(t, ALLOC_PAGE):
+        return NULL
+    if t.x.parallel:
+        guard(t, &k.frames_guard)
+    first = k.chunks * PAGES_PER_CHUNK
     add_chunks(t, k, HPAGE_PMD_NR // PAGES_PER_CHUNK)
     head = pfn_to_page(k, first)
     for i in range(<uint32_t>HPAGE_PMD_NR):
         head[i].head = first
-    k.n_pages = first + HPAGE_PMD_NR
+    write_onceu(&k.n_pages, first + HPAGE_PMD_NR)
+    if t.x.parallel:
+        unguard(&k.frames_guard)
     head.count = 1
     head.compound = True
     return head
@@ -83,17 +114,17 @@ cdef page *alloc_hugepage(Task *t) noexcept nogil:
 
 cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil:
     point(t, OP_ATOMIC, &p.count)
-    if p.count == 0:
-        return False
-    p.count += 1
-    return True
+    return add_unless_zero(t, &p.count)
 
 
 cdef void put_page(Task *t, page *p) noexcept nogil:
+    cdef int32_t left
     point(t, OP_ATOMIC, &p.count)
-    if p.count <= 0:
+    if read_once32(&p.count) <= 0:
         violate(t, BUG_ON, BUG_DOUBLE_FREE, p.pfn, 0)
-    p.count -= 1
-    if p.count == 0:
+    left = add_return(t, &p.count, -1)
+    if left < 0:
+        violate(t, BUG_ON, BUG_DOUBLE_FREE, p.pfn, 0)
+    if left == 0:
         note(t, NOTE_FREE_PAGE, p.pfn, 0, 0)
-        p.mapping = 0
+        write_once64(&p.mapping, 0)

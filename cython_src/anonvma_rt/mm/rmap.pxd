@@ -7,6 +7,8 @@ tree where the algorithm has one. It holds one page-table lock at a time.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.klist cimport list_cursor
+from anonvma_rt.engine.os cimport read_once32
+from anonvma_rt.engine.sync cimport add_return
 from anonvma_rt.engine.task cimport OP_ATOMIC, OP_LOAD, Task, point
 from anonvma_rt.mm.types cimport anon_vma, anon_vma_chain, page, vm_area_struct
 
@@ -39,10 +41,10 @@ cdef vm_area_struct *rmap_walk_next(Task *t, rmap_walk *w) noexcept nogil
 
 cdef inline bint page_mapped(Task *t, page *p) noexcept nogil:
     point(t, OP_LOAD, &p.mapcount)
-    return p.mapcount >= 0
+    return read_once32(&p.mapcount) >= 0
 
 
 cdef inline void page_add_anon_rmap(Task *t, page *p) noexcept nogil:
     """One more pte maps an anonymous page (page_dup_rmap, too); its anon_vma and index stay as they are."""
     point(t, OP_ATOMIC, &p.mapcount)
-    p.mapcount += 1
+    add_return(t, &p.mapcount, 1)

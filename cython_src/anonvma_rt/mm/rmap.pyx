@@ -1,10 +1,18 @@
 """From a page to its ptes (see rmap.pxd). Names and order of steps follow mm/rmap.c of Linux 3.1 to 3.3."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_header_of, arena_live
 from anonvma_rt.engine.klist cimport list_for_each, list_step
-from anonvma_rt.engine.sync cimport mutex_lock, mutex_unlock, spin_lock, spin_unlock, spinlock_t, up_read
+from anonvma_rt.engine.os cimport (
+    read_once32,
+    read_once64,
+    read_onceu,
+    write_once32,
+    write_once64,
+    write_onceu,
+)
+from anonvma_rt.engine.sync cimport add_return, mutex_lock, mutex_unlock, spin_lock, spin_unlock, spinlock_t, up_read
 from anonvma_rt.engine.task cimport (
     OP_ATOMIC,
     OP_LOAD,
@@ -42,6 +50,7 @@ from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.types cimport (
     BENIGN_MISSES,
     BUG_ON,
+    GENERATION_SHIFT,
     PAGE_MAPPING_ANON,
     PAGE_SHIFT,
     PTE_MIGRATION,
@@ -59,6 +68,7 @@ from anonvma_rt.mm.types cimport (
     make_pte,
     page,
     page_anon_vma,
+    page_generation,
     page_table,
     pte_pfn,
     pte_present,
@@ -82,11 +92,15 @@ cdef anon_vma *anon_vma_of(Task *t, page *p) noexcept nogil:
     return av
 
 
+cdef inline uint16_t generation_of(anon_vma *av) noexcept nogil:
+    return <uint16_t>read_onceu(&arena_header_of(av).generation)
+
+
 cdef anon_vma *must_be_its_anon_vma(Task *t, page *p) noexcept nogil:
     """page.mapping of an anonymous page, outside every RCU section: the very anon_vma that the page was given, not freed
     and not something else by now."""
     cdef anon_vma *av = page_anon_vma(p)
-    if not arena_live(&t.x.arena, av, TYPE_ANON_VMA) or arena_header_of(av).generation != p.generation:
+    if not arena_live(&t.x.arena, av, TYPE_ANON_VMA) or generation_of(av) != page_generation(p):
         violate(t, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, <int64_t>(<char *>av - t.x.arena.base), p.pfn)
     return av
 
@@ -108,14 +122,14 @@ cdef anon_vma *page_get_anon_vma(Task *t, page *p) noexcept nogil:
     return av
 
 
-cdef bint moved_away(Task *t, page *p, anon_vma *av, uint32_t generation) noexcept nogil:
+cdef bint moved_away(Task *t, page *p, anon_vma *av, uint16_t generation) noexcept nogil:
     """Whether the page belongs to another anon_vma by now (UFFDIO_MOVE): since 6.8 a walker asks once more. One that
     does not ask leaves its RCU section with a pointer that nothing keeps alive."""
     if kernel_of(t).algorithm.recheck_mapping:
         point(t, OP_LOAD, &p.mapping)
         if page_anon_vma(p) != av:
             return True
-    if not arena_live(&t.x.arena, av, TYPE_ANON_VMA) or arena_header_of(av).generation != generation:
+    if not arena_live(&t.x.arena, av, TYPE_ANON_VMA) or generation_of(av) != generation:
         violate(t, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, <int64_t>(<char *>av - t.x.arena.base), p.pfn)
     return False
 
@@ -129,12 +143,12 @@ cdef anon_vma *page_lock_anon_vma(Task *t, page *p) noexcept nogil:
     cdef algorithm *a = &kernel_of(t).algorithm
     cdef anon_vma *av
     cdef anon_vma *root
-    cdef uint32_t generation
+    cdef uint16_t generation
     while True:
         av = anon_vma_of(t, p)
         if av == NULL:
             return NULL
-        generation = p.generation
+        generation = page_generation(p)
         point(t, OP_LOAD, &av.root)
         root = lock_owner(t, av)
         if not a.recheck_mapped:
@@ -176,22 +190,21 @@ cdef void unlock_walked(Task *t, anon_vma *root) noexcept nogil:
 
 
 cdef void set_page_anon_vma(page *p, anon_vma *av) noexcept nogil:
-    p.mapping = <uint64_t>av + PAGE_MAPPING_ANON
-    p.generation = arena_header_of(av).generation
+    write_once64(&p.mapping, (<uint64_t>av + PAGE_MAPPING_ANON) | <uint64_t>generation_of(av) << GENERATION_SHIFT)
 
 
 cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """A page that only this pte will map: it belongs to the vma's own anon_vma."""
-    p.mapcount = 0
+    write_once32(&p.mapcount, 0)
     set_page_anon_vma(p, vma.anon_vma)
-    p.index = <uint32_t>linear_page_index(vma, address)
+    write_onceu(&p.index, <uint32_t>linear_page_index(vma, address))
 
 
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil:
     point(t, OP_ATOMIC, &p.mapcount)
-    if p.mapcount < 0:
+    if read_once32(&p.mapcount) < 0:
         violate(t, BUG_ON, BUG_MAPCOUNT, p.pfn, 0)
-    p.mapcount -= 1
+    add_return(t, &p.mapcount, -1)
 
 
 # ---- walks -------------------------------------------------------------------------------------------------------------
@@ -203,12 +216,12 @@ cdef bint vma_address(Task *t, page *p, vm_area_struct *vma, uint64_t *address) 
     cdef uint64_t pgoff
     cdef uint64_t start
     point(t, OP_LOAD, &vma.vm_pgoff)
-    pgoff = vma.vm_pgoff
+    pgoff = read_once64(&vma.vm_pgoff)
     point(t, OP_LOAD, &vma.vm_start)
-    start = vma.vm_start
-    address[0] = start + ((p.index - pgoff) << PAGE_SHIFT)
+    start = read_once64(&vma.vm_start)
+    address[0] = start + ((read_onceu(&p.index) - pgoff) << PAGE_SHIFT)
     point(t, OP_LOAD, &vma.vm_end)
-    if start <= address[0] < vma.vm_end:
+    if start <= address[0] < read_once64(&vma.vm_end):
         return True
     note(t, NOTE_NO_LOOK, serial_of(vma), p.pfn, 0)
     return False
@@ -335,7 +348,7 @@ cdef bint try_to_unmap(Task *t, page *p) noexcept nogil:
             vma = rmap_walk_next(t, &w)
             if vma == NULL:
                 break
-            if skip_stacks and vma.vm_flags & VM_STACK_INCOMPLETE_SETUP:
+            if skip_stacks and read_once64(&vma.vm_flags) & VM_STACK_INCOMPLETE_SETUP:
                 continue
             if not vma_address(t, p, vma, &address):
                 continue
@@ -365,7 +378,7 @@ cdef int page_referenced(Task *t, page *p) noexcept nogil:
     if av == NULL:
         return 0
     point(t, OP_LOAD, &p.mapcount)
-    mapped = p.mapcount + 1
+    mapped = read_once32(&p.mapcount) + 1
     w = rmap_walk_begin(t, av, p, WALK_REFERENCED)
     while seen < mapped:
         vma = rmap_walk_next(t, &w)

@@ -6,4 +6,4 @@ from anonvma_rt.engine.task cimport Task
 from anonvma_rt.mm.types cimport mm_struct
 
 cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length, int64_t to,
-                       bint maymove, bint dontunmap, int64_t fail_after) noexcept nogil
+                       bint maymove, bint dontunmap) noexcept nogil

@@ -24,7 +24,7 @@ cdef vm_area_struct *vma_to_resize(Task *t, mm_struct *mm, uint64_t address, uin
 
 
 cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t to,
-                       uint64_t new_length, bint dontunmap, int64_t fail_after) noexcept nogil:
+                       uint64_t new_length, bint dontunmap) noexcept nogil:
     """MREMAP_FIXED: whatever is at the destination is unmapped first, even if the call fails later."""
     cdef vm_area_struct *vma
     cdef int error
@@ -45,7 +45,7 @@ cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     vma = vma_to_resize(t, mm, address, old_length)
     if vma == NULL:
         return -EFAULT
-    return move_vma(t, vma, address, old_length, new_length, to, dontunmap, fail_after)
+    return move_vma(t, vma, address, old_length, new_length, to, dontunmap)
 
 
 # ---- the call as it is since 6.17 --------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ cdef int64_t refusal_6_17(mm_struct *mm, uint64_t address, uint64_t old_length, 
 
 
 cdef int64_t move_fixed(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length,
-                        uint64_t to, bint dontunmap, int64_t fail_after) noexcept nogil:
+                        uint64_t to, bint dontunmap) noexcept nogil:
     """A part of one vma moves to a given address. Nothing is unmapped before it is known that the source fits."""
     cdef int64_t error
     if old_length == 0:
@@ -82,11 +82,10 @@ cdef int64_t move_fixed(Task *t, mm_struct *mm, uint64_t address, uint64_t old_l
         old_length = new_length
     if error < 0:
         return error
-    return move_vma(t, find_vma(t, mm, address), address, old_length, new_length, to, dontunmap, fail_after)
+    return move_vma(t, find_vma(t, mm, address), address, old_length, new_length, to, dontunmap)
 
 
-cdef int64_t move_range(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t to, bint dontunmap,
-                        int64_t fail_after) noexcept nogil:
+cdef int64_t move_range(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t to, bint dontunmap) noexcept nogil:
     """Every vma of a range moves, and the holes between them stay as wide as they were; a hole at the beginning is
     refused. What is at the destination of a hole stays. At an error, what was moved before has moved."""
     cdef uint64_t end = address + length
@@ -101,7 +100,7 @@ cdef int64_t move_range(Task *t, mm_struct *mm, uint64_t address, uint64_t lengt
     while vma != NULL and vma.vm_start < end:
         old_end = vma.vm_end
         part = (old_end if old_end < end else end) - address
-        moved = move_fixed(t, mm, address, part, part, to + gap, dontunmap, fail_after)
+        moved = move_fixed(t, mm, address, part, part, to + gap, dontunmap)
         if moved < 0:
             return moved
         if result < 0:
@@ -117,7 +116,7 @@ cdef int64_t move_range(Task *t, mm_struct *mm, uint64_t address, uint64_t lengt
 
 
 cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length,
-                            int64_t to, bint maymove, bint dontunmap, int64_t fail_after) noexcept nogil:
+                            int64_t to, bint maymove, bint dontunmap) noexcept nogil:
     """do_mremap as it is since 6.17: it looks before it unmaps, a fixed move without a new length takes several vmas
     (d23cb648e365), and growth in place merges with what is behind (ca3d76b0aa80)."""
     cdef uint64_t end = address + new_length
@@ -126,12 +125,12 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
     if result < 0:
         return result
     if to != -1 and old_length == new_length:
-        return move_range(t, mm, address, old_length, <uint64_t>to, dontunmap, fail_after)
+        return move_range(t, mm, address, old_length, <uint64_t>to, dontunmap)
     vma = vma_to_resize(t, mm, address, 0)
     if vma == NULL:
         return -EFAULT
     if to != -1:
-        return move_fixed(t, mm, address, old_length, new_length, <uint64_t>to, dontunmap, fail_after)
+        return move_fixed(t, mm, address, old_length, new_length, <uint64_t>to, dontunmap)
     if new_length <= old_length and not dontunmap:
         if new_length < old_length:
             result = do_munmap(t, mm, end, old_length - new_length)
@@ -141,14 +140,14 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
     if old_length > vma.vm_end - address:
         return -EFAULT
     if not dontunmap and address + old_length == vma.vm_end and room_behind(vma, end):
-        vma_merge(t, mm, vma, vma.vm_end, end, vma.vm_flags, vma.anon_vma, vma.vm_pgoff + vma_pages(vma), NULL)
-        return <int64_t>address
+        vma = vma_merge(t, mm, vma, vma.vm_end, end, vma.vm_flags, vma.anon_vma, vma.vm_pgoff + vma_pages(vma), NULL)
+        return <int64_t>address if vma != NULL else -ENOMEM
     if not maymove:
         return -ENOMEM
     result = get_unmapped_area(mm, new_length)
     if result < 0:
         return result
-    return move_vma(t, vma, address, old_length, new_length, <uint64_t>result, dontunmap, fail_after)
+    return move_vma(t, vma, address, old_length, new_length, <uint64_t>result, dontunmap)
 
 
 # ---- the call ----------------------------------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ cdef bint room_behind(vm_area_struct *vma, uint64_t end) noexcept nogil:
 
 
 cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length, int64_t to,
-                       bint maymove, bint dontunmap, int64_t fail_after) noexcept nogil:
+                       bint maymove, bint dontunmap) noexcept nogil:
     """The system call, with mmap_sem held for writing. Lengths in bytes; to: -1 unless MREMAP_FIXED.
 
     dontunmap: MREMAP_DONTUNMAP, which needs maymove and equal lengths (Linux 5.7).
@@ -172,7 +171,7 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     cdef int64_t new_address
     cdef int error
     if kernel_of(t).algorithm.calls_6_17:
-        return do_mremap_6_17(t, mm, address, old_length, new_length, to, maymove, dontunmap, fail_after)
+        return do_mremap_6_17(t, mm, address, old_length, new_length, to, maymove, dontunmap)
     if address & (PAGE_SIZE - 1) or new_length == 0 or address > TASK_SIZE or new_length > TASK_SIZE:
         return -EINVAL
     if dontunmap and (not maymove or old_length != new_length):
@@ -180,7 +179,7 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     if to != -1:
         if not maymove:
             return -EINVAL
-        return mremap_to(t, mm, address, old_length, <uint64_t>to, new_length, dontunmap, fail_after)
+        return mremap_to(t, mm, address, old_length, <uint64_t>to, new_length, dontunmap)
     if old_length >= new_length and not dontunmap:
         if old_length > new_length:
             error = do_munmap(t, mm, address + new_length, old_length - new_length)
@@ -199,4 +198,4 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     new_address = get_unmapped_area(mm, new_length)
     if new_address < 0:
         return new_address
-    return move_vma(t, vma, address, old_length, new_length, <uint64_t>new_address, dontunmap, fail_after)
+    return move_vma(t, vma, address, old_length, new_length, <uint64_t>new_address, dontunmap)

@@ -28,10 +28,13 @@ cdef enum Verb:
     COMPARE
     VMAS
 
+# fail_after: the call's allocations of kind `fail` fail once so many of them succeeded; -1: none fails on purpose.
 cdef struct Step:
     int32_t verb
     int32_t mm
     int32_t expected
+    int32_t fail
+    int64_t fail_after
     int64_t args[MAX_ARGS]
 
 cdef int64_t system_call(Task *t, Step *s) noexcept nogil

@@ -2,19 +2,21 @@
 
 args by verb, addresses in bytes, lengths in pages: mmap (at or -1, pages, writable, huge, stack); munmap, read (at,
 pages); mprotect (at, pages, writable); brk (at, pages); touch (at, pages, tag or -1); mremap (from, pages, new_pages, to or -1,
-maymove, fail_after or -1, dontunmap); fork (child); exit (); exec (at, shift); migrate (at, fail_copy); move_pages (at,
+maymove, dontunmap); fork (child); exit (); exec (at, shift); migrate (at, fail_copy); move_pages (at,
 pages); referenced, split (at); uffd_move (from, to); compare (a, b, pages); vmas (at, pages, count).
 """
 
 from libc.errno cimport EAGAIN, EFAULT, EINVAL
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.sync cimport down_read, down_write, try_down_read, up_read, up_write
+from anonvma_rt.engine.locks cimport guard, unguard
+from anonvma_rt.engine.os cimport read_once32, read_onceu, write_onceu
+from anonvma_rt.engine.sync cimport down_read, down_write, spinlock_t, try_down_read, up_read, up_write
 from anonvma_rt.engine.task cimport Task, must_live, violate
 from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
 from anonvma_rt.mm.huge_memory cimport split_huge_page
-from anonvma_rt.mm.memory cimport handle_mm_fault, pmd_offset, pte_offset
+from anonvma_rt.mm.memory cimport handle_mm_fault, pmd_offset, pte_offset, unpin_entry
 from anonvma_rt.mm.migrate cimport migrate_page, move_pages
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, find_vma
 from anonvma_rt.mm.mprotect cimport do_mprotect
@@ -59,23 +61,34 @@ cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     """Writes the content tag of one page (-1: writes what is there already), and returns what it holds then. The access
     happens while the pte allows it, so it is one step with the last look at the pte. -EFAULT outside every mapping and
     without the right to write, or -ENOMEM."""
+    cdef spinlock_t *pinned = NULL
     cdef page *content = NULL
+    cdef int64_t result
     cdef int error
     if vma == NULL or address < vma.vm_start or (write and not vma.vm_flags & VM_WRITE):
         return -EFAULT
-    error = handle_mm_fault(t, vma, address, write, &content)
+    error = handle_mm_fault(t, vma, address, write, &content, &pinned)
     if error < 0:
         return error
     if write and tag >= 0:
-        content.tag = <uint32_t>tag
-    return content.tag if content != NULL else 0
+        write_onceu(&content.tag, <uint32_t>tag)
+    result = content.tag if content != NULL else 0
+    unpin_entry(t, &pinned)
+    return result
 
 
 cdef vm_area_struct *lock_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     """lock_vma_under_rcu (6.4): the vma at an address with its own lock held for reading and mmap_sem not held; NULL
     where somebody changes it or nothing is there, and the fault takes mmap_sem after all."""
-    cdef vm_area_struct *vma = vma_tree_find(mm, address)
-    if vma == NULL or address < vma.vm_start:
+    cdef vm_area_struct *vma
+    if t.x.parallel:
+        guard(t, &mm.tree_guard)
+    vma = vma_tree_find(mm, address)
+    if vma != NULL and address < vma.vm_start:
+        vma = NULL
+    if t.x.parallel:
+        unguard(&mm.tree_guard)
+    if vma == NULL:
         return NULL
     if not try_down_read(t, &vma.vm_lock):
         return NULL
@@ -178,12 +191,12 @@ cdef int64_t page_call(Task *t, Step *s) noexcept nogil:
     cdef int result = 0
     cdef page *p
     cdef page *head
-    if s.args[RESOLVED] <= 0 or pfn >= k.n_pages:
+    if s.args[RESOLVED] <= 0 or pfn >= read_onceu(&k.n_pages):
         return -EINVAL
     p = pfn_to_page(k, pfn)
-    head = pfn_to_page(k, p.head)
+    head = pfn_to_page(k, read_onceu(&p.head))
     if s.verb == SPLIT:
-        return split_around(t, head) if head.compound else 0
+        return split_around(t, head) if read_once32(<int32_t *>&head.compound) else 0
     if s.verb == MIGRATE:
         if p != head:
             result = split_around(t, head)
@@ -219,7 +232,7 @@ cdef int64_t change_maps(Task *t, mm_struct *mm, Step *s) noexcept nogil:
     elif s.verb == BRK:
         result = do_brk(t, mm, <uint64_t>a[0], bytes_of(a[1]), VM_WRITE)
     else:
-        result = do_mremap(t, mm, <uint64_t>a[0], bytes_of(a[1]), bytes_of(a[2]), a[3], a[4] != 0, a[6] != 0, a[5])
+        result = do_mremap(t, mm, <uint64_t>a[0], bytes_of(a[1]), bytes_of(a[2]), a[3], a[4] != 0, a[5] != 0)
     up_write(t, &mm.mmap_sem)
     return result
 

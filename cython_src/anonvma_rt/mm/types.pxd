@@ -4,10 +4,11 @@ Addresses are in bytes, lengths inside structures in bytes, `pgoff` and `index` 
 said beside each field. Paging has three levels of 512 entries (39 bits, as arm64 and RISC-V have it).
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.klist cimport list_head
+from anonvma_rt.engine.os cimport read_link, read_once64
 from anonvma_rt.engine.sync cimport mutex_t, rwsem_t, spinlock_t
 from anonvma_rt.engine.task cimport Finding, Task, lock_word
 
@@ -57,12 +58,14 @@ cdef enum Kind:
     UNREACHABLE_PTE
     BUG_ON
     WRONG_MERGE
+    LEAK
 
 # Counters of an execution.
 cdef enum:
     BENIGN_MISSES
     MIGRATED
     ABORTED
+    FAILED_ALLOCATIONS
 
 cdef enum:
     VM_WRITE = 1
@@ -71,6 +74,14 @@ cdef enum:
     VM_STACK_INCOMPLETE_SETUP = 4
     # It was writable once, so its pages are charged: two vmas that differ in this do not merge.
     VM_ACCOUNT = 8
+
+# What there may be no memory for (mm/failslab); the names are in mm/notes.
+cdef enum Allocation:
+    ALLOC_VMA
+    ALLOC_ANON_VMA
+    ALLOC_AVC
+    ALLOC_PAGE
+    ALLOC_TABLE
 
 # What a pte holds: a state in the low bits, PTE_WRITE, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
@@ -143,6 +154,7 @@ cdef struct algorithm:
     bint free_root_first
     bint reuse_forked
     bint calls_6_17
+    bint import_ahead
     int32_t merge
     int32_t reuse
     int32_t exec_lock
@@ -160,11 +172,13 @@ cdef struct page:
     uint32_t pfn
     uint32_t head             # pfn of the huge page's head; of itself for a small page
     bint compound             # it is the head of a huge page
-    uint32_t generation       # of the anon_vma when `mapping` was set: tells a reused one from the page's own
-    uint64_t mapping          # an anon_vma plus PAGE_MAPPING_ANON, or 0
+    # An anon_vma plus PAGE_MAPPING_ANON, or 0. The upper bits are its generation when it was set, which tells a reused one
+    # from the page's own: one word, because walkers read it under no lock.
+    uint64_t mapping
 
 cdef enum:
     PAGE_MAPPING_ANON = 1
+    GENERATION_SHIFT = 48
 
 cdef struct page_table:
     spinlock_t ptl
@@ -221,11 +235,52 @@ cdef struct mm_struct:
     vm_area_struct *mmap
     vm_area_struct *tree
     vm_area_struct *mmap_cache
+    uint32_t tree_guard       # where tasks run at once: for lookups without mmap_sem
     page_directory *pgd
 
 cdef struct index_range:
     uint64_t first
     uint64_t last
+
+
+# The nth allocation of a task, counted from 1.
+cdef struct alloc_failure:
+    int64_t task
+    uint64_t nth
+
+
+# What fails in an execution: an allocation by chance where a draw of 64 bits is at most `limit`, and those of a sorted
+# list, whose memory is the subject's and not the arena's.
+cdef struct alloc_plan:
+    bint by_chance
+    uint32_t kinds
+    uint64_t limit
+    alloc_failure *listed
+    int64_t n_listed
+
+
+# Of one task: allocations so far while it raced, and how many of these failed; during a call that was told to fail, of
+# which kind (-1: none) and how many more succeed.
+cdef struct alloc_turn:
+    uint64_t asked
+    uint64_t failed
+    int64_t left
+    int32_t armed
+    bint racing
+
+
+cdef enum:
+    METER_BUCKETS = 40
+
+# Of one task and the root's lock: nanoseconds waited and held, and how many of each were below 2**b, b being the index.
+# taken: when, 0 while it is not held.
+cdef struct lock_meter:
+    uint64_t acquisitions
+    uint64_t waited
+    uint64_t held
+    uint64_t taken
+    uint64_t waits[METER_BUCKETS]
+    uint64_t holds[METER_BUCKETS]
 
 
 cdef struct kernel:
@@ -240,11 +295,19 @@ cdef struct kernel:
     uint32_t chunk_room
     # The pool of anon_vmas (SLAB_DESTROY_BY_RCU): a freed one stays an anon_vma and is the next one to be used.
     anon_vma *free_anon_vma
+    # Where tasks run at once: held around a change of mem_map and of the pool.
+    uint32_t frames_guard
+    uint32_t pool_guard
     uint32_t check_round
     # Ranges of the indices of the pages that the threads migrate, and the tasks for which watch.pxd marks them.
     index_range watched[MAX_WATCHED]
     int32_t n_watched
     uint64_t watchers
+    # One row per task; NULL where no allocation can fail.
+    alloc_turn *turn
+    alloc_plan plan
+    # What is measured, one row per task; NULL where nobody measures (mm/meter).
+    lock_meter *meter
     # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
     Finding *findings
     int32_t n_findings
@@ -257,7 +320,7 @@ cdef inline kernel *kernel_of(Task *t) noexcept nogil:
 
 cdef inline page *pfn_to_page(kernel *k, uint64_t pfn) noexcept nogil:
     # Shifts, because whoever cimports this may have other rules for the division of integers.
-    return k.chunk[pfn >> CHUNK_SHIFT] + (pfn & (PAGES_PER_CHUNK - 1))
+    return (<page **>read_link(&k.chunk))[pfn >> CHUNK_SHIFT] + (pfn & (PAGES_PER_CHUNK - 1))
 
 
 cdef inline uint64_t pte_pfn(pte_t pte) noexcept nogil:
@@ -297,7 +360,14 @@ cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) no
 
 
 cdef inline anon_vma *page_anon_vma(page *page) noexcept nogil:
-    return <anon_vma *>(page.mapping - PAGE_MAPPING_ANON) if page.mapping & PAGE_MAPPING_ANON else NULL
+    cdef uint64_t mapping = read_once64(&page.mapping)
+    mapping &= (<uint64_t>1 << GENERATION_SHIFT) - 1
+    return <anon_vma *>(mapping - PAGE_MAPPING_ANON) if mapping & PAGE_MAPPING_ANON else NULL
+
+
+cdef inline uint16_t page_generation(page *page) noexcept nogil:
+    """The generation of its anon_vma when it was set, modulo 2**16."""
+    return <uint16_t>(read_once64(&page.mapping) >> GENERATION_SHIFT)
 
 
 cdef inline anon_vma_chain *avc_of_same_vma(list_head *node) noexcept nogil:

@@ -4,9 +4,10 @@ The page gets another anon_vma, perhaps of another root, while it stays mapped: 
 not true any more. The page lock and the old root's lock are held meanwhile.
 """
 
-from libc.errno cimport EBUSY, EEXIST, EFAULT, EINVAL, ENOENT
+from libc.errno cimport EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
 
+from anonvma_rt.engine.os cimport read_once32, write_onceu
 from anonvma_rt.engine.sync cimport mutex_lock, mutex_unlock, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
 from anonvma_rt.engine.sync cimport spinlock_t
 from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, point
@@ -44,11 +45,13 @@ cdef int move_present_pte(Task *t, page *p, vm_area_struct *vma, uint64_t source
     """Both ptls, the lower address outside. 0, or an errno where the ptes are not what they were."""
     cdef mm_struct *mm = vma.vm_mm
     cdef page_table *old = find_table(t, mm, source)
-    cdef page_table *new = alloc_table(t, mm, to)
+    cdef page_table *new
     cdef spinlock_t *first
     cdef spinlock_t *second
     cdef pte_t pte
     cdef int result = 0
+    if alloc_table(t, mm, to, &new) < 0:
+        return -ENOMEM
     if old == NULL or new == NULL:
         return -EINVAL
     first = pte_lockptr(t, mm, old if source < to else new)
@@ -63,14 +66,14 @@ cdef int move_present_pte(Task *t, page *p, vm_area_struct *vma, uint64_t source
         result = -EEXIST
     else:
         point(t, OP_LOAD, &p.mapcount)
-        if p.mapcount > 0:
+        if read_once32(&p.mapcount) > 0:
             # Not exclusive: somebody else maps the page, too.
             result = -EBUSY
     if result == 0:
         ptep_get_and_clear(t, pte_offset(old, source))
         point(t, OP_STORE, &p.mapping)
         set_page_anon_vma(p, new_vma.anon_vma)
-        p.index = <uint32_t>linear_page_index(new_vma, to)
+        write_onceu(&p.index, <uint32_t>linear_page_index(new_vma, to))
         set_pte(t, pte_offset(new, to), pte)
     if second != first:
         spin_unlock_nested(t, second, 1)
@@ -80,7 +83,7 @@ cdef int move_present_pte(Task *t, page *p, vm_area_struct *vma, uint64_t source
 
 cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) noexcept nogil:
     """0; -EINVAL unaligned; -EFAULT outside every mapping; -ENOENT no page there; -EEXIST the destination has one;
-    -EBUSY the page is shared."""
+    -EBUSY the page is shared; -ENOMEM."""
     cdef vm_area_struct *vma = find_vma(t, mm, source)
     cdef vm_area_struct *new_vma = find_vma(t, mm, to)
     cdef anon_vma *pinned
@@ -91,7 +94,7 @@ cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) no
     if vma == NULL or vma.vm_start > source or new_vma == NULL or new_vma.vm_start > to:
         return -EFAULT
     if anon_vma_prepare(t, new_vma) < 0:
-        return -EFAULT
+        return -ENOMEM
     p = follow_page(t, mm, source)
     if p == NULL:
         return -ENOENT

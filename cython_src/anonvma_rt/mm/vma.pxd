@@ -12,15 +12,15 @@ from anonvma_rt.mm.types cimport VM_WRITE, anon_vma, mm_struct, vm_area_struct, 
 cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff,
                                uint64_t flags) noexcept nogil
 cdef vm_area_struct *vma_duplicate(Task *t, vm_area_struct *vma, mm_struct *mm) noexcept nogil
-cdef void vma_link(mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil
-cdef void vma_unlink(mm_struct *mm, vm_area_struct *vma) noexcept nogil
+cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil
+cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil
 cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil
-cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
+cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
                      vm_area_struct *insert) noexcept nogil
 cdef vm_area_struct *vma_merge(Task *t, mm_struct *mm, vm_area_struct *prev, uint64_t address, uint64_t end,
                                uint64_t flags, anon_vma *av, uint64_t pgoff,
                                vm_area_struct *source) noexcept nogil
-cdef void split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil
+cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil
 
 
 cdef inline bint vmas_may_share_anon_vma(vm_area_struct *a, vm_area_struct *b) noexcept nogil:

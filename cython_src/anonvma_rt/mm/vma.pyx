@@ -1,9 +1,12 @@
 """Single vmas (see vma.pxd). Rules of merging and locking are those of Linux 3.1 to 3.3 unless the algorithm says so."""
 
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.arena cimport arena_free
 from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_is_singular
+from anonvma_rt.engine.locks cimport guard, unguard
+from anonvma_rt.engine.os cimport write_link, write_once64
 from anonvma_rt.engine.sync cimport lock_init
 from anonvma_rt.engine.task cimport OP_STORE, Task, note, point
 from anonvma_rt.mm.anon_vma cimport (
@@ -15,10 +18,12 @@ from anonvma_rt.mm.anon_vma cimport (
     unlink_anon_vmas,
 )
 from anonvma_rt.mm.events cimport NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
+from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.memory cimport pgd_populate
 from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport (
+    ALLOC_VMA,
     MERGE_3_0,
     MERGE_6_16,
     MERGE_6_16_FORKED,
@@ -40,7 +45,11 @@ from anonvma_rt.mm.vma_tree cimport vma_tree_erase, vma_tree_insert
 
 cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff,
                                uint64_t flags) noexcept nogil:
-    cdef vm_area_struct *vma = <vm_area_struct *>must_alloc(t, sizeof(vm_area_struct), TYPE_VMA)
+    """NULL where there is no memory."""
+    cdef vm_area_struct *vma
+    if should_fail_alloc(t, ALLOC_VMA):
+        return NULL
+    vma = <vm_area_struct *>must_alloc(t, sizeof(vm_area_struct), TYPE_VMA)
     vma.vm_mm = mm
     vma.vm_start = start
     vma.vm_end = end
@@ -53,13 +62,14 @@ cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t 
 
 
 cdef vm_area_struct *vma_duplicate(Task *t, vm_area_struct *vma, mm_struct *mm) noexcept nogil:
-    """A copy of the structure with an empty chain; it names the same anon_vma but is on no list yet."""
+    """A copy of the structure with an empty chain, or NULL; it names the same anon_vma but is on no list yet."""
     cdef vm_area_struct *new = vma_alloc(t, mm, vma.vm_start, vma.vm_end, vma.vm_pgoff, vma.vm_flags)
-    new.anon_vma = vma.anon_vma
+    if new != NULL:
+        new.anon_vma = vma.anon_vma
     return new
 
 
-cdef void vma_link(mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil:
+cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil:
     vma.vm_prev = prev
     vma.vm_next = prev.vm_next if prev != NULL else mm.mmap
     if prev != NULL:
@@ -68,20 +78,28 @@ cdef void vma_link(mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noe
         mm.mmap = vma
     if vma.vm_next != NULL:
         vma.vm_next.vm_prev = vma
+    if t.x.parallel:
+        guard(t, &mm.tree_guard)
     vma_tree_insert(mm, vma)
+    if t.x.parallel:
+        unguard(&mm.tree_guard)
     mm.map_count += 1
 
 
-cdef void vma_unlink(mm_struct *mm, vm_area_struct *vma) noexcept nogil:
+cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
     if vma.vm_prev != NULL:
         vma.vm_prev.vm_next = vma.vm_next
     else:
         mm.mmap = vma.vm_next
     if vma.vm_next != NULL:
         vma.vm_next.vm_prev = vma.vm_prev
+    if t.x.parallel:
+        guard(t, &mm.tree_guard)
     vma_tree_erase(mm, vma)
+    if t.x.parallel:
+        unguard(&mm.tree_guard)
     mm.map_count -= 1
-    mm.mmap_cache = NULL
+    write_link(&mm.mmap_cache, NULL)
 
 
 cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil:
@@ -98,24 +116,26 @@ cdef void set_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
     pgd_populate(t, vma.vm_mm, start, end)
     if start != vma.vm_start:
         point(t, OP_STORE, &vma.vm_start)
-        vma.vm_start = start
+        write_once64(&vma.vm_start, start)
     if end != vma.vm_end:
         point(t, OP_STORE, &vma.vm_end)
-        vma.vm_end = end
+        write_once64(&vma.vm_end, end)
     if pgoff != vma.vm_pgoff:
         point(t, OP_STORE, &vma.vm_pgoff)
-        vma.vm_pgoff = pgoff
+        write_once64(&vma.vm_pgoff, pgoff)
 
 
-cdef void import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *exporter) noexcept nogil:
-    """A vma that takes over pages of another one has to be on the lists of their anon_vmas first."""
-    if exporter.anon_vma != NULL and importer.anon_vma == NULL:
-        # Before the clone, or it would look for an anon_vma to reuse.
-        importer.anon_vma = exporter.anon_vma
-        anon_vma_clone(t, importer, exporter)
+cdef int import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *exporter) noexcept nogil:
+    """A vma that takes over pages of another one has to be on the lists of their anon_vmas first. 0, or -ENOMEM with the
+    importer as it was."""
+    if exporter.anon_vma == NULL or importer.anon_vma != NULL:
+        return 0
+    # Before the clone, or it would look for an anon_vma to reuse.
+    importer.anon_vma = exporter.anon_vma
+    return anon_vma_clone(t, importer, exporter)
 
 
-cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
+cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
                      vm_area_struct *insert) noexcept nogil:
     """Gives vma a new range, and its neighbour what follows from that: swallows the next one or two vmas where the range
     covers them, shifts the border with the next one, or links `insert`, the other half of a split.
@@ -123,11 +143,15 @@ cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end,
     Up to 3.6 the root's lock is taken only if vma itself has an anon_vma and either imports pages or starts elsewhere:
     growth at the end alone goes without (deliberate, for brk), and so does a border shift of a vma without anon_vma, by
     mistake (Z22). Where vmas are in a tree their keys change, so it is always taken.
+
+    0, or -ENOMEM where what has to be imported cannot be, with nothing changed. But up to 4.7 a vma that grows over two
+    imports from the second when the first is gone already (mprotect's case 6; 734537c9cb72 looks ahead).
     """
     cdef mm_struct *mm = vma.vm_mm
     cdef bint tree = kernel_of(t).algorithm.tree
     cdef vm_area_struct *next = vma.vm_next if insert == NULL else NULL
     cdef vm_area_struct *importer = NULL
+    cdef vm_area_struct *exporter = NULL
     cdef vm_area_struct *swallowed = NULL
     cdef anon_vma *locked = NULL
     cdef int64_t shift = 0
@@ -137,15 +161,19 @@ cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end,
         swallowed = next
         end = next.vm_end
         importer = vma
-        import_anon_vma(t, vma, next)
+        exporter = next
+        if last > end and next.anon_vma == NULL and kernel_of(t).algorithm.import_ahead:
+            exporter = next.vm_next
     elif next != NULL and end > next.vm_start:
         shift = <int64_t>(end - next.vm_start)
         importer = vma
-        import_anon_vma(t, vma, next)
+        exporter = next
     elif next != NULL and next.vm_start == vma.vm_end and end < vma.vm_end:
         shift = -<int64_t>(vma.vm_end - end)
         importer = next
-        import_anon_vma(t, next, vma)
+        exporter = vma
+    if importer != NULL and import_anon_vma(t, importer, exporter) < 0:
+        return -ENOMEM
     vma_adjust_trans_huge(t, vma, start, end, next if shift else NULL, shift)
     if tree:
         locked = vma.anon_vma
@@ -167,18 +195,17 @@ cdef void vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end,
         if shift:
             anon_vma_post_update(t, next)
     if swallowed != NULL:
-        vma_unlink(mm, swallowed)
+        vma_unlink(t, mm, swallowed)
     elif insert != NULL:
-        vma_link(mm, insert, vma.vm_prev if insert.vm_start < vma.vm_start else vma)
-    mm.mmap_cache = NULL
+        vma_link(t, mm, insert, vma.vm_prev if insert.vm_start < vma.vm_start else vma)
+    write_link(&mm.mmap_cache, NULL)
     if locked != NULL:
         anon_vma_unlock(t, locked)
     if swallowed != NULL:
         if swallowed.anon_vma != NULL:
             unlink_anon_vmas(t, swallowed)
         vma_free(t, swallowed)
-    if last > end:
-        vma_adjust(t, vma, start, last, pgoff, NULL)
+    return vma_adjust(t, vma, start, last, pgoff, NULL) if last > end else 0
 
 
 # ---- merged ------------------------------------------------------------------------------------------------------------
@@ -230,7 +257,7 @@ cdef bint can_merge_before(Task *t, vm_area_struct *next, uint64_t end, uint64_t
 cdef vm_area_struct *vma_merge(Task *t, mm_struct *mm, vm_area_struct *prev, uint64_t address, uint64_t end,
                                uint64_t flags, anon_vma *av, uint64_t pgoff,
                                vm_area_struct *source) noexcept nogil:
-    """Lets neighbours grow over [address, end), or returns NULL.
+    """Lets neighbours grow over [address, end), or returns NULL: none fits, or there is no memory for it.
 
     The range is free (cases 1 to 3 of the table at vma_merge: mmap, brk, mremap) or belongs to one vma whose flags are
     about to become `flags` (4 to 8: mprotect), wholly or in part. `source`: the vma that the pages of a move come from,
@@ -248,30 +275,26 @@ cdef vm_area_struct *vma_merge(Task *t, mm_struct *mm, vm_area_struct *prev, uin
     before = can_merge_before(t, next, end, flags, av, pgoff + pages, source)
     if after and before and neighbours_fit(prev, next):
         note(t, NOTE_MERGE, serial_of(prev), 6 if covered else 1, prev.anon_vma != NULL or next.anon_vma != NULL)
-        duplicate_anon_vma(t, prev, source)
-        vma_adjust(t, prev, prev.vm_start, next.vm_end, prev.vm_pgoff, NULL)
-        return prev
+        if duplicate_anon_vma(t, prev, source) < 0:
+            return NULL
+        return prev if vma_adjust(t, prev, prev.vm_start, next.vm_end, prev.vm_pgoff, NULL) == 0 else NULL
     if after:
         note(t, NOTE_MERGE, serial_of(prev), 7 if covered else 5 if area != NULL and area.vm_start < end else 2,
              prev.anon_vma != NULL and area != NULL and area.vm_start < end)
-        duplicate_anon_vma(t, prev, source)
-        vma_adjust(t, prev, prev.vm_start, end, prev.vm_pgoff, NULL)
-        return prev
-    if not before:
+        if duplicate_anon_vma(t, prev, source) < 0:
+            return NULL
+        return prev if vma_adjust(t, prev, prev.vm_start, end, prev.vm_pgoff, NULL) == 0 else NULL
+    if not before or duplicate_anon_vma(t, next, source) < 0:
         return NULL
-    duplicate_anon_vma(t, next, source)
     if prev != NULL and address < prev.vm_end:
         note(t, NOTE_MERGE, serial_of(next), 4, prev.anon_vma != NULL)
-        vma_adjust(t, prev, prev.vm_start, address, prev.vm_pgoff, NULL)
-        return next
+        return next if vma_adjust(t, prev, prev.vm_start, address, prev.vm_pgoff, NULL) == 0 else NULL
     if covered:
         # Case 8: `area` grows over next, which goes away.
         note(t, NOTE_MERGE, serial_of(area), 8, area.anon_vma != NULL or next.anon_vma != NULL)
-        vma_adjust(t, area, address, next.vm_end, next.vm_pgoff - pages, NULL)
-        return area
+        return area if vma_adjust(t, area, address, next.vm_end, next.vm_pgoff - pages, NULL) == 0 else NULL
     note(t, NOTE_MERGE, serial_of(next), 3, next.anon_vma != NULL)
-    vma_adjust(t, next, address, next.vm_end, next.vm_pgoff - pages, NULL)
-    return next
+    return next if vma_adjust(t, next, address, next.vm_end, next.vm_pgoff - pages, NULL) == 0 else NULL
 
 
 cdef bint neighbours_fit(vm_area_struct *prev, vm_area_struct *next) noexcept nogil:
@@ -279,32 +302,35 @@ cdef bint neighbours_fit(vm_area_struct *prev, vm_area_struct *next) noexcept no
     return prev.anon_vma == NULL or next.anon_vma == NULL or prev.anon_vma == next.anon_vma
 
 
-cdef void duplicate_anon_vma(Task *t, vm_area_struct *target, vm_area_struct *source) noexcept nogil:
+cdef int duplicate_anon_vma(Task *t, vm_area_struct *target, vm_area_struct *source) noexcept nogil:
     """Since 6.16: an unfaulted neighbour that takes faulted pages is put on the lists of where they come from (for mremap
-    only since 61f67c230a5e in 6.19; until then such a merge forgot it, Z13)."""
+    only since 61f67c230a5e in 6.19; until then such a merge forgot it, Z13). 0 or -ENOMEM."""
     cdef int rule = kernel_of(t).algorithm.merge
     if source == NULL or target.anon_vma != NULL or (rule != MERGE_6_16 and rule != MERGE_6_16_FORKED):
-        return
-    import_anon_vma(t, target, source)
+        return 0
+    return import_anon_vma(t, target, source)
 
 
 # ---- split -------------------------------------------------------------------------------------------------------------
 
 
-cdef void split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil:
+cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil:
     """Makes two vmas of one, the new one below or above address. Between clone and adjust the two overlap.
 
-    __split_vma: the limit of vmas is the caller's affair.
+    __split_vma: the limit of vmas is the caller's affair. 0, or -ENOMEM with nothing changed.
     """
     cdef vm_area_struct *new = vma_duplicate(t, vma, mm)
+    if new == NULL:
+        return -ENOMEM
     if new_below:
         new.vm_end = address
     else:
         new.vm_start = address
         new.vm_pgoff += (address - vma.vm_start) >> PAGE_SHIFT
-    anon_vma_clone(t, new, vma)
+    if anon_vma_clone(t, new, vma) < 0:
+        vma_free(t, new)
+        return -ENOMEM
     note(t, NOTE_SPLIT, serial_of(vma), serial_of(new), <int64_t>new.vm_start)
     if new_below:
-        vma_adjust(t, vma, address, vma.vm_end, vma.vm_pgoff + ((address - new.vm_start) >> PAGE_SHIFT), new)
-    else:
-        vma_adjust(t, vma, vma.vm_start, address, vma.vm_pgoff, new)
+        return vma_adjust(t, vma, address, vma.vm_end, vma.vm_pgoff + ((address - new.vm_start) >> PAGE_SHIFT), new)
+    return vma_adjust(t, vma, vma.vm_start, address, vma.vm_pgoff, new)

@@ -6,6 +6,7 @@ which vmas were made. A change of vm_start keeps the order of the vmas and so ne
 
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.os cimport read_once64
 from anonvma_rt.mm.types cimport mm_struct, vm_area_struct
 
 cdef void vma_tree_insert(mm_struct *mm, vm_area_struct *vma) noexcept nogil
@@ -17,9 +18,9 @@ cdef inline vm_area_struct *vma_tree_find(mm_struct *mm, uint64_t address) noexc
     cdef vm_area_struct *node = mm.tree
     cdef vm_area_struct *best = NULL
     while node != NULL:
-        if node.vm_end > address:
+        if read_once64(&node.vm_end) > address:
             best = node
-            if node.vm_start <= address:
+            if read_once64(&node.vm_start) <= address:
                 break
             node = node.left
         else:

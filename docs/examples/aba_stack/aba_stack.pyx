@@ -13,6 +13,7 @@ from anonvma_rt.api cimport (
     OP_LOAD,
     VIOLATION_SUBJECT,
     Execution,
+    Explorer,
     Subject,
     Task,
     arena_alloc,
@@ -119,6 +120,14 @@ cdef class Stack(Subject):
     def object_name(self, offset):
         field = (offset - ARENA_ROOT) // sizeof(int64_t)
         return "top" if field == 0 else f"next of node {field - 1}" if field <= MAX_NODES else None
+
+    def values(self, Explorer explorer):
+        cdef stack *s = <stack *>arena_root(&explorer.x.arena)
+        values = {"top": s.top & NODE, "changes of top": s.top >> COUNT_SHIFT}
+        for i in range(self.nodes):
+            values[f"next of node {i}"] = s.next[i]
+            values[f"owner of node {i}"] = s.owner[i]
+        return values
 
     def cause(self, kind, task, step, a, b, c):
         if kind == "duplicate-node":

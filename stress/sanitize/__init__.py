@@ -1,0 +1,1 @@
+"""The lab under ThreadSanitizer and AddressSanitizer: `python -m anonvma_rt.stress.sanitize thread|address`."""
