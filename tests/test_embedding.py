@@ -308,7 +308,7 @@ def test_storm_show_and_step_on_the_command_line(saved, command):  # noqa: F811
     assert code == 0 and "duplicate-node" in out
     steps = subprocess.run(
         [sys.executable, "-m", "anonvma_rt", "step", saved, "--subject", STACK],
-        input="next 3\nprint top\nprint world\nquit\n", capture_output=True, text=True, timeout=60,
+        input="step\nprint top\nprint world\nquit\n", capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert steps.returncode == 0 and "top = " in steps.stdout and "owner of node 0 = " in steps.stdout, steps.stderr
 

@@ -1,4 +1,4 @@
-"""Scenarios written in Python: what was recorded is what a file would say, and what is wrong is said where it is done."""
+"""Scenarios written in Python: a recording is what a file would say, and what is wrong is said where it is done."""
 
 import pytest
 
