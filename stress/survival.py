@@ -83,8 +83,8 @@ def log_rank(groups: Mapping[str, Sequence[Life]]) -> LogRank | None:
             observed_less_expected[i] += events[i] - d * mine / n
             for j, other in enumerate(at_risk):
                 covariance[i][j] += spread * (mine / n) * ((i == j) - other / n)
-    # One group follows from the others, and a group that was never at risk with another has nothing to say.
-    free = [i for i in range(size - 1) if covariance[i][i] > 1e-12]
+    # A group that was never at risk with another has nothing to say, and one of the rest follows from the others.
+    free = [i for i in range(size) if covariance[i][i] > 1e-12][:-1]
     if not free:
         return None
     solved = _solve([[covariance[i][j] for j in free] for i in free], [observed_less_expected[i] for i in free])

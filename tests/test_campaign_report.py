@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from itertools import permutations
 from xml.etree import ElementTree
 
 import pytest
@@ -263,6 +264,12 @@ def test_the_log_rank_test_does_not_care_for_names_or_order(groups, rng):
     rng.shuffle(names)
     other = log_rank({name: rng.sample(groups[name], len(groups[name])) for name in names})
     assert other.freedom == test.freedom and other.statistic == pytest.approx(test.statistic, abs=1e-6)
+
+
+def test_a_group_that_is_never_at_risk_with_another_has_nothing_to_say_wherever_it_stands():
+    groups = {"b": [Life(2, False)], "c": [Life(1, False)], "d": [Life(2, True)]}
+    told = [log_rank(dict(order)) for order in permutations(groups.items())]
+    assert {(round(test.statistic, 9), test.freedom) for test in told} == {(1.0, 1)}
 
 
 def test_equal_groups_do_not_differ():
