@@ -24,7 +24,9 @@ from anonvma_rt.stress.work import RangeTimeout, WrongVersion, run_range
 
 __all__ = ["TRIES", "Progress", "run_campaign"]
 
-TRIES = 3  # workers that a range may cost
+# Workers that a range may cost: few enough for a poisonous one to be known soon, more than a machine that kills at
+# random (a kernel short of memory) takes from the same range by chance.
+TRIES = 8
 POLL = 0.1  # seconds for which a signal or a stop token can go unseen
 SETTLE = 5.0  # seconds for the futures of a broken executor to say so
 BEAT = 10.0  # seconds between heartbeats
