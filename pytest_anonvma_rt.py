@@ -22,10 +22,10 @@ import pytest
 
 if TYPE_CHECKING:
     from anonvma_rt import HuntResult, Reproducer
-    from anonvma_rt.hunt_result import Result
-    from anonvma_rt.lab import Bound, Choice, Described
-    from anonvma_rt.reproducer import Replayed
-    from anonvma_rt.trace import Trace
+    from anonvma_rt.execution.reproducer import Replayed
+    from anonvma_rt.lab.lab import Bound, Choice, Described
+    from anonvma_rt.search.hunt_result import Result
+    from anonvma_rt.subjects.history import Trace
 
 __all__ = ["Anonvma"]
 
@@ -105,7 +105,7 @@ class Anonvma:
         """
         __tracebackhide__ = True
         from anonvma_rt import UserError, hunt
-        from anonvma_rt.lab import load
+        from anonvma_rt.lab.lab import load
 
         try:
             described = load(scenario) if isinstance(scenario, str) else scenario
@@ -154,7 +154,7 @@ class Anonvma:
         """Counterexamples of this test that are still there; those that are over, or of other code, are left alone."""
         __tracebackhide__ = True
         from anonvma_rt import Reproducer
-        from anonvma_rt.reproducer import ReproducerError
+        from anonvma_rt.execution.reproducer import ReproducerError
 
         for path in sorted(self.folder.glob("*.json")):
             try:
@@ -188,7 +188,7 @@ class Anonvma:
     def _fail(self, path: str | Path, scenario: str, algorithm: str, kind: str, trace: "Trace", where: str) -> NoReturn:
         """Ends the test with the history of a violation."""
         __tracebackhide__ = True
-        from anonvma_rt.report import history
+        from anonvma_rt.cli.report import history
 
         path = Path(path)
         if path.is_relative_to(self.item.config.invocation_params.dir):

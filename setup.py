@@ -1,8 +1,8 @@
 """Build of the compiled half.
 
 cython_src/ mirrors the package, because Cython finds a .pxd only under its full dotted name. One custom command puts
-the .pxd files into wheels and sdists, the other turns Cython into C. The list of modules is explicit, so that a
-mistake in it is an error and not a wheel without binaries.
+the .pxd files into wheels and sdists, the other turns Cython into C. What lies below cython_src/ is built, and what
+lies below the package and stress/ is installed: there is no list in which a file could be forgotten.
 """
 
 import os
@@ -14,75 +14,10 @@ from setuptools.command.build_ext import build_ext as _build_ext
 from setuptools.command.build_py import build_py as _build_py
 
 SRC, PACKAGE = "cython_src", "anonvma_rt"
-MODULES = [
-    "api",
-    "kernel_api",
-    "engine.klist",
-    "engine.arena",
-    "engine.classes",
-    "engine.journal",
-    "engine.task",
-    "engine.subject",
-    "engine.block",
-    "engine.carrier",
-    "engine.locks",
-    "engine.parallel",
-    "engine.storm",
-    "engine.explorer",
-    "engine.program",
-    "engine.strategy.base",
-    "engine.strategy.random",
-    "engine.strategy.sticky",
-    "engine.strategy.pct",
-    "engine.strategy.replay",
-    "engine.strategy.follow",
-    "engine.strategy.retrace",
-    "engine.strategy.pos",
-    "engine.strategy.urw",
-    "engine.strategy.surw",
-    "engine.strategy.delay",
-    "engine.strategy.preempt",
-    "engine.strategy.starve",
-    "engine.strategy.portfolio",
-    "engine.strategy.cuts",
-    "engine.strategy.few",
-    "engine.strategy.python",
-    "engine.strategy.drawn",
-    "engine.search",
-    "engine.dpor",
-    "engine.probe",
-    "engine.reorder",
-    "mm.vma_tree",
-    "mm.failslab",
-    "mm.page_alloc",
-    "mm.interval_tree",
-    "mm.watch",
-    "mm.interesting",
-    "mm.anon_vma",
-    "mm.ordering",
-    "mm.rmap",
-    "mm.memory",
-    "mm.huge_memory",
-    "mm.vma",
-    "mm.mmap",
-    "mm.mprotect",
-    "mm.mremap",
-    "mm.sys_mremap",
-    "mm.fork",
-    "mm.exec",
-    "mm.userfaultfd",
-    "mm.migrate",
-    "mm.check",
-    "mm.kmemleak",
-    "mm.syscall",
-    "mm.kernel",
-    "mm.world",
-    "mm.hand",
-    "mm.scaling",
-    "mm.notes",
-]
-SHARED = sorted(str(path) for path in Path(SRC, PACKAGE).rglob("*.pxd"))
-PYX = [f"{SRC}/{PACKAGE}/{module.replace('.', '/')}.pyx" for module in MODULES]
+MIRROR = Path(SRC, PACKAGE)
+SHARED = sorted(str(path) for path in MIRROR.rglob("*.pxd"))
+PYX = sorted(str(path) for path in MIRROR.rglob("*.pyx"))
+PACKAGES = {PACKAGE: PACKAGE, f"{PACKAGE}.stress": "stress"}
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -162,19 +97,30 @@ def extensions():
     flags = ["-O3", "-g1", "-Wall", "-pthread", "-U_FORTIFY_SOURCE", *shlex.split(os.environ.get("CFLAGS", ""))]
     return [
         Extension(
-            f"{PACKAGE}.{module}",
+            os.path.relpath(source, SRC)[: -len(".pyx")].replace(os.sep, "."),
             [source],
             depends=[*SHARED, "setup.py"],
             extra_compile_args=flags,
             extra_link_args=["-pthread"],
         )
-        for module, source in zip(MODULES, PYX, strict=True)
+        for source in PYX
     ]
+
+
+def packages():
+    """Every folder with an __init__.py, below the package and below stress/, which is installed inside it."""
+    return sorted(
+        ".".join((name, *init.parent.relative_to(folder).parts))
+        for name, folder in PACKAGES.items()
+        for init in Path(folder).rglob("__init__.py")
+    )
 
 
 # Cython's worker processes may import this file again, depending on how the platform starts them.
 if __name__ == "__main__":
-    odd = {str(path) for path in Path(SRC, PACKAGE).rglob("*.pyx")} ^ set(PYX)
-    if odd:
-        raise SystemExit(f"setup.py: MODULES and the .pyx files below {SRC}/ do not match: {', '.join(sorted(odd))}")
-    setup(ext_modules=extensions(), cmdclass={"build_py": build_py, "build_ext": build_ext})
+    setup(
+        packages=packages(),
+        package_dir=PACKAGES,
+        ext_modules=extensions(),
+        cmdclass={"build_py": build_py, "build_ext": build_ext},
+    )

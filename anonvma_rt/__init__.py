@@ -35,19 +35,19 @@ def _check_built() -> None:
 _check_built()
 
 # Below the check, which says something better than a missing module does.
-from anonvma_rt.algorithm import Algorithm  # noqa: E402
-from anonvma_rt.embedding import subject  # noqa: E402
-from anonvma_rt.engine.explorer import StopToken  # noqa: E402
+from anonvma_rt.engine.run.explorer import StopToken  # noqa: E402
 from anonvma_rt.engine.strategy.python import Moment, PyStrategy  # noqa: E402
 from anonvma_rt.errors import UserError  # noqa: E402
-from anonvma_rt.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
-from anonvma_rt.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma  # noqa: E402
-from anonvma_rt.recording import RecordedProcess, Recording  # noqa: E402
-from anonvma_rt.reproducer import Reproducer, replay  # noqa: E402
-from anonvma_rt.scenario import Scenario  # noqa: E402
-from anonvma_rt.shrink import ShrinkInterrupted, Shrunk, shrink  # noqa: E402
-from anonvma_rt.storm import StormInterrupted, StormResult, storm  # noqa: E402
-from anonvma_rt.verify import Verification, VerifyInterrupted, verify  # noqa: E402
+from anonvma_rt.execution.reproducer import Reproducer, replay  # noqa: E402
+from anonvma_rt.kernel.algorithm import Algorithm  # noqa: E402
+from anonvma_rt.kernel.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma  # noqa: E402
+from anonvma_rt.kernel.recording import RecordedProcess, Recording  # noqa: E402
+from anonvma_rt.kernel.scenario import Scenario  # noqa: E402
+from anonvma_rt.own.subject import subject  # noqa: E402
+from anonvma_rt.search.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
+from anonvma_rt.search.verify import Verification, VerifyInterrupted, verify  # noqa: E402
+from anonvma_rt.shrinking.shrink import ShrinkInterrupted, Shrunk, shrink  # noqa: E402
+from anonvma_rt.storming.storm import StormInterrupted, StormResult, storm  # noqa: E402
 
 __all__ = [
     "Algorithm",
@@ -86,9 +86,9 @@ __all__ = [
 
 
 def get_cimport_path() -> str:
-    """The folder to put into `include_path` of cythonize(), so that `from anonvma_rt.engine.klist cimport ...` works.
+    """The folder to put into `include_path` of cythonize(), so that `from anonvma_rt.api cimport ...` works.
 
-    >>> import os; os.path.exists(os.path.join(get_cimport_path(), "anonvma_rt", "engine", "klist.pxd"))
+    >>> import os; os.path.exists(os.path.join(get_cimport_path(), "anonvma_rt", "api.pxd"))
     True
     """
     return _mirror if isdir(join(_mirror, "anonvma_rt")) else dirname(_here)

@@ -16,16 +16,16 @@ from typing import Any
 from hypothesis import note, reject
 from hypothesis import strategies as st
 
-from anonvma_rt.algorithm import CHOICES, PRESETS, SWITCHES, Algorithm
-from anonvma_rt.cause import cause
+from anonvma_rt.cli.report import history, how_to_replay
 from anonvma_rt.engine.strategy.drawn import Drawn
 from anonvma_rt.errors import ScenarioError
-from anonvma_rt.lab import Bound, Choice, Described, load, make_explorer, profile
-from anonvma_rt.recording import RecordedProcess, Recording
-from anonvma_rt.report import history, how_to_replay
-from anonvma_rt.reproducer import Reproducer, trace_digest
-from anonvma_rt.scenario import Scenario
-from anonvma_rt.trace import Trace
+from anonvma_rt.execution.reproducer import Reproducer, trace_digest
+from anonvma_rt.kernel.algorithm import CHOICES, PRESETS, SWITCHES, Algorithm
+from anonvma_rt.kernel.cause import cause
+from anonvma_rt.kernel.recording import RecordedProcess, Recording
+from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.lab.lab import Bound, Choice, Described, load, make_explorer, profile
+from anonvma_rt.subjects.history import Trace
 
 __all__ = ["Counterexample", "Execution", "Schedule", "algorithms", "check", "execute", "scenarios", "schedules"]
 

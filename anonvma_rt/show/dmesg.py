@@ -7,12 +7,12 @@ of the log's time. The words are our own; the order of things is that of KCSAN's
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from anonvma_rt.cause import miss_of
 from anonvma_rt.errors import printable
+from anonvma_rt.kernel.cause import miss_of
 from anonvma_rt.show.moments import in_words
 from anonvma_rt.show.stacks import Stacks
 from anonvma_rt.show.story import Story
-from anonvma_rt.trace import VMA_FIRST, Event
+from anonvma_rt.subjects.history import VMA_FIRST, Event
 
 __all__ = ["dmesg"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anonvma_rt.show.story import RESTORE, Story
-from anonvma_rt.trace import PAGE
+from anonvma_rt.subjects.history import PAGE
 
 __all__ = ["entry_words", "in_words", "moments", "place_of"]
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from anonvma_rt.cause import cause, miss_of
-from anonvma_rt.engine.explorer import Explorer
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.follow import Follow
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab import Choice, make_explorer, refusal
-from anonvma_rt.reproducer import Reproducer, ReproducerError
-from anonvma_rt.scenes import Scenes
-from anonvma_rt.show.locks import Locks, locks_of
-from anonvma_rt.trace import WALKS, Trace
+from anonvma_rt.execution.reproducer import Reproducer, ReproducerError
+from anonvma_rt.kernel.cause import cause, miss_of
+from anonvma_rt.lab.lab import Choice, make_explorer, refusal
+from anonvma_rt.subjects.history import WALKS, Trace
+from anonvma_rt.subjects.locks import Locks, locks_of
+from anonvma_rt.subjects.scenes import Scenes
 
 __all__ = ["Story", "counterpart", "told"]
 

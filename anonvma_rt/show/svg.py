@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from textwrap import wrap
 
-from anonvma_rt.cause import miss_of
-from anonvma_rt.engine.program import VERBS
 from anonvma_rt.errors import UserError, printable
+from anonvma_rt.kernel.cause import miss_of
+from anonvma_rt.litmus.program import VERBS
 from anonvma_rt.show.story import Story
-from anonvma_rt.trace import Event
+from anonvma_rt.subjects.history import Event
 
 __all__ = ["svg_picture"]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TextIO
 from anonvma_rt.errors import printable
 from anonvma_rt.show.moments import in_words, moments
 from anonvma_rt.show.story import Story
-from anonvma_rt.trace import Event
+from anonvma_rt.subjects.history import Event
 
 __all__ = ["GLYPHS", "Style", "show_text", "style_for"]
 

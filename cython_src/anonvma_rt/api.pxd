@@ -7,9 +7,9 @@ the module was built against with what is installed.
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.arena cimport Arena, arena_alloc, arena_free, arena_live, arena_root
-from anonvma_rt.engine.explorer cimport Explorer
-from anonvma_rt.engine.klist cimport (
+from anonvma_rt.engine.base.arena cimport Arena, arena_alloc, arena_free, arena_live, arena_root
+from anonvma_rt.engine.run.explorer cimport Explorer
+from anonvma_rt.engine.base.klist cimport (
     INIT_LIST_HEAD,
     container_of,
     list_add,
@@ -26,10 +26,10 @@ from anonvma_rt.engine.klist cimport (
     list_move_tail,
     list_step,
 )
-from anonvma_rt.engine.rng cimport rng_below, rng_below64
+from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
 from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled, steps_of
-from anonvma_rt.engine.subject cimport Subject
-from anonvma_rt.engine.sync cimport (
+from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.run.sync cimport (
     await_value,
     compare_exchange,
     down_read,
@@ -55,7 +55,7 @@ from anonvma_rt.engine.sync cimport (
     up_read,
     up_write,
 )
-from anonvma_rt.engine.task cimport (
+from anonvma_rt.engine.run.task cimport (
     HALT_NO_MEMORY,
     MAX_COUNTERS,
     MAX_TASKS,

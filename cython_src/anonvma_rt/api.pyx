@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.task cimport Execution, Task
+from anonvma_rt.engine.run.task cimport Execution, Task
 
-from anonvma_rt.engine.subject import ARENA_ROOT  # for Subject.object_name()
+from anonvma_rt.engine.run.subject import ARENA_ROOT  # for Subject.object_name()
 
 # The modules that asked, by name: the lab refuses a subject whose module did not.
 CHECKED = set()

@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from anonvma_rt.engine.explorer import cores
-from anonvma_rt.hunt import hunt
+from anonvma_rt.engine.run.explorer import cores
+from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, stood
-from anonvma_rt.stress.campaign import run_campaign
-from anonvma_rt.stress.campaign_file import read_campaign
-from anonvma_rt.stress.executors import Crew, ProcessWorkers
-from anonvma_rt.stress.store import Store
+from anonvma_rt.stress.campaign.executors import Crew, ProcessWorkers
+from anonvma_rt.stress.campaign.file import read_campaign
+from anonvma_rt.stress.campaign.run import run_campaign
+from anonvma_rt.stress.campaign.store import Store
 
 ABOUT = "campaigns beside bare hunts of the same ranges, and two workers beside one"
 SCENARIO, ALGORITHM, STRATEGY = "lkml-2011", "moveto-tail", "pct"

@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Any
 
-from anonvma_rt.engine.explorer import cores, handoff
-from anonvma_rt.lab import CARRIERS, load
+from anonvma_rt.engine.run.explorer import cores, handoff
+from anonvma_rt.lab.lab import CARRIERS, load
+from anonvma_rt.search.verify import verify
 from anonvma_rt.stress.bench.measure import Options, explorer_of, in_turns, ratio, said, sized, spread, stood
-from anonvma_rt.verify import verify
 
 ABOUT = "the exhaustive search on ORDER, 5 pages: executions per second on each carrier"
 PAGES = 5

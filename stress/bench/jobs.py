@@ -3,9 +3,9 @@
 from functools import partial
 from typing import Any
 
-from anonvma_rt.engine.explorer import cores
-from anonvma_rt.hunt import hunt
-from anonvma_rt.lab import CARRIERS
+from anonvma_rt.engine.run.explorer import cores
+from anonvma_rt.lab.lab import CARRIERS
+from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, stood
 
 ABOUT = "two explorers on two cores beside one, hunting lkml-2011"

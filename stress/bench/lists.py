@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anonvma_rt import get_cimport_path
-from anonvma_rt.engine.explorer import cores, handoff
+from anonvma_rt.engine.run.explorer import cores, handoff
 from anonvma_rt.errors import UserError
 from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, spread, stood
 
@@ -25,7 +25,7 @@ FLAGS = ["-O2", "-g0", "-pthread"]  # those of setup.py
 
 SOURCE = r'''
 from libc.stdlib cimport free, malloc
-from anonvma_rt.engine.klist cimport *
+from anonvma_rt.engine.base.klist cimport *
 
 cdef extern from *:
     """

@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from anonvma_rt.algorithm import Algorithm
-from anonvma_rt.engine.explorer import Explorer, cores, handoff
-from anonvma_rt.lab import CARRIERS
-from anonvma_rt.scenario import Scenario
+from anonvma_rt.engine.run.explorer import Explorer, cores, handoff
+from anonvma_rt.kernel.algorithm import Algorithm
+from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.lab.lab import CARRIERS
 from anonvma_rt.stress.bench.measure import Options, block_of, explorer_of, in_turns, ratio, said, sized, spread, stood
 
 ABOUT = "lkml-2011: an execution in floors, in hand-overs, and beside one whose threads are created for it"

@@ -5,8 +5,8 @@ from functools import partial
 from time import process_time
 from typing import Any
 
-from anonvma_rt.engine.explorer import cores, handoff, mutex_pairs
-from anonvma_rt.engine.program import Program
+from anonvma_rt.engine.run.explorer import cores, handoff, mutex_pairs
+from anonvma_rt.litmus.program import Program
 from anonvma_rt.stress.bench.measure import Options, block_of, in_turns, ratio, said, sequential, sized, spread, stood
 
 ABOUT = "taking and giving back a lock that nobody else wants, beside a real mutex"

@@ -6,9 +6,9 @@ from statistics import median
 from time import perf_counter
 from typing import Any, TypeVar
 
-from anonvma_rt.engine.explorer import Explorer, cores
+from anonvma_rt.engine.run.explorer import Explorer, cores
 from anonvma_rt.engine.strategy.replay import Replay
-from anonvma_rt.lab import Bound, Choice, make_explorer, make_strategy, prepare, profile
+from anonvma_rt.lab.lab import Bound, Choice, make_explorer, make_strategy, prepare, profile
 
 __all__ = [
     "Options", "Untrue", "block_of", "explorer_of", "in_turns", "ratio", "said", "sequential", "sized", "spread",

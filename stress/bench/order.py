@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from anonvma_rt.engine.explorer import Explorer, cores, handoff, mutex_pairs
-from anonvma_rt.lab import CARRIERS, STRATEGIES, load
+from anonvma_rt.engine.run.explorer import Explorer, cores, handoff, mutex_pairs
+from anonvma_rt.lab.lab import CARRIERS, STRATEGIES, load
 from anonvma_rt.stress.bench.measure import Options, block_of, explorer_of, in_turns, ratio, said, sized, spread, stood
 
 ABOUT = "ORDER, 4 pages: an execution on each carrier under each strategy, in floors and in hand-overs"

@@ -4,9 +4,9 @@ from functools import partial
 from time import process_time
 from typing import Any
 
-from anonvma_rt.engine.explorer import cores, handoff
-from anonvma_rt.engine.program import Program
-from anonvma_rt.lab import load
+from anonvma_rt.engine.run.explorer import cores, handoff
+from anonvma_rt.lab.lab import load
+from anonvma_rt.litmus.program import Program
 from anonvma_rt.stress.bench.measure import (
     Options,
     explorer_of,

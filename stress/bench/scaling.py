@@ -20,11 +20,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from anonvma_rt.algorithm import Algorithm
-from anonvma_rt.engine.explorer import Explorer
-from anonvma_rt.engine.storm import Storm
+from anonvma_rt.engine.parallel.storm import Storm
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.sticky import Sticky
-from anonvma_rt.mm.scaling import Scaling
+from anonvma_rt.kernel.algorithm import Algorithm
+from anonvma_rt.mm.lab.scaling import Scaling
 from anonvma_rt.stress.bench.measure import Options, Untrue
 from anonvma_rt.stress.bench.plot import Curve, Panel, page
 

@@ -5,7 +5,7 @@ lkml-2011, unpatched; each cell is one hunt. Counts are exact for a seed, so the
 
 from typing import Any
 
-from anonvma_rt.hunt import hunt
+from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, stood
 
 ABOUT = "the probability of the bug of 2011 by strategy and size: the table of docs/search.md; takes minutes"

@@ -8,8 +8,8 @@ figures come again on any machine.
 from statistics import median
 from typing import Any
 
-from anonvma_rt.hunt import hunt
-from anonvma_rt.scenario import Scenario
+from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, Untrue
 
 ABOUT = "executions until the first violation, for every bug of the zoo: the table of docs/zoo.md"

@@ -6,10 +6,10 @@ Compiled with the flags of the sanitizer, and by nobody else.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from anonvma_rt.engine.arena cimport arena_alloc, arena_root
-from anonvma_rt.engine.os cimport pthread_t, rt_join, rt_thread
-from anonvma_rt.engine.subject cimport Subject
-from anonvma_rt.engine.task cimport OP_STORE, Execution, Task, point
+from anonvma_rt.engine.base.arena cimport arena_alloc, arena_root
+from anonvma_rt.engine.base.os cimport pthread_t, rt_join, rt_thread
+from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.run.task cimport OP_STORE, Execution, Task, point
 
 cdef struct Shared:
     uint64_t plain

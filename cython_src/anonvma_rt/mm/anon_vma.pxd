@@ -6,8 +6,8 @@ same_vma chain of a vma. Freed anon_vmas go to a typed pool and are reused at on
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.os cimport read_link
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.base.os cimport read_link
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport anon_vma, anon_vma_chain, kernel_of, vm_area_struct
 
 cdef void anon_vma_lock(Task *t, anon_vma *av) noexcept nogil

@@ -4,8 +4,8 @@ the reuse of an ancestor's anon_vma by fork is that of 3.19."""
 from libc.errno cimport ENOMEM
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.arena cimport arena_free, arena_retire, arena_revive
-from anonvma_rt.engine.klist cimport (
+from anonvma_rt.engine.base.arena cimport arena_free, arena_retire, arena_revive
+from anonvma_rt.engine.base.klist cimport (
     INIT_LIST_HEAD,
     list_add,
     list_add_tail,
@@ -19,9 +19,9 @@ from anonvma_rt.engine.klist cimport (
     list_is_singular,
     list_step,
 )
-from anonvma_rt.engine.locks cimport guard, unguard
-from anonvma_rt.engine.os cimport read_link, write_link, write_once32
-from anonvma_rt.engine.sync cimport (
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
+from anonvma_rt.engine.base.os cimport read_link, write_link, write_once32
+from anonvma_rt.engine.run.sync cimport (
     add_return,
     add_unless_zero,
     down_read,
@@ -35,7 +35,7 @@ from anonvma_rt.engine.sync cimport (
     try_down_read,
     up_read,
 )
-from anonvma_rt.engine.task cimport (
+from anonvma_rt.engine.run.task cimport (
     OP_ATOMIC,
     OP_LOAD,
     OP_STORE,
@@ -46,10 +46,10 @@ from anonvma_rt.engine.task cimport (
     point,
     violate,
 )
-from anonvma_rt.mm.events cimport NOTE_TAIL
+from anonvma_rt.mm.lab.events cimport NOTE_TAIL
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove
-from anonvma_rt.mm.meter cimport meter_ask, meter_dropped, meter_taken
+from anonvma_rt.mm.lab.meter cimport meter_ask, meter_dropped, meter_taken
 from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport (
     ALLOC_ANON_VMA,

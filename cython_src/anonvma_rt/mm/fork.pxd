@@ -1,6 +1,6 @@
 """Copies of an address space, and its end (dup_mmap of kernel/fork.c, copy_page_range of mm/memory.c, exit_mmap)."""
 
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport kernel, mm_struct
 
 cdef mm_struct *mm_alloc(Task *t, kernel *k) noexcept nogil

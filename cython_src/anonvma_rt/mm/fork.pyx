@@ -7,10 +7,10 @@ child's pte has not yet been at the parent's when that was copied.
 from libc.errno cimport EEXIST, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.arena cimport arena_free
-from anonvma_rt.engine.locks cimport guard, unguard
-from anonvma_rt.engine.os cimport read_link, write_link
-from anonvma_rt.engine.sync cimport (
+from anonvma_rt.engine.base.arena cimport arena_free
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
+from anonvma_rt.engine.base.os cimport read_link, write_link
+from anonvma_rt.engine.run.sync cimport (
     down_write,
     down_write_nested,
     lock_init,
@@ -22,9 +22,9 @@ from anonvma_rt.engine.sync cimport (
     up_write,
     up_write_nested,
 )
-from anonvma_rt.engine.task cimport OP_LOAD, Task, note, point
+from anonvma_rt.engine.run.task cimport OP_LOAD, Task, note, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_fork
-from anonvma_rt.mm.events cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
+from anonvma_rt.mm.lab.events cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.memory cimport (
     alloc_table,

@@ -6,7 +6,7 @@ of pmds that map it, until a split gives every small page its own. A splitting p
 
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport (
     PMD_SIZE,
     VM_HUGEPAGE,

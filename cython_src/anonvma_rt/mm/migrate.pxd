@@ -6,8 +6,8 @@ between. The pin on the anon_vma is what keeps it alive while the page is mapped
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.sync cimport spinlock_t
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.run.sync cimport spinlock_t
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport mm_struct, page, pte_t
 
 cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil

@@ -6,8 +6,8 @@ The walker of migrate_page is compaction: it comes without any mmap_sem, so noth
 from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from anonvma_rt.engine.os cimport read_once32, read_once64, read_onceu, write_once64
-from anonvma_rt.engine.sync cimport (
+from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once64
+from anonvma_rt.engine.run.sync cimport (
     down_read,
     lock_is_held,
     lock_wait,
@@ -19,9 +19,9 @@ from anonvma_rt.engine.sync cimport (
     spinlock_t,
     up_read,
 )
-from anonvma_rt.engine.task cimport OP_LOAD, OP_STORE, Task, note, point, violate
+from anonvma_rt.engine.run.task cimport OP_LOAD, OP_STORE, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
-from anonvma_rt.mm.events cimport (
+from anonvma_rt.mm.lab.events cimport (
     BUG_NEW_PAGE_LOCKED,
     BUG_PAGE_NOT_LOCKED,
     NOTE_LOOK,
@@ -67,7 +67,7 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
-from anonvma_rt.mm.watch cimport mark_look
+from anonvma_rt.mm.lab.watch cimport mark_look
 
 cdef enum:
     MAX_PASSES = 10

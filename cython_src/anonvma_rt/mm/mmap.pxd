@@ -5,7 +5,7 @@ mmap_sem is held for writing by everything here but find_vma.
 
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport mm_struct, vm_area_struct
 
 cdef enum:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport mm_struct
 
 cdef int do_mprotect(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint writable) noexcept nogil

@@ -6,9 +6,9 @@ Where the right is given nothing happens to entries: the next write faults and c
 from libc.errno cimport EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.sync cimport spin_lock, spin_unlock, spinlock_t
-from anonvma_rt.engine.task cimport Task, must_live, note
-from anonvma_rt.mm.events cimport NOTE_PROTECT
+from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
+from anonvma_rt.engine.run.task cimport Task, must_live, note
+from anonvma_rt.mm.lab.events cimport NOTE_PROTECT
 from anonvma_rt.mm.huge_memory cimport change_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.memory cimport (
     pmd_offset,

@@ -7,10 +7,10 @@ is not locked at all unless the algorithm says so, and that is what the race is 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.klist cimport list_cursor, list_for_each, list_step
-from anonvma_rt.engine.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t
-from anonvma_rt.engine.task cimport Task, note, violate
-from anonvma_rt.mm.events cimport (
+from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
+from anonvma_rt.engine.run.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t
+from anonvma_rt.engine.run.task cimport Task, note, violate
+from anonvma_rt.mm.lab.events cimport (
     BUG_DESTINATION_NOT_NONE,
     BUG_ORDER,
     NOTE_CLEAR,
@@ -58,7 +58,7 @@ from anonvma_rt.mm.types cimport (
     vm_area_struct,
 )
 from anonvma_rt.mm.vma cimport vma_merge
-from anonvma_rt.mm.watch cimport mark_move
+from anonvma_rt.mm.lab.watch cimport mark_move
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 

@@ -4,7 +4,7 @@ order_destination() is asked at the two moments at which the kernel can still do
 algorithm answers by its flags, or a Rule of somebody else's answers instead.
 """
 
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport algorithm, vm_area_struct
 
 cdef enum Arrival:

@@ -2,9 +2,9 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.arena cimport arena_header_of, arena_live
-from anonvma_rt.engine.klist cimport list_for_each, list_step
-from anonvma_rt.engine.os cimport (
+from anonvma_rt.engine.base.arena cimport arena_header_of, arena_live
+from anonvma_rt.engine.base.klist cimport list_for_each, list_step
+from anonvma_rt.engine.base.os cimport (
     read_once32,
     read_once64,
     read_onceu,
@@ -12,8 +12,8 @@ from anonvma_rt.engine.os cimport (
     write_once64,
     write_onceu,
 )
-from anonvma_rt.engine.sync cimport add_return, mutex_lock, mutex_unlock, spin_lock, spin_unlock, spinlock_t, up_read
-from anonvma_rt.engine.task cimport (
+from anonvma_rt.engine.run.sync cimport add_return, mutex_lock, mutex_unlock, spin_lock, spin_unlock, spinlock_t, up_read
+from anonvma_rt.engine.run.task cimport (
     OP_ATOMIC,
     OP_LOAD,
     Task,
@@ -35,7 +35,7 @@ from anonvma_rt.mm.anon_vma cimport (
     lock_owner,
     put_anon_vma,
 )
-from anonvma_rt.mm.events cimport (
+from anonvma_rt.mm.lab.events cimport (
     BUG_MAPCOUNT,
     NOTE_LIST,
     NOTE_LOOK,
@@ -76,7 +76,7 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
-from anonvma_rt.mm.watch cimport mark_look
+from anonvma_rt.mm.lab.watch cimport mark_look
 
 
 # ---- from a page to its anon_vma -----------------------------------------------------------------------------------

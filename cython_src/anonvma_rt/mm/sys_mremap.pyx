@@ -6,7 +6,7 @@ mmap_sem is held for writing for the whole call. Two versions: that of 3.2, and 
 from libc.errno cimport EFAULT, EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, do_munmap, find_vma, get_unmapped_area
 from anonvma_rt.mm.mremap cimport move_vma
 from anonvma_rt.mm.types cimport MAX_MAP_COUNT, PAGE_SIZE, kernel_of, mm_struct, vm_area_struct, vma_pages

@@ -6,11 +6,11 @@ said beside each field. Paging has three levels of 512 entries (39 bits, as arm6
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.arena cimport arena_header_of, arena_root
-from anonvma_rt.engine.klist cimport list_head
-from anonvma_rt.engine.os cimport read_link, read_once64
-from anonvma_rt.engine.sync cimport mutex_t, rwsem_t, spinlock_t
-from anonvma_rt.engine.task cimport Finding, Task, lock_word
+from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
+from anonvma_rt.engine.base.klist cimport list_head
+from anonvma_rt.engine.base.os cimport read_link, read_once64
+from anonvma_rt.engine.run.sync cimport mutex_t, rwsem_t, spinlock_t
+from anonvma_rt.engine.run.task cimport Finding, Task, lock_word
 
 cdef enum:
     PAGE_SHIFT = 12

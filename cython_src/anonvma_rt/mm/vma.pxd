@@ -6,7 +6,7 @@ lock, which vma_adjust takes in some cases only.
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.task cimport Task
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport VM_WRITE, anon_vma, mm_struct, vm_area_struct, vma_pages
 
 cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff,

@@ -3,12 +3,12 @@
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.arena cimport arena_free
-from anonvma_rt.engine.klist cimport INIT_LIST_HEAD, list_is_singular
-from anonvma_rt.engine.locks cimport guard, unguard
-from anonvma_rt.engine.os cimport write_link, write_once64
-from anonvma_rt.engine.sync cimport lock_init
-from anonvma_rt.engine.task cimport OP_STORE, Task, note, point
+from anonvma_rt.engine.base.arena cimport arena_free
+from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD, list_is_singular
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
+from anonvma_rt.engine.base.os cimport write_link, write_once64
+from anonvma_rt.engine.run.sync cimport lock_init
+from anonvma_rt.engine.run.task cimport OP_STORE, Task, note, point
 from anonvma_rt.mm.anon_vma cimport (
     anon_vma_clone,
     anon_vma_lock,
@@ -17,7 +17,7 @@ from anonvma_rt.mm.anon_vma cimport (
     anon_vma_unlock,
     unlink_anon_vmas,
 )
-from anonvma_rt.mm.events cimport NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
+from anonvma_rt.mm.lab.events cimport NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.memory cimport pgd_populate

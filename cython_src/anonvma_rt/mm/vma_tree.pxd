@@ -6,7 +6,7 @@ which vmas were made. A change of vm_start keeps the order of the vmas and so ne
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.os cimport read_once64
+from anonvma_rt.engine.base.os cimport read_once64
 from anonvma_rt.mm.types cimport mm_struct, vm_area_struct
 
 cdef void vma_tree_insert(mm_struct *mm, vm_area_struct *vma) noexcept nogil

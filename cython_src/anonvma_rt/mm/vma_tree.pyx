@@ -5,7 +5,7 @@ Source: Seidel, Aragon, "Randomized Search Trees" (Algorithmica 1996).
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.rng cimport mix64
+from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.mm.types cimport mm_struct, serial_of, vm_area_struct
 
 

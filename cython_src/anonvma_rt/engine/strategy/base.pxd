@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from anonvma_rt.engine.os cimport rt_lowest
-from anonvma_rt.engine.rng cimport rng_below64
-from anonvma_rt.engine.task cimport Execution
+from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.rng cimport rng_below64
+from anonvma_rt.engine.run.task cimport Execution
 
 cdef class Strategy:
     cdef readonly str name

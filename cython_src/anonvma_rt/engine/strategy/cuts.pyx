@@ -8,9 +8,9 @@ cut makes up for it.
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
-from anonvma_rt.engine.os cimport rt_lowest
+from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.strategy.base cimport Strategy, steps_of
-from anonvma_rt.engine.task cimport MAX_TASKS, Execution, Segment
+from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution, Segment
 
 cdef enum:
     TURN = 16

@@ -7,10 +7,10 @@ once. With d delays and k steps there are about k^d schedules whatever the numbe
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.os cimport rt_lowest
-from anonvma_rt.engine.rng cimport rng_below64
+from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.rng cimport rng_below64
 from anonvma_rt.engine.strategy.base cimport Strategy, next_of
-from anonvma_rt.engine.task cimport Execution
+from anonvma_rt.engine.run.task cimport Execution
 
 cdef enum:
     MAX_DELAYS = 32

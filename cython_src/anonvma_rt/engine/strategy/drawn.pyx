@@ -7,9 +7,9 @@ of the tasks that happen to be enabled: every list of numbers is a schedule, and
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from anonvma_rt.engine.os cimport rt_count, rt_lowest
+from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
 from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
-from anonvma_rt.engine.task cimport Execution
+from anonvma_rt.engine.run.task cimport Execution
 
 cdef struct Preference:
     uint32_t which

@@ -7,10 +7,10 @@ Bugs" (ASPLOS 2010). With n tasks and k steps an execution finds a bug of depth 
 
 from libc.stdint cimport int32_t, uint64_t
 
-from anonvma_rt.engine.os cimport rt_lowest
-from anonvma_rt.engine.rng cimport rng_below, rng_below64
+from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.task cimport MAX_TASKS, Execution
+from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution
 
 cdef enum:
     MAX_DEPTH = 32

@@ -10,7 +10,7 @@ worse as executions get longer; where it says nothing, SURW has none.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.strategy.base cimport Strategy, call_begin, call_pick
-from anonvma_rt.engine.task cimport Execution
+from anonvma_rt.engine.run.task cimport Execution
 
 from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct

@@ -10,10 +10,10 @@ from random import Random
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.arena cimport arena_offset
-from anonvma_rt.engine.rng cimport rng_next
+from anonvma_rt.engine.base.arena cimport arena_offset
+from anonvma_rt.engine.base.rng cimport rng_next
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.task cimport Execution
+from anonvma_rt.engine.run.task cimport Execution
 
 # In the order of task.pxd's Op; explorer.pyx has the same for traces.
 OPS = (

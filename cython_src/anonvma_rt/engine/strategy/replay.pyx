@@ -7,9 +7,9 @@ id: the sequential schedule, which also serves as the profile of an execution.
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
-from anonvma_rt.engine.os cimport rt_lowest
+from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.task cimport MAX_TASKS, Execution, Segment
+from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution, Segment
 
 
 cdef class Replay(Strategy):

@@ -7,10 +7,10 @@ the record says, the record's order was not quite the order of events, and `at` 
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
-from anonvma_rt.engine.os cimport rt_lowest
-from anonvma_rt.engine.runner cimport OP_BITS, step_mark
+from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.parallel.runner cimport OP_BITS, step_mark
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.task cimport Execution, Task
+from anonvma_rt.engine.run.task cimport Execution, Task
 
 
 cdef inline bint agrees(uint64_t recorded, uint64_t mark) noexcept nogil:

@@ -6,10 +6,10 @@ bug to show is not known, so every order of magnitude is tried equally often.
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.os cimport rt_count
-from anonvma_rt.engine.rng cimport rng_below, rng_below64
+from anonvma_rt.engine.base.os cimport rt_count
+from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
 from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
-from anonvma_rt.engine.task cimport Execution
+from anonvma_rt.engine.run.task cimport Execution
 
 
 cdef class Starve(Strategy):

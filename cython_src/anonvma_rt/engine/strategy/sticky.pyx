@@ -5,10 +5,10 @@ It switches rarely, which on OS threads is what costs, and so finds more per sec
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from anonvma_rt.engine.os cimport rt_count
-from anonvma_rt.engine.rng cimport rng_below
+from anonvma_rt.engine.base.os cimport rt_count
+from anonvma_rt.engine.base.rng cimport rng_below
 from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
-from anonvma_rt.engine.task cimport Execution
+from anonvma_rt.engine.run.task cimport Execution
 
 
 cdef class Sticky(Strategy):

@@ -1,0 +1,260 @@
+"""What the command line says of a hunt and of a replay, in plain text."""
+
+import re
+from collections.abc import Iterable
+from textwrap import fill
+
+from anonvma_rt.errors import printable
+from anonvma_rt.execution.reproducer import Replayed, Reproducer
+from anonvma_rt.kernel.cause import cause
+from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
+from anonvma_rt.own.gate import is_own
+from anonvma_rt.search.hunt_result import HuntResult, Result
+from anonvma_rt.search.second_carrier import NEVER_TRIED, Confirmed
+from anonvma_rt.search.verify import Verification
+from anonvma_rt.shrinking.shrink import Shrunk, Size
+from anonvma_rt.storming.storm import StormOfOne, StormResult
+from anonvma_rt.subjects.history import Trace
+
+__all__ = [
+    "history",
+    "how_to_replay",
+    "hunt_report",
+    "replay_report",
+    "shrink_report",
+    "storm_report",
+    "verify_report",
+    "world_report",
+]
+
+
+def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
+    """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
+    lines = [
+        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}"
+        f"{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
+        + (", INTERRUPTED" if result.interrupted else ""),
+        *([_failing(result)] if result.fail_alloc else []),
+        "",
+        f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
+    ]
+    lines += [_row(one) for one in result.results]
+    lines.append("")
+    numbers = [line for one in result.results for line in _numbers(one)]
+    lines += [*numbers, ""] if numbers else []
+    shown = next((one for one in result.results if one.first is not None), None)
+    if shown is None or shown.first is None:
+        lines.append(f"No violation in {sum(one.executions for one in result.results)} executions.")
+        return "\n".join(lines)
+    lines.append(f"The first violation of {shown.algorithm}, execution {shown.first.index}: {shown.first.kind}")
+    if shown.trace is not None:
+        lines += ["", _sentences(cause(shown.trace), width), ""]
+        if table:
+            lines += [shown.trace.table(width), ""]
+    if shown.first.reproducer:
+        lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm))
+        lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm, "Look at it", "show"))
+    return "\n".join(lines)
+
+
+def history(trace: Trace, width: int) -> str:
+    """Why an execution went wrong, in a sentence, and the interleaving with a column per task."""
+    return "\n".join([_sentences(cause(trace), width), "", trace.table(width)])
+
+
+def how_to_replay(path: str, scenario: str, algorithm: str, what: str = "Replay it", verb: str = "replay") -> str:
+    """The command for a reproducer, with what it needs of the user's own code."""
+    rule = re.search(r"rule=([\w.:]+)", algorithm)
+    own = [f" --subject {scenario}"] if is_own(scenario) else [f" --rule {rule[1]}"] if rule else []
+    return f"{what}: anonvma-rt {verb} {path}{''.join(own)}"
+
+
+def _ordered(interesting: Iterable[str]) -> str:
+    """The operations that were named as interesting; nothing for the usual ones."""
+    names = ", ".join(interesting)
+    return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
+
+
+def _failing(result: HuntResult | StormResult) -> str:
+    counts = ", ".join(f"{one.failed_allocations} of {one.algorithm}" for one in result.results)
+    return f"allocations fail at rate {result.fail_alloc}: {counts}"
+
+
+def _sentences(text: str | None, width: int) -> str:
+    return fill(text or "", max(40, width), initial_indent="  ", subsequent_indent="  ")
+
+
+def _row(one: Result) -> str:
+    found = ", ".join(f"{count} {kind}" for kind, count in one.violations.items()) or "none"
+    expected = one.expected or "none (nothing stated)"
+    verdict = "as expected" if one.as_expected else f"NOT AS EXPECTED: {expected}"
+    return (
+        f"  {one.algorithm:26} {one.executions:>10}  {found:32}{one.upper_bound_95:>12.2e}  "
+        f"{one.executions_per_second:>9.0f}  {verdict}"
+    )
+
+
+def _numbers(one: Result) -> list[str]:
+    """What the executions say about those that were not made, and what a second carrier said of the violations."""
+    lines = []
+    seen, proved = one.classes, one.pct_guarantee
+    if seen is not None and seen.observed:
+        some = f" in the first {seen.observed} executions" if seen.observed < one.executions else ""
+        each = f"{seen.executions_per_class:.3g} executions per class"
+        lines.append(
+            f"saw {seen.distinct} classes of interleavings{some}, {each}; unseen ones have at most "
+            f"{100 * seen.unseen_upper_95:.2g} % of the probability"
+        )
+    if proved is not None:
+        lines.append(
+            f"pct finds a bug of depth {proved.depth} in the first {proved.steps} of at most {proved.longest} steps "
+            f"with probability >= {proved.probability:.1e}"
+        )
+    if one.confirmed is not None:
+        lines += _confirmed(one, one.confirmed)
+    return [f"  {one.algorithm}: {line}" for line in lines]
+
+
+def _confirmed(one: Result, confirmed: Confirmed) -> list[str]:
+    found = sum(count for kind, count in one.violations.items() if kind != NEVER_TRIED)
+    tried = f"{confirmed.tried} of {found}" if confirmed.tried < found else str(found)
+    lines = [f"{confirmed.confirmed} of {tried} violations confirmed on {confirmed.on}"] if found else []
+    lines += [
+        f"THE LAB IS WRONG: execution {d.index} is {d.found} on fibers and {d.other} on {confirmed.on}"
+        + (", after the same choices" if d.same_choices else ", after other choices")
+        for d in confirmed.disagreements
+    ]
+    return lines
+
+
+def verify_report(result: Verification, width: int, table: bool = True) -> str:
+    """The verdict on each algorithm; with `table`, the interleaving of the first counterexample."""
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
+    lines = [
+        f"{result.scenario} ({parameters or 'no parameters'}), "
+        + ("every class of interleavings" if result.preemptions is None else "every schedule")
+        + (", INTERRUPTED" if result.interrupted else ""),
+        "",
+    ]
+    for one in result.results:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in one.violating_classes.items())
+        blocked = f", {one.sleep_blocked} sleep-blocked" if one.sleep_blocked else ""
+        expected = "" if one.as_expected else f"; NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
+        lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{expected}")
+    lines.append("")
+    shown = next((one for one in result.results if one.trace is not None), None) if table else None
+    if shown is not None and shown.trace is not None and shown.first is not None:
+        lines += [f"A counterexample for {shown.algorithm}:", "", _sentences(cause(shown.trace), width), ""]
+        lines += [shown.trace.table(width), ""]
+        if shown.first.reproducer:
+            lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm))
+    return "\n".join(lines).rstrip()
+
+
+def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
+    """How often it came again, why it happened, and the table."""
+    lines = [
+        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {printable(reproducer.strategy)}"
+        f"{_ordered(reproducer.interesting)} with seed "
+        f"{reproducer.seed} at execution {reproducer.index}" + _shrunk_from(reproducer),
+        f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
+        f"{replayed.steps} steps, {replayed.switches} switches"
+        + ("" if replayed.same_trace else "; the recorded events differ from those of the file"),
+    ]
+    why = cause(replayed.trace)
+    if why:
+        lines += ["", _sentences(why, width)]
+    return "\n".join([*lines, "", replayed.trace.table(width, full)])
+
+
+def _shrunk_from(reproducer: Reproducer) -> str:
+    was = reproducer.shrunk_from
+    return f", shrunk from {was['steps']} steps and {was['switches']} switches" if was is not None else ""
+
+
+def shrink_report(result: Shrunk, width: int) -> str:
+    """What the execution was and what became of it, why it fails, and the table of what is left."""
+    lines = [
+        f"{result.scenario} under {result.algorithm}: {result.kind}" + (", INTERRUPTED" if result.interrupted else ""),
+        "",
+        f"  {'':8}{'switches':>9}{'steps':>9}   parameters",
+        _size("before", result.before),
+        _size("after", result.after),
+        "",
+        "With these parameters and fewer switches it does not happen: all such executions were tried."
+        if result.fewest
+        else "It may happen with fewer switches: not all such executions were tried.",
+        f"{result.executions} executions were made. Replayed on threads, it came again {result.confirmed} of "
+        f"{result.replays} times.",
+        "",
+        _sentences(result.cause, width),
+        "",
+        result.trace.table(width),
+    ]
+    if result.reproducer:
+        lines += ["", how_to_replay(str(result.reproducer), result.scenario, result.algorithm)]
+    return "\n".join(lines)
+
+
+def _size(name: str, size: Size) -> str:
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in size.parameters.items())
+    return f"  {name:8}{size.switches:>9}{size.steps:>9}   {parameters or 'none'}"
+
+
+def world_report(replayed: Replayed) -> str:
+    """The state in which the recorded execution stopped."""
+    return replayed.program.state(replayed.explorer, replayed.trace)
+
+
+def storm_report(result: StormResult, width: int) -> str:
+    """Rates by algorithm and profile, what became of the hits, and the interleaving of the first confirmed one."""
+    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
+    lines = [
+        f"{result.scenario} ({parameters or 'no parameters'}), {result.tasks} tasks at once, seed {result.seed}"
+        + ("" if result.recording else ", nothing recorded")
+        + (", INTERRUPTED" if result.interrupted else ""),
+        *([_failing(result)] if result.fail_alloc else []),
+    ]
+    for one in result.results:
+        lines += ["", *_storm_of_one(one, result.recording)]
+    shown = next((one for one in result.results if one.trace is not None), None)
+    if shown is not None and shown.trace is not None:
+        found = shown.found[0]
+        lines += ["", f"The first confirmed violation of {shown.algorithm}, under {found.profile}: {found.kind}", ""]
+        lines += [_sentences(cause(shown.trace), width), "", shown.trace.table(width)]
+    saved = [found.reproducer for one in result.results for found in one.found if found.reproducer]
+    lines += ["", *(f"Replay it: anonvma-rt replay {path}" for path in saved)] if saved else []
+    return "\n".join(lines)
+
+
+def _storm_of_one(one: StormOfOne, recording: bool) -> list[str]:
+    expected = one.expected or "none (nothing stated)"
+    verdict = "as expected" if one.as_expected else f"NOT AS EXPECTED: {expected}"
+    rate = one.executions / one.seconds if one.seconds else 0.0
+    found = ", ".join(f"{n} {kind} ({n / one.seconds:.1f}/s)" for kind, n in one.violations.items())
+    lines = [
+        f"{one.algorithm}: {one.executions} executions, {rate:.0f}/s; "
+        + (found or "no violation seen, which is no evidence: a storm proves nothing")
+        + f"; {verdict}",
+        f"  {'profile':22}{'executions':>11}{'exec/s':>9}{'violations':>12}{'per second':>12}   per execution (95 %)",
+    ]
+    for r in one.rates:
+        if r.executions == 0:
+            continue
+        low, high = r.interval
+        lines.append(
+            f"  {r.profile:22}{r.executions:>11}{r.executions / max(r.seconds, 1e-9):>9.0f}{r.hits:>12}"
+            f"{r.hits / max(r.seconds, 1e-9):>12.1f}   "
+            + (f"{r.hits / r.executions:.2e} ({low:.1e} to {high:.1e})" if r.hits else f"unknown, up to {high:.1e}")
+        )
+    if one.hits and recording:
+        lost = "".join(f", {n} {why}" for why, n in one.unconfirmed.items())
+        share = f" ({100 * one.confirmed / one.recorded:.0f} %)" if one.recorded else ""
+        lines.append(
+            f"  recorded {one.recorded}: {one.confirmed} confirmed by a deterministic replay{share}"
+            + (f", {one.repaired} of them after a repair of the order" if one.repaired else "")
+            + lost
+            + (f"; {one.not_recorded} without a log" if one.not_recorded else "")
+        )
+    return lines

@@ -1,0 +1,75 @@
+"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles, each with one line."""
+
+import argparse
+import json
+from typing import Any
+
+from anonvma_rt.cli.verbs.common import AS_EXPECTED
+from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
+from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.lab.lab import HUNT_CARRIERS, STRATEGIES, Described
+from anonvma_rt.litmus.litmus import Litmus
+from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
+from anonvma_rt.storming.delays import PROFILES
+
+ABOUT = "list the scenarios, litmus tests, algorithms, strategies and carriers"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """It has no options of its own."""
+
+
+def run(options: argparse.Namespace) -> int:
+    scenarios = [Scenario.load(name) for name in Scenario.builtin_names()]
+    usual = PRESETS["unpatched"]
+    aliases = {preset: [a for a, p in ALIASES.items() if p == preset] for preset in PRESETS}
+    tests = [Litmus.load(name) for name in Litmus.builtin_names()]
+    listing: dict[str, list[dict[str, Any]]] = {
+        "scenarios": [
+            {
+                **_description(s),
+                "zoo": s.zoo,
+                "commit": s.commit,
+                "year": s.year,
+                "symptom": s.symptom,
+            }
+            for s in scenarios
+        ],
+        "litmus": [_description(test) for test in tests],
+        "algorithms": [
+            {"name": a.name, "about": a.about, "kernel": a.kernel, "aliases": aliases[a.name]} for a in PRESETS.values()
+        ],
+        "fields": [
+            {"name": name, "about": " or ".join(CHOICES.get(name, ("false", "true"))), "default": getattr(usual, name)}
+            for name in BEHAVIOUR
+        ],
+        "strategies": [{"name": name, "about": about} for name, (_, about) in STRATEGIES.items()],
+        "interesting": [{"name": name, "about": about} for name, (_, about) in INTERESTING.items()],
+        "carriers": [{"name": name, "about": about} for name, about in HUNT_CARRIERS.items()],
+        "profiles": [{"name": name, "about": known.about} for name, known in PROFILES.items()],
+    }
+    if options.json:
+        print(json.dumps(listing))
+        return AS_EXPECTED
+    for heading, entries in listing.items():
+        print(f"{heading}:")
+        for entry in entries:
+            known_as = f" [{', '.join(entry['aliases'])}]" if entry.get("aliases") else ""
+            if "default" in entry:
+                known_as = f" [{str(entry['default']).lower()} in unpatched]"
+            print(f"  {entry['name']:27}{entry['about']}{known_as}")
+            if entry.get("zoo"):
+                print(f"    {entry['zoo']}: {entry['commit']} ({entry['year']}): {entry['symptom']}")
+            for name, parameter in entry.get("parameters", {}).items():
+                assignment = f"-p {name}={str(parameter['default']).lower()}"
+                print(f"    {assignment:22}{parameter['about']}")
+    return AS_EXPECTED
+
+
+def _description(described: Described) -> dict[str, Any]:
+    return {
+        "name": described.name,
+        "about": described.about,
+        "parameters": {p.name: {"default": p.default, "about": p.about} for p in described.parameters.values()},
+        "expect": {name: described.expected(name) for name in described.algorithms()},
+    }

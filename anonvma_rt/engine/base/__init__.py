@@ -1,0 +1,1 @@
+"""What the engine stands on: the operating system, random numbers, memory, lists."""

@@ -1,0 +1,1 @@
+"""Which operations depend on each other, and what follows from it."""

@@ -1,0 +1,1 @@
+"""All tasks at once."""

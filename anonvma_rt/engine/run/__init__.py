@@ -1,0 +1,1 @@
+"""One execution after the other: tasks, their operations, who runs them."""

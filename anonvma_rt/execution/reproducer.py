@@ -1,0 +1,267 @@
+"""The file that replays: everything that makes one execution come again, in one JSON object.
+
+It holds the scenario's text, the algorithm's fields and the schedule itself, so it needs neither the strategy nor the
+seed, and it says of itself whether it was truncated, edited or written in another format.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anonvma_rt import __version__
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.errors import UserError, quote
+from anonvma_rt.kernel.failing import Failing
+from anonvma_rt.lab.lab import Bound, Choice, Described, described_by, make_explorer
+from anonvma_rt.own.subject import is_embedded
+from anonvma_rt.subjects.history import Trace
+from anonvma_rt.text.files import write_whole
+
+__all__ = ["Replayed", "Reproducer", "ReproducerError", "replay"]
+
+FORMAT = "anonvma-rt reproducer"
+VERSION = 1
+LARGEST_FILE = 256 << 20
+
+
+class ReproducerError(UserError):
+    """A file that is no reproducer, or no longer the one that was written."""
+
+
+@dataclass(frozen=True)
+class Reproducer:
+    """One failing execution. `segments` is the schedule: (task, steps) one after the other.
+
+    strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
+    steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
+    choices. shrunk_from says what was found, where this is what `shrink` made of it: steps, switches, parameters and
+    schedule_digest. failures: the allocations that failed, as (task, n); None where none could.
+    """
+
+    scenario: Described
+    parameters: Mapping[str, int | bool]
+    algorithm: Choice
+    strategy: str
+    seed: int
+    index: int
+    bound: int
+    segments: Sequence[tuple[int, int]]
+    kind: str
+    cause: str
+    digest: str
+    trace: str
+    interesting: Sequence[str] = ()
+    version: str = field(default=__version__)
+    shrunk_from: Mapping[str, Any] | None = None
+    failures: Sequence[tuple[int, int]] | None = None
+
+    @property
+    def steps(self) -> int:
+        return sum(steps for _, steps in self.segments)
+
+    @property
+    def switches(self) -> int:
+        return max(0, len(self.segments) - 1)
+
+    def program(self, parameters: Mapping[str, int | bool] | None = None) -> Bound:
+        """What is executed; with other parameters, the same with those."""
+        program = self.scenario.bind(self.parameters if parameters is None else parameters)
+        return program if self.failures is None else program.fail(Failing.named(self.failures))
+
+    def name(self) -> str:
+        """The file name under which a hunt saves it."""
+        name = f"{self.scenario.name}-{self.algorithm.name}-{self.seed}-{self.index}.json"
+        return "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
+
+    def as_dict(self) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "written_by": f"anonvma_rt {self.version}",
+            "violation": {"kind": self.kind, "cause": self.cause},
+            "scenario": {
+                "name": self.scenario.name,
+                "source": self.scenario.source,
+                "sha256": self.scenario.sha256,
+                "text": self.scenario.text,
+                "parameters": dict(self.parameters),
+            },
+            "algorithm": dict(self.algorithm.as_dict()),
+            "found_by": {
+                "strategy": self.strategy,
+                "interesting": list(self.interesting),
+                "seed": self.seed,
+                "index": self.index,
+            },
+            "bound": self.bound,
+            "schedule": _pairs(self.segments),
+            "schedule_digest": self.digest,
+            "trace_sha256": self.trace,
+        }
+        if self.shrunk_from is not None:
+            body["shrunk_from"] = dict(self.shrunk_from)
+        if self.failures is not None:
+            body["failed_allocations"] = _pairs(self.failures)
+        return body | {"sha256": _checksum(body)}
+
+    def save(self, path: Path) -> Path:
+        """Writes the file so that it is whole or not there. Raises OSError."""
+        return write_whole(path, json.dumps(self.as_dict(), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path, own: Iterable[Any] = ()) -> "Reproducer":
+        """Reads and checks a file. Raises ReproducerError, which says what is wrong with it.
+
+        own: code of your own that the file may name, a subject() or a Rule; a file that names anything else is refused,
+        because reading a file must not run code.
+        """
+        try:
+            with Path(path).open("rb") as file:
+                data = file.read(LARGEST_FILE + 1)
+        except (OSError, ValueError) as error:
+            raise ReproducerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        return cls.from_bytes(data, str(path), own)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str, own: Iterable[Any] = ()) -> "Reproducer":
+        """Checks the content of a file; `where` begins every message, `own` as for load(). Raises ReproducerError."""
+        if len(data) > LARGEST_FILE:
+            raise ReproducerError(f"{where}: larger than {LARGEST_FILE} bytes: not a reproducer")
+        try:
+            body = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            if data.lstrip()[:1] == b"{" and f'"format": "{FORMAT}"'.encode() in data:
+                raise ReproducerError(f"{where}: the reproducer is truncated or damaged ({error})") from None
+            raise ReproducerError(f"{where}: not a reproducer: no JSON ({error})") from None
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            raise ReproducerError(f'{where}: not a reproducer: "format" must be {quote(FORMAT)}')
+        if body.get("version") != VERSION:
+            raise ReproducerError(
+                f"{where}: format version {quote(str(body.get('version')))}; this anonvma_rt {__version__} reads "
+                f"version {VERSION}: replay it with the anonvma_rt that wrote it ({quote(str(body.get('written_by')))})"
+            )
+        checksum = body.pop("sha256", None)
+        try:
+            return cls._from_body(body, checksum, where, list(own))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ReproducerError(f"{where}: the reproducer is damaged ({type(error).__name__}: {error})") from None
+
+    @classmethod
+    def _from_body(cls, body: dict[str, Any], checksum: object, where: str, own: list[Any]) -> "Reproducer":
+        text = body["scenario"]["text"]
+        if hashlib.sha256(text.encode()).hexdigest() != body["scenario"]["sha256"]:
+            raise ReproducerError(
+                f"{where}: the scenario inside was edited after the reproducer was written; hunt the edited scenario"
+            )
+        if checksum != _checksum(body):
+            raise ReproducerError(f"{where}: the reproducer was edited after it was written (its sha256 is another)")
+        scenario = described_by(
+            text, where if "subject" in text and is_embedded(text, where) else body["scenario"]["source"], own
+        )
+        return cls(
+            scenario=scenario,
+            parameters=body["scenario"]["parameters"],
+            algorithm=scenario.read_choice(body["algorithm"], own),
+            strategy=body["found_by"]["strategy"],
+            seed=body["found_by"]["seed"],
+            index=body["found_by"]["index"],
+            interesting=tuple(body["found_by"].get("interesting", ())),
+            bound=body["bound"],
+            segments=_read_pairs(body["schedule"]),
+            kind=body["violation"]["kind"],
+            cause=body["violation"]["cause"],
+            digest=body["schedule_digest"],
+            trace=body["trace_sha256"],
+            version=body["written_by"].removeprefix("anonvma_rt "),
+            shrunk_from=body.get("shrunk_from"),
+            failures=_read_pairs(body["failed_allocations"]) if "failed_allocations" in body else None,
+        )
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What replay() saw. `reproduced` of `times` executions had the same violation after the same choices.
+
+    kind: the violation, or None; steps, switches: of one execution; same_trace: every recorded event was the same too;
+    trace: the history, up to the violation or the step asked for.
+    """
+
+    times: int
+    reproduced: int
+    kind: str | None
+    steps: int
+    switches: int
+    same_trace: bool
+    trace: Trace
+    explorer: Explorer
+    program: Bound
+
+
+def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> Replayed:
+    """Makes the execution come again, `times` times; once more with its history recorded.
+
+    until: stop the recorded one before that step. The explorer of the result is idle and holds the final state. Raises
+    ReproducerError where the schedule cannot be followed any more.
+    """
+    if times < 1:
+        raise UserError(f"--times must be at least 1, not {times}")
+    if until is not None and until < 1:
+        raise UserError(f"--until must be at least 1, not {until}")
+    program = reproducer.program()
+    strategy = Replay(reproducer.segments)
+    explorer = make_explorer(program, reproducer.algorithm, strategy, seed=reproducer.seed)
+    explorer.bound = reproducer.bound
+    kinds = explorer.subject.kinds()
+    before = program.before(explorer)
+    done = explorer.run(0, times)
+    diverged = done["halt"] is not None
+    same = sum(
+        1
+        for index, kind in done["failures"]
+        if kinds[kind] == reproducer.kind and done["digests"][8 * index : 8 * index + 8].hex() == reproducer.digest
+    )
+    recorded = explorer.trace(0, strategy, until)
+    if diverged and not done["ran"]:
+        raise ReproducerError(
+            f"the schedule of {reproducer.name()} cannot be followed: this anonvma_rt {__version__} or your own code "
+            f"makes other steps than when {reproducer.version} wrote it"
+        )
+    trace = program.trace(recorded, explorer, before)
+    segments = recorded["segments"]
+    return Replayed(
+        times=times,
+        reproduced=same,
+        kind=kinds[done["failures"][0][1]] if done["failures"] else None,
+        steps=sum(steps for _, steps in segments),
+        switches=max(0, len(segments) - 1),
+        same_trace=trace_digest(recorded) == reproducer.trace,
+        trace=trace,
+        explorer=explorer,
+        program=program,
+    )
+
+
+def trace_digest(recorded: Mapping[str, Any]) -> str:
+    return hashlib.sha256(recorded["events"]).hexdigest()
+
+
+def failures_in(trace: Trace) -> list[tuple[int, int]]:
+    """The allocations that failed by chance or by name in a recorded execution, as (task, n)."""
+    return [(event.task, event.b) for event in trace.events if event.what == "alloc-fails" and event.c]
+
+
+def _pairs(pairs: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{task}x{number}" for task, number in pairs)
+
+
+def _read_pairs(text: str) -> list[tuple[int, int]]:
+    pairs = (pair.split("x") for pair in text.split())
+    return [(int(task), int(number)) for task, number in pairs]
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,400 @@
+"""The kernel's choices as data: what Linux does, in each version, to keep a pte from slipping past a walk.
+
+One simulated kernel reads the fields of an Algorithm; a patch is a preset, not a copy of a function. The presets carry
+the name of the patch and the version of the kernel that they stand for.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
+from anonvma_rt.mm.ordering import Rule
+from anonvma_rt.own.gate import find, must_be_checked
+
+__all__ = ["ALIASES", "ORDERINGS", "PRESETS", "Algorithm", "read_bool"]
+
+ORDERINGS = (
+    "none", "tail-after-merge", "tail", "rmap-locks", "need-rmap-locks", "fresh-vma", "double-walk",
+)  # fmt: skip
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+# Fields that take one of a few words, the first of which is what Linux 3.2 does.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "ordering": ORDERINGS,
+    "merge": ("3.0", "symmetric", "6.16", "6.16-uncloned", "6.16-forked"),
+    "reuse": ("no", "degree", "counters"),
+    "exec_lock": ("widening", "move", "across"),
+    "vma_locks": ("no", "racy", "fork"),
+    "calls": ("3.2", "6.17"),
+}
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What one kernel version does so that a walk through the reverse map misses no pte. The defaults are Linux 3.2's.
+
+    Order and locks of a move:
+
+    ordering
+        what mremap does about the order in which a walker meets source and destination.
+        "none": nothing (3.0 to 3.2);
+        "tail-after-merge": anon_vma_moveto_tail() of the destination after copy_vma() merged into an existing vma,
+        the first half of 948f017b (3.3);
+        "tail": that, and once more with the source before a failed move is moved back: all of 948f017b;
+        "rmap-locks": the order is left alone, and the root's lock is held around each extent of the move
+        (108d6642ad81);
+        "need-rmap-locks": the same, but only where the destination's vm_pgoff is not above the source's, and when
+        moving back (38a76013ad80, 3.7; meant for the tree);
+        "fresh-vma": copy_vma never merges, the merge is made up for after the move (proposed, never merged);
+        "double-walk": walks that must not miss go round the list twice (proposed, never merged).
+    tree
+        vmas of an anon_vma are an interval tree by vm_pgoff and not a list by age (3.7).
+    shared_walks
+        walkers take the root's lock shared (an rwsem, 3.8).
+    whole_tables
+        a page table that moves as a whole moves by its pmd, always under the root's lock (5.1, locked since 5.14), and
+        extents have no latency limit of 64 pages (4.19).
+    huge_ignores_locks
+        huge pmds move without the root's lock even where ptes would have it (3.7 until dd18dbc2d42a in 3.15).
+    single_ptl
+        one page-table lock per mm, as in kernels for few processors, and not one per table of 512 entries.
+
+    How entries are looked at:
+
+    restore_peeks
+        remove_migration_pte() looks at the pte before it takes the page-table lock (until 486cf46f3f9b in 3.1).
+    split_peeks
+        split_huge_page() looks at the pmd before it takes its lock (3.13, until b5a8cad376ee in 3.15).
+    decode_in_zap
+        fork, munmap and exit decode migration entries for their counters, as from 3.3 on, and so can hit the
+        page-not-locked BUG of swapops.h.
+    stack_flag
+        the unmap walk passes over the stack that exec still builds (a8bef8ff6ea1, 2.6.35).
+    exec_lock
+        where exec holds the root's lock: "widening" of the vma only, each "move" of ptes as well, or "across" both.
+
+    Vmas and their anon_vmas:
+
+    merge
+        when a range may join a neighbour. "3.0": a faulted range never joins an unfaulted neighbour (3.0 to 6.15);
+        "symmetric": it may, without a second thought, the usual mistake; "6.16": it may, and the neighbour is put on
+        the lists of the source (879bca0a2c4f with its repairs); "6.16-uncloned": mremap forgets that in some shapes
+        (until 61f67c230a5e); "6.16-forked": also if the source was forked (until 3b617fd3d317).
+    shift_locks
+        vma_adjust() takes the root's lock for a border shift although the shrinking vma has no anon_vma
+        (ca42b26ab8d1, 3.7).
+    place_before_clone
+        copy_vma() sets a fresh vma's range before it goes on the lists (523d4e2008fd, 3.7).
+    reuse
+        whether fork may give a vma an ancestor's anon_vma that nobody uses any more: "no"; by "degree" (3.19,
+        ambiguous); by two "counters" (2555283eb40d, 6.0).
+    reuse_forked
+        a first fault may share the anon_vma of a neighbour that was forked (2.6.34-rc, until d0e9fe1758f2).
+    vma_locks
+        "no"; "racy": faults go under a lock of the vma instead of mmap_sem (6.4); "fork": and fork locks every vma of
+        the parent first (fb49c455323f, 6.5).
+    calls
+        what mremap and mprotect refuse and merge. "6.17": mremap looks before it unmaps, moves several vmas at once
+        (d23cb648e365) and merges what grows in place with what is behind (ca3d76b0aa80); memory that mprotect makes
+        read-only before its first fault is charged for no longer, so that it merges.
+    import_ahead
+        a vma that grows over two others takes what it needs of both before the first one is gone (734537c9cb72, 4.8);
+        until then a want of memory in the middle leaves mprotect() with a freed vma.
+
+    Lifetime:
+
+    own_lock
+        every anon_vma is locked by its own lock and not by its root's (2.6.34 and .35).
+    pin
+        migration keeps the page's anon_vma alive by a reference.
+    careful_pin
+        and makes sure that it still is the page's (1ce82b69e96c, 2.6.38).
+    lock_new
+        a new anon_vma is locked while the first vma is linked to it (d9d332e0874f, 2.6.28).
+    recheck_mapped
+        page_lock_anon_vma() asks again whether the page is mapped once it has the lock (f18194275c39, 2.6.36).
+    remember_root
+        and when it is not, unlocks the root that it locked (3.0).
+    recheck_mapping
+        a walker asks again whether the page still has the same anon_vma (880a99b60d46, 6.8).
+    free_root_first
+        the last put of an anon_vma drops its root before itself (until 7f39dda9d86f in 3.16).
+
+    Mistakes that no release made, to see that the lab would notice:
+
+    child_first
+        fork puts the child's vma before the parent's.
+    tail_own_only
+        anon_vma_moveto_tail() moves the entry in dst.anon_vma only, and not those of the whole chain.
+    walk_root_list
+        a walker goes through the root's list instead of that of the page's own anon_vma.
+
+    rule
+        an ordering of your own in the place of `ordering`: an object of a compiled Rule (docs/embedding.md).
+
+    `about` (one line) and `kernel` (the version) are for people; two algorithms that differ in them only are equal.
+
+    >>> Algorithm.parse("linux-3.3").name
+    'moveto-tail'
+    """
+
+    name: str
+    ordering: str = "none"
+    tree: bool = False
+    shared_walks: bool = False
+    whole_tables: bool = False
+    huge_ignores_locks: bool = False
+    single_ptl: bool = False
+    restore_peeks: bool = False
+    split_peeks: bool = False
+    decode_in_zap: bool = False
+    stack_flag: bool = True
+    exec_lock: str = "widening"
+    merge: str = "3.0"
+    shift_locks: bool = False
+    place_before_clone: bool = False
+    reuse: str = "no"
+    reuse_forked: bool = False
+    vma_locks: str = "no"
+    calls: str = "3.2"
+    import_ahead: bool = False
+    own_lock: bool = False
+    pin: bool = True
+    careful_pin: bool = True
+    lock_new: bool = True
+    recheck_mapped: bool = True
+    remember_root: bool = True
+    recheck_mapping: bool = False
+    free_root_first: bool = True
+    child_first: bool = False
+    tail_own_only: bool = False
+    walk_root_list: bool = False
+    rule: Any = None
+    about: str = field(default="", compare=False)
+    kernel: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
+            raise AlgorithmError("algorithm: the name must be a line of text")
+        for name, words in CHOICES.items():
+            word = getattr(self, name)
+            if word not in words:
+                raise AlgorithmError(f"algorithm: unknown {name} {quote(str(word))}{nearest(str(word), words)}")
+        for switch in SWITCHES:
+            if not isinstance(getattr(self, switch), bool):
+                raise AlgorithmError(f"algorithm: {switch} must be true or false")
+
+        if self.rule is not None and not isinstance(self.rule, Rule):
+            raise AlgorithmError(
+                "algorithm: rule must be an object of a class that extends anonvma_rt.mm.ordering.Rule"
+            )
+
+    @property
+    def promises_order(self) -> bool:
+        """Whether the source stands before the destination in every list while ptes move (3.3's rule, I10)."""
+        return self.ordering == "tail" and not self.tail_own_only
+
+    def with_rule(self, rule: Any) -> "Algorithm":
+        """The same with an ordering of your own, an object of a compiled class that extends Rule."""
+        if not isinstance(rule, Rule):
+            raise AlgorithmError(f"algorithm {quote(self.name)}: {quote(repr(rule))} is not a Rule")
+        must_be_checked(type(rule), "rule")
+        name, about = f"{self.name},rule={rule.name}", f"{self.about}; but the order is that of {rule.name}"
+        return replace(self, name=name, ordering="none", rule=rule, about=about)
+
+    @classmethod
+    def parse(cls, text: str, own: Iterable[Any] = ()) -> "Algorithm":
+        """The algorithm that `NAME` or `NAME,field=value,...` stands for; NAME is a preset or an alias of one.
+
+        The name of a modified preset is the text in one normal form: the preset's own name, then the fields that
+        really differ, in the order of the class. `rule=module:Class` is one of `own`; none is imported here. Raises
+        AlgorithmError with the nearest name.
+
+        >>> Algorithm.parse("linux-3.2, single_ptl=yes").name
+        'unpatched,single_ptl=true'
+        """
+        base_name, *changes = (part.strip() for part in text.split(","))
+        base = PRESETS.get(ALIASES.get(base_name, base_name))
+        if base is None:
+            raise AlgorithmError(f"unknown algorithm {quote(base_name)}{nearest(base_name, [*PRESETS, *ALIASES])}")
+        where = f"algorithm {quote(text)}"
+        given: dict[str, str | bool] = {}
+        for change in changes:
+            name, equals, value = (part.strip() for part in change.partition("="))
+            if not equals:
+                raise AlgorithmError(f"{where}: {quote(change)} is not of the form field=value")
+            if name == "rule":
+                rest = ",".join([base_name, *(c for c in changes if c is not change)])
+                try:
+                    rule = find(value, own, where, "--algorithm ...,rule=")
+                except UserError as error:
+                    raise AlgorithmError(str(error)) from None
+                return cls.parse(rest, own).with_rule(rule)
+            if name not in BEHAVIOUR:
+                raise AlgorithmError(f"{where}: unknown field {quote(name)}{nearest(name, BEHAVIOUR)}")
+            if name in given:
+                raise AlgorithmError(f"{where}: {name} is given twice")
+            given[name] = _field_value(where, name, value)
+        differing = {name: given[name] for name in BEHAVIOUR if name in given and given[name] != getattr(base, name)}
+        if not differing:
+            return base
+        spelled = [f"{name}={str(value).lower()}" for name, value in differing.items()]
+        modified = base.as_dict() | differing | {"name": ",".join([base.name, *spelled])}
+        return replace(cls._of(modified), about=f"{base.about}; but {' '.join(spelled)}", kernel=base.kernel)
+
+    def as_dict(self) -> dict[str, str | bool]:
+        """The name and the fields that decide behaviour, as JSON knows them: what a reproducer keeps."""
+        kept = {name: getattr(self, name) for name in ("name", *BEHAVIOUR)}
+        return kept | ({"rule": self.rule.name} if self.rule is not None else {})
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object], own: Iterable[Any] = ()) -> "Algorithm":
+        """The inverse of as_dict(). Raises AlgorithmError for unknown fields, for wrong types, and without a name.
+
+        The fields decide and not the name: a reproducer stays what it was if a preset ever changes. A field that is not
+        there is as in Linux 3.2, so that a reproducer from before the lab knew the field still is the same execution.
+        A rule is one of `own`; none is imported here.
+        """
+        if "rule" in data:
+            rule = find(str(data["rule"]), own, "algorithm", "--rule")
+            return replace(cls.from_dict({k: v for k, v in data.items() if k != "rule"}), rule=rule)
+        known = ("name", *BEHAVIOUR)
+        for key in data:
+            if key not in known:
+                raise AlgorithmError(f"algorithm: unknown field {quote(str(key))}{nearest(str(key), known)}")
+        if "name" not in data:
+            raise AlgorithmError("algorithm: the field name is missing")
+        made = cls._of(data)
+        try:
+            like = cls.parse(made.name)
+        except AlgorithmError:
+            return made
+        return replace(made, about=like.about, kernel=like.kernel) if like == made else made
+
+    @classmethod
+    def _of(cls, data: Mapping[str, object]) -> "Algorithm":
+        return cls(**data)  # type: ignore[arg-type]  # __post_init__ checks the types
+
+
+BEHAVIOUR = tuple(f.name for f in fields(Algorithm) if f.name not in ("name", "about", "kernel", "rule"))
+SWITCHES = tuple(name for name in BEHAVIOUR if name not in CHOICES)
+
+_UNPATCHED = Algorithm(
+    "unpatched",
+    about="no care about the order of the anon_vma list: a merge puts the destination first",
+    kernel="3.2",
+)
+_TREE = replace(
+    _UNPATCHED,
+    name="interval-tree",
+    ordering="need-rmap-locks",
+    tree=True,
+    decode_in_zap=True,
+    shift_locks=True,
+    place_before_clone=True,
+    about="a tree by vm_pgoff, and the root's lock for moves against its order (commit 38a76013ad80)",
+    kernel="3.7, with dd18dbc2d42a of 3.15",
+)
+_MODERN = replace(
+    _TREE,
+    name="modern",
+    shared_walks=True,
+    whole_tables=True,
+    free_root_first=False,
+    import_ahead=True,
+    recheck_mapping=True,
+    reuse="counters",
+    about="the tree, shared walks, whole page tables moved under the root's lock, everything known repaired",
+    kernel="5.14, with the repairs of 6.0 and 6.8; no TLB",
+)
+_PRESETS = [
+    _UNPATCHED,
+    replace(
+        _UNPATCHED,
+        name="moveto-tail",
+        ordering="tail",
+        decode_in_zap=True,
+        about="anon_vma_moveto_tail() after a merge and before moving back (commit 948f017b)",
+        kernel="3.3",
+    ),
+    replace(
+        _UNPATCHED,
+        name="moveto-tail-merge-only",
+        ordering="tail-after-merge",
+        about="948f017b without its second call: nothing is done before a failed move is moved back",
+        kernel="no release: half of the patch in 3.3",
+    ),
+    replace(
+        _UNPATCHED,
+        name="peeking",
+        restore_peeks=True,
+        about="the restore walk looks at ptes without the page-table lock (before commit 486cf46f3f9b)",
+        kernel="3.0",
+    ),
+    replace(
+        _UNPATCHED,
+        name="rmap-locks",
+        ordering="rmap-locks",
+        about="the root anon_vma lock around each extent of the move (commit 108d6642ad81)",
+        kernel="no release: Hugh Dickins' proposal of Oct 2011, and one commit in the series of 3.7",
+    ),
+    _TREE,
+    replace(
+        _TREE,
+        name="interval-tree-thp-unfixed",
+        huge_ignores_locks=True,
+        about="the tree, but huge pmds move without the lock (before commit dd18dbc2d42a)",
+        kernel="3.7 to 3.14",
+    ),
+    _MODERN,
+    replace(
+        _MODERN,
+        name="linux-host",
+        merge="6.16",
+        calls="6.17",
+        about="modern, a faulted range may join an unfaulted neighbour (879bca0a2c4f), and mremap moves several vmas",
+        kernel="6.17, with the repairs of 6.19",
+    ),
+    replace(
+        _UNPATCHED,
+        name="fresh-vma",
+        ordering="fresh-vma",
+        about="copy_vma never merges, so the destination is always the youngest; merged after the move",
+        kernel="no release: proposed in 2011",
+    ),
+    replace(
+        _UNPATCHED,
+        name="double-walk",
+        ordering="double-walk",
+        about="walks that must not miss anything go round the list twice under one hold of the lock",
+        kernel="no release: proposed in 2011",
+    ),
+]
+PRESETS: dict[str, Algorithm] = {preset.name: preset for preset in _PRESETS}
+ALIASES: dict[str, str] = {
+    "linux-3.0": "peeking",
+    "linux-3.2": "unpatched",
+    "linux-3.3": "moveto-tail",
+    "linux-3.7": "interval-tree-thp-unfixed",
+    "linux-3.15": "interval-tree",
+    "linux-6.16": "linux-host",
+}
+
+
+def read_bool(text: str) -> bool | None:
+    """true, yes, on, 1 and their opposites, in any case; None for any other text."""
+    word = text.strip().lower()
+    return True if word in _TRUE else False if word in _FALSE else None
+
+
+def _field_value(where: str, name: str, text: str) -> str | bool:
+    if name in CHOICES:
+        if text not in CHOICES[name]:
+            raise AlgorithmError(f"{where}: unknown {name} {quote(text)}{nearest(text, CHOICES[name])}")
+        return text
+    switch = read_bool(text)
+    if switch is None:
+        raise AlgorithmError(f"{where}: {name} must be true or false, not {quote(text)}")
+    return switch

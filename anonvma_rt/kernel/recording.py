@@ -1,0 +1,287 @@
+"""A scenario written in Python, with the calls of a Machine: the setup happens at once, the threads are written down.
+
+Everything before the first thread is done by a real Machine, so addresses are known, mistakes raise where they are
+made, and the state can be looked at. What stands in a thread (or in `after`) is only recorded, for the lab decides
+when it happens. The result is a TOML text like any other, so a reproducer of it needs no Python.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from anonvma_rt.errors import ScenarioError, quote
+from anonvma_rt.kernel.algorithm import Algorithm
+from anonvma_rt.kernel.machine import Machine, Process, Pte, Vma
+from anonvma_rt.kernel.scenario import Scenario
+
+__all__ = ["RecordedProcess", "Recording"]
+
+Value = int | bool | str
+Step = dict[str, Value]
+
+
+class Recording:
+    """The beginning of a scenario called `name`. algorithm: that of the machine that does the setup.
+
+    >>> r = Recording("round-trip")
+    >>> p = r.process()
+    >>> at = p.mmap(pages=12, at=1 << 30)
+    >>> p.touch(at, 12)
+    >>> away = p.mremap(at + 4 * 4096, 4, 4, to=2 << 30)
+    >>> with r.thread("mremap"):
+    ...     _ = p.mremap(away, 4, 4, to=at + 4 * 4096)
+    >>> with r.thread("migrate"):
+    ...     p.migrate(away)
+    >>> scenario = r.scenario(expect={"unpatched": "stale-migration-entry", "moveto-tail": "none"})
+    >>> from anonvma_rt import hunt
+    >>> hunt(scenario, runs=2000).as_expected
+    True
+    """
+
+    def __init__(
+        self, name: str, about: str = "recorded in Python", algorithm: Algorithm | str = "moveto-tail"
+    ) -> None:
+        self.name, self.about = name, about
+        self.machine = Machine(algorithm)
+        self._processes: list[str] = []
+        self._setup: list[Step] = []
+        self._threads: dict[str, list[Step]] = {}
+        self._after: list[Step] = []
+        self._steps = self._setup
+        self._failing: Step = {}
+
+    @property
+    def happens(self) -> bool:
+        """Whether a call is made at once: it is part of the setup."""
+        return self._steps is self._setup
+
+    def process(self, name: str | None = None) -> "RecordedProcess":
+        """A new process without mappings. They are made before the threads begin; fork() makes more."""
+        if not self.happens:
+            raise ScenarioError("recording: a process is made before the first thread (fork may make one in a thread)")
+        return self._process(self.machine.process(), name)
+
+    def _process(self, made: Process, name: str | None = None) -> "RecordedProcess":
+        name = name or ("main" if not self._processes else f"process{len(self._processes)}")
+        if name in self._processes:
+            raise ScenarioError(f"recording: there are two processes of the name {quote(name)}")
+        self._processes.append(name)
+        return RecordedProcess(self, made, name)
+
+    @contextmanager
+    def thread(self, name: str) -> Iterator[None]:
+        """What is called inside is what the task `name` does, in that order; a second time goes on where it ended."""
+        yield from self._within(self._threads.setdefault(name, []), f"thread {quote(name)}")
+
+    @contextmanager
+    def after(self) -> Iterator[None]:
+        """What is called inside runs alone, after all threads."""
+        yield from self._within(self._after, "after")
+
+    @contextmanager
+    def failing(self, after: int, kind: str = "table", errno: str = "ENOMEM") -> Iterator[None]:
+        """In a thread: each call inside gets `after` allocations of that kind, is denied the next, and returns `errno`.
+
+        kind: vma, anon_vma, anon_vma_chain, page or table. In the setup the machine's fail_allocations() does it.
+        """
+        if self.happens:
+            raise ScenarioError("recording: failing() belongs into a thread")
+        self._failing = {"fail": kind, "fail_after": after, "errno": errno}
+        try:
+            yield
+        finally:
+            self._failing = {}
+
+    def _within(self, steps: list[Step], what: str) -> Iterator[None]:
+        if not self.happens:
+            raise ScenarioError(f"recording: {what} is inside another thread")
+        self._steps = steps
+        try:
+            yield
+        finally:
+            self._steps = self._setup
+
+    def record(self, verb: str, process: str, values: Mapping[str, Value]) -> None:
+        """Adds a step: a verb of scenario files with its keys. Where there is a thread, the setup is over."""
+        if self.happens and (self._threads or self._after):
+            raise ScenarioError(f"recording: {verb} comes after a thread: the setup is over, say in which thread it is")
+        self._steps.append({"do": verb, "process": process, **values, **self._failing})
+
+    def scenario(self, expect: Mapping[str, str] | None = None, strategy: str = "") -> Scenario:
+        """The scenario. expect: for algorithms, by name ("*": every other preset), a kind of violation or "none".
+
+        Raises ScenarioError, for what would be wrong in a file.
+        """
+        return Scenario.from_text(self.toml(expect, strategy), self.name)
+
+    def toml(self, expect: Mapping[str, str] | None = None, strategy: str = "") -> str:
+        """The same as the text of a file."""
+        lines = [f"name = {_toml(self.name)}", f"about = {_toml(self.about)}", f"processes = {_toml(self._processes)}"]
+        if strategy:
+            lines.append(f"strategy = {_toml(strategy)}")
+        lines += ["setup = [", *(f"    {_table(step)}," for step in self._setup), "]"]
+        for name, steps in self._threads.items():
+            lines += ["", "[[thread]]", f"name = {_toml(name)}"]
+            lines += ["steps = [", *(f"    {_table(step)}," for step in steps), "]"]
+        for step in self._after:
+            lines += ["", "[[after]]", *(f"{key} = {_toml(value)}" for key, value in step.items())]
+        if expect:
+            lines += ["", "[expect]", *(f"{_toml(name)} = {_toml(kind)}" for name, kind in expect.items())]
+        return "\n".join(lines) + "\n"
+
+
+class RecordedProcess:
+    """A process of a Recording: the calls of machine.Process, and those that there begin at a page and here at an
+    address. In a thread a call returns what it would return if nothing went wrong, and needs to be told where to go."""
+
+    def __init__(self, recording: Recording, process: Process, name: str) -> None:
+        self.recording, self.process, self.name = recording, process, name
+
+    def __repr__(self) -> str:
+        return f"<RecordedProcess {self.name}>"
+
+    def _record(self, verb: str, **values: Value) -> None:
+        self.recording.record(verb, self.name, values)
+
+    @property
+    def _now(self) -> Process | None:
+        return self.process if self.recording.happens else None
+
+    # ---- system calls ----------------------------------------------------------------------------------------------
+
+    def mmap(self, pages: int, at: int | None = None, writable: bool = True, huge: bool = False) -> int:
+        if self._now:
+            at = self._now.mmap(pages, at, writable, huge)
+        self._record("mmap", at=_told(at, "mmap", "at"), pages=pages, writable=writable, huge=huge)
+        return _told(at, "mmap", "at")
+
+    def munmap(self, addr: int, pages: int) -> None:
+        if self._now:
+            self._now.munmap(addr, pages)
+        self._record("munmap", at=addr, pages=pages)
+
+    def mprotect(self, addr: int, pages: int, writable: bool) -> None:
+        if self._now:
+            self._now.mprotect(addr, pages, writable)
+        self._record("mprotect", at=addr, pages=pages, writable=writable)
+
+    def brk(self, addr: int, pages: int) -> int:
+        end = self._now.brk(addr, pages) if self._now else addr + pages * 4096
+        self._record("brk", at=addr, pages=pages)
+        return end
+
+    def mremap(
+        self, addr: int, old_pages: int, new_pages: int, to: int | None = None, maymove: bool = True,
+        dontunmap: bool = False,
+    ) -> int:  # fmt: skip
+        values: Step = {"from": addr, "pages": old_pages, "new_pages": new_pages, "maymove": maymove}
+        if to is not None:
+            values["to"] = to
+        if dontunmap:
+            values["dontunmap"] = True
+        if self._now:
+            to = self._now.mremap(addr, old_pages, new_pages, to, maymove, dontunmap)
+        elif to is None and new_pages <= old_pages:
+            to = addr
+        self.recording.record("mremap", self.name, values)
+        return _told(to, "mremap", "to")
+
+    def fork(self) -> "RecordedProcess":
+        recording = self.recording
+        child = recording._process(self._now.fork() if self._now else recording.machine.process())
+        self._record("fork", child=child.name)
+        return child
+
+    def exit(self) -> None:
+        if self._now:
+            self._now.exit()
+        self._record("exit")
+
+    def move_pages(self, addr: int, pages: int = 1) -> None:
+        if self._now:
+            self._now.move_pages(addr, pages)
+        self._record("move_pages", at=addr, pages=pages)
+
+    def uffd_move(self, addr: int, to: int) -> None:
+        if self._now:
+            self._now.uffd_move(addr, to)
+        self._record("uffd_move", **{"from": addr, "to": to})
+
+    # ---- accesses --------------------------------------------------------------------------------------------------
+
+    def touch(self, addr: int, pages: int = 1, write: bool = True, tag: int = 1) -> None:
+        """As that of a Process, but a write gives every page the content `tag`."""
+        if self._now and write:
+            for page in range(pages):
+                self._now.write(addr + page * 4096, tag)
+        elif self._now:
+            self._now.touch(addr, pages, write=False)
+        if write:
+            self._record("touch", at=addr, pages=pages, tag=tag)
+        else:
+            self._record("read", at=addr, pages=pages)
+
+    def write(self, addr: int, tag: int) -> None:
+        self.touch(addr, 1, tag=tag)
+
+    def read(self, addr: int) -> int | None:
+        """The content in the setup; None in a thread."""
+        content = self._now.read(addr) if self._now else None
+        self._record("read", at=addr, pages=1)
+        return content
+
+    # ---- pages, by an address that shows them ----------------------------------------------------------------------
+
+    def migrate(self, addr: int, fail_copy: bool = False) -> None:
+        """migrate_pages() of the page that is there when the threads begin. fail_copy: the old page is put back."""
+        if self._now and not fail_copy:
+            self.recording.machine.migrate(self._frame(addr))
+        self._record("migrate", at=addr, fail_copy=fail_copy)
+
+    def split_huge_page(self, addr: int) -> None:
+        if self._now:
+            self.recording.machine.split_huge_page(self._frame(addr))
+        self._record("split", at=addr)
+
+    def referenced(self, addr: int) -> None:
+        if self._now:
+            self.recording.machine.referenced(self._frame(addr))
+        self._record("referenced", at=addr)
+
+    def compare(self, a: int, b: int, pages: int) -> None:
+        """A violation (lost-page) unless both ranges have the same contents."""
+        self._record("compare", a=a, b=b, pages=pages)
+
+    def vmas(self, addr: int, pages: int, count: int) -> None:
+        """A violation (wrong-merge) unless so many vmas are in the range."""
+        self._record("vmas", at=addr, pages=pages, count=count)
+
+    # ---- looking, during the setup ---------------------------------------------------------------------------------
+
+    def maps(self) -> list[Vma]:
+        """The vmas as the setup has left them so far."""
+        return self.process.maps()
+
+    def pte(self, addr: int) -> Pte:
+        """The page-table entry for an address as the setup has left it so far."""
+        return self.process.pte(addr)
+
+    def _frame(self, addr: int) -> int:
+        pte = self.process.pte(addr)
+        if pte.state not in ("present", "huge"):
+            raise ScenarioError(f"recording: there is no page at {addr:#x} of process {self.name}")
+        return pte.pfn
+
+
+def _told(address: int | None, call: str, argument: str) -> int:
+    if address is None:
+        raise ScenarioError(f"recording: {call} in a thread: say {argument}, nobody knows yet where there will be room")
+    return address
+
+
+def _toml(value: Value | list[str]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _table(step: Step) -> str:
+    return "{ " + ", ".join(f"{key} = {_toml(value)}" for key, value in step.items()) + " }"

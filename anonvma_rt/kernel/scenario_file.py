@@ -1,0 +1,380 @@
+"""Reading a scenario file: TOML text to a checked Document, whose expressions are still unevaluated.
+
+The file may come from anyone, so everything is bounded, every unknown key is an error, and every error is one line that
+names the file, the key and what would be right. scenario.py turns a Document and parameter values into a program.
+"""
+
+import errno
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
+from anonvma_rt.kernel.algorithm import Algorithm
+from anonvma_rt.kernel.failing import ALLOCATIONS, Failing
+from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
+from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
+from anonvma_rt.text.expression import CONSTANTS, FUNCTIONS, LIMIT
+from anonvma_rt.text.names import for_threads, read_names
+from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
+
+__all__ = [
+    "VERBS",
+    "VIOLATION_KINDS",
+    "Document",
+    "Key",
+    "Parameter",
+    "RawStep",
+    "RawThread",
+    "read_document",
+    "read_named",
+    "read_parameter",
+    "read_requirements",
+]
+
+MOST_THREADS = MOST_PROCESSES = 64
+MOST_STEPS = 10_000
+_TOP_KEYS = (
+    "name", "about", "zoo", "commit", "year", "symptom", "strategy", "interesting", "fail_alloc", "processes",
+    "parameters", "names",
+    "require", "expect", "setup", "thread", "after",
+)  # fmt: skip
+ALL_OTHERS = "*"  # in [expect]: every preset that is not named
+
+VIOLATION_KINDS = (
+    "stale-migration-entry", "mapcount-mismatch", "lost-page", "unreachable-pte", "list-corruption", "use-after-free",
+    "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on", "wrong-merge", "leak", "stack-overflow",
+)  # fmt: skip
+
+
+class Key(NamedTuple):
+    """One key of a verb. `kind`: address (bytes), length (pages), tag, count, switch or process; `default` None:
+    required."""
+
+    name: str
+    kind: str
+    default: int | str | None = None  # an int as it is, or the name of the key whose value it takes
+
+
+_AT, _PAGES = Key("at", "address"), Key("pages", "length")
+VERBS: Mapping[str, tuple[Key, ...]] = {
+    "mmap": (_AT, _PAGES, Key("writable", "switch", 1), Key("huge", "switch", 0), Key("stack", "switch", 0)),
+    "munmap": (_AT, _PAGES),
+    "mprotect": (_AT, _PAGES, Key("writable", "switch")),
+    "brk": (_AT, _PAGES),
+    "touch": (_AT, _PAGES, Key("tag", "tag", 1)),
+    "read": (_AT, _PAGES),
+    "mremap": (
+        Key("from", "address"), _PAGES, Key("new_pages", "length", "pages"), Key("to", "address", -1),
+        Key("maymove", "switch", 1), Key("dontunmap", "switch", 0),
+    ),
+    "fork": (Key("child", "process"),),
+    "exit": (),
+    "exec": (_AT, Key("shift", "length")),
+    "migrate": (_AT, Key("fail_copy", "switch", 0)),
+    "move_pages": (_AT, _PAGES),
+    "referenced": (_AT,),
+    "split": (_AT,),
+    "uffd_move": (Key("from", "address"), Key("to", "address")),
+    "compare": (Key("a", "address"), Key("b", "address"), _PAGES),
+    "vmas": (_AT, _PAGES, Key("count", "count")),
+}  # fmt: skip
+
+
+# Every verb: its allocations of the kind `fail` fail once so many of them were had.
+FAIL_AFTER = Key("fail_after", "count", -1)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number or a switch that the user may set with -p NAME=VALUE; a switch if the default is a bool.
+
+    minimum, maximum and multiple_of bound a number; they mean nothing for a switch.
+    """
+
+    name: str
+    default: int | bool
+    minimum: int = 0
+    maximum: int = LIMIT - 1
+    multiple_of: int = 1
+    about: str = ""
+
+    def problem(self, value: int | bool) -> str | None:
+        """Why `value` cannot be this parameter's value and what would be right, or None if it can."""
+        if isinstance(self.default, bool) or isinstance(value, bool):
+            if isinstance(self.default, bool) and isinstance(value, bool):
+                return None
+            return f"must be {'true or false' if isinstance(self.default, bool) else 'an integer'}, not {shown(value)}"
+        if value < self.minimum:
+            return f"{shown(value)} is below the minimum {self.minimum}"
+        if value > self.maximum:
+            return f"{shown(value)} is above the maximum {self.maximum}"
+        if value % self.multiple_of:
+            down = value - value % self.multiple_of
+            near = [str(n) for n in (down, down + self.multiple_of) if self.minimum <= n <= self.maximum]
+            right = f" ({' and '.join(near)} {'are' if len(near) == 2 else 'is'})" if near else ""
+            return f"{value} is not a multiple of {self.multiple_of}{right}"
+        return None
+
+
+class RawStep(NamedTuple):
+    """A step whose values are not evaluated yet; `process` is an index, `errno` a number (0: success), `fail` the kind
+    of allocation that `fail_after` of the values speaks of."""
+
+    verb: str
+    process: int
+    values: Mapping[str, int | bool | str]
+    when: int | bool | str
+    errno: int
+    where: str
+    fail: str
+
+
+class RawThread(NamedTuple):
+    name: str
+    steps: tuple[RawStep, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A scenario file, checked as far as it can be without parameter values."""
+
+    name: str
+    about: str
+    origin: dict[str, str]
+    interesting: tuple[str, ...]
+    processes: list[str]
+    parameters: dict[str, Parameter]
+    names: dict[str, int | bool | str]
+    require: list[tuple[int | bool | str, str]]  # condition, and what to say when it does not hold
+    expect: dict[str, str]
+    setup: tuple[RawStep, ...]
+    threads: tuple[RawThread, ...]
+    after: tuple[RawStep, ...]
+    fail_alloc: Failing | None
+
+
+def read_document(text: str, source: str) -> Document:
+    """The document in `text`; `source` begins every message. Raises ScenarioError and nothing else."""
+    top = load_toml(text, source)
+    check_keys(top, _TOP_KEYS, source)
+    processes = _processes(top, source)
+    parameters = {
+        name: read_parameter(name, value, f"{source}: parameters.{name}")
+        for name, value in read_named(top, "parameters", source).items()
+    }
+    definitions = read_named(top, "names", source)
+    names = {name: as_value(value, f"{source}: names.{name}") for name, value in definitions.items()}
+    for name in names:
+        if name in parameters:
+            raise ScenarioError(f"{source}: names.{name}: there is a parameter of this name (choose another name)")
+    raw_threads = get_list(top, "thread", source)
+    if not 1 <= len(raw_threads) <= MOST_THREADS:
+        raise ScenarioError(f"{source}: thread: there are {len(raw_threads)} threads (1 to {MOST_THREADS} are right)")
+    steps = _StepReader(source, processes)
+    setup = steps.read(get_list(top, "setup", source), "setup")
+    threads: list[RawThread] = []
+    for number, value in enumerate(raw_threads, 1):
+        threads.append(steps.read_thread(value, f"thread {number}", [thread.name for thread in threads]))
+    interesting = read_names(top, source)
+    if interesting is None:
+        interesting = (USUALLY_INTERESTING,)
+    for_threads(interesting, [thread.name for thread in threads], INTERESTING, ScenarioError, f"{source}: interesting")
+    return Document(
+        name=get_word(top, "name", source),
+        about=get_line(top, "about", source),
+        origin={key: get_line(top, key, source, "") for key in ("zoo", "commit", "year", "symptom", "strategy")},
+        interesting=interesting,
+        processes=processes,
+        parameters=parameters,
+        names=names,
+        require=read_requirements(top, source),
+        expect=_expect(top, source),
+        setup=setup,
+        threads=tuple(threads),
+        after=steps.read(get_list(top, "after", source), "after"),
+        fail_alloc=_fail_alloc(top, source),
+    )
+
+
+class _StepReader:
+    """Reads steps, and counts them over the whole file."""
+
+    def __init__(self, source: str, processes: list[str]) -> None:
+        self.source, self.processes, self.count = source, processes, 0
+
+    def read_thread(self, value: object, place: str, taken: list[str]) -> RawThread:
+        where = f"{self.source}: {place}"
+        table = as_table(value, where)
+        check_keys(table, ["name", "process", "steps"], where)
+        name = get_word(table, "name", where)
+        if name in taken:
+            raise ScenarioError(f"{where}: there are two threads of the name {quote(name)} (names must differ)")
+        process = self._process(table, where, 0)
+        steps = get_list(table, "steps", where)
+        if not steps:
+            raise ScenarioError(f"{where}: thread {quote(name)} has no steps (at least 1 is right)")
+        return RawThread(name, self.read(steps, f"thread {quote(name)}", process))
+
+    def read(self, values: list[object], place: str, process: int = 0) -> tuple[RawStep, ...]:
+        self.count += len(values)
+        if self.count > MOST_STEPS:
+            raise ScenarioError(f"{self.source}: more than {MOST_STEPS} steps")
+        steps = enumerate(values, 1)
+        return tuple(self._step(value, f"{self.source}: {place} step {number}", process) for number, value in steps)
+
+    def _step(self, value: object, where: str, process: int) -> RawStep:
+        table = as_table(value, where)
+        if "do" not in table:
+            raise ScenarioError(f'{where}: the key "do" is missing (one of {", ".join(VERBS)})')
+        verb = table["do"]
+        if not isinstance(verb, str):
+            raise ScenarioError(f"{where}: do: must be a string, not {shown(verb)}")
+        if verb not in VERBS:
+            raise ScenarioError(f"{where}: unknown verb {quote(verb)}{nearest(verb, VERBS)}")
+        where = f"{where} ({verb})"
+        keys = VERBS[verb]
+        check_keys(table, [*(key.name for key in keys), "do", "process", "when", "errno", "fail", "fail_after"], where)
+        for key in keys:
+            if key.default is None and key.name not in table:
+                raise ScenarioError(f'{where}: the key "{key.name}" is missing')
+        values = {key.name: self._value(key, table, where) for key in (*keys, FAIL_AFTER) if key.name in table}
+        when = as_value(table.get("when", True), f"{where}: when")
+        process = self._process(table, where, process)
+        return RawStep(verb, process, values, when, _errno(table, where), where, _fail(table, where))
+
+    def _value(self, key: Key, table: dict[str, Any], where: str) -> int | bool | str:
+        if key.kind == "process":
+            return self._process(table, where, 0, key.name)
+        return as_value(table[key.name], f"{where}: {key.name}")
+
+    def _process(self, table: dict[str, Any], where: str, default: int, key: str = "process") -> int:
+        if key not in table:
+            return default
+        name = get_word(table, key, where)
+        if name not in self.processes:
+            raise ScenarioError(f"{where}: unknown process {quote(name)}{nearest(name, self.processes)}")
+        return self.processes.index(name)
+
+
+def _errno(table: dict[str, Any], where: str) -> int:
+    if "errno" not in table:
+        return 0
+    name = get_line(table, "errno", where)
+    numbers = {known: number for number, known in errno.errorcode.items()}
+    if name not in numbers:
+        # The names that mremap and its like return come first, so that a list of choices is of use.
+        usual = ["EINVAL", "EFAULT", "ENOMEM", "EAGAIN", "EBUSY"]
+        raise ScenarioError(f"{where}: unknown errno {quote(name)}{nearest(name, [*usual, *numbers])}")
+    return numbers[name]
+
+
+def _fail(table: dict[str, Any], where: str) -> str:
+    kind = get_line(table, "fail", where, "table")
+    if kind not in ALLOCATIONS:
+        raise ScenarioError(f"{where}: fail: unknown kind of allocation {quote(kind)}{nearest(kind, ALLOCATIONS)}")
+    if "fail" in table and "fail_after" not in table:
+        raise ScenarioError(f'{where}: the key "fail_after" is missing: how many such allocations succeed')
+    return kind
+
+
+def _fail_alloc(top: dict[str, Any], source: str) -> Failing | None:
+    value = top.get("fail_alloc")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ScenarioError(f'{source}: fail_alloc: must be a rate, or a string as "0.05:table", not {shown(value)}')
+    try:
+        return Failing.parse(value)
+    except UserError as error:
+        raise ScenarioError(f"{source}: fail_alloc: {error}") from None
+
+
+def _processes(top: dict[str, Any], source: str) -> list[str]:
+    if "processes" not in top:
+        return ["main"]
+    values = get_list(top, "processes", source)
+    if not 1 <= len(values) <= MOST_PROCESSES:
+        raise ScenarioError(f"{source}: processes: there are {len(values)} (1 to {MOST_PROCESSES} are right)")
+    names: list[str] = []
+    for value in values:
+        name = get_word({"processes": value}, "processes", source)
+        if name in names:
+            raise ScenarioError(f"{source}: processes: {quote(name)} is there twice (names must differ)")
+        names.append(name)
+    return names
+
+
+def read_parameter(name: str, value: object, where: str) -> Parameter:
+    """One entry of the table `parameters`."""
+    table = as_table(value, where)
+    check_keys(table, ["default", "min", "max", "multiple_of", "about"], where)
+    about = get_line(table, "about", where, "")
+    default = table.get("default")
+    if isinstance(default, bool):
+        for key in ("min", "max", "multiple_of"):
+            if key in table:
+                raise ScenarioError(f"{where}: {key} has no meaning for a parameter that is true or false")
+        return Parameter(name, default, about=about)
+    numbers: dict[str, Any] = {"default": default, "min": 0, "max": LIMIT - 1, "multiple_of": 1} | table
+    for key in ("default", "min", "max", "multiple_of"):
+        number = numbers[key]
+        if key == "default" and number is None:
+            raise ScenarioError(f'{where}: the key "default" is missing (an integer, true or false)')
+        if not isinstance(number, int) or isinstance(number, bool) or abs(number) >= LIMIT:
+            right = "an integer, true or false" if key == "default" else "an integer"
+            raise ScenarioError(f"{where}: {key}: must be {right}, not {shown(number)}")
+    if numbers["multiple_of"] < 1:
+        raise ScenarioError(f"{where}: multiple_of: must be at least 1, not {numbers['multiple_of']}")
+    parameter = Parameter(name, numbers["default"], numbers["min"], numbers["max"], numbers["multiple_of"], about)
+    if problem := parameter.problem(parameter.default):
+        raise ScenarioError(f"{where}: default: {problem}")
+    return parameter
+
+
+def read_requirements(top: dict[str, Any], source: str) -> list[tuple[int | bool | str, str]]:
+    """The list `require`: conditions, each with what to say where it does not hold."""
+    return [_requirement(v, f"{source}: require {n}") for n, v in enumerate(get_list(top, "require", source), 1)]
+
+
+def _requirement(value: object, where: str) -> tuple[int | bool | str, str]:
+    table = as_table(value, where)
+    check_keys(table, ["that", "otherwise"], where)
+    if "that" not in table:
+        raise ScenarioError(f'{where}: the key "that" is missing')
+    return as_value(table["that"], f"{where}: that"), get_line(table, "otherwise", where)
+
+
+def _expect(top: dict[str, Any], source: str) -> dict[str, str]:
+    expect: dict[str, str] = {}
+    for text, kind in as_table(top.get("expect", {}), f"{source}: expect").items():
+        if isinstance(kind, dict):  # linux-3.2 = ... is, to TOML, the key 2 in a table linux-3
+            example = quote(f"{text}.{next(iter(kind), '')}")
+            raise ScenarioError(f"{source}: expect.{text}: is a table (a name with a dot needs quotes: {example})")
+        try:
+            name = ALL_OTHERS if text == ALL_OTHERS else Algorithm.parse(text).name
+        except UserError as error:
+            raise ScenarioError(f"{source}: expect: {error}") from None
+        where = f"{source}: expect.{name}"
+        if name in expect:
+            raise ScenarioError(f"{where}: the same algorithm is there twice (once as {quote(text)})")
+        if not isinstance(kind, str):
+            raise ScenarioError(f"{where}: must be a string, not {shown(kind)}")
+        if kind not in ("none", *VIOLATION_KINDS):
+            choices = nearest(kind, ("none", *VIOLATION_KINDS))
+            raise ScenarioError(f"{where}: unknown violation kind {quote(kind)}{choices}")
+        expect[name] = kind
+    return expect
+
+
+def read_named(top: dict[str, Any], key: str, source: str) -> dict[str, Any]:
+    """The table at `key`, whose keys become names in expressions."""
+    table = as_table(top.get(key, {}), f"{source}: {key}")
+    for name in table:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", name):
+            raise ScenarioError(f"{source}: {key}: {quote(name)} is not a name (letters, digits and _, at most 40)")
+        if name in CONSTANTS or name in FUNCTIONS or keyword.iskeyword(name):
+            raise ScenarioError(f"{source}: {key}.{name}: the name has a meaning already (choose another name)")
+    return table

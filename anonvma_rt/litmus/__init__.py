@@ -1,0 +1,5 @@
+"""Litmus tests as a subject: described in TOML, run by a compiled interpreter, small enough to be enumerated."""
+
+from anonvma_rt.litmus.litmus import Litmus, LitmusProgram, Variant
+
+__all__ = ["Litmus", "LitmusProgram", "Variant"]

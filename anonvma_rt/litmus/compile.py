@@ -1,0 +1,166 @@
+"""A litmus document and values to plain steps and conditions, and to the Program that the engine runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.errors import ScenarioError, quote
+from anonvma_rt.litmus.file import Block, Lines, LitmusDocument, Step, fill
+from anonvma_rt.litmus.program import VERBS, WITHOUT_POINT, Program
+from anonvma_rt.text.condition import Word, postfix
+from anonvma_rt.text.parameters import holds
+from anonvma_rt.text.toml import get_word
+
+__all__ = ["Code", "Compiler", "Outcome", "Thread"]
+
+# A name that is interesting stands for what is done to it, but for these: a lock is of interest to whoever takes it.
+_NEVER_MARKED = (*WITHOUT_POINT, "unlock", "read_unlock", "write_unlock")
+
+_VARIABLE = VERBS["load"][1]
+_SETUP_VERBS = ("store", "set", "add")
+
+
+class Thread(NamedTuple):
+    """One racing task and its steps, in order."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+
+class Outcome(NamedTuple):
+    """A condition over the final state: as text, as words for the engine, and what its other names stand for."""
+
+    text: str
+    words: tuple[Word, ...]
+    names: Mapping[str, int | bool]
+    where: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """One variant, written out. registers: the thread of each. subject: what the engine runs; it keeps no state."""
+
+    setup: tuple[Step, ...]
+    threads: tuple[Thread, ...]
+    variables: tuple[str, ...]
+    registers: Mapping[str, int]
+    forbidden: tuple[Outcome, ...]
+    reachable: tuple[Outcome, ...]
+    classes: Mapping[str, int]
+    subject: Program
+
+    def with_marks(self, names: Sequence[Iterable[str]]) -> "Code":
+        """The same, in which of each thread the operations on these shared names are the interesting ones."""
+        threads = tuple(
+            Thread(thread.name, tuple(step._replace(marked=is_marked(step, chosen)) for step in thread.steps))
+            for thread, chosen in zip(self.threads, names, strict=True)
+        )
+        subject = subject_of(self.setup, threads, self.forbidden, self.registers, self.classes)
+        return replace(self, threads=threads, subject=subject)
+
+    def final(self, explorer: Explorer) -> dict[str, int]:
+        """Variables, then registers, as the last execution of `explorer` left them."""
+        values = self.subject.values(explorer)
+        registers = {name: values[f"{thread}:{name}"] for name, thread in self.registers.items()}
+        return {name: values[name] for name in self.variables} | registers
+
+    def reached(self, final: Mapping[str, int]) -> list[bool]:
+        """Which of the outcomes that are to be reachable hold in that state."""
+        return [holds(one.text, {**one.names, **final}, one.where) for one in self.reachable]
+
+
+def subject_of(
+    setup: Iterable[Step],
+    threads: Iterable[Thread],
+    forbidden: Iterable[Outcome],
+    registers: Mapping[str, int],
+    classes: Mapping[str, int],
+) -> Program:
+    """What the engine runs. Raises ValueError where the steps make no sense together."""
+    places = {name: f"{thread}:{name}" for name, thread in registers.items()}
+    return Program(
+        [[engine_words(step) for step in thread.steps] for thread in threads],
+        setup=[step.words for step in setup],
+        forbidden=[[places.get(str(word), word) for word in one.words] for one in forbidden],
+        classes=classes,
+    )
+
+
+def engine_words(step: Step) -> tuple[str | int, ...]:
+    return (f"!{step.words[0]}", *step.words[1:]) if step.marked else step.words
+
+
+def is_marked(step: Step, names: Iterable[str | int]) -> bool:
+    """Whether it is interesting where what is done to `names` is.
+
+    >>> [is_marked(Step.of(line, "example"), ["a"]) for line in ("lock a", "unlock a", "lock b")]
+    [True, False, False]
+    """
+    return step.words[0] not in _NEVER_MARKED and step.words[1] in names
+
+
+class Compiler:
+    """Writes one variant out, for `names` with values."""
+
+    def __init__(self, document: LitmusDocument, names: Mapping[str, int | bool], source: str) -> None:
+        self.document, self.names, self.source = document, names, source
+        self.lines = Lines(source)
+
+    def code(self) -> Code:
+        setup = tuple(Step.of(line, where) for line, _, where in self.lines.of(self.document.setup, self.names))
+        for step in setup:
+            if step.words[0] not in _SETUP_VERBS or not isinstance(step.words[2], int) or step.marked:
+                right = f"{', '.join(_SETUP_VERBS)} of numbers"
+                raise ScenarioError(f"{self.source}: setup: {quote(step.text)}: only {right} are right there")
+        threads = self.threads()
+        steps = [*setup, *(step for thread in threads for step in thread.steps)]
+        shared = {str(step.words[1]): VERBS[step.words[0]][1] for step in steps}
+        variables = tuple(name for name, kind in shared.items() if kind == _VARIABLE)
+        registers = self.registers(threads, shared)
+        forbidden = self.outcomes(self.document.forbidden, variables, registers)
+        reachable = self.outcomes(self.document.reachable, variables, registers)
+        classes = self.document.classes
+        try:
+            subject = subject_of(setup, threads, forbidden, registers, classes)
+        except ValueError as error:
+            raise ScenarioError(f"{self.source}: {error}") from None
+        return Code(setup, threads, variables, registers, forbidden, reachable, classes, subject)
+
+    def threads(self) -> tuple[Thread, ...]:
+        threads: dict[str, Thread] = {}
+        for raw in self.document.threads:
+            for inner in self.lines.rounds(raw.block, self.names):
+                name = get_word({"name": fill(raw.name, inner, raw.block.where)}, "name", raw.block.where)
+                if name in threads:
+                    raise ScenarioError(f"{self.source}: there are two threads of the name {quote(name)}")
+                once = Block(raw.block.lines, 1, "", True, f"{self.source}: thread {quote(name)}")
+                threads[name] = Thread(
+                    name, tuple(Step.of(line, where) for line, _, where in self.lines.of(once, inner))
+                )
+        return tuple(threads.values())
+
+    def registers(self, threads: Iterable[Thread], shared: Mapping[str, object]) -> dict[str, int]:
+        """The thread of each register. Their names differ, so that outcomes can name them as they are."""
+        registers: dict[str, int] = {}
+        for at, thread in enumerate(threads):
+            for step in thread.steps:
+                if not VERBS[step.words[0]][2].endswith("r"):
+                    continue
+                name = str(step.words[-1])
+                where = f"{self.source}: thread {quote(thread.name)}: {quote(step.text)}"
+                if name in shared or name in self.names:
+                    raise ScenarioError(f"{where}: {quote(name)} is not only a register (choose another name)")
+                if registers.setdefault(name, at) != at:
+                    raise ScenarioError(f"{where}: another thread has a register {quote(name)} (names must differ)")
+        return registers
+
+    def outcomes(self, block: Block, variables: Iterable[str], registers: Iterable[str]) -> tuple[Outcome, ...]:
+        places = [*variables, *registers]
+        for name in places:
+            if name in self.names:
+                raise ScenarioError(f"{self.source}: {quote(name)} has a meaning already (choose another name)")
+        return tuple(
+            Outcome(line, tuple(postfix(line, places, names, where)), names, where)
+            for line, names, where in self.lines.of(block, self.names)
+        )

@@ -1,0 +1,76 @@
+"""The history of an execution of a litmus test: its steps as they are written, with the values that they read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from anonvma_rt.engine.run.explorer import EVENT, OPS
+from anonvma_rt.subjects.history import Event, Trace
+
+__all__ = ["LitmusTrace"]
+
+READS = ("load", "get", "trylock", "cas")
+
+
+@dataclass
+class LitmusTrace(Trace):
+    """steps: the lines of each task. The event of a made step has its number in `a` and its value in `b`."""
+
+    steps: Sequence[Sequence[str]] = field(default_factory=list)
+    steps_are_told: ClassVar[bool] = True
+
+    @classmethod
+    def of_program(
+        cls,
+        recorded: Mapping[str, Any],
+        threads: Mapping[str, Sequence[str]],
+        forbidden: Sequence[tuple[str, Sequence[str]]],
+        final: Mapping[str, int],
+        kinds: Mapping[int, str],
+        objects: Mapping[int, str],
+    ) -> "LitmusTrace":
+        """From what Explorer.trace() returned. forbidden: the text of each outcome, and the names in it; final: the
+        values in which the execution ended; objects: the names of locks and variables by their offsets."""
+        events = []
+        for step, task, op, code, a, b, c in EVENT.iter_unpack(recorded["events"]):
+            is_note = OPS[op] == "note"
+            events.append(Event(step, task, OPS[op], is_note, *((code, a, 0) if is_note else (a, b, c))))
+        finding = recorded["finding"]
+        kind = kinds[finding[0]] if finding else None
+        trace = cls(events, list(threads), {}, {}, finding, kind, objects.get, steps=list(threads.values()),
+                    pending=recorded["pending"])  # fmt: skip
+        if kind == "assertion":
+            text, names = forbidden[finding[3]]
+            values = ", ".join(f"{name} = {value}" for name, value in final.items() if name in names)
+            trace.told = f"The end is one that must not be, {text}: {values}."
+        elif kind == "deadlock":
+            waiting = [f'{trace.task(i)} is at "{trace.next_step(i)}"' for i in range(64) if finding[3] >> i & 1]
+            trace.told = f"Nobody can go on: {'; '.join(waiting)}."
+        elif kind in ("bad-unlock", "use-after-free", "list-corruption"):
+            at, step = finding[1:3]
+            trace.told = f"{trace.task(at)} stopped at step {step}, in '{trace.next_step(at)}': {kind}."
+        return trace
+
+    def next_step(self, task: int) -> str:
+        """What the task would have done next; each step that it made left a note."""
+        made = sum(1 for event in self.events if event.is_note and event.task == task)
+        return self.steps[task][made] if made < len(self.steps[task]) else "end"
+
+    def object(self, offset: int) -> str:
+        return self.name(offset) or f"object {offset}"
+
+    def lock(self, offset: int) -> str:
+        return self.object(offset)
+
+    def _point(self, event: Event, full: bool) -> str | None:
+        return "starts" if full and event.what == "start" else None
+
+    def _note(self, e: Event, pfn: int | None, full: bool) -> str | None:
+        line = self.steps[e.task][e.a]
+        verb, _, rest = line.partition(" ")
+        if verb in READS:
+            name, *old, register = rest.split()
+            return f"{' '.join([verb, name, *old])} -> {register} = {e.b}"
+        if verb == "add":
+            return f"{line} -> {e.b}"
+        return line

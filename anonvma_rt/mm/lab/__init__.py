@@ -1,0 +1,1 @@
+"""The simulated kernel as the engine and the lab see it."""

@@ -1,0 +1,36 @@
+"""Types of the compiled module; its own docstrings say more."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from anonvma_rt.engine.run.subject import Subject
+from anonvma_rt.mm.ordering import Rule
+
+VERBS: Final[tuple[str, ...]]
+MERGE_RULES: Final[tuple[str, ...]]
+REUSE_RULES: Final[tuple[str, ...]]
+EXEC_LOCKS: Final[tuple[str, ...]]
+VMA_LOCKS: Final[tuple[str, ...]]
+KINDS: Final[dict[int, str]]
+
+class Refused(Exception):
+    index: int
+    errno: int
+    def __init__(self, index: int, errno: int) -> None: ...
+
+class Kernel(Subject):
+    def __init__(
+        self,
+        algorithm: Mapping[str, Any],
+        processes: int,
+        setup: Sequence[Sequence[Any]],
+        threads: Sequence[Sequence[Sequence[Any]]],
+        after: Sequence[Sequence[Any]],
+        interesting: Iterable[Iterable[str]] | None = None,
+        failing: Any = None,
+        rule: Rule | None = None,
+    ) -> None: ...
+    @property
+    def processes(self) -> int: ...
+    @property
+    def rule(self) -> Rule | None: ...

@@ -1,0 +1,1 @@
+"""Compiled subjects of the user's own, and the one gate through which a name becomes running code."""

@@ -1,0 +1,1 @@
+"""The searches: by chance (hunt) and of every class of interleavings (verify)."""

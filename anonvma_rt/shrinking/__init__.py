@@ -1,0 +1,1 @@
+"""A failing execution made minimal."""

@@ -1,0 +1,172 @@
+"""A failing execution made minimal: the fewest switches, then the smallest parameters that still fail.
+
+The search runs on fibers, and what it found is confirmed on OS threads. It is a pure function of the reproducer and of
+the budget, which is in executions: no clock decides anything. Whatever it takes is no worse than what it had, so it
+can be ended at any time, and a result is as it was when it is shrunk again.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anonvma_rt.engine.run.explorer import StopToken
+from anonvma_rt.errors import UserError, nearest, quote
+from anonvma_rt.execution.reproducer import Reproducer, replay
+from anonvma_rt.shrinking.parameters import Search
+from anonvma_rt.shrinking.schedule import Stopped
+from anonvma_rt.subjects.history import Trace
+
+__all__ = ["ShrinkInterrupted", "Shrunk", "Size", "shrink", "smaller_name"]
+
+DEFAULT_BUDGET = 20_000  # executions that one search may make
+REPLAYS = 10  # of the result, on threads
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large an execution is: steps, switches from one task to another, and its parameters."""
+
+    steps: int
+    switches: int
+    parameters: Mapping[str, int | bool]
+
+
+@dataclass
+class Shrunk:
+    """What a failing execution was, and what became of it.
+
+    executions: made by the search. fewest: whether every execution of these parameters with fewer switches was tried,
+    and none has this violation. confirmed: how many of `replays` on threads had it. cause: why it happens, in words.
+    reproducer: where it was saved, None if it was not; unsaved says why, if it should have been. minimal: the
+    reproducer itself; trace: its history.
+    """
+
+    scenario: str
+    algorithm: str
+    kind: str
+    before: Size
+    after: Size
+    executions: int
+    fewest: bool
+    replays: int
+    confirmed: int
+    cause: str
+    interrupted: bool
+    minimal: Reproducer = field(repr=False)
+    trace: Trace = field(repr=False)
+    reproducer: str | None = None
+    unsaved: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of `shrink --json`."""
+        shown = {name: value for name, value in self.__dict__.items() if name not in ("minimal", "trace", "unsaved")}
+        return shown | {"before": asdict(self.before), "after": asdict(self.after)}
+
+
+class ShrinkInterrupted(KeyboardInterrupt):
+    """^C while an execution was shrunk; `result` is the smallest found up to then, and was saved."""
+
+    def __init__(self, result: Shrunk) -> None:
+        super().__init__("shrinking was interrupted")
+        self.result = result
+
+
+def smaller_name(file: str | Path) -> Path:
+    """Where the result goes if nobody says: beside the reproducer, with -min in its name.
+
+    >>> str(smaller_name("reproducers/merge-unpatched-0-12.json"))
+    'reproducers/merge-unpatched-0-12-min.json'
+    """
+    path = Path(file)
+    return path.with_name(f"{path.stem}-min{path.suffix}")
+
+
+def shrink(
+    reproducer: Reproducer | str | Path,
+    out: str | Path | None = None,
+    keep: Iterable[str] = (),
+    budget: int = DEFAULT_BUDGET,
+    stop: StopToken | None = None,
+    progress: Callable[[int], None] | None = None,
+    own: Iterable[Any] = (),
+) -> Shrunk:
+    """Makes a failing execution minimal: the same kind of violation with fewer switches, smaller parameters and fewer
+    steps.
+
+    reproducer: or the path of its file. out: where to save the result, None to save nothing; never the file it came
+    from. keep: names of parameters that stay as they are; the others go towards their minimum, and switches towards
+    their default. budget: executions that one search may make. stop: ends it from any thread, with what there is.
+    progress: called with the number of executions just made. own: as for Reproducer.load. Raises UserError
+    where the reproducer is none, does not fail any more, or `out` cannot be written; ShrinkInterrupted on ^C.
+
+    >>> from anonvma_rt import hunt
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> first = hunt("philosophers", {"seats": 5}, ["right-handed"], runs=5000, out=folder).results[0].first
+    >>> shrink(first.reproducer).after
+    Size(steps=5, switches=1, parameters={'seats': 2})
+    """
+    if budget < 1:
+        raise UserError(f"--budget must be at least 1, not {budget}")
+    path = None if isinstance(reproducer, Reproducer) else Path(reproducer)
+    original = reproducer if isinstance(reproducer, Reproducer) else Reproducer.load(reproducer, own)
+    keep = frozenset(keep)
+    for name in sorted(keep):
+        if name not in original.parameters:
+            raise UserError(f"--keep: unknown parameter {quote(name)}{nearest(name, original.parameters)}")
+    target = None if out is None else Path(out)
+    if target is not None:
+        _try_to_write(target, path)
+    search = Search(original, str(path or original.name()), keep, budget, target, stop or StopToken(), progress)
+    try:
+        search.run()
+    except Stopped:
+        return _result(search, interrupted=True)
+    except KeyboardInterrupt:
+        if not search.begun:
+            raise
+        raise ShrinkInterrupted(_result(search, interrupted=True)) from None
+    return _result(search, interrupted=False)
+
+
+def _result(search: Search, interrupted: bool) -> Shrunk:
+    """What was found, made again on threads."""
+    original = search.original
+    search.save()
+    minimal = search.minimal
+    replayed = replay(minimal, REPLAYS)
+    replayed.explorer.close()
+    return Shrunk(
+        scenario=original.scenario.name,
+        algorithm=original.algorithm.name,
+        kind=original.kind,
+        before=Size(original.steps, original.switches, dict(original.parameters)),
+        after=Size(minimal.steps, minimal.switches, dict(minimal.parameters)),
+        executions=search.executions,
+        fewest=search.fewest,
+        replays=REPLAYS,
+        confirmed=replayed.reproduced,
+        cause=minimal.cause,
+        interrupted=interrupted,
+        minimal=minimal,
+        trace=replayed.trace,
+        reproducer=str(search.target) if search.target is not None and search.unsaved is None else None,
+        unsaved=search.unsaved,
+    )
+
+
+def _try_to_write(target: Path, source: Path | None) -> None:
+    """Afterwards is too late to learn that nothing can be written there."""
+    try:
+        if source is not None and target.exists() and target.samefile(source):
+            raise UserError(f"-o {quote(str(target))}: is the reproducer itself, which is kept as it is")
+        if target.is_dir():
+            raise UserError(f"-o {quote(str(target))}: is a folder; a file is needed")
+        probe = target.with_name(f".{target.name}.{os.getpid()}")
+        probe.write_bytes(b"\0" * 4096)
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"-o {quote(str(target))}: cannot be written: {why}") from None

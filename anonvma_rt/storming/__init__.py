@@ -1,0 +1,1 @@
+"""All tasks at once on OS threads, under seeded delays."""

@@ -1,0 +1,88 @@
+"""From the wild to a replay: the log of a violating execution becomes a schedule of the deterministic carrier.
+
+The log orders steps by their tickets. What a step does besides its announced operation (a look at a directory of page
+tables, say) may have happened a little later, while others made steps; then the replay becomes another execution at a
+place that Retrace names, and the step that looked too early, or the one it should have waited for, is moved by a few
+places. A schedule counts only if the replay ends in the same kind of violation.
+"""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.strategy.retrace import Retrace
+
+__all__ = ["Confirmation", "confirm"]
+
+ROUNDS = 32  # moves that are kept before a log is given up
+FARTHEST = 24  # places that a step is moved, counted in steps of other tasks
+
+Step = tuple[int, int]  # task, mark
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """How the replay of a log ended. outcome: "confirmed", "repaired", or why not: "another violation", "no violation",
+    "lost" (the replay became another execution). strategy: what makes the violation come again, None where it does not.
+    """
+
+    outcome: str
+    strategy: Retrace | None = None
+    moves: int = field(default=0)
+
+
+def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, marks: bytes) -> Confirmation:
+    """Replays a log, and repairs it where it can. tasks, marks: as Storm.run() keeps them."""
+    steps = list(zip(tasks, memoryview(marks).cast("H"), strict=True))
+    strategy, seen = _replayed(explorer, index, steps)
+    if seen == kind:
+        return Confirmation("confirmed", strategy)
+    outcome = "lost" if strategy.lost else "no violation" if seen is None else "another violation"
+    for moves in range(1, ROUNDS + 1):
+        if not strategy.lost:
+            break
+        reached = strategy.at
+        for candidate in _moved(steps, reached):
+            strategy, seen = _replayed(explorer, index, candidate)
+            if seen == kind:
+                return Confirmation("repaired", strategy, moves)
+            if strategy.at > reached:
+                steps = candidate
+                break
+        else:
+            break
+    return Confirmation(outcome)
+
+
+def _replayed(explorer: Explorer, index: int, steps: list[Step]) -> tuple[Retrace, int | None]:
+    strategy = Retrace(bytes(task for task, _ in steps), array("H", (mark for _, mark in steps)).tobytes())
+    done = explorer.run_with(strategy, index, 1)
+    return strategy, done["failures"][0][1] if done["failures"] else None
+
+
+def _moved(steps: list[Step], at: int) -> Iterator[list[Step]]:
+    """Schedules in which step `at` might be what was recorded: the task's step before it is made later, or a step that
+    another task made before that one is."""
+    if at >= len(steps):
+        return
+    task = steps[at][0]
+    before = _last(steps, at, task)
+    if before is None:
+        return
+    for place in range(at - 1, max(before, at - 1 - FARTHEST), -1):
+        yield _moved_to(steps, before, place)
+    for other in {t for t, _ in steps[:before]} - {task}:
+        step = _last(steps, before, other)
+        if step is not None:
+            yield _moved_to(steps, step, before)
+
+
+def _last(steps: list[Step], end: int, task: int) -> int | None:
+    """The last step of a task before `end`."""
+    return next((i for i in range(end - 1, -1, -1) if steps[i][0] == task), None)
+
+
+def _moved_to(steps: list[Step], step: int, place: int) -> list[Step]:
+    """The step right behind the one that is at `place` now."""
+    return [*steps[:step], *steps[step + 1 : place + 1], steps[step], *steps[place + 1 :]]

@@ -1,0 +1,1 @@
+"""What every subject has: the protocols that the lab asks for, histories, states, locks."""

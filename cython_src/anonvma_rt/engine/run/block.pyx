@@ -1,0 +1,259 @@
+"""The beginning and the end of an execution, and the totals of a block (see block.pxd)."""
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
+
+from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
+from anonvma_rt.engine.run.journal cimport journal_take
+from anonvma_rt.engine.base.os cimport rt_jump, rt_load, rt_protect, rt_unwind
+from anonvma_rt.engine.base.rng cimport mix64
+from anonvma_rt.engine.run.task cimport (
+    HALT_DIVERGED,
+    HALT_NONE,
+    HALT_NO_MEMORY,
+    HALT_PRUNED,
+    HALT_STOPPED,
+    HALT_UNTIL,
+    HALT_VIOLATION,
+    MAX_COUNTERS,
+    Execution,
+    Task,
+    close_segment,
+    decide,
+    execution_reset,
+    hold_here,
+    stuck,
+)
+
+cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
+
+
+cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1:
+    """Makes room for `count` rows and sets the totals to zero."""
+    cdef void *digests
+    cdef void *failures
+    if count > b.room:
+        digests = realloc(b.digests, count * sizeof(uint64_t))
+        if digests != NULL:
+            b.digests = <uint64_t *>digests
+        failures = realloc(b.failures, count * sizeof(Failure))
+        if failures != NULL:
+            b.failures = <Failure *>failures
+        if digests == NULL or failures == NULL:
+            raise MemoryError(f"no memory for a block of {count} executions")
+        b.room = count
+    b.x.observer = NULL
+    if b.observing:
+        make_room_for_classes(b, count)
+        b.x.observer = &b.observer
+    b.x.watched = b.x.tracing or b.observing
+    b.next = first
+    b.end = first + count
+    b.ran = 0
+    b.n_failures = 0
+    b.n_classes = 0
+    b.points = 0
+    b.switches = 0
+    b.longest = 0
+    b.pruned = 0
+    b.halt = HALT_NONE
+    memset(b.counters, 0, sizeof(b.counters))
+    return 0
+
+
+cdef int make_room_for_classes(Block *b, uint64_t count) except -1:
+    cdef void *classes
+    observer_open(&b.observer)
+    if count > b.classes_room:
+        classes = realloc(b.classes, count * sizeof(uint64_t))
+        if classes == NULL:
+            raise MemoryError(f"no memory for the classes of {count} executions")
+        b.classes = <uint64_t *>classes
+        b.classes_room = count
+    return 0
+
+
+cdef void block_free(Block *b) noexcept nogil:
+    observer_close(&b.observer)
+    free(b.classes)
+    free(b.digests)
+    free(b.failures)
+    memset(b, 0, sizeof(Block))
+
+
+cdef int block_next(Block *b) noexcept nogil:
+    """Begins the next execution and returns its first task; -1 where the block has ended."""
+    cdef int chosen
+    if b.halt or b.next == b.end:
+        return -1
+    if b.x.stop != NULL and rt_load(b.x.stop):
+        b.halt = HALT_STOPPED
+        return -1
+    execution_reset(b.x, b.next)
+    if b.x.steps > b.x.stop_at:
+        b.halt = HALT_UNTIL
+        return -1
+    if b.x.observer != NULL:
+        observer_begin(&b.observer, b.x)
+    b.x.begin(b.x.strategy, b.x)
+    chosen = decide(b.x)
+    if chosen < 0:
+        b.halt = b.x.halt if b.x.halt else HALT_DIVERGED
+    return chosen
+
+
+cdef int block_task_ended(Block *b, int task) noexcept nogil:
+    """Task `task` has left its body: who goes on, in this execution or in the next one; -1 at the block's end."""
+    cdef Execution *x = b.x
+    cdef uint64_t bit = <uint64_t>1 << task
+    cdef int chosen
+    x.enabled &= ~bit
+    x.blocked &= ~bit
+    x.done |= bit
+    if not x.halt:
+        x.completed |= bit
+    if not x.halt and x.enabled | x.blocked:
+        x.steps += 1
+        chosen = decide(x) if x.steps <= x.stop_at else -1
+        if chosen >= 0:
+            return chosen
+        if x.steps > x.stop_at:
+            hold_here(x)
+            x.halt = HALT_UNTIL
+        elif x.enabled:
+            if not x.halt:
+                x.halt = HALT_DIVERGED
+        else:
+            stuck(x, task)
+    if x.halt:
+        chosen = parked_in_body(x)
+        if chosen >= 0:
+            return chosen
+    return end_execution(b)
+
+
+ctypedef void (*unwind_fn)(Task *t) noexcept nogil
+
+cdef struct Alone:
+    rt_jump jump
+    Execution *x
+    void (*call)(Task *t, void *argument) noexcept nogil
+    void *argument
+
+
+cdef void call_alone(void *argument) noexcept nogil:
+    cdef Alone *alone = <Alone *>argument
+    alone.call(&alone.x.task[0], alone.argument)
+
+
+cdef void leave_alone(Task *t) noexcept nogil:
+    rt_unwind(&(<Alone *>t.x.carrier).jump)
+
+
+cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept nogil, void *argument) noexcept nogil:
+    """Runs `call` as task 0 while no other task runs: for building, and after the end. Whether it was cut short.
+
+    Points count for nothing; a violation, and a lock that nobody will release, end the call.
+    """
+    cdef Alone alone
+    cdef uint64_t steps = x.steps
+    cdef uint64_t bound = x.bound
+    cdef uint64_t stop_at = x.stop_at
+    cdef void *carrier = x.carrier
+    cdef unwind_fn unwind = x.unwind
+    cdef bint tracing = x.tracing
+    cdef bint watched = x.watched
+    cdef bint cut
+    alone.x = x
+    alone.call = call
+    alone.argument = argument
+    x.carrier = &alone
+    x.unwind = leave_alone
+    x.tracing = False
+    x.watched = False
+    x.steps = 0
+    x.until = NEVER
+    x.lease = NEVER
+    x.bound = NEVER
+    x.stop_at = NEVER
+    x.alarm = NEVER
+    x.enabled = 1
+    x.blocked = 0
+    x.current = 0
+    x.halt = HALT_NONE
+    cut = rt_protect(&alone.jump, call_alone, &alone)
+    x.carrier = carrier
+    x.unwind = unwind
+    x.tracing = tracing
+    x.watched = watched
+    x.steps = steps
+    x.bound = bound
+    x.stop_at = stop_at
+    return cut
+
+
+cdef int parked_in_body(Execution *x) noexcept nogil:
+    """After a halt: a task that stands at a point inside its body and still has to leave it."""
+    cdef int i
+    for i in range(x.tasks):
+        if x.task[i].started and not x.done >> i & 1:
+            return i
+    return -1
+
+
+cdef int end_execution(Block *b) noexcept nogil:
+    cdef Execution *x = b.x
+    cdef int i
+    # Asked to stop before a step, nobody makes it; whatever else ends an execution happens in one.
+    close_segment(x, x.steps if x.halt == HALT_UNTIL else x.steps + 1)
+    if x.journal.every:
+        if journal_take(&x.journal, &x.arena, x.steps if x.halt == HALT_UNTIL else x.steps + 1, True) < 0:
+            x.halt = HALT_NO_MEMORY
+    if x.halt == HALT_NONE:
+        x.check(x.subject, x)
+    if x.finished != NULL:
+        x.finished(x.strategy, x)
+    if x.halt == HALT_PRUNED:
+        b.pruned += 1
+        b.next += 1
+        return block_next(b)
+    if x.halt > HALT_VIOLATION:
+        b.halt = x.halt
+        return -1
+    if x.observer != NULL:
+        b.classes[b.n_classes] = observed_class(x)
+        b.n_classes += 1
+    b.digests[b.ran] = mix64(x.digest ^ x.steps)
+    if x.finding.kind:
+        b.failures[b.n_failures].index = x.index
+        b.failures[b.n_failures].kind = x.finding.kind
+        b.n_failures += 1
+    b.points += x.steps
+    b.switches += x.switches
+    if x.steps > b.longest:
+        b.longest = x.steps
+    for i in range(MAX_COUNTERS):
+        b.counters[i] += x.counters[i]
+    b.ran += 1
+    b.next += 1
+    return block_next(b)
+
+
+cdef void bodies(Task *t, void *unused) noexcept nogil:
+    cdef Execution *x = t.x
+    cdef int i
+    for i in range(x.tasks):
+        x.current = i
+        x.body(x.subject, &x.task[i])
+
+
+cdef void block_floor(Block *b) noexcept nogil:
+    """The block without scheduler and carrier: restore, all bodies in turn on this thread, check. The yardstick of what
+    an execution costs by itself; only for subjects whose bodies can run one after the other."""
+    while b.next < b.end:
+        execution_reset(b.x, b.next)
+        run_alone(b.x, bodies, NULL)
+        b.x.check(b.x.subject, b.x)
+        b.next += 1
+        b.ran += 1

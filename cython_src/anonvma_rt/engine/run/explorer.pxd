@@ -1,0 +1,36 @@
+"""Explorer, StopToken and Bell: the Python face of the engine."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from anonvma_rt.engine.run.block cimport Block
+from anonvma_rt.engine.run.carrier cimport Carrier
+from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.run.task cimport Execution
+
+cdef class StopToken:
+    cdef uint32_t flag
+
+cdef class Bell:
+    cdef uint32_t word
+
+cdef class Explorer:
+    cdef Execution *x
+    cdef Block block
+    cdef Carrier workers
+    cdef bint fibers
+    cdef readonly Subject subject
+    cdef readonly Strategy strategy
+    cdef readonly StopToken stop
+    cdef readonly Bell bell
+    cdef readonly int cpu
+    cdef int pid
+    cdef bint opened
+    cdef int use(self, Strategy strategy) except -1
+    cdef object holder
+    cdef int wait(self, bint signals) except -1
+    cdef int check_usable(self) except -1
+    cdef int check_idle(self) except -1
+    cdef object pending(self, int i)
+    cdef tuple stack(self, uint64_t event)
+    cdef int hold_if_asked(self) except -1

@@ -1,0 +1,478 @@
+"""Explorer: one subject, built once, explored on one core by threads of its own.
+
+Python hands it blocks of execution indices and waits at a Bell with the GIL released; everything that happens within
+a block happens without Python. One explorer belongs to one Python thread at a time.
+"""
+
+import os
+from struct import Struct
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
+from posix.unistd cimport getpid
+
+from anonvma_rt.engine.base.arena cimport arena_close, arena_offset, arena_open, arena_snapshot
+from anonvma_rt.engine.run.block cimport block_begin, block_floor, block_free, run_alone
+from anonvma_rt.engine.run.carrier cimport (
+    carrier_close,
+    carrier_idle,
+    carrier_name,
+    carrier_open,
+    carrier_run,
+    handoff_seconds,
+)
+from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, journal_travel
+from anonvma_rt.engine.base.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait, rt_wake
+from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.run.task cimport (
+    HALT_DIVERGED,
+    HALT_NO_MEMORY,
+    HALT_REFUSED,
+    HALT_STOPPED,
+    HALT_UNTIL,
+    HOLD_HERE,
+    HOLD_NO,
+    HOLD_OVER,
+    HOLD_WANTED,
+    MAX_COUNTERS,
+    MAX_FRAMES,
+    MAX_TASKS,
+    Event,
+    Execution,
+    Task,
+    must_wait,
+)
+
+cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
+
+HALTS = {
+    HALT_STOPPED: "stopped",
+    HALT_DIVERGED: "diverged",
+    HALT_NO_MEMORY: "no-memory",
+    HALT_UNTIL: "until",
+    HALT_REFUSED: "refused",
+}
+OPS = (
+    "start", "lock", "read-lock", "wait", "await", "unlock", "read-unlock", "trylock", "load", "store", "atomic",
+    "note", "read-trylock",
+)  # fmt: skip
+
+
+# Here for whoever has an Explorer only.
+from anonvma_rt.engine.run.subject import BuildRefused  # noqa: E402, F401
+
+# One record of a trace: step, task, op (an index into OPS), code, a, b, c.
+EVENT = Struct("=qiiqqqq")
+
+
+class BuildViolation(RuntimeError):
+    """The subject broke one of its own rules while it was being built; `kind` names it."""
+
+    def __init__(self, kind):
+        super().__init__(f"a violation while the subject was built, before any task ran: {kind}")
+        self.kind = kind
+
+
+cdef class StopToken:
+    """Ends a hunt from any thread: the hunt returns with what it has within a few hundredths of a second.
+
+    >>> token = StopToken()
+    >>> token.stop()
+    >>> token.stopped
+    True
+    """
+
+    def stop(self):
+        rt_store(&self.flag, 1)
+
+    def reset(self):
+        """Lets the next hunt with this token begin."""
+        rt_store(&self.flag, 0)
+
+    @property
+    def stopped(self):
+        return rt_load(&self.flag) != 0
+
+
+cdef class Bell:
+    """Rung by an explorer at the end of a block; one bell serves several explorers."""
+
+    @property
+    def rings(self):
+        return rt_load(&self.word)
+
+    def wait(self, uint32_t seen, double seconds):
+        """Returns when the bell was rung after `rings` was `seen`, or after `seconds`, with the GIL released."""
+        cdef int64_t nanoseconds = <int64_t>(seconds * 1e9)
+        with nogil:
+            if rt_load(&self.word) == seen:
+                rt_wait(&self.word, seen, nanoseconds)
+
+
+def cores(n):
+    """n cores that this process may use, the current one first; repeated where there are fewer."""
+    allowed = sorted(os.sched_getaffinity(0))
+    current = rt_cpu()
+    start = allowed.index(current) if current in allowed else 0
+    return [allowed[(start + i) % len(allowed)] for i in range(n)]
+
+
+def handoff(int cpu, n=100_000):
+    """Seconds of one hand-over between two threads on one core, the mean of 2n."""
+    return handoff_seconds(cpu, n)
+
+
+def mutex_pairs(uint64_t n):
+    """Locks and unlocks a real pthread mutex n times, which nobody else wants: what a real lock costs here."""
+    with nogil:
+        rt_mutex_pairs(n)
+
+
+cdef void build(Task *t, void *unused) noexcept nogil:
+    t.want = t.x.build(t.x.subject, t)
+
+
+@cython.no_gc_clear  # __dealloc__ needs the stop token and the bell
+cdef class Explorer:
+    """Builds `subject` in an arena of its own and runs executions of it.
+
+    seed: 0 to 2**64 - 1. cpu: the core to which the threads are pinned, -1 for none. stop: a StopToken that ends a
+    block early. carrier: "threads", an OS thread per task, or "fibers", a stack per task on one thread. Use as a context manager, or call close(). The exceptions of build: what subject.refused() makes of a
+    refused step, BuildViolation, MemoryError.
+    """
+
+    def __cinit__(self):
+        self.x = NULL
+
+    def __init__(self, Subject subject, Strategy strategy, seed=0, int cpu=-1, StopToken stop=None, Bell bell=None,
+                 carrier="threads"):
+        cdef void *x = NULL
+        cdef int violated
+        if carrier not in ("threads", "fibers"):
+            raise ValueError(f"a carrier is threads or fibers, not {carrier}")
+        if not 1 <= subject.tasks <= MAX_TASKS:
+            raise ValueError(f"a subject has 1 to {MAX_TASKS} tasks, not {subject.tasks}")
+        if self.x != NULL:
+            raise RuntimeError("an Explorer is built once")
+        if posix_memalign(&x, 128, sizeof(Execution)) != 0:
+            raise MemoryError("no memory for an execution")
+        memset(x, 0, sizeof(Execution))
+        self.x = <Execution *>x
+        self.subject = subject
+        self.stop = stop if stop is not None else StopToken()
+        self.bell = bell if bell is not None else Bell()
+        self.cpu = cpu
+        self.fibers = carrier == "fibers"
+        self.pid = os.getpid()
+        subject.attach(self.x)
+        self.x.seed = seed
+        for i in range(MAX_TASKS):
+            self.x.task[i].x = self.x
+            self.x.task[i].id = i
+        arena_open(&self.x.arena)
+        with nogil:
+            violated = run_alone(self.x, build, NULL)
+        if self.x.halt == HALT_NO_MEMORY:
+            raise MemoryError("no memory to build the subject")
+        if violated:
+            raise BuildViolation(subject.kinds().get(self.x.finding.kind, "?"))
+        if self.x.task[0].want:
+            raise subject.refused(self.x.task[0].want)
+        arena_snapshot(&self.x.arena)
+        self.x.order_learned = True
+        self.x.bound = NEVER
+        self.x.stop_at = NEVER
+        self.x.stop = &self.stop.flag
+        self.block.x = self.x
+        self.use(strategy)
+        self.open_threads()
+
+    cdef int use(self, Strategy strategy) except -1:
+        if strategy.needs_gil and self.fibers:
+            raise ValueError("a strategy in Python needs the carrier threads: Python cannot run on the stack of a fiber")
+        self.strategy = strategy
+        strategy.attach(self.x)
+        return 0
+
+    def __dealloc__(self):
+        if self.x == NULL:
+            return
+        if self.opened and self.pid == getpid():
+            # The token may be shared, so an explorer that has nothing to stop leaves it alone.
+            if not carrier_idle(&self.workers):
+                rt_store(&self.stop.flag, 1)
+                self.wait(False)
+            carrier_close(&self.workers)
+        block_free(&self.block)
+        arena_close(&self.x.arena)
+        free(self.x.trace.events)
+        free(self.x.trace.segments)
+        free(self.x.trace.frames)
+        journal_free(&self.x.journal)
+        free(self.x)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def open_threads(self):
+        """Starts the pool; done by the constructor, and needed again only after close_threads()."""
+        if self.opened:
+            raise RuntimeError("the explorer is open")
+        carrier_open(&self.workers, &self.block, self.fibers, self.x.tasks, self.cpu, &self.bell.word)
+        self.opened = True
+
+    def close_threads(self):
+        """Joins the pool and keeps what was built. Ends a running block first, at its next point."""
+        self.check_usable()
+        if not carrier_idle(&self.workers):
+            self.stop.stop()
+            self.wait(False)
+        with nogil:
+            carrier_close(&self.workers)
+        self.opened = False
+
+    def finish(self):
+        """Waits for the running block to end, which a stop token hastens."""
+        if self.usable:
+            self.wait(False)
+
+    def close(self):
+        """Joins the pool; nothing where that was done, or is the affair of the process that forked this one."""
+        if self.usable:
+            self.close_threads()
+
+    cdef int wait(self, bint signals) except -1:
+        """Until the block has ended. signals: let handlers of this thread run meanwhile; if one raises, the block is
+        ended first."""
+        cdef uint32_t seen
+        while True:
+            seen = rt_load(&self.bell.word)
+            if carrier_idle(&self.workers):
+                return 0
+            with nogil:
+                rt_wait(&self.bell.word, seen, 2000000 if self.holder is not None else 20000000)
+            if signals:
+                try:
+                    PyErr_CheckSignals()
+                    self.hold_if_asked()
+                except BaseException:
+                    self.stop.stop()
+                    self.wait(False)
+                    raise
+
+    cdef int check_idle(self) except -1:
+        self.check_usable()
+        if not carrier_idle(&self.workers):
+            raise RuntimeError("the explorer is busy")
+        return 0
+
+    cdef int check_usable(self) except -1:
+        if not self.opened:
+            raise RuntimeError("the explorer is closed")
+        if self.pid != os.getpid():
+            raise RuntimeError("an explorer does not survive fork: its threads stayed in the parent")
+        return 0
+
+    @property
+    def usable(self):
+        """Whether blocks can be submitted: open, and in the process that built it."""
+        return self.opened and self.pid == os.getpid()
+
+    @property
+    def bound(self):
+        """Steps after which an execution counts as a livelock."""
+        return self.x.bound
+
+    @bound.setter
+    def bound(self, uint64_t steps):
+        self.x.bound = steps
+
+    @property
+    def observing(self):
+        """Whether the next blocks say of each execution to which class it belongs; costs a decision at every point."""
+        return self.block.observing
+
+    @observing.setter
+    def observing(self, bint on):
+        self.check_idle()
+        self.block.observing = on
+
+    @property
+    def arena_bytes(self):
+        """Bytes that are restored before each execution."""
+        return self.x.arena.saved.used
+
+    @property
+    def idle(self):
+        return carrier_idle(&self.workers)
+
+    def submit(self, uint64_t first, uint64_t count):
+        """Starts executions first, first + 1, ..., count of them; returns at once."""
+        self.check_idle()
+        block_begin(&self.block, first, count)
+        carrier_run(&self.workers)
+
+    def collect(self):
+        """The totals of the block that has ended, as a dict.
+
+        `ran` executions from `first` on were completed; `digests` has 8 bytes for each, `failures` is a list of
+        (index, kind number); `halt` says why the block ended early, or is None. `classes` has 8 bytes for each where the
+        explorer was `observing`, else none: equal for executions that order all dependent operations alike (relation.pxd).
+        """
+        cdef Block *b = &self.block
+        if not carrier_idle(&self.workers):
+            raise RuntimeError("the explorer is busy")
+        return {
+            "first": b.next - b.ran - b.pruned,
+            "ran": b.ran,
+            "digests": PyBytes_FromStringAndSize(<char *>b.digests, <Py_ssize_t>(8 * b.ran)),
+            "failures": [(b.failures[i].index, b.failures[i].kind) for i in range(b.n_failures)],
+            "classes": PyBytes_FromStringAndSize(<char *>b.classes, <Py_ssize_t>(8 * b.n_classes)),
+            "points": b.points,
+            "switches": b.switches,
+            "longest": b.longest,
+            "pruned": b.pruned,
+            "counters": [b.counters[i] for i in range(MAX_COUNTERS)],
+            "halt": HALTS.get(b.halt),
+        }
+
+    def run(self, first, count):
+        """submit, wait and collect. Where a signal handler raises (^C), the block is ended, the stop token stays set and
+        the exception propagates."""
+        self.submit(first, count)
+        self.wait(True)
+        return self.collect()
+
+    def run_with(self, Strategy strategy, first, count, bound=None):
+        """The same with another strategy and bound, just this once."""
+        cdef Strategy usual = self.strategy
+        self.check_idle()
+        usual_bound = self.x.bound
+        self.use(strategy)
+        if bound is not None:
+            self.x.bound = bound
+        try:
+            return self.run(first, count)
+        finally:
+            self.use(usual)
+            self.x.bound = usual_bound
+
+    def profile(self, Strategy strategy, index, bound):
+        """run_with() of one execution; `tasks` says what each task had in it: (steps, interesting operations)."""
+        self.check_idle()
+        self.x.profiling = True
+        try:
+            result = self.run_with(strategy, index, 1, bound)
+        finally:
+            self.x.profiling = False
+        result["tasks"] = [(self.x.task[i].made, self.x.task[i].marks) for i in range(self.x.tasks)]
+        return result
+
+    def floor(self, count):
+        """Runs `count` executions on the calling thread without scheduler: the bodies' own time, for benchmarks."""
+        self.check_idle()
+        block_begin(&self.block, 0, count)
+        with nogil:
+            block_floor(&self.block)
+
+    @property
+    def refusal(self):
+        """After a block that ended as "refused": (task, step, errno) of the step that did not do what was expected."""
+        return self.x.finding.task, self.x.finding.a, self.x.finding.b
+
+    def trace(self, uint64_t index, Strategy strategy=None, until=None, uint64_t journal=0, bint stacks=False, hold=None):
+        """Runs execution `index` again with its history recorded; with `until`, stops before that step.
+
+        Returns the dict of collect() and: `segments`, a list of (task, steps); `events`, the records of EVENT one after
+        the other: step, task, op, code, a, b, c; `finding`, None or (kind number, task, step, a, b, c); `pending`, for
+        each task None, where it came to its end, or (operation announced last, its object, whether it could go on). The
+        arena keeps the final state until the next execution, so the subject can be asked about it.
+
+        journal: keep every change of the memory too, looked for before every so-many-th step; travel() then goes to the
+        state before any step. stacks: `stacks` has the return addresses of each event, innermost first. hold: called
+        without arguments while the execution stands before step `until`, every task at its point on its own stack.
+        """
+        self.check_idle()
+        self.x.tracing = True
+        self.x.trace.stacks = stacks
+        self.x.stop_at = NEVER if until is None else max(until, 1) - 1
+        self.x.hold = HOLD_NO if hold is None else HOLD_WANTED
+        journal_reset(&self.x.journal, journal)
+        self.holder = hold
+        try:
+            result = self.run_with(strategy if strategy is not None else self.strategy, index, 1)
+        finally:
+            self.x.tracing = False
+            self.x.trace.stacks = False
+            self.x.journal.every = 0
+            self.x.stop_at = NEVER
+            self.x.hold = HOLD_NO
+            self.holder = None
+        segments = [
+            (self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)
+        ]
+        f = self.x.finding
+        result["segments"] = segments
+        result["events"] = PyBytes_FromStringAndSize(
+            <char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))
+        )
+        result["finding"] = (f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None
+        result["pending"] = [self.pending(i) for i in range(self.x.tasks)]
+        if stacks:
+            result["stacks"] = [self.stack(i) for i in range(self.x.trace.n_events)]
+        return result
+
+    cdef object pending(self, int i):
+        cdef Task *t = &self.x.task[i]
+        if self.x.completed >> i & 1:
+            return None
+        return OPS[t.op], arena_offset(&self.x.arena, t.object), not must_wait(t)
+
+    cdef tuple stack(self, uint64_t event):
+        cdef void **frames = self.x.trace.frames + event * MAX_FRAMES
+        cdef int n = 0
+        while n < MAX_FRAMES and frames[n] != NULL:
+            n += 1
+        return tuple([<uint64_t>frames[i] for i in range(n)])
+
+    def travel(self, uint64_t step):
+        """Puts the subject's memory into the state before step `step` of the execution that trace() has just recorded
+        with a journal; past the last step, into the one in which the tasks left it. Costs what has changed between."""
+        self.check_idle()
+        if self.x.journal.shadow_used == 0:
+            raise RuntimeError("there is no journal: trace() with journal=1 keeps one")
+        journal_travel(&self.x.journal, &self.x.arena, step)
+
+    def changes(self):
+        """What travel() goes by: a list of (step, offset), each a word of the memory that is another from that step on,
+        in order. Offset 0: the block grew."""
+        cdef Change *c = self.x.journal.changes
+        return [(c[i].step, c[i].offset) for i in range(self.x.journal.n)]
+
+    def name_tasks(self, names):
+        """From within `hold`: names the OS threads after the tasks that they carry, for whoever attaches a debugger.
+        Returns the numbers of the tasks that have a thread."""
+        if self.fibers:
+            return []
+        return [i for i, name in enumerate(names) if carrier_name(&self.workers, i, name.encode()[:15])]
+
+    cdef int hold_if_asked(self) except -1:
+        """Calls `hold` where the execution stands and waits for it; whatever that raises, the execution ends."""
+        if self.holder is None or rt_load(&self.x.hold) != HOLD_HERE:
+            return 0
+        try:
+            self.holder()
+        finally:
+            self.holder = None
+            rt_store(&self.x.hold, HOLD_OVER)
+            rt_wake(&self.x.hold)
+        return 0

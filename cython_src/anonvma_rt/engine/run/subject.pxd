@@ -1,0 +1,13 @@
+"""Subject: what the engine asks of the code under test."""
+
+from anonvma_rt.engine.run.task cimport Execution, Task
+
+cdef class Subject:
+    cdef readonly int tasks
+    # Whether marks() is to be asked at every point, where somebody wants to know of interesting operations.
+    cdef bint sees_points
+    cdef int build(self, Task *t) noexcept nogil
+    cdef void body(self, Task *t) noexcept nogil
+    cdef void check(self, Execution *x) noexcept nogil
+    cdef bint marks(self, Task *t) noexcept nogil
+    cdef void attach(self, Execution *x)

@@ -1,0 +1,112 @@
+"""The interface of a subject (see subject.pxd), and how the engine calls it from a thread without the GIL."""
+
+from anonvma_rt.engine.base.arena cimport ARENA_START, arena_header
+
+# Where the first object of every arena is.
+ARENA_ROOT = ARENA_START + sizeof(arena_header)
+
+KINDS = {
+    1: "deadlock",
+    2: "livelock",
+    3: "lock-order",
+    4: "bad-unlock",
+    5: "use-after-free",
+    6: "list-corruption",
+    7: "stack-overflow",
+}
+
+
+class BuildRefused(RuntimeError):
+    """build() returned something else than 0."""
+
+
+cdef class Subject:
+    """Code under test.
+
+    A subclass overrides three nogil methods. `build(t)` makes the state before the tasks start, in the arena of
+    t.x (arena_alloc), declares the order of its lock classes, and returns 0, or a code that `refused` explains.
+    `body(t)` is what task t.id does; it runs on a thread of its own and has no state but t and the arena.
+    `check(x)` looks at the state when every task has ended and calls found() for what is wrong. None of them may
+    touch a Python object. `self.tasks` (1 to 64) is set before the subject is explored.
+
+    Which operations are interesting (for SURW) its code says right before it announces them (mark), or, if
+    `self.sees_points` is set, `marks(t)` says of t.op and t.object at every point.
+
+    What follows is for people, and optional: parameters, variants and expect say what the arguments of __init__ are
+    (anonvma_rt.subject explains them), the methods below give names to what is in a history.
+    """
+
+    parameters = {}
+    variants = {}
+    expect = {}
+    strategy = ""
+    task_names = ()
+
+    def __cinit__(self, *args, **kwargs):
+        self.tasks = 1
+
+    cdef int build(self, Task *t) noexcept nogil:
+        return 0
+
+    cdef void body(self, Task *t) noexcept nogil:
+        pass
+
+    cdef void check(self, Execution *x) noexcept nogil:
+        pass
+
+    cdef bint marks(self, Task *t) noexcept nogil:
+        return False
+
+    def kinds(self):
+        """The names of violations by number: the engine's own, and the subject's from 16 on."""
+        return dict(KINDS)
+
+    def counters(self):
+        """The names of x.counters, in order."""
+        return ()
+
+    def lock_classes(self):
+        """The names of its lock classes, {name: number}, by which a user may choose one."""
+        return {}
+
+    def refused(self, code):
+        """The exception for a build() that returned `code`."""
+        return BuildRefused(f"{type(self).__name__}.build returned {code}")
+
+    def note_text(self, code, a, b, c):
+        """The words for a note() of body(), or None."""
+
+    def object_name(self, offset):
+        """The words for the object of a point, by its offset into the arena (ARENA_ROOT: the first object), or None."""
+
+    def cause(self, kind, task, step, a, b, c):
+        """What the violation `kind` with the numbers of found() or violate() means, in a sentence, or None."""
+
+    def values(self, explorer):
+        """The state in the arena of an explorer, as numbers by name: what `--until`, `show` and `step` show of it."""
+        return {}
+
+    cdef void attach(self, Execution *x):
+        """Makes this the subject of x; the caller keeps the reference."""
+        x.subject = <void *>self
+        x.tasks = self.tasks
+        x.build = <int (*)(void *, Task *) noexcept nogil>call_build
+        x.body = <void (*)(void *, Task *) noexcept nogil>call_body
+        x.check = <void (*)(void *, Execution *) noexcept nogil>call_check
+        x.marks = <bint (*)(void *, Task *) noexcept nogil>call_marks if self.sees_points else NULL
+
+
+cdef int call_build(Subject subject, Task *t) noexcept nogil:
+    return subject.build(t)
+
+
+cdef void call_body(Subject subject, Task *t) noexcept nogil:
+    subject.body(t)
+
+
+cdef void call_check(Subject subject, Execution *x) noexcept nogil:
+    subject.check(x)
+
+
+cdef bint call_marks(Subject subject, Task *t) noexcept nogil:
+    return subject.marks(t)

@@ -1,0 +1,289 @@
+"""Locks and atomics of the subject: one API on every carrier, each taking the Task that acts.
+
+On the deterministic carriers blocking is modelled: a lock word knows its owner, a task parked at an acquire is not
+enabled while the lock is held, and every acquire and release is a point. Lock classes are checked at each acquire
+that can block, before it blocks; class 0 is exempt. Reader locks exclude writers only; a waiting writer does not hold
+back new readers, so every order of the two is explored. Where tasks run at once blocking is real: one branch leads to
+engine/locks. What a task reads without a lock that another may write meanwhile is read and written by READ_ONCE and
+WRITE_ONCE, on every carrier, as in the kernel.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+from anonvma_rt.engine.parallel.locks cimport acquire_at_once, release_at_once, try_at_once
+from anonvma_rt.engine.base.os cimport (
+    rt_add_in_order,
+    rt_exchange_in_order,
+    rt_fetch_add,
+    rt_inc_not_zero,
+    rt_load,
+    rt_load_in_order,
+    rt_store_in_order,
+    rt_unlikely,
+)
+
+from anonvma_rt.engine.run.task cimport (
+    MAX_CLASSES,
+    OP_ATOMIC,
+    OP_AWAIT,
+    OP_LOAD,
+    OP_LOCK,
+    OP_READ_LOCK,
+    OP_READ_TRYLOCK,
+    OP_READ_UNLOCK,
+    OP_STORE,
+    OP_TRYLOCK,
+    OP_UNLOCK,
+    OP_WAIT,
+    Task,
+    VIOLATION_BAD_UNLOCK,
+    VIOLATION_USE_AFTER_FREE,
+    check_lock_order,
+    hold,
+    lock_word,
+    point,
+    recheck,
+    unhold,
+    violate,
+)
+
+ctypedef lock_word mutex_t
+ctypedef lock_word spinlock_t
+ctypedef lock_word rwsem_t
+
+
+cdef inline void lock_init(lock_word *lock, int cls) noexcept nogil:
+    lock.owner = 0
+    lock.readers = 0
+    lock.waiters = 0
+    lock.cls = <uint8_t>cls
+
+
+cdef inline bint lock_is_held(lock_word *lock) noexcept nogil:
+    cdef lock_word w
+    w.word = rt_load(&lock.word)
+    return w.owner != 0 or w.readers != 0
+
+
+cdef inline int64_t lock_name(Task *t, lock_word *lock) noexcept nogil:
+    return <int64_t>(<uint64_t>lock - <uint64_t>t.x.arena.base)
+
+
+cdef inline void must_not_be_freed(Task *t, lock_word *lock) noexcept nogil:
+    """For whoever looks at a lock without acquiring it: poison would pass for a lock that is held. Where tasks run at once
+    this is the affair of engine/locks."""
+    if lock.cls >= MAX_CLASSES:
+        violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
+
+
+cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass, bint sleeps) noexcept nogil:
+    cdef int cls
+    if rt_unlikely(t.x.parallel):
+        acquire_at_once(t, lock, op, subclass, sleeps)
+        return
+    cls = lock.cls + subclass if lock.cls else 0
+    # A class that cannot be is the poison of a freed object.
+    if cls >= MAX_CLASSES:
+        violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
+    if cls and t.held & ~t.x.allowed[cls]:
+        check_lock_order(t, cls)
+    if lock.owner or (op == OP_LOCK and lock.readers):
+        t.x.until = 0
+    point(t, op, lock)
+    if op == OP_LOCK:
+        lock.owner = <uint8_t>(t.id + 1)
+    else:
+        lock.readers += 1
+    if cls:
+        hold(t, cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+
+
+cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcept nogil:
+    cdef int cls
+    if rt_unlikely(t.x.parallel):
+        release_at_once(t, lock, op, subclass)
+        return
+    cls = lock.cls + subclass if lock.cls else 0
+    point(t, op, lock)
+    must_not_be_freed(t, lock)
+    # A reader is known by its class only; one of class 0 that releases for another is not noticed.
+    if (lock.owner != t.id + 1 if op == OP_UNLOCK else lock.readers == 0) or (cls and t.held_count[cls] == 0):
+        violate(t, VIOLATION_BAD_UNLOCK, cls, lock.owner, lock_name(t, lock))
+    if op == OP_UNLOCK:
+        lock.owner = 0
+    else:
+        lock.readers -= 1
+    if cls:
+        unhold(t, cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+
+
+cdef inline bint try_acquire(Task *t, lock_word *lock) noexcept nogil:
+    """Never blocks, so it cannot close a cycle of waits: no order is checked, as in lockdep."""
+    if rt_unlikely(t.x.parallel):
+        return try_at_once(t, lock, OP_TRYLOCK)
+    point(t, OP_TRYLOCK, lock)
+    must_not_be_freed(t, lock)
+    if lock.owner or lock.readers:
+        return False
+    lock.owner = <uint8_t>(t.id + 1)
+    if lock.cls:
+        hold(t, lock.cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+    return True
+
+
+cdef inline bint try_down_read(Task *t, rwsem_t *lock) noexcept nogil:
+    if rt_unlikely(t.x.parallel):
+        return try_at_once(t, lock, OP_READ_TRYLOCK)
+    point(t, OP_READ_TRYLOCK, lock)
+    must_not_be_freed(t, lock)
+    if lock.owner:
+        return False
+    lock.readers += 1
+    if lock.cls:
+        hold(t, lock.cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+    return True
+
+
+cdef inline void mutex_lock(Task *t, mutex_t *lock) noexcept nogil:
+    acquire(t, lock, OP_LOCK, 0, True)
+
+
+cdef inline bint mutex_trylock(Task *t, mutex_t *lock) noexcept nogil:
+    return try_acquire(t, lock)
+
+
+cdef inline void mutex_unlock(Task *t, mutex_t *lock) noexcept nogil:
+    release(t, lock, OP_UNLOCK, 0)
+
+
+cdef inline void spin_lock(Task *t, spinlock_t *lock) noexcept nogil:
+    acquire(t, lock, OP_LOCK, 0, False)
+
+
+cdef inline void spin_lock_nested(Task *t, spinlock_t *lock, int subclass) noexcept nogil:
+    """A second lock of the same class: `subclass` (1) says that an outer rule orders the two."""
+    acquire(t, lock, OP_LOCK, subclass, False)
+
+
+cdef inline bint spin_trylock(Task *t, spinlock_t *lock) noexcept nogil:
+    return try_acquire(t, lock)
+
+
+cdef inline void spin_unlock(Task *t, spinlock_t *lock) noexcept nogil:
+    release(t, lock, OP_UNLOCK, 0)
+
+
+cdef inline void spin_unlock_nested(Task *t, spinlock_t *lock, int subclass) noexcept nogil:
+    release(t, lock, OP_UNLOCK, subclass)
+
+
+cdef inline void down_read(Task *t, rwsem_t *lock) noexcept nogil:
+    acquire(t, lock, OP_READ_LOCK, 0, True)
+
+
+cdef inline void up_read(Task *t, rwsem_t *lock) noexcept nogil:
+    release(t, lock, OP_READ_UNLOCK, 0)
+
+
+cdef inline void down_write(Task *t, rwsem_t *lock) noexcept nogil:
+    acquire(t, lock, OP_LOCK, 0, True)
+
+
+cdef inline void up_write(Task *t, rwsem_t *lock) noexcept nogil:
+    release(t, lock, OP_UNLOCK, 0)
+
+
+cdef inline void down_write_nested(Task *t, rwsem_t *lock, int subclass) noexcept nogil:
+    acquire(t, lock, OP_LOCK, subclass, True)
+
+
+cdef inline void up_write_nested(Task *t, rwsem_t *lock, int subclass) noexcept nogil:
+    release(t, lock, OP_UNLOCK, subclass)
+
+
+cdef inline void lock_wait(Task *t, lock_word *lock) noexcept nogil:
+    """Sleeps until nobody holds the lock, without taking it (the kernel's wait_on_page_locked)."""
+    if not t.x.parallel:
+        must_not_be_freed(t, lock)
+    if lock_is_held(lock):
+        t.x.until = 0
+    point(t, OP_WAIT, lock)
+
+
+cdef inline int64_t load(Task *t, int64_t *word) noexcept nogil:
+    point(t, OP_LOAD, word)
+    return rt_load_in_order(word)
+
+
+cdef inline void store(Task *t, int64_t *word, int64_t value) noexcept nogil:
+    point(t, OP_STORE, word)
+    if rt_unlikely(t.x.parallel):
+        rt_store_in_order(word, value)
+        return
+    word[0] = value
+    if t.x.awaiting:
+        recheck(t.x, word)
+
+
+cdef inline int64_t fetch_add(Task *t, int64_t *word, int64_t value) noexcept nogil:
+    """Atomic; returns the value before."""
+    cdef int64_t before
+    point(t, OP_ATOMIC, word)
+    if rt_unlikely(t.x.parallel):
+        return rt_add_in_order(word, value)
+    before = word[0]
+    word[0] = before + value
+    if t.x.awaiting:
+        recheck(t.x, word)
+    return before
+
+
+cdef inline bint compare_exchange(Task *t, int64_t *word, int64_t expected, int64_t value) noexcept nogil:
+    """Atomic; whether the word held `expected` and so was replaced."""
+    cdef bint same
+    point(t, OP_ATOMIC, word)
+    if rt_unlikely(t.x.parallel):
+        return rt_exchange_in_order(word, expected, value)
+    same = word[0] == expected
+    if same:
+        word[0] = value
+        if t.x.awaiting:
+            recheck(t.x, word)
+    return same
+
+
+cdef inline void await_value(Task *t, int64_t *word, int64_t value) noexcept nogil:
+    """Blocks until the word holds `value`: a spin loop that costs no steps and cannot starve anyone."""
+    t.want = value
+    if rt_load_in_order(word) != value:
+        t.x.until = 0
+    point(t, OP_AWAIT, word)
+
+
+# ---- counters that tasks share, at a point of the caller's own -----------------------------------------------------------
+
+
+cdef inline int32_t add_return(Task *t, int32_t *count, int32_t value) noexcept nogil:
+    """Adds and returns the sum, as one step."""
+    if rt_unlikely(t.x.parallel):
+        return rt_fetch_add(count, value) + value
+    count[0] += value
+    return count[0]
+
+
+cdef inline bint add_unless_zero(Task *t, int32_t *count) noexcept nogil:
+    """Adds 1 unless the count is 0; whether it did."""
+    if rt_unlikely(t.x.parallel):
+        return rt_inc_not_zero(count)
+    if count[0] == 0:
+        return False
+    count[0] += 1
+    return True

@@ -1,0 +1,276 @@
+"""Task, Execution and point(): where an interleaving is decided.
+
+A task announces its next operation and calls point(), which comes before every operation that another task could
+notice. Most points only count; where a decision is due the running task itself takes it (reschedule), and hands over
+only if another task was chosen. All of an Execution belongs to the one task that runs at a time; a hand-over orders
+the accesses, so nothing here is atomic. Where tasks run at once (engine/parallel) each has an Execution of its own, and
+what they share are the arena's objects.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from anonvma_rt.engine.base.arena cimport Arena, arena_live
+from anonvma_rt.engine.run.journal cimport Journal
+
+cdef enum:
+    MAX_TASKS = 64
+    MAX_CLASSES = 16
+    MAX_COUNTERS = 8
+    # Calls that a recorded stack has at most.
+    MAX_FRAMES = 24
+
+# What a task announces. From OP_LOCK to OP_AWAIT the operation can block.
+cdef enum Op:
+    OP_START
+    OP_LOCK
+    OP_READ_LOCK
+    OP_WAIT
+    OP_AWAIT
+    OP_UNLOCK
+    OP_READ_UNLOCK
+    OP_TRYLOCK
+    OP_LOAD
+    OP_STORE
+    OP_ATOMIC
+    OP_NOTE
+    # A trylock that shares. At the end, so that the numbers in recorded events stay what they were.
+    OP_READ_TRYLOCK
+
+# Violations that the engine itself finds; a subject numbers its own from VIOLATION_SUBJECT.
+cdef enum Violation:
+    VIOLATION_NONE
+    VIOLATION_DEADLOCK
+    VIOLATION_LIVELOCK
+    VIOLATION_LOCK_ORDER
+    VIOLATION_BAD_UNLOCK
+    VIOLATION_USE_AFTER_FREE
+    VIOLATION_LIST_CORRUPTION
+    VIOLATION_STACK_OVERFLOW
+    VIOLATION_SUBJECT = 16
+
+# Why an execution ended early without a violation.
+cdef enum Halt:
+    HALT_NONE
+    HALT_VIOLATION
+    HALT_STOPPED
+    HALT_DIVERGED
+    HALT_NO_MEMORY
+    HALT_UNTIL
+    HALT_REFUSED
+    # The strategy gave the execution up: it belongs to a class that was seen, and does not count.
+    HALT_PRUNED
+
+# An execution that is stopped before a step may be held there, all tasks at their points, until somebody has looked.
+cdef enum Hold:
+    HOLD_NO
+    HOLD_WANTED
+    HOLD_HERE
+    HOLD_OVER
+
+# One word for mutex, spinlock, rwsem and bit lock: who holds it, who is parked at it. `owner` is a task id plus one.
+# `word` is all of it, for tasks that run at once (engine/locks).
+cdef extern from *:
+    """
+    #ifndef ANONVMA_RT_LOCK_WORD
+    #define ANONVMA_RT_LOCK_WORD
+    #include <stdint.h>
+    typedef union {
+        struct { uint8_t owner, readers, waiters, cls; };
+        uint32_t word;
+    } rt_lock_word;
+    #endif
+    """
+    ctypedef struct lock_word "rt_lock_word":
+        uint8_t owner
+        uint8_t readers
+        uint8_t waiters
+        uint8_t cls
+        uint32_t word
+
+cdef struct Finding:
+    int32_t kind
+    int32_t task
+    uint64_t step
+    int64_t a
+    int64_t b
+    int64_t c
+
+cdef struct Event:
+    uint64_t step
+    int32_t task
+    int32_t op
+    int64_t code
+    int64_t a
+    int64_t b
+    int64_t c
+
+cdef struct Segment:
+    uint64_t task
+    uint64_t steps
+
+cdef struct Trace:
+    Event *events
+    uint64_t n_events
+    uint64_t events_room
+    Segment *segments
+    uint64_t n_segments
+    uint64_t segments_room
+    # Per event MAX_FRAMES return addresses, the innermost call first, where stacks are wanted.
+    bint stacks
+    void **frames
+    uint64_t frames_room
+
+cdef struct Task:
+    Execution *x
+    int32_t id
+    int32_t op
+    void *object
+    int64_t want
+    uint32_t held
+    bint started
+    # Whether the operation it stands at is an interesting one (mark), as strategies that ask for marks see it.
+    bint interesting
+    # In this execution so far: interesting operations announced, and steps in the closed segments.
+    uint64_t marks
+    uint64_t made
+    # Where the execution is observed: the hash of its last operation and of all that it depends on.
+    uint64_t chain
+    uint8_t held_count[MAX_CLASSES]
+    # The subject's own, where tasks run at once: NULL at the beginning of an execution.
+    void *local
+
+cdef struct Execution:
+    # `steps` is the number of the step being granted; `until` the last one that needs no decision.
+    uint64_t steps
+    uint64_t until
+    bint tracing
+    # Every step is granted by reschedule(): somebody records or observes them.
+    bint watched
+    int32_t halt
+    # Tasks run at once: this Execution is the private view of one of them, and `steps` are its own.
+    bint parallel
+    # The strategy's answer holds up to step `lease` unless the set of enabled tasks changes.
+    uint64_t lease
+    uint64_t bound
+    uint64_t stop_at
+    # The last step before these two, or the stop flag, have to be looked at.
+    uint64_t alarm
+    uint64_t enabled
+    uint64_t blocked
+    uint64_t done
+    # Of those that are done: who came to the end of its body.
+    uint64_t completed
+    int32_t awaiting
+    int32_t current
+    int32_t tasks
+    uint64_t rng
+    uint64_t seed
+    uint64_t index
+    # The schedule so far: the open segment began at step `segment`, `digest` covers the closed ones.
+    uint64_t segment
+    uint64_t digest
+    uint64_t switches
+    int64_t counters[MAX_COUNTERS]
+    Finding finding
+    Arena arena
+    # Lock classes: `allowed[c]` are the classes under which c may be taken, `after[c]` those taken under c so far.
+    uint32_t allowed[MAX_CLASSES]
+    uint32_t after[MAX_CLASSES]
+    uint32_t declared_allowed[MAX_CLASSES]
+    uint32_t declared_after[MAX_CLASSES]
+    bint order_learned
+    Trace trace
+    # An Observer (classes.pxd), or NULL where this execution is not observed.
+    void *observer
+    Journal journal
+    # HOLD_*, a futex word.
+    uint32_t hold
+    uint32_t *stop
+    # Python objects as plain pointers, and their methods: no reference can be counted without the GIL.
+    void *strategy
+    bint strategy_sees_forced
+    bint strategy_sees_marks
+    bint strategy_keeps_lease
+    # A profile counts marks whatever the strategy.
+    bint profiling
+    void (*begin)(void *strategy, Execution *x) noexcept nogil
+    int (*pick)(void *strategy, Execution *x, uint64_t *hold) noexcept nogil
+    # Called when an execution was checked, before anything of it is taken back; NULL where the strategy does not want it.
+    void (*finished)(void *strategy, Execution *x) noexcept nogil
+    void *subject
+    int (*build)(void *subject, Task *t) noexcept nogil
+    void (*body)(void *subject, Task *t) noexcept nogil
+    void (*check)(void *subject, Execution *x) noexcept nogil
+    # Whether what a task announces is interesting, where the subject says so by looking at it; else NULL.
+    bint (*marks)(void *subject, Task *t) noexcept nogil
+    void (*switch_to)(Execution *x, int from_task, int to_task) noexcept nogil
+    void (*unwind)(Task *task) noexcept nogil
+    # What comes instead of a decision where tasks run at once.
+    void (*pass_by)(Task *task) noexcept nogil
+    void *carrier
+    Task task[MAX_TASKS]
+
+cdef void reschedule(Task *t) noexcept nogil
+cdef bint must_wait(Task *t) noexcept nogil
+cdef void hold_here(Execution *x) noexcept nogil
+cdef int decide(Execution *x) noexcept nogil
+cdef void stuck(Execution *x, int task) noexcept nogil
+cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil
+cdef void halt(Task *t, int reason) noexcept nogil
+cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil
+cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil
+cdef void close_segment(Execution *x, uint64_t at) noexcept nogil
+cdef void watch(Task *t) noexcept nogil
+cdef void recheck(Execution *x, void *object) noexcept nogil
+cdef void check_lock_order(Task *t, int cls) noexcept nogil
+cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil
+cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil
+
+
+cdef inline void point(Task *t, int op, void *object) noexcept nogil:
+    """Announces `op` on `object` and comes right before it; another task may run in between."""
+    cdef Execution *x = t.x
+    t.op = op
+    t.object = object
+    x.steps += 1
+    if x.steps > x.until:
+        reschedule(t)
+
+
+cdef inline void hold(Task *t, int cls) noexcept nogil:
+    t.held_count[cls] += 1
+    t.held |= 1 << cls
+
+
+cdef inline void unhold(Task *t, int cls) noexcept nogil:
+    t.held_count[cls] -= 1
+    if t.held_count[cls] == 0:
+        t.held &= ~(1 << cls)
+
+
+cdef inline bint marking(Task *t) noexcept nogil:
+    """Whether anybody wants to know of marks: ask first where it takes work to find out what is interesting."""
+    return t.x.strategy_sees_marks or t.x.profiling
+
+
+cdef inline void mark(Task *t) noexcept nogil:
+    """Says that the operation which t announces next is an interesting one; come to its point right afterwards. A
+    strategy that sees marks is asked there whatever its lease."""
+    t.marks += 1
+    if t.x.strategy_sees_marks:
+        t.interesting = True
+        t.x.lease = 0
+        t.x.until = 0
+
+
+cdef inline void note(Task *t, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil:
+    """Says what the step in progress did, for the trace of a failing execution; costs a branch otherwise."""
+    if t.x.tracing:
+        record(t.x, t.id, OP_NOTE, code, a, b, c)
+
+
+cdef inline void must_live(Task *t, void *object, int type) noexcept nogil:
+    """A violation unless `object` is a live object of `type`: call it before a pointer is followed that another
+    task could have made stale."""
+    if not arena_live(&t.x.arena, object, type):
+        violate(t, VIOLATION_USE_AFTER_FREE, type, <int64_t>(<uint64_t>object - <uint64_t>t.x.arena.base), 0)

@@ -1,0 +1,338 @@
+"""The decision at a point, the end of an execution by a violation, and the lock-order checker (see task.pxd)."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
+from libc.string cimport memcpy, memset
+
+from anonvma_rt.engine.base.arena cimport ARENA_POISON, arena_offset, arena_restore
+from anonvma_rt.engine.order.classes cimport Observer, observe
+from anonvma_rt.engine.run.journal cimport journal_take
+from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
+from anonvma_rt.engine.base.rng cimport rng_start
+
+cdef enum:
+    # ^C and a stop token are looked at this often within one execution, in steps.
+    POLL = 16384
+
+cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
+
+
+cdef bint must_wait(Task *t) noexcept nogil:
+    cdef lock_word *lock = <lock_word *>t.object
+    if t.op == OP_LOCK or t.op == OP_WAIT:
+        return lock.owner != 0 or lock.readers != 0
+    if t.op == OP_READ_LOCK:
+        return lock.owner != 0
+    if t.op == OP_AWAIT:
+        return (<int64_t *>t.object)[0] != t.want
+    return False
+
+
+cdef void park(Task *t, int change) noexcept nogil:
+    """Lets locks and words know that a task waits at them, so that only they pay for a recheck."""
+    cdef lock_word *lock = <lock_word *>t.object
+    if t.op == OP_LOCK or t.op == OP_WAIT or t.op == OP_READ_LOCK:
+        lock.waiters += change
+    elif t.op == OP_AWAIT:
+        t.x.awaiting += change
+
+
+cdef bint at_freed_lock(Task *t) noexcept nogil:
+    return OP_LOCK <= t.op <= OP_WAIT and (<lock_word *>t.object).cls == ARENA_POISON
+
+
+cdef void reschedule(Task *t) noexcept nogil:
+    """The slow path of point(): decides who makes step x.steps, and returns when t is to make its own."""
+    cdef Execution *x = t.x
+    cdef uint64_t bit = <uint64_t>1 << t.id
+    cdef int chosen
+    if x.parallel:
+        x.pass_by(t)
+        return
+    if x.steps > x.alarm:
+        look_around(t)
+    if x.marks != NULL and marking(t) and x.marks(x.subject, t):
+        mark(t)
+    if must_wait(t):
+        x.enabled &= ~bit
+        x.blocked |= bit
+    chosen = decide(x)
+    if chosen < 0:
+        if x.enabled:
+            halt(t, x.halt if x.halt else HALT_DIVERGED)
+        stuck(x, t.id)
+        x.unwind(t)
+    if chosen != t.id:
+        park(t, 1)
+        x.switch_to(x, t.id, chosen)
+        if x.halt:
+            x.unwind(t)
+        if at_freed_lock(t):
+            violate(t, VIOLATION_USE_AFTER_FREE, 0, <int64_t>arena_offset(&x.arena, t.object), 0)
+        park(t, -1)
+    t.interesting = False
+    if x.watched:
+        watch(t)
+
+
+cdef void watch(Task *t) noexcept nogil:
+    """The operation that t announced was granted, and t makes it now."""
+    if t.x.tracing:
+        record(t.x, t.id, t.op, 0, <int64_t>arena_offset(&t.x.arena, t.object), 0, 0)
+    if t.x.observer != NULL:
+        observe(<Observer *>t.x.observer, t)
+
+
+cdef void look_around(Task *t) noexcept nogil:
+    """What is seldom due at a point: the end of an execution for a reason that is not its own."""
+    cdef Execution *x = t.x
+    if x.stop != NULL and rt_load(x.stop):
+        halt(t, HALT_STOPPED)
+    if x.steps > x.bound:
+        violate(t, VIOLATION_LIVELOCK, <int64_t>x.bound, 0, 0)
+    if x.steps > x.stop_at:
+        hold_here(x)
+        halt(t, HALT_UNTIL)
+    set_alarm(x)
+
+
+cdef void set_alarm(Execution *x) noexcept nogil:
+    x.alarm = x.steps + POLL
+    if x.alarm > x.bound:
+        x.alarm = x.bound
+    if x.alarm > x.stop_at:
+        x.alarm = x.stop_at
+
+
+cdef void hold_here(Execution *x) noexcept nogil:
+    """Waits, where that was asked for, until whoever looks at the stopped execution lets it end."""
+    if rt_load(&x.hold) != HOLD_WANTED:
+        return
+    rt_store(&x.hold, HOLD_HERE)
+    while rt_load(&x.hold) == HOLD_HERE:
+        rt_wait(&x.hold, HOLD_HERE, -1)
+
+
+cdef void stuck(Execution *x, int task) noexcept nogil:
+    """Nobody is enabled: a deadlock, unless somebody waits at a lock that was freed under it."""
+    cdef int i
+    for i in range(x.tasks):
+        if x.blocked >> i & 1 and at_freed_lock(&x.task[i]):
+            found(x, VIOLATION_USE_AFTER_FREE, i, 0, <int64_t>arena_offset(&x.arena, x.task[i].object), 0)
+    found(x, VIOLATION_DEADLOCK, task, <int64_t>x.blocked, 0, 0)
+    x.halt = HALT_VIOLATION
+
+
+cdef int decide(Execution *x) noexcept nogil:
+    """Who makes step x.steps: a task, or -1 where nobody can or the strategy chose one that is not enabled."""
+    cdef uint64_t hold = 1
+    cdef int chosen
+    if x.watched and x.journal.every and journal_take(&x.journal, &x.arena, x.steps, False) < 0:
+        x.halt = HALT_NO_MEMORY
+        return -1
+    if x.enabled == 0:
+        return -1
+    if x.current >= 0 and x.steps <= x.lease and x.enabled >> x.current & 1:
+        chosen = x.current
+    elif x.enabled & (x.enabled - 1) == 0 and not x.strategy_sees_forced:
+        chosen = rt_lowest(x.enabled)
+        x.lease = NEVER
+    else:
+        chosen = x.pick(x.strategy, x, &hold)
+        if chosen < 0 or chosen >= x.tasks or not x.enabled >> chosen & 1:
+            return -1
+        x.lease = x.steps + hold - 1
+        if x.lease < x.steps:
+            x.lease = NEVER
+    if chosen != x.current:
+        if x.current >= 0:
+            close_segment(x, x.steps)
+            x.switches += 1
+        x.current = chosen
+        x.segment = x.steps
+    x.until = x.lease if x.lease < x.alarm else x.alarm
+    if x.watched or (x.marks != NULL and (x.strategy_sees_marks or x.profiling)):
+        x.until = 0
+    return chosen
+
+
+cdef bint room_for_one(Execution *x, void **array, uint64_t n, uint64_t *room, size_t item) noexcept nogil:
+    """Lets a recorded array grow; where the host has no memory left, the execution is given up."""
+    cdef void *larger
+    if n < room[0]:
+        return True
+    larger = realloc(array[0], (2 * n + 1024) * item)
+    if larger == NULL:
+        x.halt = HALT_NO_MEMORY
+        return False
+    array[0] = larger
+    room[0] = 2 * n + 1024
+    return True
+
+
+cdef void close_segment(Execution *x, uint64_t at) noexcept nogil:
+    """The schedule is a list of segments (task, steps); this ends the open one before step `at`."""
+    cdef uint64_t steps = at - x.segment
+    cdef Trace *trace = &x.trace
+    x.digest = (x.digest ^ (steps << 6 | <uint64_t>x.current)) * 0x9FB21C651E98DF25ULL
+    x.digest ^= x.digest >> 32
+    x.task[x.current].made += steps
+    if not x.tracing:
+        return
+    if room_for_one(x, <void **>&trace.segments, trace.n_segments, &trace.segments_room, sizeof(Segment)):
+        trace.segments[trace.n_segments].task = <uint64_t>x.current
+        trace.segments[trace.n_segments].steps = steps
+        trace.n_segments += 1
+
+
+cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil:
+    cdef Trace *trace = &x.trace
+    cdef Event *event
+    if not room_for_one(x, <void **>&trace.events, trace.n_events, &trace.events_room, sizeof(Event)):
+        return
+    event = &trace.events[trace.n_events]
+    event.step = x.steps
+    event.task = task
+    event.op = op
+    event.code = code
+    event.a = a
+    event.b = b
+    event.c = c
+    if trace.stacks:
+        record_stack(x)
+    trace.n_events += 1
+
+
+cdef void record_stack(Execution *x) noexcept nogil:
+    """Where the event that is being recorded was announced."""
+    cdef Trace *trace = &x.trace
+    cdef void **frames
+    if not room_for_one(x, <void **>&trace.frames, trace.n_events, &trace.frames_room, MAX_FRAMES * sizeof(void *)):
+        trace.stacks = False
+        return
+    frames = trace.frames + trace.n_events * MAX_FRAMES
+    memset(frames, 0, MAX_FRAMES * sizeof(void *))
+    rt_backtrace(frames, MAX_FRAMES)
+
+
+cdef void recheck(Execution *x, void *object) noexcept nogil:
+    """A lock or word changed: whoever is parked at it may now go on, or no longer. A change asks for a decision."""
+    cdef uint64_t parked = (x.enabled | x.blocked) & ~(<uint64_t>1 << x.current)
+    cdef uint64_t bit
+    cdef uint64_t before = x.enabled
+    cdef int i
+    while parked:
+        i = rt_lowest(parked)
+        parked &= parked - 1
+        if x.task[i].object != object:
+            continue
+        bit = <uint64_t>1 << i
+        if must_wait(&x.task[i]):
+            x.enabled &= ~bit
+            x.blocked |= bit
+        else:
+            x.enabled |= bit
+            x.blocked &= ~bit
+    if x.enabled != before and not x.strategy_keeps_lease:
+        x.lease = 0
+        x.until = 0
+
+
+cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil:
+    """Notes a violation; the first one of an execution is its verdict."""
+    if x.finding.kind != VIOLATION_NONE:
+        return
+    x.finding.kind = kind
+    x.finding.task = task
+    x.finding.step = x.steps
+    x.finding.a = a
+    x.finding.b = b
+    x.finding.c = c
+
+
+cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil:
+    """Ends the execution with a violation found by t. Does not return."""
+    found(t.x, kind, t.id, a, b, c)
+    halt(t, HALT_VIOLATION)
+
+
+cdef void halt(Task *t, int reason) noexcept nogil:
+    """Ends the execution: every task leaves its body at its point. Does not return."""
+    t.x.halt = reason
+    t.x.unwind(t)
+
+
+cdef bint reaches(uint32_t *after, int start, int goal) noexcept nogil:
+    cdef uint32_t seen = 1 << start
+    cdef uint32_t todo = seen
+    cdef int cls
+    while todo:
+        cls = rt_lowest(todo)
+        todo &= todo - 1
+        if cls == goal:
+            return True
+        todo |= after[cls] & ~seen
+        seen |= after[cls]
+    return False
+
+
+cdef void check_lock_order(Task *t, int cls) noexcept nogil:
+    """Taking `cls` with t.held held: a violation if the opposite order was declared, or seen in this execution."""
+    cdef Execution *x = t.x
+    cdef uint32_t unknown = t.held & ~x.allowed[cls]
+    cdef int holding
+    while unknown:
+        holding = rt_lowest(unknown)
+        unknown &= unknown - 1
+        if reaches(x.after, cls, holding):
+            violate(t, VIOLATION_LOCK_ORDER, holding, cls, 0)
+        x.after[holding] |= 1 << cls
+        x.allowed[cls] |= 1 << holding
+        x.order_learned = True
+
+
+cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil:
+    """`after` may be taken under `before`, never the other way round."""
+    x.declared_after[before] |= 1 << after
+    x.declared_allowed[after] |= 1 << before
+    x.order_learned = True
+
+
+cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
+    """Makes everything as it was when the scenario had just been built, and seeds execution `index`."""
+    cdef int i
+    arena_restore(&x.arena)
+    if x.order_learned:
+        memcpy(x.allowed, x.declared_allowed, sizeof(x.allowed))
+        memcpy(x.after, x.declared_after, sizeof(x.after))
+        x.order_learned = False
+    for i in range(x.tasks):
+        x.task[i].op = OP_START
+        x.task[i].object = NULL
+        x.task[i].started = False
+        x.task[i].interesting = False
+        x.task[i].marks = 0
+        x.task[i].made = 0
+        if x.task[i].held or x.halt:
+            x.task[i].held = 0
+            memset(x.task[i].held_count, 0, MAX_CLASSES)
+    x.steps = 1
+    x.until = 0
+    set_alarm(x)
+    x.lease = 0
+    x.halt = HALT_NONE
+    x.enabled = NEVER >> (64 - x.tasks)
+    x.blocked = 0
+    x.done = 0
+    x.completed = 0
+    x.awaiting = 0
+    x.current = -1
+    x.index = index
+    x.rng = rng_start(x.seed, index)
+    x.segment = 1
+    x.digest = 0
+    x.switches = 0
+    memset(x.counters, 0, sizeof(x.counters))
+    memset(&x.finding, 0, sizeof(Finding))
+    x.trace.n_events = 0
+    x.trace.n_segments = 0

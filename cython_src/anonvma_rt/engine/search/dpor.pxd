@@ -1,0 +1,22 @@
+"""Dpor: every class of equivalent interleavings once, as a strategy; see dpor.pyx."""
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from anonvma_rt.engine.search.search cimport Search
+from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.task cimport Execution, Segment
+
+cdef class Dpor(Strategy):
+    cdef Search s
+    # Of the first `prefix` events so many are on the stack; the others were loaded and are to be placed again.
+    cdef int32_t loaded
+    cdef readonly bint exhausted
+    cdef bint until_found
+    cdef readonly bint ended
+    # The schedule of the first violation that was met, and its kind.
+    cdef Segment *found
+    cdef int32_t n_found
+    cdef readonly int64_t found_kind
+    cdef void keep(self, Execution *x) noexcept nogil
+    cdef int32_t rewind(self) noexcept nogil
+    cdef int placed_again(self, Execution *x, int32_t at) noexcept nogil

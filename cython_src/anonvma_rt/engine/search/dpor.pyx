@@ -1,0 +1,251 @@
+"""Source-set DPOR with sleep sets, as a strategy that chooses one class after the other (see search.pyx for the source).
+
+With a bound on preemptions it is a plain search instead: every schedule in which at most so many tasks were interrupted
+although they could have gone on (Musuvathi, Qadeer, "Iterative Context Bounding", PLDI 2007). To leave out schedules of
+one class would be wrong there, because the one that is kept may need more preemptions than another.
+
+Between two executions the stack says what comes next: the first `prefix` events are to be made again, the last of them
+another than before. So a search can be cut there: `shed` gives a part of what is left away, `dump` writes all of it
+down, and `load` goes on with either, here or in another explorer.
+"""
+
+cimport cython
+from libc.stdint cimport int32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.search.search cimport (
+    Event,
+    Search,
+    search_clear,
+    search_close,
+    search_open,
+    search_place,
+    search_pop,
+    search_room,
+    search_state,
+    search_step,
+    search_waiting,
+    untried,
+)
+from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.task cimport (
+    HALT_NO_MEMORY,
+    HALT_NONE,
+    HALT_PRUNED,
+    HALT_STOPPED,
+    HALT_VIOLATION,
+    Execution,
+    Segment,
+)
+
+cdef enum:
+    LONGEST = 1 << 24  # events of an execution that can be searched
+
+
+@cython.final
+cdef class Dpor(Strategy):
+    """`dpor`: not for hunting; verify drives it until it is `exhausted`.
+
+    preemptions: of an execution at most, or None. until_found: the search ends with the first violation (`ended`); its
+    schedule is kept either way. An execution that is given up because every continuation belongs to a class that was seen ends with HALT_PRUNED.
+
+    A state is known by the tasks that were chosen on the way to it. What load() takes and dump() gives is a dict:
+    `tasks`, those of the execution to be made next, as far as it is decided; `explored` and `backtrack`, for each of
+    them who was and who is to be explored in the state before it; `sleep`, who sleeps in state `root` - 1; the first
+    `root` states belong to somebody else. All sets are bits.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        search_open(&self.s)
+
+    def __init__(self, preemptions=None, until_found=False):
+        if preemptions is not None and not 0 <= preemptions <= LONGEST:
+            raise ValueError(f"preemptions must be from 0 to {LONGEST}, not {preemptions}")
+        self.sees_forced = True
+        self.keeps_lease = True
+        self.s.bound = -1 if preemptions is None else preemptions
+        self.until_found = until_found
+
+    def __dealloc__(self):
+        search_close(&self.s)
+        free(self.found)
+
+    def clone(self):
+        return Dpor(self.s.bound if self.s.bound >= 0 else None, self.until_found)
+
+    cdef void attach(self, Execution *x):
+        Strategy.attach(self, x)
+        x.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>pick
+        x.finished = <void (*)(void *, Execution *) noexcept nogil>finished
+        if self.s.tasks != x.tasks:
+            search_clear(&self.s, x.tasks)
+
+    @property
+    def found_schedule(self):
+        """The schedule of the first violation that was met: (task, steps) one after the other."""
+        return [(self.found[i].task, self.found[i].steps) for i in range(self.n_found)]
+
+    def load(self, part):
+        """Forgets everything and goes on with `part`. The tasks of the explorer must be those of the explorer it is from."""
+        cdef Event *e
+        tasks, root = part["tasks"], part["root"]
+        if not 0 <= root <= len(tasks) <= LONGEST or not all(0 <= task < self.s.tasks for task in tasks):
+            raise ValueError("not a part of this search")
+        search_clear(&self.s, self.s.tasks)
+        if tasks and not search_room(&self.s, <int32_t>len(tasks)):
+            raise MemoryError("no memory for a search")
+        for i, task in enumerate(tasks):
+            e = &self.s.event[i]
+            e.task = task
+            e.explored = part["explored"][i]
+            e.backtrack = part["backtrack"][i]
+            e.sleep = 0
+            e.escaped = 0
+        if root:
+            self.s.event[root - 1].sleep = part["sleep"]
+        self.s.root = root
+        self.s.prefix = len(tasks)
+        self.loaded = 0
+        self.exhausted = False
+
+    def dump(self):
+        """What is left of the search, between two executions."""
+        cdef Event *e
+        tasks, explored, backtrack = [], [], []
+        for i in range(self.s.prefix):
+            e = &self.s.event[i]
+            tasks.append(e.task)
+            explored.append(e.explored)
+            backtrack.append(e.backtrack)
+        return {
+            "tasks": tasks,
+            "explored": explored,
+            "backtrack": backtrack,
+            "sleep": self.s.event[self.s.root - 1].sleep if self.s.root else 0,
+            "root": self.s.root,
+        }
+
+    def escapes(self):
+        """{depth: whom this search wants to be explored in that state of somebody else}, told once."""
+        cdef int32_t i
+        told = {}
+        for i in range(self.s.root):
+            if self.s.event[i].escaped:
+                told[i] = self.s.event[i].escaped
+                self.s.event[i].escaped = 0
+        return told
+
+    def shed(self):
+        """Gives away the shallowest state in which something is left to try, and all above it.
+
+        Returns None where there is none, or a list of (depth, enabled, sleep, explored, backtrack) of states that are
+        somebody else's from now on. What this search goes on with counts as explored in them.
+        """
+        cdef Event *e
+        cdef int32_t at = self.s.root
+        cdef int32_t i
+        if self.exhausted or self.loaded < self.s.prefix:
+            return None
+        while at < self.s.prefix and not untried(&self.s.event[at]) & ~(<uint64_t>1 << self.s.event[at].task):
+            at += 1
+        if at == self.s.prefix:
+            return None
+        given = []
+        for i in range(self.s.root, at + 1):
+            e = &self.s.event[i]
+            given.append((i, e.enabled, e.sleep, e.explored | <uint64_t>1 << e.task, e.backtrack))
+        self.s.root = at + 1
+        return given
+
+    def tasks(self, depth):
+        """Those that were chosen on the way to state `depth`."""
+        return [self.s.event[i].task for i in range(depth)]
+
+    cdef int32_t rewind(self) noexcept nogil:
+        """Takes events back down to the deepest state with something left to try, and chooses that: the number of
+        events to make again, or 0 where nothing is left."""
+        cdef Search *s = &self.s
+        cdef Event *e
+        while s.n > s.root:
+            e = &s.event[s.n - 1]
+            search_pop(s, s.n - 1)
+            e.explored |= <uint64_t>1 << e.task
+            if untried(e):
+                search_place(s, s.n, rt_lowest(untried(e)))
+                return s.n
+        return 0
+
+    cdef int placed_again(self, Execution *x, int32_t at) noexcept nogil:
+        """A state that was loaded: its sets are known, the rest is to be found out."""
+        cdef Event *e = &self.s.event[at]
+        cdef int task = e.task
+        cdef uint64_t explored = e.explored
+        cdef uint64_t backtrack = e.backtrack
+        cdef uint64_t sleep = e.sleep
+        if search_state(&self.s, x, at) < 0:
+            x.halt = HALT_NO_MEMORY
+            return -1
+        e = &self.s.event[at]
+        e.explored = explored
+        e.backtrack = backtrack
+        if at < self.s.root:
+            e.sleep = sleep
+        search_place(&self.s, at, task)
+        self.loaded = at + 1
+        return task
+
+    cdef void keep(self, Execution *x) noexcept nogil:
+        """Remembers the schedule of the first violation."""
+        cdef Segment *segments
+        cdef int32_t i
+        if self.found != NULL or self.s.n == 0:
+            return
+        segments = <Segment *>malloc(self.s.n * sizeof(Segment))
+        if segments == NULL:
+            return
+        self.found = segments
+        self.found_kind = x.finding.kind
+        for i in range(self.s.n):
+            if i and segments[self.n_found - 1].task == <uint64_t>self.s.event[i].task:
+                segments[self.n_found - 1].steps += 1
+            else:
+                segments[self.n_found].task = <uint64_t>self.s.event[i].task
+                segments[self.n_found].steps = 1
+                self.n_found += 1
+
+
+cdef int pick(Dpor self, Execution *x, uint64_t *hold) noexcept nogil:
+    cdef Search *s = &self.s
+    cdef int32_t at = <int32_t>x.steps - 1
+    if at < self.loaded:
+        hold[0] = <uint64_t>(s.event[s.event[at].run].run_end - at)
+        return s.event[at].task
+    if self.exhausted or self.ended or at >= LONGEST:
+        x.halt = HALT_STOPPED if at < LONGEST else HALT_NO_MEMORY
+        return -1
+    if at < s.prefix:
+        return self.placed_again(x, at)
+    return search_step(s, x, at)
+
+
+cdef void finished(Dpor self, Execution *x) noexcept nogil:
+    """On to the next class; or back to the beginning of this one, where the execution was not brought to its end."""
+    cdef Search *s = &self.s
+    cdef int i
+    if x.halt != HALT_NONE and x.halt != HALT_VIOLATION and x.halt != HALT_PRUNED:
+        while s.n > s.prefix:
+            search_pop(s, s.n - 1)
+        return
+    if x.finding.kind:
+        self.keep(x)
+        self.ended = self.until_found
+    if s.bound < 0:
+        # Who never made the operation it was about to make might have made it earlier, too. Also where the others sleep:
+        # what it waits for may be their operations that are explored elsewhere without it.
+        for i in range(s.tasks):
+            if not x.completed >> i & 1:
+                search_waiting(s, x, i)
+    s.prefix = self.rewind()
+    self.loaded = s.prefix
+    self.exhausted = s.prefix == 0

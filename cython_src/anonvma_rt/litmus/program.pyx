@@ -1,0 +1,629 @@
+"""Program: the smallest subject, threads as lists of `lock a`, `load x r`, `store x 1` and the like.
+
+It proves that the engine knows nothing of memory management, and it is what the engine's own tests and litmus tests
+are written in. Everything that an execution changes, registers included, lives in the arena.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from anonvma_rt.engine.base.arena cimport arena_alloc, arena_free, arena_offset, arena_root
+from anonvma_rt.engine.run.explorer cimport Explorer
+from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD, list_add_tail, list_add_valid, list_del, list_del_valid
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
+from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.run.sync cimport (
+    await_value,
+    compare_exchange,
+    down_read,
+    down_write,
+    fetch_add,
+    load,
+    lock_init,
+    lock_is_held,
+    lock_wait,
+    mutex_lock,
+    mutex_trylock,
+    mutex_unlock,
+    store,
+    try_down_read,
+    up_read,
+    up_write,
+)
+from anonvma_rt.engine.run.task cimport (
+    HALT_NO_MEMORY,
+    MAX_CLASSES,
+    MAX_TASKS,
+    OP_LOAD,
+    OP_STORE,
+    VIOLATION_LIST_CORRUPTION,
+    VIOLATION_SUBJECT,
+    Execution,
+    Task,
+    declare_lock_order,
+    found,
+    halt,
+    lock_word,
+    mark,
+    must_live,
+    note,
+    point,
+    recheck,
+    violate,
+)
+
+cdef enum:
+    MAX_NAMES = 1024
+    MAX_REGISTERS = 64
+    # Values that a forbidden outcome may have to remember at a time.
+    MAX_STACK = 64
+
+cdef enum Verb:
+    LOCK
+    UNLOCK
+    TRYLOCK
+    READ_LOCK
+    READ_UNLOCK
+    WRITE_LOCK
+    WRITE_UNLOCK
+    WAIT
+    LOAD
+    STORE
+    ADD
+    CAS
+    AWAIT
+    SPIN
+    FREE
+    NEW
+    USE
+    UNLINK
+    SET
+    GET
+    READ_TRYLOCK
+
+# What a term of a forbidden outcome does with the stack.
+cdef enum TermKind:
+    NUMBER
+    VARIABLE
+    REGISTER
+    PLUS
+    MINUS
+    EQUAL
+    UNEQUAL
+    LESS
+    LESS_OR_EQUAL
+    AND
+    OR
+
+# Types of objects in the arena.
+cdef enum:
+    WORLD = 1
+    TABLE
+    ROW
+    WORD
+    LOCK_WORD
+    ITEM
+
+KIND_NAMES = {WORD: "a variable", LOCK_WORD: "a lock", ITEM: "an object"}
+
+# verb: its number, the kind of the name it takes, and its other operands: v is a number or a register, r a register
+# that takes the result.
+VERBS = {
+    "lock": (LOCK, LOCK_WORD, ""),
+    "unlock": (UNLOCK, LOCK_WORD, ""),
+    "trylock": (TRYLOCK, LOCK_WORD, "r"),
+    "read_lock": (READ_LOCK, LOCK_WORD, ""),
+    "read_unlock": (READ_UNLOCK, LOCK_WORD, ""),
+    "write_lock": (WRITE_LOCK, LOCK_WORD, ""),
+    "write_unlock": (WRITE_UNLOCK, LOCK_WORD, ""),
+    "wait": (WAIT, LOCK_WORD, ""),
+    "load": (LOAD, WORD, "r"),
+    "store": (STORE, WORD, "v"),
+    "add": (ADD, WORD, "v"),
+    "cas": (CAS, WORD, "vvr"),
+    "await": (AWAIT, WORD, "v"),
+    "spin": (SPIN, WORD, "v"),
+    "free": (FREE, ITEM, ""),
+    "new": (NEW, ITEM, ""),
+    "use": (USE, ITEM, ""),
+    "unlink": (UNLINK, ITEM, ""),
+    "set": (SET, WORD, "v"),
+    "get": (GET, WORD, "r"),
+    "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
+}
+
+# What is no step of its own, and so has nothing that could be marked.
+WITHOUT_POINT = ("set", "get")
+
+# The operators of forbidden outcomes; each takes two values off the stack and puts one there.
+OPERATORS = {
+    "+": PLUS,
+    "-": MINUS,
+    "==": EQUAL,
+    "!=": UNEQUAL,
+    "<": LESS,
+    "<=": LESS_OR_EQUAL,
+    "and": AND,
+    "or": OR,
+}
+
+
+cdef class Program(Subject):
+    """Threads of steps `(verb, name, operand...)` over shared locks, variables and objects.
+
+    lock a, unlock a, trylock a r          a mutex; r becomes 1 where it was taken, else 0
+    read_lock a, read_unlock a             the same lock as a read-write semaphore
+    read_trylock a r                       r becomes 1 where a reader was let in, else 0
+    write_lock a, write_unlock a
+    wait a                                 until nobody holds it, without taking it
+    load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is
+                                           atomic, and r is what was loaded
+    cas x old new r                        atomic; r becomes 1 where x was `old` and so replaced, else 0
+    await x v                              blocks until x is v
+    spin x v                               loads x until it is v
+    free o                                 o is an object or a lock
+    new o                                  o names a fresh object, at the end of the one list on which all objects begin
+    use o                                  a violation where o is freed
+    unlink o                               takes o off that list
+    get x r, set x v                       load and store without a point: nobody comes between them and the step
+                                           before, as is right for what a lock protects
+    !lock a, ...                           any verb but these two, as an interesting operation (mark), for strategies
+                                           that ask
+
+    Each but the last two is one step, and its point comes right before it; the object that o names is looked up before that point, as a
+    pointer is. What kind of thing a name is follows from the verbs that use it.
+
+    setup: steps made before the threads start, without registers. forbidden: outcomes over variables ("x") and
+    registers ("0:r" is r of thread 0) at the end of an execution. One that holds is a violation named "assertion", with
+    the number of the outcome. An outcome is a mapping to numbers, all of which must be right, or a condition in reverse
+    Polish notation, a list of numbers, names and operators (+ - == != < <= and or; numbers wrap at 64 bits, true is 1).
+    classes: the lock class, 0 to 15, of locks that have
+    one. order: pairs of locks, the class of the first before that of the second.
+
+    In a trace each step leaves a note: code is its number in its thread, a the value that it read or wrote.
+
+    >>> step = [("load", "x", "r"), ("add", "x", 1)]
+    >>> Program([step, step], forbidden=[{"0:r": 0, "1:r": 0}]).tasks
+    2
+    >>> Program([step, step], forbidden=[["0:r", "1:r", "+", 1, "<", "x", 2, "!=", "or"]]).tasks
+    2
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        # Until it is compiled no Explorer takes it.
+        self.tasks = 0
+
+    def __init__(self, threads, *, setup=(), forbidden=(), classes=None, order=()):
+        if self.code != NULL:
+            raise RuntimeError("a Program is compiled once")
+        threads = [list(thread) for thread in threads]
+        if not 1 <= len(threads) <= MAX_TASKS:
+            raise ValueError(f"a program has 1 to {MAX_TASKS} threads, not {len(threads)}")
+        sections = [(f"thread {i}", steps) for i, steps in enumerate(threads)] + [("setup", list(setup))]
+        classes = dict(classes or {})
+        kinds = kinds_of_names(sections, classes)
+        if len(kinds) > MAX_NAMES:
+            raise ValueError(f"a program has at most {MAX_NAMES} shared names, not {len(kinds)}")
+        self.names = tuple(kinds)
+        compiled, self.registers = compile_sections(sections, {name: i for i, name in enumerate(kinds)})
+        self.n_objects = len(self.names)
+        self.n_registers = len(self.registers)
+        self.keep_code(compiled)
+        self.keep_locks(kinds, classes, list(order))
+        self.keep_forbidden(kinds, list(forbidden))
+        self.tasks = len(threads)
+
+    cdef int keep_code(self, sections) except -1:
+        cdef int i = 0
+        self.code = <Instruction *>room(sum(map(len, sections)), sizeof(Instruction))
+        self.begin = <int *>room(len(sections) + 1, sizeof(int))
+        for section, rows in enumerate(sections):
+            self.begin[section] = i
+            for verb, marked, object, result, a, a_reg, b, b_reg in rows:
+                self.code[i].verb = verb
+                self.code[i].marked = marked
+                self.code[i].object = object
+                self.code[i].result = result
+                self.code[i].a.number = a
+                self.code[i].a.reg = a_reg
+                self.code[i].b.number = b
+                self.code[i].b.reg = b_reg
+                i += 1
+        self.begin[len(sections)] = i
+        return 0
+
+    cdef int keep_locks(self, kinds, classes, order) except -1:
+        self.kind = <int32_t *>room(len(kinds), sizeof(int32_t))
+        self.lock_class = <int32_t *>room(len(kinds), sizeof(int32_t))
+        for i, kind in enumerate(kinds.values()):
+            self.kind[i] = kind
+        for name, cls in classes.items():
+            if kinds.get(name) != LOCK_WORD:
+                raise ValueError(f"classes: {name!r} is not a lock of this program")
+            if type(cls) is not int or not 0 <= cls < MAX_CLASSES:
+                raise ValueError(f"classes: the class of {name!r} is a number from 0 to {MAX_CLASSES - 1}, not {cls!r}")
+            self.lock_class[self.names.index(name)] = cls
+        self.n_order = len(order)
+        self.before = <int *>room(len(order), sizeof(int))
+        self.after = <int *>room(len(order), sizeof(int))
+        for i, pair in enumerate(order):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ValueError(f"order: a pair of locks is needed, not {pair!r}")
+            for name in pair:
+                if not classes.get(name):
+                    raise ValueError(f"order: {name!r} is not a lock with a class other than 0")
+            if classes[pair[0]] == classes[pair[1]]:
+                raise ValueError(f"order: {pair[0]!r} and {pair[1]!r} are of the same class")
+            self.before[i] = classes[pair[0]]
+            self.after[i] = classes[pair[1]]
+        return 0
+
+    cdef int keep_forbidden(self, kinds, outcomes) except -1:
+        cdef int i = 0
+        compiled = [
+            compile_outcome(f"forbidden outcome {at}", outcome, self.names, kinds, self.registers)
+            for at, outcome in enumerate(outcomes)
+        ]
+        self.n_outcomes = len(compiled)
+        self.outcome = <int *>room(len(compiled) + 1, sizeof(int))
+        self.terms = <Term *>room(sum(map(len, compiled)), sizeof(Term))
+        for at, terms in enumerate(compiled):
+            self.outcome[at] = i
+            for kind, value in terms:
+                self.terms[i].kind = kind
+                self.terms[i].value = value
+                i += 1
+        self.outcome[len(compiled)] = i
+        return 0
+
+    def __dealloc__(self):
+        free(self.code)
+        free(self.begin)
+        free(self.terms)
+        free(self.outcome)
+        free(self.kind)
+        free(self.lock_class)
+        free(self.before)
+        free(self.after)
+
+    def kinds(self):
+        return {**Subject.kinds(self), VIOLATION_SUBJECT: "assertion"}
+
+    def lock_classes(self):
+        return {name: self.lock_class[i] for i, name in enumerate(self.names) if self.lock_class[i]}
+
+    def refused(self, code):
+        return ValueError(f"setup ends while {self.names[code - 1]!r} is held")
+
+    cdef int build(self, Task *t) noexcept nogil:
+        """Everything in the order of the names. Returns 0, or one plus the place of a lock that setup left held."""
+        cdef world *w = <world *>must_alloc(t, sizeof(world), WORLD)
+        cdef int i
+        INIT_LIST_HEAD(&w.items)
+        w.object = <void **>must_alloc(t, self.n_objects * sizeof(void *), TABLE)
+        w.registers = <int64_t *>must_alloc(t, self.n_registers * sizeof(int64_t), ROW)
+        for i in range(self.n_objects):
+            if self.kind[i] == LOCK_WORD:
+                w.object[i] = must_alloc(t, sizeof(lock_word), LOCK_WORD)
+                lock_init(<lock_word *>w.object[i], self.lock_class[i])
+            elif self.kind[i] == WORD:
+                w.object[i] = must_alloc(t, sizeof(int64_t), WORD)
+            else:
+                w.object[i] = new_item(t, w)
+        for i in range(self.n_order):
+            declare_lock_order(t.x, self.before[i], self.after[i])
+        self.run(t, self.tasks)
+        for i in range(self.n_objects):
+            # A freed lock is poisoned, which looks like held: whoever takes it will be told.
+            if self.kind[i] == LOCK_WORD and lock_is_held(<lock_word *>w.object[i]):
+                if (<lock_word *>w.object[i]).cls < MAX_CLASSES:
+                    return i + 1
+        return 0
+
+    cdef void body(self, Task *t) noexcept nogil:
+        self.run(t, t.id)
+
+    cdef void check(self, Execution *x) noexcept nogil:
+        cdef world *w = <world *>arena_root(&x.arena)
+        cdef int i
+        for i in range(self.n_outcomes):
+            if self.holds(w, i):
+                found(x, VIOLATION_SUBJECT, -1, i, 0, 0)
+
+    cdef bint holds(self, world *w, int outcome) noexcept nogil:
+        """Compiled so that the stack suffices and one value is left. Unsigned where C leaves overflow undefined."""
+        cdef int64_t stack[MAX_STACK]
+        cdef Term *term
+        cdef int64_t a
+        cdef int64_t b
+        cdef int top = -1
+        cdef int j
+        for j in range(self.outcome[outcome], self.outcome[outcome + 1]):
+            term = &self.terms[j]
+            if term.kind <= REGISTER:
+                top += 1
+                if term.kind == NUMBER:
+                    stack[top] = term.value
+                elif term.kind == VARIABLE:
+                    stack[top] = (<int64_t *>w.object[term.value])[0]
+                else:
+                    stack[top] = w.registers[term.value]
+                continue
+            b = stack[top]
+            top -= 1
+            a = stack[top]
+            if term.kind == PLUS:
+                stack[top] = <int64_t>(<uint64_t>a + <uint64_t>b)
+            elif term.kind == MINUS:
+                stack[top] = <int64_t>(<uint64_t>a - <uint64_t>b)
+            elif term.kind == EQUAL:
+                stack[top] = a == b
+            elif term.kind == UNEQUAL:
+                stack[top] = a != b
+            elif term.kind == LESS:
+                stack[top] = a < b
+            elif term.kind == LESS_OR_EQUAL:
+                stack[top] = a <= b
+            elif term.kind == AND:
+                stack[top] = a != 0 and b != 0
+            else:
+                stack[top] = a != 0 or b != 0
+        return stack[0] != 0
+
+    cdef void run(self, Task *t, int section) noexcept nogil:
+        cdef world *w = <world *>arena_root(&t.x.arena)
+        cdef Instruction *s
+        cdef void *o
+        cdef int64_t a
+        cdef int64_t result
+        cdef int i
+        for i in range(self.begin[section], self.begin[section + 1]):
+            s = &self.code[i]
+            o = w.object[s.object]
+            a = s.a.number if s.a.reg < 0 else w.registers[s.a.reg]
+            result = a
+            if s.marked:
+                mark(t)
+            if s.verb == LOCK:
+                mutex_lock(t, <lock_word *>o)
+            elif s.verb == UNLOCK:
+                mutex_unlock(t, <lock_word *>o)
+            elif s.verb == TRYLOCK:
+                result = mutex_trylock(t, <lock_word *>o)
+            elif s.verb == READ_TRYLOCK:
+                result = try_down_read(t, <lock_word *>o)
+            elif s.verb == READ_LOCK:
+                down_read(t, <lock_word *>o)
+            elif s.verb == READ_UNLOCK:
+                up_read(t, <lock_word *>o)
+            elif s.verb == WRITE_LOCK:
+                down_write(t, <lock_word *>o)
+            elif s.verb == WRITE_UNLOCK:
+                up_write(t, <lock_word *>o)
+            elif s.verb == WAIT:
+                lock_wait(t, <lock_word *>o)
+            elif s.verb == LOAD:
+                result = load(t, <int64_t *>o)
+            elif s.verb == STORE:
+                store(t, <int64_t *>o, a)
+            elif s.verb == ADD:
+                result = fetch_add(t, <int64_t *>o, a) + a
+            elif s.verb == CAS:
+                result = compare_exchange(t, <int64_t *>o, a, s.b.number if s.b.reg < 0 else w.registers[s.b.reg])
+            elif s.verb == AWAIT:
+                await_value(t, <int64_t *>o, a)
+            elif s.verb == SPIN:
+                while load(t, <int64_t *>o) != a:
+                    pass
+            elif s.verb == FREE:
+                point(t, OP_STORE, o)
+                begin_surgery(t, w)
+                must_live(t, o, self.kind[s.object])
+                arena_free(&t.x.arena, o)
+                end_surgery(t, w)
+            elif s.verb == NEW:
+                point(t, OP_STORE, o)
+                begin_surgery(t, w)
+                w.object[s.object] = new_item(t, w)
+                end_surgery(t, w)
+            elif s.verb == USE:
+                point(t, OP_LOAD, o)
+                begin_surgery(t, w)
+                must_live(t, o, ITEM)
+                end_surgery(t, w)
+            elif s.verb == UNLINK:
+                point(t, OP_STORE, o)
+                begin_surgery(t, w)
+                must_live(t, o, ITEM)
+                unlink(t, <item *>o)
+                end_surgery(t, w)
+            elif s.verb == SET:
+                (<int64_t *>o)[0] = a
+                if t.x.awaiting:
+                    recheck(t.x, o)
+            elif s.verb == GET:
+                result = (<int64_t *>o)[0]
+            if s.result >= 0:
+                w.registers[s.result] = result
+            note(t, i - self.begin[section], result, 0, 0)
+
+    def values(self, Explorer explorer not None):
+        """Variables ("x") and registers ("0:r") as the last execution of `explorer` left them."""
+        cdef world *w = self.state(explorer)
+        result = {}
+        for i, name in enumerate(self.names):
+            if self.kind[i] == WORD:
+                result[name] = (<int64_t *>w.object[i])[0]
+        for i, name in enumerate(self.registers):
+            result[name] = w.registers[i]
+        return result
+
+    def ids(self, Explorer explorer not None):
+        """The stable id of each shared name, by which the events of a trace name it."""
+        cdef world *w = self.state(explorer)
+        return {name: arena_offset(&explorer.x.arena, w.object[i]) for i, name in enumerate(self.names)}
+
+    cdef world *state(self, Explorer explorer) except NULL:
+        if explorer.subject is not self:
+            raise ValueError("the explorer explores another subject")
+        if not explorer.idle:
+            raise RuntimeError("the explorer is busy")
+        return <world *>arena_root(&explorer.x.arena)
+
+
+cdef void begin_surgery(Task *t, world *w) noexcept nogil:
+    if t.x.parallel:
+        guard(t, &w.surgery)
+
+
+cdef void end_surgery(Task *t, world *w) noexcept nogil:
+    if t.x.parallel:
+        unguard(&w.surgery)
+
+
+cdef void *must_alloc(Task *t, size_t size, int type) noexcept nogil:
+    cdef void *object = arena_alloc(&t.x.arena, size, type)
+    if object == NULL:
+        halt(t, HALT_NO_MEMORY)
+    return object
+
+
+cdef item *new_item(Task *t, world *w) noexcept nogil:
+    cdef item *it = <item *>must_alloc(t, sizeof(item), ITEM)
+    cdef int fault = list_add_valid(&it.link, w.items.prev, &w.items)
+    if fault:
+        violate(t, VIOLATION_LIST_CORRUPTION, fault, <int64_t>arena_offset(&t.x.arena, it), 0)
+    list_add_tail(&it.link, &w.items)
+    return it
+
+
+cdef void unlink(Task *t, item *it) noexcept nogil:
+    """list_del as CONFIG_DEBUG_LIST has it: looks at the links before it follows them."""
+    cdef int fault = list_del_valid(&it.link)
+    if fault:
+        violate(t, VIOLATION_LIST_CORRUPTION, fault, <int64_t>arena_offset(&t.x.arena, it), 0)
+    list_del(&it.link)
+
+
+cdef void *room(size_t n, size_t size) except NULL:
+    cdef void *block = calloc(n + 1, size)
+    if block == NULL:
+        raise MemoryError(f"no memory for a program: {n} times {size} bytes")
+    return block
+
+
+def is_name(word):
+    return isinstance(word, str) and word != "" and ":" not in word
+
+
+def number(what, value):
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{what} must be a number of 64 bits, not {value!r}")
+    return value
+
+
+def kinds_of_names(sections, classes):
+    """{shared name: its kind} in the order of their first mention; what is only freed is a lock if it has a class.
+
+    Raises ValueError for steps that make no sense.
+    """
+    kinds = {}
+    for label, steps in sections:
+        for at, step in enumerate(steps):
+            where = f"{label}, step {at}"
+            if not isinstance(step, (tuple, list)) or not step:
+                raise ValueError(f"{where}: a step is (verb, name, ...), not {step!r}")
+            verb, *operands = step
+            verb = verb.removeprefix("!") if isinstance(verb, str) else verb
+            if not isinstance(verb, str) or verb not in VERBS:
+                raise ValueError(f"{where}: unknown verb {verb!r}; known are {', '.join(VERBS)}")
+            number_of_verb, kind, rest = VERBS[verb]
+            if len(operands) != 1 + len(rest):
+                raise ValueError(f"{where}: {verb} takes {1 + len(rest)} operands, not {len(operands)}")
+            name = operands[0]
+            if not is_name(name):
+                raise ValueError(f"{where}: a name is a text without ':', not {name!r}")
+            # What can be freed is known only when the other verbs have said what it is.
+            if number_of_verb == FREE:
+                kind = None
+            before = kinds.setdefault(name, kind)
+            if before is None:
+                kinds[name] = kind
+            elif kind is not None and before != kind:
+                raise ValueError(f"{where}: {verb} needs {KIND_NAMES[kind]}, but {name!r} is {KIND_NAMES[before]}")
+    for label, steps in sections:
+        for at, (verb, name, *_) in enumerate(steps):
+            if verb.removeprefix("!") == "free" and kinds[name] == WORD:
+                raise ValueError(f"{label}, step {at}: {name!r} is a variable; only locks and objects can be freed")
+    return {name: kind or (LOCK_WORD if name in classes else ITEM) for name, kind in kinds.items()}
+
+
+def compile_sections(sections, places):
+    """Rows for Instruction, a list per section, and the names of all registers ("0:r")."""
+    registers = {}
+    compiled = []
+    for thread, (label, steps) in enumerate(sections):
+        own = {}
+        rows = []
+        for at, (verb, name, *rest) in enumerate(steps):
+            where = f"{label}, step {at}"
+            marked, verb = verb.startswith("!"), verb.removeprefix("!")
+            if marked and verb in WITHOUT_POINT:
+                raise ValueError(f"{where}: {verb} has no point, so it cannot be an interesting operation")
+            values = []
+            result = -1
+            for form, operand in zip(VERBS[verb][2], rest, strict=True):
+                if isinstance(operand, str) and label == "setup":
+                    raise ValueError(f"{where}: setup has no registers, so not {operand!r}")
+                if form == "r":
+                    if not is_name(operand):
+                        raise ValueError(f"{where}: a register is a text without ':', not {operand!r}")
+                    result = own.setdefault(operand, len(registers))
+                    registers.setdefault(f"{thread}:{operand}", result)
+                elif not isinstance(operand, str):
+                    values += [number(f"{where}: the value of {verb}", operand), -1]
+                elif operand not in own:
+                    raise ValueError(f"{where}: register {operand!r} was given no value before")
+                else:
+                    values += [0, own[operand]]
+            if len(own) > MAX_REGISTERS:
+                raise ValueError(f"{label} has more than {MAX_REGISTERS} registers")
+            rows.append((VERBS[verb][0], marked, places[name], result, *(values + [0, -1, 0, -1])[:4]))
+        compiled.append(rows)
+    return compiled, tuple(registers)
+
+
+def compile_outcome(where, outcome, names, kinds, registers):
+    """Rows for Term: a kind, and a number or the place of a variable or a register."""
+    if isinstance(outcome, dict):
+        words = []
+        for place, value in outcome.items():
+            joined = ["and"] if words else []
+            words += [place, number(f"{where}: the value of {place}", value), "==", *joined]
+    else:
+        words = list(outcome)
+    if not words:
+        raise ValueError(f"{where} is empty: it would hold always")
+    rows = []
+    height = 0
+    for word in words:
+        if isinstance(word, str) and word in OPERATORS:
+            height -= 1
+            rows.append((OPERATORS[word], 0))
+            if height < 1:
+                raise ValueError(f"{where}: {word!r} needs two values before it")
+            continue
+        height += 1
+        if height > MAX_STACK:
+            raise ValueError(f"{where} has more than {MAX_STACK} values in front of their operators")
+        if not isinstance(word, str):
+            rows.append((NUMBER, number(f"{where}: a word", word)))
+        elif kinds.get(word) == WORD:
+            rows.append((VARIABLE, names.index(word)))
+        elif word in registers:
+            rows.append((REGISTER, registers.index(word)))
+        else:
+            raise ValueError(f"{where}: {word!r} is no variable, and no register such as '0:r'")
+    if height != 1:
+        raise ValueError(f"{where} leaves {height} values and not one")
+    return rows

@@ -1,0 +1,317 @@
+"""The invariants at quiescence: no migration, move or fault is under way any more.
+
+A stale migration entry is invisible in all counters, so the page tables themselves are scanned. The first thing found
+is the verdict, and a stale entry is looked for first: the rest may follow from it.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
+
+from anonvma_rt.engine.base.arena cimport arena_alloc, arena_drop_last, arena_header_of, arena_live, arena_root
+from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_for_each, list_step
+from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
+from anonvma_rt.mm.types cimport (
+    MAPCOUNT_MISMATCH,
+    PAGE_SHIFT,
+    PGDIR_SHIFT,
+    PMD_SHIFT,
+    PTE_NONE,
+    PTRS_PER_TABLE,
+    REUSE_NO,
+    STALE_MIGRATION_ENTRY,
+    TYPE_ANON_VMA,
+    TYPE_AVC,
+    TYPE_SCRATCH,
+    TYPE_TABLE,
+    TYPE_VMA,
+    UNREACHABLE_PTE,
+    anon_vma,
+    anon_vma_chain,
+    avc_of_same_anon_vma,
+    avc_of_same_vma,
+    is_migration_entry,
+    kernel,
+    linear_page_index,
+    mm_struct,
+    page,
+    page_anon_vma,
+    page_directory,
+    page_generation,
+    page_table,
+    pfn_to_page,
+    pmd_huge,
+    pmd_t,
+    pmd_table,
+    pte_pfn,
+    pte_present,
+    pte_t,
+    serial_of,
+    vm_area_struct,
+)
+# Which part of a rule was broken, in Finding.c of list-corruption and unreachable-pte.
+cdef enum:
+    I1_CHAIN = 1
+    I1_ROOT = 2
+    I2_ORDER = 3
+    I3_SETS = 4
+    I4_NOT_LISTED = 5
+    I5_INDEX = 6
+    I9_DANGLING = 7
+    NO_VMA = 8
+    NOT_A_PTE = 9
+    TREE_ORDER = 10
+
+
+cdef void report(Execution *x, kernel *k, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil:
+    found(x, kind, -1, a, b, c)
+    if k.n_findings < k.findings_room:
+        k.findings[k.n_findings].kind = kind
+        k.findings[k.n_findings].a = a
+        k.findings[k.n_findings].b = b
+        k.findings[k.n_findings].c = c
+        k.n_findings += 1
+
+
+cdef void check_world(Execution *x) noexcept nogil:
+    """Linear in vmas, list entries and page-table entries."""
+    cdef kernel *k = <kernel *>arena_root(&x.arena)
+    cdef int32_t *mapped = <int32_t *>arena_alloc(&x.arena, k.n_pages * sizeof(int32_t), TYPE_SCRATCH)
+    cdef uint64_t i
+    cdef page *p
+    k.check_round += 1
+    k.n_findings = 0
+    for i in range(<uint64_t>k.n_mm):
+        check_chains(x, k, k.mm[i])
+    for i in range(<uint64_t>k.n_mm):
+        check_tables(x, k, k.mm[i], mapped)
+    if mapped != NULL and not x.finding.kind:
+        for i in range(1, <uint64_t>k.n_pages):
+            p = pfn_to_page(k, i)
+            if p.mapcount + 1 != mapped[i]:
+                report(x, k, MAPCOUNT_MISMATCH, p.pfn, p.mapcount + 1, mapped[i])
+    if k.algorithm.tree and not x.finding.kind:
+        for i in range(<uint64_t>k.n_mm):
+            check_trees(x, k, k.mm[i])
+    if mapped != NULL:
+        arena_drop_last(&x.arena, mapped)
+
+
+cdef void check_owner(Execution *x, kernel *k, page *p) noexcept nogil:
+    """I9: a mapped page points to the anon_vma that it was given, which lives and whose list is not empty."""
+    cdef anon_vma *av = page_anon_vma(p)
+    if not arena_live(&x.arena, av, TYPE_ANON_VMA) or <uint16_t>arena_header_of(av).generation != page_generation(p):
+        report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, p.pfn, I9_DANGLING)
+    elif list_empty(&av.head):
+        report(x, k, UNREACHABLE_PTE, 0, p.pfn, I9_DANGLING)
+
+
+# ---- page tables: I4 to I7 ---------------------------------------------------------------------------------------------
+
+
+cdef void check_tables(Execution *x, kernel *k, mm_struct *mm, int32_t *mapped) noexcept nogil:
+    """Every entry of every table, inside a vma or not."""
+    cdef vm_area_struct *vma = mm.mmap
+    cdef page_directory *directory
+    cdef page_table *table
+    cdef pmd_t pmd
+    cdef uint64_t g
+    cdef uint64_t m
+    cdef uint64_t i
+    cdef uint64_t address
+    for g in range(<uint64_t>PTRS_PER_TABLE):
+        directory = <page_directory *>mm.pgd.entry[g]
+        if directory == NULL:
+            continue
+        for m in range(<uint64_t>PTRS_PER_TABLE):
+            pmd = directory.entry[m]
+            if pmd == 0:
+                continue
+            address = g << PGDIR_SHIFT | m << PMD_SHIFT
+            if pmd_huge(pmd):
+                while vma != NULL and vma.vm_end <= address:
+                    vma = vma.vm_next
+                check_entry(x, k, mm, vma, address, pte_pfn(pmd), mapped)
+                continue
+            table = pmd_table(pmd)
+            if not arena_live(&x.arena, table, TYPE_TABLE):
+                report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_TABLE, mm.id, <int64_t>address)
+                continue
+            for i in range(<uint64_t>PTRS_PER_TABLE):
+                if table.pte[i] == PTE_NONE:
+                    continue
+                address = g << PGDIR_SHIFT | m << PMD_SHIFT | i << PAGE_SHIFT
+                while vma != NULL and vma.vm_end <= address:
+                    vma = vma.vm_next
+                check_pte(x, k, mm, vma, address, table.pte[i], mapped)
+
+
+cdef void check_pte(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma, uint64_t address, pte_t pte,
+                    int32_t *mapped) noexcept nogil:
+    if is_migration_entry(pte):
+        # I6 and I7: no migration is under way, so this entry was missed by its restore walk.
+        report(x, k, STALE_MIGRATION_ENTRY, mm.id, <int64_t>address, <int64_t>pte_pfn(pte))
+    elif not pte_present(pte):
+        report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NOT_A_PTE)
+    elif pte_pfn(pte):
+        check_entry(x, k, mm, vma, address, pte_pfn(pte), mapped)
+
+
+cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma, uint64_t address, uint64_t pfn,
+                      int32_t *mapped) noexcept nogil:
+    """A present pte or huge pmd that shows page `pfn`: its vma, its index and its anon_vma must lead back to it."""
+    cdef page *p
+    if pfn >= k.n_pages:
+        report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NOT_A_PTE)
+        return
+    p = pfn_to_page(k, pfn)
+    check_owner(x, k, p)
+    if mapped != NULL:
+        mapped[p.pfn] += 1
+    if vma == NULL or address < vma.vm_start:
+        report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NO_VMA)
+    elif linear_page_index(vma, address) != p.index:
+        report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I5_INDEX)
+    elif not listed(vma, page_anon_vma(p)):
+        report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I4_NOT_LISTED)
+
+
+cdef bint listed(vm_area_struct *vma, anon_vma *av) noexcept nogil:
+    """Whether av's list contains an entry of vma, looked up from the vma's side."""
+    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
+    while list_step(&c):
+        if avc_of_same_vma(c.pos).anon_vma == av:
+            return True
+    return False
+
+
+# ---- chains and lists: I1 to I3 ----------------------------------------------------------------------------------------
+
+
+cdef void check_chains(Execution *x, kernel *k, mm_struct *mm) noexcept nogil:
+    cdef vm_area_struct *vma = mm.mmap
+    while vma != NULL:
+        if not arena_live(&x.arena, vma, TYPE_VMA):
+            report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_VMA, mm.id, 0)
+            return
+        if not check_chain(x, k, mm, vma):
+            return
+        vma = vma.vm_next
+
+
+cdef bint check_chain(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
+    """I1, I2 and I3 of one vma; False where nothing behind it can be trusted."""
+    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
+    cdef anon_vma *root = NULL
+    cdef anon_vma_chain *avc
+    cdef bint own = False
+    cdef int links = 0
+    while list_step(&c):
+        avc = avc_of_same_vma(c.pos)
+        if not arena_live(&x.arena, avc, TYPE_AVC) or not arena_live(&x.arena, avc.anon_vma, TYPE_ANON_VMA):
+            report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_AVC, serial_of(vma), 0)
+            return False
+        own |= avc.anon_vma == vma.anon_vma
+        # Where forks reuse anon_vmas, a vma's own one need not be the newest.
+        if links == 0 and not own and k.algorithm.reuse == REUSE_NO:
+            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), I2_ORDER)
+        check_list(x, k, avc.anon_vma)
+        if avc.vma != vma or avc.checked_round != k.check_round:
+            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), I1_CHAIN)
+        if root != NULL and avc.anon_vma.root != root:
+            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), I1_ROOT)
+        root = avc.anon_vma.root
+        links += 1
+    if c.corrupt or own != (vma.anon_vma != NULL) or (links == 0) != (vma.anon_vma == NULL):
+        report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), c.corrupt, I1_CHAIN)
+        return not c.corrupt
+    if links and avc.anon_vma != root_of_chain(vma):
+        report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), I2_ORDER)
+    if links:
+        if vma.anon_vma.checked_mm != mm:
+            vma.anon_vma.checked_mm = mm
+            vma.anon_vma.checked = vma
+        elif not same_chains(vma, vma.anon_vma.checked):
+            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma.anon_vma.checked), serial_of(vma), I3_SETS)
+    return True
+
+
+cdef void check_list(Execution *x, kernel *k, anon_vma *av) noexcept nogil:
+    """I1 from the other side: a walker may follow every entry of the list. Once per anon_vma; marks what it meets."""
+    cdef list_cursor c = list_for_each(&av.head)
+    cdef anon_vma_chain *avc
+    if av.checked_round == k.check_round:
+        return
+    av.checked_round = k.check_round
+    av.checked_mm = NULL
+    while list_step(&c):
+        avc = avc_of_same_anon_vma(c.pos)
+        if not arena_live(&x.arena, avc, TYPE_AVC):
+            report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_AVC, serial_of(av), I1_CHAIN)
+            return
+        if not arena_live(&x.arena, avc.vma, TYPE_VMA):
+            report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_VMA, serial_of(av), I1_CHAIN)
+            return
+        if avc.anon_vma != av:
+            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(avc.vma), serial_of(av), I1_CHAIN)
+        avc.checked_round = k.check_round
+    if c.corrupt:
+        report(x, k, VIOLATION_LIST_CORRUPTION, 0, serial_of(av), I1_CHAIN)
+
+
+cdef void check_trees(Execution *x, kernel *k, mm_struct *mm) noexcept nogil:
+    """Whether the interval tree finds every vma by the first index that it has; after all lists were found sound."""
+    cdef vm_area_struct *vma = mm.mmap
+    cdef list_cursor c
+    while vma != NULL:
+        c = list_for_each(&vma.anon_vma_chain)
+        while list_step(&c):
+            if not in_tree(avc_of_same_vma(c.pos)):
+                report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc_of_same_vma(c.pos).anon_vma),
+                       TREE_ORDER)
+        vma = vma.vm_next
+
+
+cdef bint in_tree(anon_vma_chain *avc) noexcept nogil:
+    """Whether a search by key leads to avc, whose subtrees must be in order next to it: O(depth)."""
+    cdef anon_vma_chain *node = avc.up
+    cdef anon_vma_chain *below = avc
+    cdef uint64_t key = avc.vma.vm_pgoff
+    if avc.up == NULL:
+        return avc.anon_vma.tree == avc
+    while node != NULL:
+        if (key > node.vma.vm_pgoff) if below == node.left else (key < node.vma.vm_pgoff):
+            return False
+        below = node
+        node = node.up
+    return below == avc.anon_vma.tree
+
+
+cdef anon_vma *root_of_chain(vm_area_struct *vma) noexcept nogil:
+    """The anon_vma that I2 wants last: the root if the vma is on its list, else the last one there is."""
+    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
+    cdef anon_vma *last = NULL
+    while list_step(&c):
+        last = avc_of_same_vma(c.pos).anon_vma
+        if last.root == last:
+            return last
+    return last
+
+
+cdef bint same_chains(vm_area_struct *a, vm_area_struct *b) noexcept nogil:
+    """I3: vmas that share their anon_vma are on the same lists, or merging them would lose pages."""
+    cdef list_cursor c = list_for_each(&a.anon_vma_chain)
+    cdef list_cursor d = list_for_each(&b.anon_vma_chain)
+    cdef int links = 0
+    # Usually in the same order, too.
+    while list_step(&c) and list_step(&d) and avc_of_same_vma(c.pos).anon_vma == avc_of_same_vma(d.pos).anon_vma:
+        pass
+    if c.pos == &a.anon_vma_chain and not list_step(&d):
+        return True
+    c = list_for_each(&a.anon_vma_chain)
+    while list_step(&c):
+        if not listed(b, avc_of_same_vma(c.pos).anon_vma):
+            return False
+        links += 1
+    c = list_for_each(&b.anon_vma_chain)
+    while list_step(&c):
+        links -= 1
+    return links == 0

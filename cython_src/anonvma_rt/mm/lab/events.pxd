@@ -1,0 +1,50 @@
+"""What the subject says of its steps when the history of an execution is recorded, and which assertion failed.
+
+anonvma_rt/mm/lab/notes.pyx gives Python the names of these numbers; anonvma_rt/trace.py makes sentences of them.
+"""
+
+cdef enum Note:
+    NOTE_STEP = 1        # a: index of the scenario's step; b: 0 begins, 1 ends; c: its result
+    NOTE_WALK            # a: 1 unmap walk, 2 restore walk; b: pfn of the page walked for; c: 0 begins, 1 ends
+    NOTE_LOOK            # a: vma; b: address; c: the pte that was seen
+    NOTE_NO_LOOK         # a: vma; b: pfn; the page would not be inside this vma
+    NOTE_UNMAP           # a: vma; b: address; c: pfn; the pte became a migration entry
+    NOTE_RESTORE         # a: vma; b: address; c: pfn of the page now mapped
+    NOTE_CLEAR           # a: vma; b: address; c: the pte that move_ptes took out
+    NOTE_SET             # a: vma; b: address; c: the pte that move_ptes put in
+    NOTE_MERGE           # a: vma that grows; b: case of vma_merge; c: 1 if the root's mutex is taken for it
+    NOTE_FRESH_VMA       # a: new vma; b: its start; c: vma it was cloned from
+    NOTE_MOVE            # a: source vma; b: destination vma; c: 1 when moving back
+    NOTE_TAIL            # a: vma whose entries went to the tail of their lists
+    NOTE_SPLIT           # a: vma that shrinks; b: new vma; c: its start
+    NOTE_VMA_GONE        # a: vma
+    NOTE_MIGRATE         # a: pfn; b: pfn of the new page; c: 0 begins, 1 done, 2 tries again, 3 given up
+    NOTE_FAULT           # a: mm; b: address; c: pfn
+    NOTE_ZAP             # a: mm; b: address; c: the pte
+    NOTE_FREE_PAGE       # a: pfn
+    NOTE_WAIT            # a: pfn whose lock a fault waits for; b: address
+    NOTE_ALLOC_FAILS     # a: what there was no memory for (Allocation); b: how-many-eth of its task; c: 1 by chance or list
+    NOTE_LIST            # a: anon_vma; b: vma; c: position in the list, oldest 0
+    NOTE_FORK            # a: mm of the parent; b: mm of the child; c: 0 begins, 1 ends
+    NOTE_CHILD_VMA       # a: new vma; b: its start; c: vma of the parent
+    NOTE_COPY            # a: vma of the child; b: address; c: the pte that fork put in
+    NOTE_COW             # a: mm; b: address; c: pfn of the page that is written to now
+    NOTE_PROTECT         # a: mm; b: address; c: the pte as it is now
+    NOTE_RANGE           # a: vma; b: its new start; c: its new vm_pgoff
+    NOTE_HUGE_FAULT      # a: mm; b: address; c: pfn of the head
+    NOTE_HUGE_LOOK       # a: vma; b: address; c: the pmd that was seen
+    NOTE_HUGE_MOVE       # a: destination vma; b: address; c: the pmd that moved
+    NOTE_HUGE_SPLIT      # a: pfn of the head; b: 0 begins, 1 pmds marked, 2 ends; c: pmds counted
+    NOTE_TABLE_MOVE      # a: destination vma; b: address; the page table now serves it
+
+# The kernel's own assertions: Finding.a of a BUG_ON violation.
+cdef enum Bug:
+    BUG_PAGE_NOT_LOCKED = 1    # decoding a migration entry; b: pfn, c: address
+    BUG_DOUBLE_FREE            # a reference too many was dropped; b: pfn
+    BUG_SELF_MERGE             # a faulted source merged with itself in copy_vma; b: vma
+    BUG_DESTINATION_NOT_NONE   # a move writes over a pte; b: address, c: pte
+    BUG_ORDER                  # the algorithm promises that the source is listed before the destination; b, c: vmas
+    BUG_MAPCOUNT               # mapcount went below -1; b: pfn
+    BUG_PAGE_LOCK              # unlock of a page that is not locked; b: pfn
+    BUG_NEW_PAGE_LOCKED        # the page just allocated for a migration is locked; b: pfn
+    BUG_SPLIT_COUNT            # split_huge_page counted b pmds, and c are mapped

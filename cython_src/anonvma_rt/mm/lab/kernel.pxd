@@ -1,0 +1,35 @@
+"""Kernel: the simulated kernel as a subject of the engine."""
+
+from libc.stdint cimport uint32_t
+
+from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.run.task cimport MAX_TASKS, Task
+from anonvma_rt.mm.lab.interesting cimport object_index
+from anonvma_rt.mm.ordering cimport Rule
+from anonvma_rt.mm.lab.syscall cimport Step
+from anonvma_rt.mm.types cimport algorithm, alloc_plan
+
+cdef void kernel_init(Task *t, algorithm *chosen, int processes) noexcept nogil
+cdef int read_algorithm(object fields, algorithm *a) except -1
+cdef int read_plan(object failing, alloc_plan *plan) except -1
+
+cdef class Kernel(Subject):
+    cdef algorithm algorithm
+    cdef readonly Rule rule
+    cdef readonly int processes
+    cdef Step *steps
+    # Steps begin[i] to begin[i + 1] are those of: setup, each thread, after.
+    cdef int *begin
+    cdef int refused_errno
+    # Which operations of each task are interesting, and what is needed to recognise them; made by the first build.
+    cdef uint32_t kinds_of_task[MAX_TASKS]
+    cdef object_index objects
+    cdef bint after_changes
+    # failing: allocations of the threads may fail; can_fail: those, or those of a step that says so.
+    cdef bint failing
+    cdef bint can_fail
+    cdef alloc_plan plan
+    cdef void (*after)(Task *t, void *subject) noexcept nogil
+    cdef void release(self)
+    cdef int run(self, Task *t, int i) noexcept nogil
+    cdef bint run_steps(self, Task *t, int section) noexcept nogil

@@ -1,0 +1,268 @@
+"""The system calls (see syscall.pxd): locks, units and the kernel's own checks of arguments.
+
+args by verb, addresses in bytes, lengths in pages: mmap (at or -1, pages, writable, huge, stack); munmap, read (at,
+pages); mprotect (at, pages, writable); brk (at, pages); touch (at, pages, tag or -1); mremap (from, pages, new_pages, to or -1,
+maymove, dontunmap); fork (child); exit (); exec (at, shift); migrate (at, fail_copy); move_pages (at,
+pages); referenced, split (at); uffd_move (from, to); compare (a, b, pages); vmas (at, pages, count).
+"""
+
+from libc.errno cimport EAGAIN, EFAULT, EINVAL
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
+from anonvma_rt.engine.base.os cimport read_once32, read_onceu, write_onceu
+from anonvma_rt.engine.run.sync cimport down_read, down_write, spinlock_t, try_down_read, up_read, up_write
+from anonvma_rt.engine.run.task cimport Task, must_live, violate
+from anonvma_rt.mm.exec cimport setup_arg_pages
+from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
+from anonvma_rt.mm.huge_memory cimport split_huge_page
+from anonvma_rt.mm.memory cimport handle_mm_fault, pmd_offset, pte_offset, unpin_entry
+from anonvma_rt.mm.migrate cimport migrate_page, move_pages
+from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, find_vma
+from anonvma_rt.mm.mprotect cimport do_mprotect
+from anonvma_rt.mm.page_alloc cimport get_page_unless_zero, put_page
+from anonvma_rt.mm.rmap cimport page_referenced
+from anonvma_rt.mm.sys_mremap cimport do_mremap
+from anonvma_rt.mm.types cimport (
+    LOST_PAGE,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    TYPE_VMA,
+    VMA_LOCKS_NO,
+    VM_HUGEPAGE,
+    VM_STACK_INCOMPLETE_SETUP,
+    VM_WRITE,
+    WRONG_MERGE,
+    kernel,
+    kernel_of,
+    mm_struct,
+    page,
+    pfn_to_page,
+    pmd_huge,
+    pmd_t,
+    pmd_table,
+    pte_pfn,
+    pte_present,
+    pte_t,
+    vm_area_struct,
+)
+from anonvma_rt.mm.userfaultfd cimport move_pages_pte
+from anonvma_rt.mm.vma_tree cimport vma_tree_find
+
+
+cdef uint64_t bytes_of(int64_t pages) noexcept nogil:
+    return <uint64_t>pages << PAGE_SHIFT
+
+
+# ---- accesses of a user ------------------------------------------------------------------------------------------------
+
+
+cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint write, int64_t tag) noexcept nogil:
+    """Writes the content tag of one page (-1: writes what is there already), and returns what it holds then. The access
+    happens while the pte allows it, so it is one step with the last look at the pte. -EFAULT outside every mapping and
+    without the right to write, or -ENOMEM."""
+    cdef spinlock_t *pinned = NULL
+    cdef page *content = NULL
+    cdef int64_t result
+    cdef int error
+    if vma == NULL or address < vma.vm_start or (write and not vma.vm_flags & VM_WRITE):
+        return -EFAULT
+    error = handle_mm_fault(t, vma, address, write, &content, &pinned)
+    if error < 0:
+        return error
+    if write and tag >= 0:
+        write_onceu(&content.tag, <uint32_t>tag)
+    result = content.tag if content != NULL else 0
+    unpin_entry(t, &pinned)
+    return result
+
+
+cdef vm_area_struct *lock_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """lock_vma_under_rcu (6.4): the vma at an address with its own lock held for reading and mmap_sem not held; NULL
+    where somebody changes it or nothing is there, and the fault takes mmap_sem after all."""
+    cdef vm_area_struct *vma
+    if t.x.parallel:
+        guard(t, &mm.tree_guard)
+    vma = vma_tree_find(mm, address)
+    if vma != NULL and address < vma.vm_start:
+        vma = NULL
+    if t.x.parallel:
+        unguard(&mm.tree_guard)
+    if vma == NULL:
+        return NULL
+    if not try_down_read(t, &vma.vm_lock):
+        return NULL
+    must_live(t, vma, TYPE_VMA)
+    return vma
+
+
+cdef int64_t access_one(Task *t, mm_struct *mm, uint64_t address, bint write, int64_t tag) noexcept nogil:
+    cdef vm_area_struct *vma = NULL
+    cdef int64_t result
+    if kernel_of(t).algorithm.vma_locks != VMA_LOCKS_NO:
+        vma = lock_vma(t, mm, address)
+    if vma != NULL:
+        result = access_page(t, vma, address, write, tag)
+        up_read(t, &vma.vm_lock)
+        return result
+    down_read(t, &mm.mmap_sem)
+    result = access_page(t, find_vma(t, mm, address), address, write, tag)
+    up_read(t, &mm.mmap_sem)
+    return result
+
+
+cdef int64_t access_range(Task *t, mm_struct *mm, int64_t start, int64_t pages, bint write, int64_t tag) noexcept nogil:
+    """One fault's worth of locking at a time; the content of the last page, or -errno."""
+    cdef int64_t i
+    cdef int64_t result = 0
+    for i in range(pages):
+        result = access_one(t, mm, <uint64_t>(start + i * PAGE_SIZE), write, tag)
+        if result < 0:
+            break
+    return result
+
+
+cdef int compare(Task *t, mm_struct *mm, int64_t a, int64_t b, int64_t pages) noexcept nogil:
+    """memcmp: a violation where the contents of two pages differ; 0 or -errno."""
+    cdef int64_t i
+    cdef int64_t left
+    cdef int64_t right
+    for i in range(pages):
+        left = access_one(t, mm, <uint64_t>(a + i * PAGE_SIZE), False, 0)
+        right = access_one(t, mm, <uint64_t>(b + i * PAGE_SIZE), False, 0) if left >= 0 else left
+        if right < 0:
+            return <int>right
+        if left != right:
+            violate(t, LOST_PAGE, a + i * PAGE_SIZE, b + i * PAGE_SIZE, left << 32 | right)
+    return 0
+
+
+cdef int count_vmas(Task *t, mm_struct *mm, uint64_t start, int64_t pages, int64_t expected) noexcept nogil:
+    """A violation unless so many vmas have pages in a range, as /proc/self/maps would show them."""
+    cdef int64_t count = 0
+    cdef vm_area_struct *vma
+    down_read(t, &mm.mmap_sem)
+    vma = find_vma(t, mm, start)
+    while vma != NULL and vma.vm_start < start + bytes_of(pages):
+        count += 1
+        vma = vma.vm_next
+    up_read(t, &mm.mmap_sem)
+    if count != expected:
+        violate(t, WRONG_MERGE, <int64_t>start, count, expected)
+    return 0
+
+
+# ---- calls about a page ------------------------------------------------------------------------------------------------
+
+
+cdef bint wants_page(Step *s) noexcept nogil:
+    return s.verb == MIGRATE or s.verb == REFERENCED or s.verb == SPLIT
+
+
+cdef int64_t mapped_pfn(Task *t, Step *s) noexcept nogil:
+    """The page at the address of a step that wants one, without a point; 0 where no page is mapped there."""
+    cdef uint64_t address = <uint64_t>s.args[0]
+    cdef pmd_t *pmd = pmd_offset(kernel_of(t).mm[s.mm], address)
+    cdef pmd_t value = pmd[0] if pmd != NULL else 0
+    cdef pte_t pte
+    if pmd_huge(value):
+        return <int64_t>pte_pfn(value)
+    if value == 0:
+        return 0
+    pte = pte_offset(pmd_table(value), address)[0]
+    return <int64_t>pte_pfn(pte) if pte_present(pte) else 0
+
+
+cdef int split_around(Task *t, page *head) noexcept nogil:
+    """Splits the huge page of a head; 0, or -EAGAIN where nothing maps it."""
+    cdef bint done
+    if not get_page_unless_zero(t, head):
+        return -EAGAIN
+    done = split_huge_page(t, head)
+    put_page(t, head)
+    return 0 if done else -EAGAIN
+
+
+cdef int64_t page_call(Task *t, Step *s) noexcept nogil:
+    """compaction, reclaim and split name their page by its frame. migrate returns the new frame."""
+    cdef kernel *k = kernel_of(t)
+    cdef uint64_t pfn = <uint64_t>s.args[RESOLVED]
+    cdef uint64_t new = 0
+    cdef int result = 0
+    cdef page *p
+    cdef page *head
+    if s.args[RESOLVED] <= 0 or pfn >= read_onceu(&k.n_pages):
+        return -EINVAL
+    p = pfn_to_page(k, pfn)
+    head = pfn_to_page(k, read_onceu(&p.head))
+    if s.verb == SPLIT:
+        return split_around(t, head) if read_once32(<int32_t *>&head.compound) else 0
+    if s.verb == MIGRATE:
+        if p != head:
+            result = split_around(t, head)
+        if result == 0:
+            result = migrate_page(t, p, s.args[1] != 0, &new)
+        return <int64_t>new if result == 0 else result
+    # A small page inside a huge one has no counters of its own.
+    if get_page_unless_zero(t, head):
+        result = page_referenced(t, head)
+        put_page(t, head)
+    return result
+
+
+# ---- the table ---------------------------------------------------------------------------------------------------------
+
+
+cdef uint64_t mmap_flags(int64_t *a) noexcept nogil:
+    return ((VM_WRITE if a[2] else 0) | (VM_HUGEPAGE if a[3] else 0)
+            | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0))
+
+
+cdef int64_t change_maps(Task *t, mm_struct *mm, Step *s) noexcept nogil:
+    """The calls that hold mmap_sem for writing from beginning to end."""
+    cdef int64_t *a = s.args
+    cdef int64_t result
+    down_write(t, &mm.mmap_sem)
+    if s.verb == MMAP:
+        result = do_mmap(t, mm, a[0], bytes_of(a[1]), mmap_flags(a))
+    elif s.verb == MUNMAP:
+        result = do_munmap(t, mm, <uint64_t>a[0], bytes_of(a[1]))
+    elif s.verb == MPROTECT:
+        result = do_mprotect(t, mm, <uint64_t>a[0], bytes_of(a[1]), a[2] != 0)
+    elif s.verb == BRK:
+        result = do_brk(t, mm, <uint64_t>a[0], bytes_of(a[1]), VM_WRITE)
+    else:
+        result = do_mremap(t, mm, <uint64_t>a[0], bytes_of(a[1]), bytes_of(a[2]), a[3], a[4] != 0, a[5] != 0)
+    up_write(t, &mm.mmap_sem)
+    return result
+
+
+cdef int64_t system_call(Task *t, Step *s) noexcept nogil:
+    """Makes the call; its result (an address, a frame, a count or 0) or -errno."""
+    cdef kernel *k = kernel_of(t)
+    cdef mm_struct *mm = k.mm[s.mm]
+    cdef int64_t *a = s.args
+    cdef int64_t result
+    if s.verb <= BRK or s.verb == MREMAP:
+        return change_maps(t, mm, s)
+    if s.verb == TOUCH or s.verb == READ:
+        return access_range(t, mm, a[0], a[1], s.verb == TOUCH, a[2])
+    if s.verb == FORK:
+        return dup_mmap(t, k.mm[a[0]], mm)
+    if s.verb == EXIT:
+        exit_mmap(t, mm)
+        return 0
+    if s.verb == EXEC:
+        return setup_arg_pages(t, mm, <uint64_t>a[0], bytes_of(a[1]))
+    if s.verb == MOVE_PAGES:
+        return move_pages(t, mm, <uint64_t>a[0], <uint64_t>a[1])
+    if s.verb == UFFD_MOVE:
+        down_read(t, &mm.mmap_sem)
+        result = move_pages_pte(t, mm, <uint64_t>a[0], <uint64_t>a[1])
+        up_read(t, &mm.mmap_sem)
+        return result
+    if s.verb == COMPARE:
+        return compare(t, mm, a[0], a[1], a[2])
+    if s.verb == VMAS:
+        return count_vmas(t, mm, <uint64_t>a[0], a[1], a[2])
+    return page_call(t, s)

@@ -1,0 +1,16 @@
+"""World: a look at the state of a Kernel."""
+
+from libc.stdint cimport uint64_t
+
+from anonvma_rt.engine.run.explorer cimport Explorer
+from anonvma_rt.engine.run.task cimport Execution
+from anonvma_rt.mm.types cimport kernel, mm_struct
+
+cdef tuple describe_entry(mm_struct *mm, uint64_t address)
+
+cdef class World:
+    cdef Explorer explorer
+    cdef Execution *x
+    cdef list objects
+    cdef kernel *kernel(self) except NULL
+    cdef mm_struct *mm(self, int process) except NULL

@@ -1,0 +1,1 @@
+"""Campaigns: many hunts, handed out in ranges to whoever works, kept in a store."""

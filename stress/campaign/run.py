@@ -1,0 +1,367 @@
+"""The runner: hands out ranges, takes what comes back, and stores it.
+
+Cells take turns, so that a cell which stops early has few ranges ahead of it. Only so many ranges are under way as keep
+the workers busy. Whatever is finished is stored in one transaction per turn of the loop; everything that is not can be
+done again, because a range is a pure function. A range whose worker was lost is done again up to TRIES times.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from anonvma_rt.engine.run.explorer import StopToken
+from anonvma_rt.errors import UserError
+from anonvma_rt.search.hunt import LAST_INDEX
+from anonvma_rt.stress.campaign.cell import DONE, FAILED, POISONED, Cell, Totals
+from anonvma_rt.stress.campaign.executors import CannotStart, Crew, Lost
+from anonvma_rt.stress.campaign.store import Store, StoreError
+from anonvma_rt.stress.campaign.work import RangeTimeout, WrongVersion, run_range
+
+__all__ = ["TRIES", "Progress", "run_campaign"]
+
+# Workers that a range may cost: few enough for a poisonous one to be known soon, more than a machine that kills at
+# random (a kernel short of memory) takes from the same range by chance.
+TRIES = 8
+POLL = 0.1  # seconds for which a signal or a stop token can go unseen
+SETTLE = 5.0  # seconds for the futures of a broken executor to say so
+BEAT = 10.0  # seconds between heartbeats
+MOST_MISSING = 100_000  # ranges of a cell between two that are finished
+MOST_RENEWALS = 20  # of an executor, in a row without a finished range
+
+Work = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass
+class Progress:
+    """What has just happened, for whoever shows it: executions, violations and classes that were added."""
+
+    executions: int
+    violations: int
+    classes: int
+    cell: Cell
+
+
+@dataclass(eq=False)
+class _Live:
+    """A cell that has not ended."""
+
+    cell: Cell
+    totals: Totals
+    next: int = 0  # the first range that was never handed out
+    again: list[int] = field(default_factory=list)  # a heap of those that must be handed out again
+    horizon: int = LAST_INDEX  # ranges from here on will not count, whatever comes out of those before
+    waiting: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # finished before their turn
+    tries: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def has_work(self) -> bool:
+        more = bool(self.again) or self.next < min(self.cell.ranges, self.horizon)
+        return self.totals.ended is None and more
+
+    def skip(self, number: int) -> None:
+        """Ranges up to `number`, and without it, are not finished: they must be handed out."""
+        if not self.next <= number < min(self.cell.ranges, self.next + MOST_MISSING):
+            raise StoreError(f"the store is damaged: range {number} of cell {self.cell.number} cannot be there")
+        self.again += range(self.next, number)
+        self.next = number + 1
+
+    def pop(self) -> int:
+        if self.again:
+            return heapq.heappop(self.again)
+        self.next += 1
+        return self.next - 1
+
+    def take(self, number: int, state: str, payload: dict[str, Any]) -> None:
+        """Keeps an outcome until its turn comes."""
+        self.waiting[number] = (state, payload)
+        if state == FAILED or (state == DONE and self.cell.stop == "first" and payload["result"]["violations"]):
+            self.horizon = min(self.horizon, number + 1)
+        while self.totals.ended is None and self.totals.ranges in self.waiting:
+            self.totals.add(*self.waiting.pop(self.totals.ranges))
+
+
+@dataclass(eq=False)
+class _Lease:
+    live: _Live
+    number: int
+
+
+@dataclass
+class _Outcome:
+    """What came of a range."""
+
+    lease: _Lease
+    state: str
+    payload: dict[str, Any]
+
+    @property
+    def executions(self) -> int:
+        return int(self.payload["result"]["executions"]) if self.state == DONE else 0
+
+    @property
+    def violations(self) -> int:
+        return sum(self.payload["result"]["violations"].values()) if self.state == DONE else 0
+
+    @property
+    def classes(self) -> int:
+        """Of interleavings; only the first range of a cell counts them."""
+        return int((self.payload["result"].get("classes") or {}).get("distinct", 0)) if self.state == DONE else 0
+
+
+def run_campaign(
+    store: Store,
+    crew: Crew,
+    stop: StopToken | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    work: Work = run_range,
+    own: Sequence[str] = (),
+) -> bool:
+    """Works on the campaign in `store` until it is complete; False if `stop` ended it before.
+
+    After a stop, ranges under way are finished and stored, and no new ones are handed out. Raises UserError where the
+    store or the crew fail; what was stored then stays. work: what is done with a unit, on the workers. own: subjects of
+    the user's own that they may import.
+    """
+    store.take()
+    try:
+        runner = _Runner(store, crew, stop or StopToken(), progress, work, own)
+        if runner.lives:
+            crew.begin()
+            hurry = True
+            try:
+                runner.loop()
+                hurry = False
+            finally:
+                runner.cancel()
+                crew.end(kill=hurry)
+    finally:
+        with suppress(StoreError):  # the next runner sees by itself that this one is gone
+            store.leave()
+    return not runner.lives
+
+
+class _Runner:
+    def __init__(
+        self, store: Store, crew: Crew, stop: StopToken, progress: Callable[[Progress], None] | None, work: Work,
+        own: Sequence[str],
+    ) -> None:  # fmt: skip
+        self.store, self.crew, self.stop, self.progress, self.work = store, crew, stop, progress, work
+        self.own = own
+        self.texts = store.texts()
+        ended = store.endings()
+        self.lives: dict[int, _Live] = {}
+        for cell in store.cells():
+            if cell.number not in ended:
+                self.lives[cell.number] = self._live(cell)
+        self.turns: deque[_Live] = deque(self.lives.values())
+        self.under_way: dict[Future[Any], _Lease] = {}
+        self.suspects: deque[_Lease] = deque()  # one of these broke an executor: each is tried alone
+        self.renewals = 0
+        self.beat = monotonic()
+        # A runner may have been killed right before it could say that a cell has ended.
+        self._end([live for live in self.lives.values() if live.totals.ended])
+
+    def _live(self, cell: Cell) -> _Live:
+        live = _Live(cell, Totals(cell), tries=self.store.tries(cell.number))
+        for number, state, payload in self.store.rows(cell.number):
+            live.skip(number)
+            live.take(number, state, payload)
+        heapq.heapify(live.again)
+        return live
+
+    def loop(self) -> None:
+        while self.lives:
+            if not self.stop.stopped:
+                self._hand_out()
+            elif self.crew.exact:  # other crews would take back what has begun, too
+                self.cancel()
+            if not self.under_way:
+                return
+            done, _ = wait(self.under_way, POLL, FIRST_COMPLETED)
+            if done:
+                self._take_back(done)
+            if monotonic() - self.beat > BEAT:
+                self.store.heartbeat()
+                self.beat = monotonic()
+
+    # Handing out.
+
+    def _hand_out(self) -> None:
+        room = self.crew.width(self.crew.executor) - len(self.under_way)
+        leases = self._choose(room)
+        if not leases:
+            return
+        with self.store.transaction():
+            for lease in leases:
+                self.store.lease(lease.live.cell.number, lease.number)
+        for lease in leases:
+            self._submit(lease)
+
+    def _choose(self, room: int) -> list[_Lease]:
+        while self.suspects and self.suspects[0].live.totals.ended is not None:
+            self.suspects.popleft()
+        if self.suspects:
+            return [] if self.under_way else [self.suspects.popleft()]
+        leases: list[_Lease] = []
+        idle = 0
+        while self.turns and len(leases) < room and idle < len(self.turns):
+            live = self.turns[0]
+            self.turns.rotate(-1)
+            if live.has_work:
+                leases.append(_Lease(live, live.pop()))
+                idle = 0
+            else:
+                idle += 1
+        return leases
+
+    def _submit(self, lease: _Lease) -> None:
+        unit = lease.live.cell.unit(lease.number, *reversed(self.texts[lease.live.cell.sha256]), self.own)
+        try:
+            self.under_way[self.crew.submit(self.work, unit)] = lease
+        except (RuntimeError, OSError) as error:  # it broke since the last look (BrokenExecutor is a RuntimeError)
+            broken: Future[Any] = Future()
+            broken.set_exception(BrokenExecutor(str(error)))
+            self.under_way[broken] = lease
+
+    # Taking back.
+
+    def _take_back(self, done: Iterable[Future[Any]]) -> None:
+        outcomes: list[_Outcome] = []
+        lost: list[tuple[_Lease, str]] = []
+        broken: list[tuple[_Lease, BaseException]] = []
+        for future in done:
+            lease = self.under_way.pop(future)
+            error = CancelledError() if future.cancelled() else future.exception()
+            if lease.live.totals.ended is not None:
+                continue  # it lies behind the range that ended its cell
+            if error is None:
+                outcomes.append(_Outcome(lease, DONE, future.result()))
+            elif isinstance(error, WrongVersion | CannotStart):
+                raise error
+            elif isinstance(error, ImportError):
+                raise UserError(f"a worker lacks what it needs: {error}")
+            elif isinstance(error, UserError):
+                outcomes.append(_Outcome(lease, FAILED, {"why": str(error)}))
+            elif self.stop.stopped:
+                continue  # whoever stops the runner may have stopped the workers, too: no range is to blame
+            elif isinstance(error, (BrokenExecutor, CancelledError, *self.crew.gone)):
+                broken.append((lease, error))
+            else:
+                lost.append((lease, _said(error)))
+        if broken:
+            lost += self._replace_executor(broken)
+        for lease, why in lost:
+            tried = lease.live.tries[lease.number] = lease.live.tries.get(lease.number, 0) + 1
+            if tried >= TRIES:
+                outcomes.append(_Outcome(lease, POISONED, {"why": why, **self._isolate(lease, why)}))
+            else:
+                heapq.heappush(lease.live.again, lease.number)
+        try:
+            self._store(outcomes, lost)
+        except StoreError as error:
+            raise StoreError(f"{error}{_unstored(outcomes)}") from None
+
+    def _store(self, outcomes: list["_Outcome"], lost: list[tuple[_Lease, str]]) -> None:
+        with self.store.transaction():
+            for lease, why in lost:
+                self.store.lose(lease.live.cell.number, lease.number, why)
+            for outcome in outcomes:
+                lease = outcome.lease
+                self.store.finish(lease.live.cell.number, lease.number, outcome.state, outcome.payload)
+        for outcome in outcomes:
+            outcome.lease.live.take(outcome.lease.number, outcome.state, outcome.payload)
+            self.renewals = 0
+            if self.progress is not None:
+                cell = outcome.lease.live.cell
+                self.progress(Progress(outcome.executions, outcome.violations, outcome.classes, cell))
+        self._end([live for live in {outcome.lease.live for outcome in outcomes} if live.totals.ended])
+
+    def _end(self, lives: list[_Live]) -> None:
+        """These cells are complete: what lies behind the range that ended them goes."""
+        if not lives:
+            return
+        with self.store.transaction():
+            for live in lives:
+                assert live.totals.ended is not None
+                self.store.end(live.cell.number, live.totals.ended, live.totals.ranges)
+        for live in lives:
+            del self.lives[live.cell.number]
+            self.turns.remove(live)
+            self.cancel(live)
+
+    def cancel(self, live: _Live | None = None) -> None:
+        """Takes back what no worker has begun; of one cell, or of all."""
+        for future, lease in list(self.under_way.items()):
+            if (live is None or lease.live is live) and future.cancel():
+                del self.under_way[future]
+
+    # What goes wrong.
+
+    def _replace_executor(self, broken: list[tuple[_Lease, BaseException]]) -> list[tuple[_Lease, str]]:
+        """A new executor for one that is gone. Returns the range that is to blame, if it was alone; else all that were
+        under way are suspects."""
+        error = broken[0][1]
+        alone = len(broken) == 1 and not self.under_way
+        if self.under_way:
+            # Those which finished before are good; the rest has the same error as the first.
+            wait(self.under_way, timeout=SETTLE)
+            for future, lease in list(self.under_way.items()):
+                if not future.done() or future.cancelled() or future.exception() is not None:
+                    del self.under_way[future]
+                    broken.append((lease, error))
+        self.renewals += 1
+        if self.renewals > MOST_RENEWALS:
+            raise UserError(f"the executor broke {self.renewals} times without a finished range: {error}")
+        self.crew.renew()
+        if alone and not isinstance(error, self.crew.gone):
+            return [(broken[0][0], f"{type(error).__name__}: {error}")]
+        self.suspects.extend(lease for lease, _ in broken)
+        return []
+
+    def _isolate(self, lease: _Lease, why: str) -> dict[str, Any]:
+        """The execution that kills its worker, by bisection, where that is cheap: where workers tell who was lost."""
+        if not self.crew.exact or RangeTimeout.__name__ in why:
+            return {}
+        unit = lease.live.cell.unit(lease.number, *reversed(self.texts[lease.live.cell.sha256]), self.own)
+        low, high = unit["start"], unit["start"] + unit["runs"]
+        while high - low > 1:
+            middle = (low + high) // 2
+            good = self._survives({**unit, "start": low, "runs": middle - low})
+            if good is None:
+                return {}
+            low, high = (middle, high) if good else (low, middle)
+        return {"index": low} if self._survives({**unit, "start": low, "runs": 1}) is False else {}
+
+    def _survives(self, unit: dict[str, Any]) -> bool | None:
+        """Whether a worker survives a unit; None after a stop."""
+        future = self.crew.submit(self.work, unit)
+        while not future.done():
+            wait([future], POLL)
+            if self.stop.stopped:
+                future.cancel()
+                return None
+        return not isinstance(future.exception(), Exception)
+
+
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, Lost) else f"{type(error).__name__}: {error}"
+
+
+def _unstored(outcomes: list[_Outcome]) -> str:
+    """What could not be stored, for the message: it was found, and it will be found again."""
+    if not outcomes:
+        return ""
+    said = f"; {len(outcomes)} finished range(s) could not be stored and will run again"
+    for outcome in outcomes:
+        first = outcome.payload["result"]["first"] if outcome.state == DONE else None
+        if first is not None:
+            cell = outcome.lease.live.cell
+            return (
+                f"{said}, with {first['kind']} of {cell.scenario} under {cell.algorithm} at execution {first['index']}"
+            )
+    return said

@@ -1,0 +1,1 @@
+"""What a campaign found, in four forms."""

@@ -1,0 +1,439 @@
+"""Machine, the simulated kernel driven by hand: what every call does, says and refuses, and how it copes with much."""
+
+import errno
+from errno import EFAULT, EINVAL, ENOENT, ENOMEM, ESRCH
+from time import perf_counter
+
+import pytest
+
+from anonvma_rt.errors import UserError
+from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
+from anonvma_rt.kernel.machine import PAGE, KernelBug, Machine, Page, Pte, Violation
+
+BASE, FAR, HUGE = 1 << 30, 1 << 32, 1 << 33
+TOP = (1 << 39) - (1 << 21)
+
+
+@pytest.fixture
+def machine():
+    return Machine("moveto-tail")
+
+
+@pytest.fixture
+def process(machine):
+    return machine.process()
+
+
+def at(page):
+    return BASE + page * PAGE
+
+
+def refused(expected, call, *args, **how):
+    """The text of the refusal, after its errno and its form have been looked at."""
+    with pytest.raises(OSError) as caught:
+        call(*args, **how)
+    assert errno.errorcode[caught.value.errno] == errno.errorcode[expected]
+    text = caught.value.strerror
+    assert text and "\n" not in text and not text.endswith("."), text
+    return text
+
+
+def ranges(process):
+    return [((vma.start - BASE) // PAGE, (vma.end - BASE) // PAGE, vma.writable) for vma in process.maps()]
+
+
+# ---- a machine -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", PRESETS)
+def test_a_machine_of_every_preset_maps_forks_moves_migrates_and_is_clean(algorithm):
+    m = Machine(algorithm)
+    p = m.process()
+    p.mmap(8, at=at(0))
+    p.write(at(3), 7)
+    child = p.fork()
+    child.mremap(at(0), 8, 8, to=FAR)
+    moved = m.migrate(p.pte(at(3)).pfn)
+    assert p.pte(at(3)).pfn == child.pte(FAR + 3 * PAGE).pfn == moved
+    assert child.read(FAR + 3 * PAGE) == 7 and m.check() == []
+    assert set(m.rmap(moved)) == {(p, at(3)), (child, FAR + 3 * PAGE)}
+
+
+def test_an_algorithm_is_a_preset_an_alias_a_changed_preset_or_an_algorithm():
+    assert Machine().algorithm is PRESETS["moveto-tail"]
+    assert Machine("linux-3.2").algorithm is PRESETS["unpatched"]
+    assert Machine("unpatched,single_ptl=yes").algorithm.single_ptl
+    own = Algorithm("own", tree=True)
+    assert Machine(own).algorithm is own
+
+
+@pytest.mark.parametrize("text", ["moveto", "", "unpatched,tree", "unpatched,tree=maybe", "unpatched,merge=7"])
+def test_an_unknown_algorithm_is_a_user_error(text):
+    with pytest.raises(UserError) as caught:
+        Machine(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_machines_know_nothing_of_each_other():
+    a, b = Machine().process(), Machine().process()
+    a.mmap(1, at=at(0))
+    assert b.maps() == [] and a.pid == b.pid == 0
+    refused(EFAULT, b.read, at(0))
+
+
+def test_what_things_look_like(machine, process):
+    assert repr(machine) == "<Machine moveto-tail: 1 processes>"
+    assert repr(process) == "<Process 0: 0 vmas, 0 pages>"
+    process.mmap(2, at=at(0))
+    process.mmap(1, at=at(4), writable=False)
+    process.touch(at(0))
+    assert repr(process) == "<Process 0: 2 vmas, 3 pages>"
+    assert [repr(vma) for vma in process.maps()] == [
+        "Vma(0x40000000-0x40002000 rw pgoff=0x40000 2 pages, chain 1)",
+        "Vma(0x40004000-0x40005000 r- pgoff=0x40004 1 pages, unfaulted)",
+    ]
+    process.exit()
+    assert repr(process) == "<Process 0: exited>" and repr(machine) == "<Machine moveto-tail: 0 processes>"
+    assert str(Violation("lost-page", "gone")) == "lost-page: gone"
+
+
+# ---- the calls -------------------------------------------------------------------------------------------------------
+
+
+def test_mmap_maps_where_it_is_told_or_in_the_highest_gap(process):
+    assert process.mmap(4, at=at(0)) == at(0)
+    assert process.mmap(2) == TOP - 2 * PAGE
+    assert process.mmap(3) == TOP - 5 * PAGE
+    process.munmap(TOP - 2 * PAGE, 2)
+    assert process.mmap(1) == TOP - PAGE, "the first gap from above that fits"
+    assert process.mmap(1, at=at(1), writable=False) == at(1), "what was there went away"
+    assert ranges(process)[:3] == [(0, 1, True), (1, 2, False), (2, 4, True)]
+
+
+def test_mmap_refuses(process):
+    assert "page-aligned" in refused(EINVAL, process.mmap, 1, at=at(0) + 1)
+    assert "0 pages" in refused(EINVAL, process.mmap, 0, at=at(0))
+    assert "0 pages" in refused(EINVAL, process.mmap, 0)
+    assert "2**39" in refused(ENOMEM, process.mmap, 2, at=(1 << 39) - PAGE)
+    assert "no gap" in refused(ENOMEM, process.mmap, 1 << 27)
+    refused(ENOMEM, process.mmap, 1 << 60)
+    refused(EINVAL, process.mmap, -1)
+    refused(EINVAL, process.mmap, 1, at=-PAGE)
+    refused(EINVAL, process.mmap, 1, at=1 << 64)
+    assert process.maps() == []
+
+
+def test_munmap_splits_and_passes_over_holes(process):
+    process.mmap(8, at=at(0))
+    process.munmap(at(2), 2)
+    process.munmap(at(1), 6)
+    process.munmap(at(20), 4)
+    assert ranges(process) == [(0, 1, True), (7, 8, True)]
+    refused(EINVAL, process.munmap, at(0) + 8, 1)
+    refused(EINVAL, process.munmap, at(0), 0)
+    refused(EINVAL, process.munmap, (1 << 39) - PAGE, 2)
+    assert len(process.maps()) == 2
+
+
+def test_mprotect_changes_what_lies_before_a_hole(process):
+    process.mmap(2, at=at(0))
+    process.mmap(2, at=at(3))
+    refused(ENOMEM, process.mprotect, at(1), 3, False)
+    assert ranges(process) == [(0, 1, True), (1, 2, False), (3, 5, True)]
+    refused(EINVAL, process.mprotect, at(0) + 1, 1, False)
+    refused(ENOMEM, process.mprotect, at(2), 1, True)
+    process.mprotect(at(1), 0, True)
+    process.mprotect(at(1), 1, True)
+    assert ranges(process) == [(0, 2, True), (3, 5, True)]
+
+
+def test_brk_grows_the_heap_that_ends_there(process):
+    assert process.brk(at(0), 2) == at(2) and process.brk(at(2), 1) == at(3)
+    assert ranges(process) == [(0, 3, True)]
+    process.mmap(1, at=at(6))
+    refused(ENOMEM, process.brk, at(3), 3)
+    refused(EINVAL, process.brk, at(3) + 1, 1)
+    refused(EINVAL, process.brk, at(3), 0)
+    assert process.brk(at(3), 2) == at(5), "one page stays free"
+
+
+def test_mremap_shrinks_grows_moves_and_leaves_behind(process):
+    process.mmap(4, at=at(0))
+    process.write(at(0), 5)
+    assert process.mremap(at(0), 4, 2) == at(0) and ranges(process) == [(0, 2, True)]
+    assert process.mremap(at(0), 2, 6) == at(0) and ranges(process) == [(0, 6, True)]
+    assert process.mremap(at(0), 2, 2, to=at(10)) == at(10) and process.read(at(10)) == 5
+    assert ranges(process) == [(2, 6, True), (10, 12, True)]
+    assert process.mremap(at(10), 2, 2, to=at(20), dontunmap=True) == at(20)
+    assert (process.read(at(10)), process.read(at(20))) == (0, 5)
+    process.mmap(1, at=at(22), writable=False)
+    assert process.mremap(at(20), 2, 3) == TOP - 3 * PAGE, "no room behind it, so it moves"
+
+
+def test_mremap_refuses(process):
+    process.mmap(4, at=at(0))
+    process.mmap(1, at=at(4), writable=False)
+    assert "page-aligned" in refused(EINVAL, process.mremap, at(0) + 1, 1, 2)
+    assert "0 pages" in refused(EINVAL, process.mremap, at(0), 1, 0)
+    assert "maymove" in refused(EINVAL, process.mremap, at(0), 1, 1, to=at(9), maymove=False)
+    assert "overlap" in refused(EINVAL, process.mremap, at(0), 2, 2, to=at(1))
+    assert "not inside one mapping" in refused(EFAULT, process.mremap, at(3), 2, 3)
+    assert "cannot grow" in refused(ENOMEM, process.mremap, at(0), 4, 5, maymove=False)
+    refused(EINVAL, process.mremap, at(0), 1, 2, dontunmap=True)
+    refused(EINVAL, process.mremap, at(0), -1, 1)
+    refused(ENOMEM, process.mremap, at(0), 1, 1 << 50)
+    assert ranges(process) == [(0, 4, True), (4, 5, False)]
+
+
+def test_a_move_without_page_tables_goes_back(machine, process):
+    process.mmap(1024, at=at(0))
+    process.touch(at(0), 1024)
+    process.write(at(700), 9)
+    machine.fail_allocations(*range(1, 100), kinds=["table"])
+    refused(ENOMEM, process.mremap, at(0), 1024, 1024, to=FAR)
+    machine.fail_allocations()
+    assert process.read(at(700)) == 9 and process.pte(FAR) == Pte("none", 0, False)
+    assert machine.check() == [] and ranges(process) == [(0, 1024, True)]
+
+
+def test_forks_share_until_one_writes(machine, process):
+    process.mmap(2, at=at(0))
+    process.write(at(0), 1)
+    child = process.fork()
+    assert machine.processes == [process, child] and child.pid == 1
+    shared = process.pte(at(0))
+    assert child.pte(at(0)) == shared and not shared.writable
+    assert machine.page(shared.pfn) == Page(mapcount=2, refcount=2, index=at(0) // PAGE, locked=False)
+    assert machine.referenced(shared.pfn) == 2
+    child.write(at(0), 2)
+    assert (process.read(at(0)), child.read(at(0))) == (1, 2)
+    assert machine.rmap(shared.pfn) == [(process, at(0))]
+    assert [vma.chain_length for vma in child.maps()] == [2]
+
+
+def test_an_exited_process_refuses_every_call(machine, process):
+    child = process.fork()
+    child.mmap(1, at=at(0))
+    child.exit()
+    assert machine.processes == [process] and child.exited
+    calls = [
+        (child.mmap, 1), (child.munmap, at(0), 1), (child.mprotect, at(0), 1, True), (child.brk, at(0), 1),
+        (child.mremap, at(0), 1, 2), (child.fork,), (child.exit,), (child.move_pages, at(0)), (child.touch, at(0)),
+        (child.read, at(0)), (child.write, at(0), 1), (child.maps,), (child.pte, at(0)),
+    ]  # fmt: skip
+    for call, *args in calls:
+        with pytest.raises(ProcessLookupError, match="process 1 has exited") as caught:
+            call(*args)
+        assert caught.value.errno == ESRCH
+    assert len(machine.processes) == 1, "a fork of the dead made nothing"
+
+
+def test_accesses(process):
+    process.mmap(2, at=at(0))
+    process.mmap(1, at=at(2), writable=False)
+    assert process.read(at(0)) == 0 and process.pte(at(0)) == Pte("present", 0, False), "the zero page"
+    assert process.pte(at(1)) == Pte("none", 0, False)
+    process.write(at(0) + 123, 4)
+    process.touch(at(0), 2)
+    process.touch(at(0), 3, write=False)
+    assert process.read(at(0) + 4095) == 4
+    assert "not all mapped" in refused(EFAULT, process.touch, at(1), 2)
+    refused(EFAULT, process.write, at(2), 1)
+    refused(EFAULT, process.read, at(3))
+    refused(EFAULT, process.touch, at(3), write=False)
+    for tag in (-1, 1 << 31):
+        with pytest.raises(ValueError, match="tag"):
+            process.write(at(0), tag)
+
+
+def test_move_pages_keeps_what_they_hold(machine, process):
+    process.mmap(3, at=at(0))
+    process.write(at(0), 1)
+    before = process.pte(at(0)).pfn
+    process.move_pages(at(0), 3)
+    assert process.pte(at(0)).pfn != before and process.read(at(0)) == 1
+    refused(EFAULT, process.move_pages, at(2), 2)
+    refused(EINVAL, process.move_pages, at(0) + 1)
+    assert machine.check() == []
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pfn", [-1, 0, 1 << 20, 1 << 32, 1 << 80])
+def test_there_is_no_such_frame(machine, pfn):
+    for process in (None, machine.process()):
+        for call in (machine.page, machine.rmap, machine.migrate, machine.split_huge_page, machine.referenced):
+            with pytest.raises(ValueError, match="no page frame"):
+                call(pfn)
+        assert process is None or process.maps() == []
+
+
+def test_a_free_page_does_not_move(machine, process):
+    process.mmap(1, at=at(0))
+    process.write(at(0), 1)
+    pfn = process.pte(at(0)).pfn
+    process.munmap(at(0), 1)
+    refused(ENOENT, machine.migrate, pfn)
+    assert machine.rmap(pfn) == []
+    assert machine.page(pfn).refcount == 0 and machine.referenced(pfn) == 0
+
+
+@pytest.mark.parametrize("inside", [0, 1, 511])
+def test_any_frame_of_a_huge_page_splits_moves_and_is_found(machine, process, inside):
+    process.mmap(512, at=HUGE, huge=True)
+    process.write(HUGE + inside * PAGE, 6)
+    child = process.fork()
+    address = HUGE + inside * PAGE
+    entry = process.pte(address)
+    assert entry.state == "huge" and machine.rmap(entry.pfn) == [(process, address), (child, address)]
+    moved = machine.migrate(entry.pfn)
+    assert process.pte(address) == child.pte(address) == Pte("present", moved, False) and moved != entry.pfn
+    assert machine.referenced(moved) == 2 and child.read(address) == 6 and machine.check() == []
+
+
+@pytest.mark.parametrize("inside", [0, 1, 511])
+def test_a_huge_page_is_split_by_any_of_its_frames(machine, process, inside):
+    process.mmap(512, at=HUGE, huge=True)
+    process.touch(HUGE)
+    pfn = process.pte(HUGE + inside * PAGE).pfn
+    machine.split_huge_page(pfn)
+    assert process.pte(HUGE + inside * PAGE) == Pte("present", pfn, True)
+    machine.split_huge_page(pfn)
+    assert machine.check() == []
+
+
+# ---- a kernel with a bug ---------------------------------------------------------------------------------------------
+
+
+def broken():
+    """A machine whose kernel forgets to put a merged vma on the lists of its pages (Z13), after such a merge."""
+    m = Machine("linux-host,merge=6.16-uncloned")
+    p = m.process()
+    p.mmap(1, at=at(1))
+    p.write(at(1), 5)
+    p.mremap(at(1), 1, 1, to=FAR)
+    p.mmap(1, at=at(0))
+    p.mremap(FAR, 1, 1, to=at(1))
+    return m, p
+
+
+def test_a_check_says_what_is_wrong_and_changes_nothing():
+    m, p = broken()
+    found = m.check()
+    assert found and found == m.check()
+    assert all(isinstance(violation, Violation) and violation.text for violation in found)
+    assert "use-after-free" in {violation.kind for violation in found} or m.rmap(p.pte(at(1)).pfn) == []
+
+
+def test_a_kernel_bug_leaves_the_machine_to_be_looked_at():
+    m, p = broken()
+    pfn = p.pte(at(1)).pfn
+    with pytest.raises(KernelBug) as caught:
+        for _ in range(3):
+            p.fork()
+            p.write(at(0), 1)
+            m.migrate(pfn)
+            pfn = p.pte(at(1)).pfn
+    kind = caught.value.violation.kind
+    assert str(caught.value).startswith(kind)
+    for call in (lambda: p.mmap(1), lambda: m.migrate(pfn), m.process, p.fork, lambda: p.read(at(0))):
+        with pytest.raises(KernelBug) as again:
+            call()
+        assert again.value.violation == caught.value.violation
+    assert ranges(p)[0][0] == 0 and p.pte(at(1)).pfn == pfn
+    assert m.page(pfn).index and m.check() and repr(m).startswith("<Machine linux-host,merge=6.16-uncloned:")
+
+
+# ---- much ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["unpatched", "modern"])
+def test_a_thousand_children_share_a_page(algorithm):
+    m = Machine(algorithm)
+    root = m.process()
+    root.mmap(2, at=at(0))
+    root.write(at(0), 3)
+    family = [root, *(root.fork() for _ in range(999))]
+    pfn = root.pte(at(0)).pfn
+    assert m.page(pfn).mapcount == m.referenced(pfn) == 1000
+    assert {(process.pid, address) for process, address in m.rmap(pfn)} == {(p.pid, at(0)) for p in family}
+    moved = m.migrate(pfn)
+    assert {process.pte(at(0)).pfn for process in family} == {moved}
+    family[500].write(at(0), 4)
+    assert m.page(moved).mapcount == 999 and (family[500].read(at(0)), family[999].read(at(0))) == (4, 3)
+    assert m.check() == []
+    for process in family[:-1]:
+        process.exit()
+    assert m.rmap(moved) == [(family[-1], at(0))] and m.processes == [family[-1]] and m.check() == []
+
+
+@pytest.mark.parametrize("algorithm", ["unpatched", "modern"])
+def test_a_chain_of_a_hundred_forks(algorithm):
+    m = Machine(algorithm)
+    chain = [m.process()]
+    chain[0].mmap(1, at=at(0))
+    chain[0].write(at(0), 1)
+    for _ in range(100):
+        chain.append(chain[-1].fork())
+    lengths = [process.maps()[0].chain_length for process in chain]
+    assert lengths == list(range(1, 102)), "every generation adds an anon_vma"
+    pfn = chain[0].pte(at(0)).pfn
+    assert m.page(pfn).mapcount == len(m.rmap(pfn)) == 101
+    chain[100].write(at(0), 2)
+    assert m.rmap(chain[100].pte(at(0)).pfn) == [(chain[100], at(0))], "its own anon_vma is on one list only"
+    assert m.migrate(pfn) == chain[99].pte(at(0)).pfn and m.check() == []
+    for process in chain[:-1]:
+        process.exit()
+    assert chain[100].read(at(0)) == 2 and m.check() == []
+
+
+def test_ten_thousand_vmas(machine, process):
+    for page in range(0, 20_000, 2):
+        process.mmap(1, at=at(page))
+    assert len(process.maps()) == 10_000
+    process.write(at(19_998), 8)
+    assert process.mremap(at(19_998), 1, 1, to=at(5001)) == at(5001) and process.read(at(5001)) == 8
+    process.mmap(1, at=at(7001))
+    assert len(process.maps()) == 9999, "page 7001 joined its two neighbours"
+    process.munmap(at(100), 15_000)
+    assert len(process.maps()) == 50 + 2449 and machine.check() == []
+    child = process.fork()
+    assert ranges(child) == ranges(process)
+
+
+def best_of(times, work):
+    """The shortest of so many measurements, in seconds."""
+    measured = []
+    for _ in range(times):
+        begin = perf_counter()
+        work()
+        measured.append(perf_counter() - begin)
+    return min(measured)
+
+
+def test_finding_a_vma_costs_no_more_among_many():
+    """Of two sizes that differ by 50 the larger may cost 5 times as much per access: a list would cost 50 times."""
+
+    def access(vmas):
+        process = Machine("moveto-tail").process()
+        for page in range(0, 2 * vmas, 2):
+            process.mmap(1, at=at(page))
+        places = [at(2 * (i * 7919 % vmas)) for i in range(2000)]
+
+        def work():
+            for place in places:
+                process.read(place)
+
+        return best_of(5, work)
+
+    assert access(10_000) < 5 * access(200)
+
+
+def test_giving_up_costs_nothing(machine, process):
+    """A refused call leaves no trace behind."""
+    process.mmap(4, at=at(0))
+    before = process.maps()
+    for _ in range(1000):
+        refused(EFAULT, process.mremap, at(3), 2, 3)
+    assert process.maps() == before and machine.check() == []

@@ -1,0 +1,116 @@
+"""The history of a failing execution: the cause in one sentence, and a table that shows it."""
+
+import pytest
+
+from anonvma_rt.execution.reproducer import Reproducer, replay
+from anonvma_rt.kernel.algorithm import Algorithm
+from anonvma_rt.kernel.cause import cause
+from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.search.hunt import hunt
+
+
+def history(scenario, parameters, algorithm, where):
+    first = hunt(scenario, parameters, [algorithm], runs=20_000, out=where).results[0].first
+    return replay(Reproducer.load(first.reproducer)).trace
+
+
+def why(scenario, parameters, algorithm, where):
+    return cause(history(scenario, parameters, algorithm, where))
+
+
+def test_the_cause_of_a_wrong_order_names_both_places_and_both_tasks(tmp_path):
+    # Case 3: the walk and the merge exclude each other, so the walk looks at both places.
+    text = why("merge", {"case": "3", "pages": "2"}, "unpatched", tmp_path)
+    assert "migrate looked at A" in text
+    assert "before mremap had moved the entry there, then looked at B+0 after it had left for A" in text
+    assert "which stays at A" in text and "for ever" in text
+
+
+def test_the_cause_on_the_error_path_is_a_move_there_and_back(tmp_path):
+    text = why("error-path", {}, "moveto-tail-merge-only", tmp_path)
+    # The entry was at A or had gone to B when the page was unmapped; either way it comes back to A behind the walk.
+    assert "looked at A+0 after it had left for B+0" in text or "looked at A+0 before mremap had moved" in text
+    assert "then looked at B+0 after it had left for A+0" in text
+    assert "stays at A+0" in text
+
+
+SENTENCES = [
+    ("peek", "peeking", "looked at A+0 when mremap had taken it out and not yet put it anywhere"),
+    ("fork-child-first", "unpatched,child_first=true", "looked at B+0 before fork had copied the entry there"),
+    ("exec-stack", "unpatched,stack_flag=false", "looked at A-1024 before exec had moved the entry there"),
+    ("own-locks", "unpatched,own_lock=true", "passed over B while munmap was moving its beginning"),
+    ("border-shift", "unpatched", "while mprotect was moving the beginning of A"),
+    ("thp-split-vs-move", "unpatched", "split_huge_page counted 0 pmds, and 1 are mapped"),
+    ("forkcrash", "unpatched", "its migration has ended"),
+    ("unpinned-migration", "unpatched,pin=false", "followed page 2 to anon_vma 1"),
+    ("reused-root", "unpatched,remember_root=false", "reclaim unlocked the root's mutex (1)"),
+    ("fault-during-fork", "modern,vma_locks=racy", "cannot be found through the reverse map"),
+    ("merge-asymmetry", "unpatched", "counted 2 vmas"),
+    ("double-reuse", "modern,reuse=degree", "has been freed"),
+    ("forked-reuse", "unpatched,reuse_forked=true", "are not linked as they should be"),
+    (
+        "unlocked-new-anon-vma",
+        "unpatched,lock_new=false,recheck_mapped=false",
+        "changed without the lock, which another task holds",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scenario", "algorithm", "sentence"), SENTENCES)
+def test_every_kind_of_violation_has_its_sentence(scenario, algorithm, sentence, tmp_path):
+    assert sentence in why(scenario, {}, algorithm, tmp_path)
+
+
+def test_every_kind_has_a_sentence_in_the_list_above_or_cannot_happen_in_a_scenario():
+    shown = {Scenario.load(scenario).expected(Algorithm.parse(algorithm).name) for scenario, algorithm, _ in SENTENCES}
+    assert shown == {kind for name in Scenario.builtin_names() for kind in named_kinds(name)} - {"none"}
+
+
+def named_kinds(name):
+    scenario = Scenario.load(name)
+    return {scenario.expected(algorithm) for algorithm in scenario.algorithms()}
+
+
+def test_places_of_two_processes_at_one_address_are_told_apart(tmp_path):
+    # Parent and child have the page at the same address; only the child's is the one that was missed.
+    text = why("fork-child-first", {}, "unpatched,child_first=true", tmp_path)
+    assert "A+0" not in text
+
+
+def test_a_reproducer_carries_the_cause(tmp_path):
+    first = hunt("merge", algorithms=["unpatched"], runs=2000, out=tmp_path).results[0].first
+    reproducer = Reproducer.load(first.reproducer)
+    assert reproducer.cause == cause(replay(reproducer).trace)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_table_has_a_column_per_task_and_every_step_in_order(width, tmp_path):
+    trace = history("merge", {}, "unpatched", tmp_path)
+    lines = trace.table(width).splitlines()
+    assert "mremap" in lines[0] and "migrate" in lines[0]
+    second = lines[0].index("migrate")
+    steps = [int(line[:7]) for line in lines[1:] if line[:7].strip()]
+    assert steps == sorted(steps)
+    columns = {bool(line[9:second].strip()) for line in lines[1:]}
+    assert columns == {True, False}
+    text = " ".join(" ".join(lines).split())
+    for happening in ("restore walk for page", "merges into A", "out of B+0", "puts it at A"):
+        assert happening in text.replace("  ", " ") or width == 40
+
+
+def test_the_full_table_shows_every_point(tmp_path):
+    trace = history("merge", {}, "unpatched", tmp_path)
+    points = sum(not event.is_note for event in trace.events)
+    assert len(list(trace.rows(full=True))) >= points
+    assert len(list(trace.rows())) < points
+    text = trace.table(full=True)
+    for name in ("mmap_sem", "ptl of 0x", "the pte of 0x", "mapcount of page", "vm_end of A", "the root's mutex"):
+        assert name in text
+
+
+def test_points_and_notes_come_in_the_order_in_which_they_happened(tmp_path):
+    trace = history("merge", {}, "unpatched", tmp_path)
+    steps = [event.step for event in trace.events]
+    assert steps == sorted(steps)
+    points = [event.step for event in trace.events if not event.is_note]
+    assert points == list(range(1, len(points) + 1))

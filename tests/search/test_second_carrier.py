@@ -1,0 +1,110 @@
+"""`--carrier auto`: the search on fibers, and a second opinion on what it found from threads."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from engine_programs import WRONG, explore, split_digests
+
+from anonvma_rt import Reproducer, UserError, hunt, replay, verify
+from anonvma_rt.cli import main
+from anonvma_rt.engine.strategy.random import Random
+from anonvma_rt.search.second_carrier import MOST_CONFIRMED, Confirmed, Confirmer
+
+RUNS = 1500
+
+
+def test_the_three_carriers_give_one_answer_and_one_reproducer(tmp_path):
+    found = {c: hunt("merge", carrier=c, runs=RUNS, out=tmp_path / c) for c in ("threads", "fibers", "auto")}
+    for one in zip(*(result.results for result in found.values()), strict=True):
+        assert len({r.schedules_sha256 for r in one}) == len({str(r.violations) for r in one}) == 1
+    files = [found[c].results[0].first.reproducer for c in found]
+    texts = [Path(file).read_bytes() for file in files]
+    assert texts[0] == texts[1] == texts[2]
+    assert replay(Reproducer.load(files[2]), times=3).reproduced == 3
+    assert found["threads"].results[0].confirmed is found["fibers"].results[0].confirmed is None
+    unpatched, patched = found["auto"].results
+    violations = sum(unpatched.violations.values())
+    assert violations > 10 and found["auto"].as_expected
+    assert unpatched.confirmed == Confirmed("threads", violations, violations)
+    assert patched.confirmed == Confirmed("threads", 0, 0)
+
+
+def test_it_does_not_depend_on_the_number_of_explorers():
+    one, two = (hunt("merge", algorithms=["unpatched"], carrier="auto", runs=RUNS, jobs=j).results[0] for j in (1, 2))
+    assert one.confirmed == two.confirmed
+
+
+def test_the_first_thousand_are_tried_and_the_first_of_each_kind_whenever_it_comes():
+    with explore(WRONG, Random(), carrier="fibers") as search, explore(WRONG, Random()) as second:
+        block = search.run(0, 4 * MOST_CONFIRMED)
+        digests, confirmer = split_digests(block), Confirmer(second, "threads")
+        late = block["failures"][0][1]
+        common = [(index, kind) for index, kind in block["failures"] if kind != late]
+        assert len(common) > MOST_CONFIRMED
+        for index, kind in common:
+            confirmer.show(index, kind, digests[index])
+        assert confirmer.result == Confirmed("threads", MOST_CONFIRMED, MOST_CONFIRMED)
+        for index, kind in block["failures"]:
+            if kind == late:
+                confirmer.show(index, kind, digests[index])
+        assert confirmer.result == Confirmed("threads", MOST_CONFIRMED + 1, MOST_CONFIRMED + 1)
+
+
+def test_a_stack_overflow_of_a_fiber_is_not_tried_on_a_stack_without_a_guard():
+    def run(first, count):
+        raise AssertionError("this would end the process")
+
+    explorer = SimpleNamespace(subject=SimpleNamespace(kinds=lambda: {7: "stack-overflow"}), run=run)
+    confirmer = Confirmer(explorer, "threads")
+    confirmer.show(3, 7, b"")
+    assert confirmer.result.tried == 0
+
+
+@pytest.fixture
+def broken_threads(monkeypatch):
+    """A lab whose threads do not make the executions that its fibers make."""
+    # The package's `hunt` is the function.
+    module = sys.modules["anonvma_rt.search.hunt"]
+    usual = module.make_explorer
+
+    def other(*arguments, seed, carrier, **options):
+        return usual(*arguments, seed=seed + (carrier == "threads"), carrier=carrier, **options)
+
+    monkeypatch.setattr(module, "make_explorer", other)
+
+
+def test_a_disagreement_is_a_bug_of_the_lab_and_said_loudly(broken_threads, tmp_path, capsys):
+    arguments = ["hunt", "merge", "--carrier", "auto", "--runs", str(RUNS), "--out", str(tmp_path)]
+    assert main(arguments) == 1
+    told = capsys.readouterr()
+    assert "THE LAB IS WRONG: execution" in told.out
+    assert "is stale-migration-entry on fibers and none on threads, after other choices" in told.out
+    assert "a bug of the lab: unpatched differs between fibers and threads" in told.err
+    assert main([*arguments, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    unpatched, patched = told["results"]
+    assert not told["as_expected"] and not unpatched["as_expected"] and patched["as_expected"]
+    confirmed = unpatched["confirmed"]
+    assert confirmed["tried"] == sum(unpatched["violations"].values()) > confirmed["confirmed"]
+    assert len(confirmed["disagreements"]) == confirmed["tried"] - confirmed["confirmed"]
+    assert confirmed["disagreements"][0]["index"] == unpatched["first"]["index"]
+    # What was found is saved all the same.
+    assert replay(Reproducer.load(unpatched["first"]["reproducer"])).reproduced == 1
+
+
+def test_the_report_says_how_many_were_confirmed(tmp_path, capsys):
+    assert main(["hunt", "merge", "--carrier", "auto", "--runs", str(RUNS), "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    found = sum(hunt("merge", algorithms=["unpatched"], runs=RUNS).results[0].violations.values())
+    assert f"unpatched: {found} of {found} violations confirmed on threads" in out
+    assert "moveto-tail: saw " in out and "classes of interleavings" in out and "pct finds a bug" not in out
+    assert main(["hunt", "merge", "--strategy", "pct", "--runs", "1", "--out", str(tmp_path)]) in (0, 1)
+    assert "pct finds a bug of depth 3" in capsys.readouterr().out
+
+
+def test_only_a_hunt_has_two_carriers():
+    with pytest.raises(UserError, match='unknown carrier "auto"'):
+        verify("sb", carrier="auto")

@@ -1,0 +1,73 @@
+"""Reproducers to look at: found once per run of the tests, or made of a schedule."""
+
+from dataclasses import replace
+from functools import cache
+from tempfile import TemporaryDirectory
+
+from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.execution.reproducer import Reproducer
+from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.lab.lab import load, make_explorer
+from anonvma_rt.litmus.litmus import Litmus
+from anonvma_rt.search.hunt import hunt
+
+# A few of the zoo that differ in what there is to see: vmas, forks, huge pages, a use after free, a mere miscount.
+HANDFUL = [
+    ("lkml-2011", "unpatched"),
+    ("peek", "peeking"),
+    ("fork-child-first", "unpatched,child_first=true"),
+    ("thp-split-vs-move", "unpatched"),
+    ("double-reuse", "modern,reuse=degree"),
+    ("unpinned-migration", "unpatched,pin=false"),
+    ("reused-root", "unpatched,remember_root=false"),
+    ("merge-asymmetry", "unpatched"),
+    ("order", "unpatched"),
+    ("philosophers", "right-handed"),
+    ("lock-order", "ab-ba"),
+]
+VIOLATING = [
+    (name, algorithm)
+    for name in [*Scenario.builtin_names(), *Litmus.builtin_names()]
+    for algorithm in load(name).algorithms()
+    if load(name).expected(algorithm) != "none"
+]
+
+
+@cache
+def found(scenario, algorithm, **parameters):
+    """The first violation that a hunt finds."""
+    with TemporaryDirectory() as where:
+        # One strategy for all: what the tests say of single steps is of what it finds first.
+        strategy = load(scenario).strategy or "pct"
+        first = hunt(scenario, parameters, [algorithm], strategy, runs=20_000, out=where).results[0].first
+        assert first is not None, f"no violation of {scenario} under {algorithm}"
+        return Reproducer.load(first.reproducer)
+
+
+def sequential(pages):
+    """A right execution of lkml-2011 of about 2 * pages steps, as if it were a reproducer."""
+    one = found("lkml-2011", "unpatched")
+    made = replace(
+        one, parameters={"pages": pages}, kind=None, bound=1 << 40, algorithm=one.program().choose("moveto-tail")
+    )
+    with make_explorer(made.program(), made.algorithm, Replay()) as explorer:
+        return replace(made, segments=explorer.trace(0)["segments"])
+
+
+BAD = "<img/src=x/onerror=alert(1)></script><script>alert(2)</script>@data@ \x1b]0;owned\x07\x1b[31m\x9b2J\r\n\u202e"
+
+
+def hostile(story):
+    """The same story with names that try to be markup or escape sequences, wherever there is a name."""
+    trace = replace(story.trace, tasks=[BAD, BAD + "2"], name=lambda offset: (BAD, offset, BAD), told=BAD)
+    scenes = None
+    if story.scenes:
+        first = {**story.scenes.first, f"value:{BAD}": 1, "list:7": [BAD, "A"]}
+        scenes = replace(story.scenes, first=first, later=[(1, {f"value:{BAD}": 2}), *story.scenes.later])
+    return replace(story, scenario=BAD, algorithm=BAD, trace=trace, scenes=scenes, parameters={BAD: 1})
+
+
+def hostile_reproducer(path):
+    """A reproducer whose free texts are hostile, with a right checksum."""
+    one = found("lkml-2011", "unpatched")
+    return replace(one, cause=BAD, strategy=BAD, version=BAD).save(path)
