@@ -21,7 +21,7 @@ pytest.importorskip("anonvma_rt.stress.campaign.run", reason="not installed, onl
 
 import campaign_work
 
-from anonvma_rt.stress import campaign as campaign_module
+from anonvma_rt.stress.campaign import run as campaign_module
 from anonvma_rt.stress.campaign.executors import CannotStart, Crew, ProcessWorkers, crew_for
 from anonvma_rt.stress.campaign.file import read_campaign, shipped, text_of
 from anonvma_rt.stress.campaign.run import run_campaign

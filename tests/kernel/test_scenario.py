@@ -790,7 +790,9 @@ def test_a_damaged_scenario_is_never_anything_but_a_user_error(text: str) -> Non
         assert len(scenario.sha256) == 64
 
 
-@pytest.mark.parametrize("name", ["errors", "expression", "algorithm", "scenario", "refusal"])
+@pytest.mark.parametrize(
+    "name", ["errors", "text.expression", "kernel.algorithm", "kernel.scenario", "kernel.refusals"]
+)
 def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
     results = doctest.testmod(sys.modules[f"anonvma_rt.{name}"])
     assert results.attempted and not results.failed

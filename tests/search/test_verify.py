@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from interleavings import classes, enumerate_all, small_programs, steps
 from mm_tools import core
 
-from anonvma_rt import Reproducer, StopToken, UserError, VerifyInterrupted, exhaust, replay, verify
+from anonvma_rt import Reproducer, StopToken, UserError, VerifyInterrupted, replay, verify
 from anonvma_rt.cli import main
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.search.dpor import Dpor
 from anonvma_rt.lab.lab import load
 from anonvma_rt.litmus.program import Program
+from anonvma_rt.search import exhaust
 from anonvma_rt.search.checkpoint import Checkpoint
 from anonvma_rt.search.frontier import Frontier
 from anonvma_rt.search.verify import _question
@@ -261,7 +262,7 @@ def question(result, all_violations):
 def test_a_search_that_was_killed_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     file = tmp_path / "search.json"
     code = (
-        "from anonvma_rt import exhaust, verify; exhaust.CHECKPOINT_SECONDS = 0.01; "
+        "from anonvma_rt import verify; from anonvma_rt.search import exhaust; exhaust.CHECKPOINT_SECONDS = 0.01; "
         f"verify('order', {{'pages': 7}}, ['patched'], jobs=2, checkpoint={str(file)!r})"
     )
     child = subprocess.Popen([sys.executable, "-c", code])

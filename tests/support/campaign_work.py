@@ -5,7 +5,7 @@ import signal
 import time
 
 from anonvma_rt import StopToken
-from anonvma_rt.stress import executors, work
+from anonvma_rt.stress.campaign import executors, work
 from anonvma_rt.stress.campaign.work import run_range
 
 POISON = 137

@@ -1,7 +1,7 @@
 """Compiled code of somebody else's, built once per session against the package as it is, in one go.
 
-What works: two of docs/examples, tests/cython/embedded.pyx, and the code in docs/embedding.md. `version` and `layout`
-were built against .pxd files of another API version, and of the same version with another struct.
+What works: two of docs/examples, cython/embedded.pyx beside this, and the code in docs/embedding.md. `version` and
+`layout` were built against .pxd files of another API version, and of the same version with another struct.
 """
 
 import fcntl
@@ -49,15 +49,15 @@ def build(folder):
     for source in (
         ROOT / "docs/examples/aba_stack/aba_stack.pyx",
         ROOT / "docs/examples/ordering_rule/ordering_rule.pyx",
-        ROOT / "tests/cython/embedded.pyx",
-        ROOT / "tests/cython/unchecked.pyx",
+        ROOT / "tests/support/cython/embedded.pyx",
+        ROOT / "tests/support/cython/unchecked.pyx",
     ):
         shutil.copy(source, folder)
     for name, text in zip(("counter", "mypatch"), documented("cython"), strict=True):
         (folder / f"{name}.pyx").write_text(text)
     for name, file, old, new in (
         ("version", "api.pxd", "API_VERSION = ", "API_VERSION = 1000 + "),
-        ("layout", "engine/task.pxd", "    Task task[MAX_TASKS]", "    Task task[MAX_TASKS]\n    int one_more"),
+        ("layout", "engine/run/task.pxd", "    Task task[MAX_TASKS]", "    Task task[MAX_TASKS]\n    int one_more"),
     ):
         (folder / f"{name}.pyx").write_text(SMALL)
         for pxd in Path(anonvma_rt.get_include()).rglob("*.pxd"):

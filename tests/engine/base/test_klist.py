@@ -15,7 +15,7 @@ from itertools import chain
 import pytest
 
 from anonvma_rt import get_cimport_path
-from anonvma_rt.engine import klist
+from anonvma_rt.engine.base import klist
 
 Fault, List, ListCorruption, Node = klist.Fault, klist.List, klist.ListCorruption, klist.Node
 POISONED = ("POISON1", "POISON2")
@@ -38,7 +38,7 @@ SIGNATURES = {  # how many links each takes
 WALKS = ["list_for_each", "list_for_each_prev", "list_for_each_safe", "list_for_each_prev_safe"]
 
 SOURCE = """
-from anonvma_rt.engine cimport klist as k
+from anonvma_rt.engine.base cimport klist as k
 
 cdef struct item:
     int value

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from anonvma_rt.engine import klist
+from anonvma_rt.engine.base import klist
 
 List, Node = klist.List, klist.Node
 
