@@ -55,13 +55,10 @@ from anonvma_rt.engine.run.sync cimport (
     up_read,
     up_write,
 )
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.run.task cimport (
     HALT_NO_MEMORY,
     MAX_COUNTERS,
-    MAX_TASKS,
-    OP_ATOMIC,
-    OP_LOAD,
-    OP_STORE,
     VIOLATION_SUBJECT,
     Execution,
     Task,

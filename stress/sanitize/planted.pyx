@@ -9,7 +9,8 @@ from libc.stdlib cimport free, malloc
 from anonvma_rt.engine.base.arena cimport arena_alloc, arena_root
 from anonvma_rt.engine.base.os cimport pthread_t, rt_join, rt_thread
 from anonvma_rt.engine.run.subject cimport Subject
-from anonvma_rt.engine.run.task cimport OP_STORE, Execution, Task, point
+from anonvma_rt.engine.base.operation cimport OP_STORE
+from anonvma_rt.engine.run.task cimport Execution, Task, point
 
 cdef struct Shared:
     uint64_t plain

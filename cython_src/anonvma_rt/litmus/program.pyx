@@ -30,12 +30,10 @@ from anonvma_rt.engine.run.sync cimport (
     up_read,
     up_write,
 )
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOAD, OP_STORE, lock_word
 from anonvma_rt.engine.run.task cimport (
     HALT_NO_MEMORY,
     MAX_CLASSES,
-    MAX_TASKS,
-    OP_LOAD,
-    OP_STORE,
     VIOLATION_LIST_CORRUPTION,
     VIOLATION_SUBJECT,
     Execution,
@@ -43,7 +41,6 @@ from anonvma_rt.engine.run.task cimport (
     declare_lock_order,
     found,
     halt,
-    lock_word,
     mark,
     must_live,
     note,

@@ -35,17 +35,8 @@ from anonvma_rt.engine.run.sync cimport (
     try_down_read,
     up_read,
 )
-from anonvma_rt.engine.run.task cimport (
-    OP_ATOMIC,
-    OP_LOAD,
-    OP_STORE,
-    Task,
-    VIOLATION_LIST_CORRUPTION,
-    must_live,
-    note,
-    point,
-    violate,
-)
+from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
+from anonvma_rt.engine.run.task cimport Task, VIOLATION_LIST_CORRUPTION, must_live, note, point, violate
 from anonvma_rt.mm.lab.events cimport NOTE_TAIL
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove

@@ -9,7 +9,8 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.os cimport write_once64
 from anonvma_rt.engine.run.sync cimport down_write, up_write
-from anonvma_rt.engine.run.task cimport OP_STORE, Task, point
+from anonvma_rt.engine.base.operation cimport OP_STORE
+from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_post_update, anon_vma_pre_update, anon_vma_unlock
 from anonvma_rt.mm.fork cimport exit_mmap
 from anonvma_rt.mm.memory cimport free_pgtables, pgd_populate

@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.rng cimport mix64, rng_start
-from anonvma_rt.engine.run.task cimport MAX_TASKS, Task, note
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport Task, note
 from anonvma_rt.mm.lab.events cimport NOTE_ALLOC_FAILS
 from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport FAILED_ALLOCATIONS, TYPE_SCRATCH, alloc_failure, alloc_plan, alloc_turn, kernel, kernel_of

@@ -22,7 +22,8 @@ from anonvma_rt.engine.run.sync cimport (
     up_write,
     up_write_nested,
 )
-from anonvma_rt.engine.run.task cimport OP_LOAD, Task, note, point
+from anonvma_rt.engine.base.operation cimport OP_LOAD
+from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_fork
 from anonvma_rt.mm.lab.events cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd

@@ -5,7 +5,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.os cimport read_link, read_once32, read_onceu, write_once32, write_onceu
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
-from anonvma_rt.engine.run.task cimport OP_ATOMIC, OP_LOAD, Task, note, point, violate
+from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
+from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_prepare, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.lab.events cimport (
     BUG_SPLIT_COUNT,

@@ -10,7 +10,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.os cimport read_link, read_once64, write_link, write_once64
 from anonvma_rt.engine.run.sync cimport spinlock_t
-from anonvma_rt.engine.run.task cimport OP_ATOMIC, OP_LOAD, OP_STORE, Task, point
+from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
+from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.page_alloc cimport must_alloc
 from anonvma_rt.mm.types cimport (
     PAGE_SHIFT,

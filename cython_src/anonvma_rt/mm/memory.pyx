@@ -7,7 +7,8 @@ from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
 from anonvma_rt.engine.base.os cimport read_link, read_once32, read_once64, read_onceu, write_link
 from anonvma_rt.engine.run.sync cimport lock_init, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
-from anonvma_rt.engine.run.task cimport OP_LOAD, OP_STORE, Task, note, point
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
+from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_prepare
 from anonvma_rt.mm.lab.events cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
 from anonvma_rt.mm.failslab cimport should_fail_alloc

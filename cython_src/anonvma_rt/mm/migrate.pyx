@@ -19,7 +19,8 @@ from anonvma_rt.engine.run.sync cimport (
     spinlock_t,
     up_read,
 )
-from anonvma_rt.engine.run.task cimport OP_LOAD, OP_STORE, Task, note, point, violate
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
+from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
 from anonvma_rt.mm.lab.events cimport (
     BUG_NEW_PAGE_LOCKED,

@@ -4,7 +4,8 @@ from libc.errno cimport EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.os cimport read_link, write_link, write_once64
-from anonvma_rt.engine.run.task cimport OP_STORE, Task, note, point, violate
+from anonvma_rt.engine.base.operation cimport OP_STORE
+from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_clone, unlink_anon_vmas
 from anonvma_rt.mm.lab.events cimport BUG_SELF_MERGE, NOTE_FRESH_VMA
 from anonvma_rt.mm.memory cimport free_pgtables, pgd_populate, unmap_page_range

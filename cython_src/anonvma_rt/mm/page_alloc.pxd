@@ -7,7 +7,8 @@ Where tasks run at once each takes frames a chunk at a time, so that an allocati
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.sync cimport add_return
-from anonvma_rt.engine.run.task cimport OP_ATOMIC, Task, point
+from anonvma_rt.engine.base.operation cimport OP_ATOMIC
+from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.types cimport kernel, page
 
 cdef void *must_alloc(Task *t, uint64_t size, int type) noexcept nogil

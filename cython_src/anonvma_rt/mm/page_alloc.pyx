@@ -7,7 +7,8 @@ from anonvma_rt.engine.base.arena cimport arena_alloc, arena_free
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.base.os cimport read_once32, write_link, write_once64, write_onceu
 from anonvma_rt.engine.run.sync cimport add_return, add_unless_zero, lock_init
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, OP_ATOMIC, Task, halt, note, point, violate
+from anonvma_rt.engine.base.operation cimport OP_ATOMIC
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Task, halt, note, point, violate
 from anonvma_rt.mm.lab.events cimport BUG_DOUBLE_FREE, NOTE_FREE_PAGE
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.types cimport (

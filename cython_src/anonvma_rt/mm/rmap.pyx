@@ -13,9 +13,8 @@ from anonvma_rt.engine.base.os cimport (
     write_onceu,
 )
 from anonvma_rt.engine.run.sync cimport add_return, mutex_lock, mutex_unlock, spin_lock, spin_unlock, spinlock_t, up_read
+from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.run.task cimport (
-    OP_ATOMIC,
-    OP_LOAD,
     Task,
     VIOLATION_LIST_CORRUPTION,
     VIOLATION_USE_AFTER_FREE,

@@ -10,7 +10,8 @@ from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.base.klist cimport list_head
 from anonvma_rt.engine.base.os cimport read_link, read_once64
 from anonvma_rt.engine.run.sync cimport mutex_t, rwsem_t, spinlock_t
-from anonvma_rt.engine.run.task cimport Finding, Task, lock_word
+from anonvma_rt.engine.base.operation cimport lock_word
+from anonvma_rt.engine.run.task cimport Finding, Task
 
 cdef enum:
     PAGE_SHIFT = 12

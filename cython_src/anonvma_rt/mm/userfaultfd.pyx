@@ -10,7 +10,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from anonvma_rt.engine.base.os cimport read_once32, write_onceu
 from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_unlock, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
 from anonvma_rt.engine.run.sync cimport spinlock_t
-from anonvma_rt.engine.run.task cimport OP_LOAD, OP_STORE, Task, point
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
+from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_prepare, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.memory cimport (
     alloc_table,

@@ -8,7 +8,8 @@ from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD, list_is_singular
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.base.os cimport write_link, write_once64
 from anonvma_rt.engine.run.sync cimport lock_init
-from anonvma_rt.engine.run.task cimport OP_STORE, Task, note, point
+from anonvma_rt.engine.base.operation cimport OP_STORE
+from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.anon_vma cimport (
     anon_vma_clone,
     anon_vma_lock,

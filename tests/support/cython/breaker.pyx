@@ -28,7 +28,8 @@ from anonvma_rt.engine.base.klist cimport (
 )
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport lock_init
-from anonvma_rt.engine.run.task cimport OP_STORE, Execution, Task, point
+from anonvma_rt.engine.base.operation cimport OP_STORE
+from anonvma_rt.engine.run.task cimport Execution, Task, point
 from anonvma_rt.mm.interval_tree cimport (
     anon_vma_interval_tree_first,
     anon_vma_interval_tree_insert,

@@ -20,17 +20,8 @@ from anonvma_rt.engine.base.klist cimport (
 from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport lock_init, mutex_lock, mutex_t, mutex_unlock
-from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY,
-    OP_LOAD,
-    OP_STORE,
-    VIOLATION_SUBJECT,
-    Execution,
-    Task,
-    found,
-    halt,
-    point,
-)
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, VIOLATION_SUBJECT, Execution, Task, found, halt, point
 
 cdef enum:
     COUNTER = 1  # the types of arena objects

@@ -6,25 +6,27 @@ task that runs, like all of an Execution.
 
 from libc.stdint cimport int32_t, uint64_t
 
-from anonvma_rt.engine.run.task cimport Execution, Task
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.base.table cimport Table
 
 # An object that an operation was made on. What was done to it falls into runs of operations that commute; `run` is the
-# sum of the last one's hashes, `before` stands for all runs before it. Of another execution than the observer's: empty.
+# sum of the last one's hashes, `before` stands for all runs before it.
 cdef struct Seen:
-    uint64_t key
-    uint64_t execution
     uint64_t before
     uint64_t run
     int32_t group
 
 cdef struct Observer:
+    int tasks
+    # Of each task, the hash of its last operation and of all that it depends on.
+    uint64_t chain[MAX_TASKS]
+    # The objects by address, and what was done to them, both in this execution.
+    Table objects
     Seen *seen
     uint64_t room
-    uint64_t used
-    uint64_t execution
 
 cdef int observer_open(Observer *o) except -1
 cdef void observer_close(Observer *o) noexcept nogil
-cdef void observer_begin(Observer *o, Execution *x) noexcept nogil
-cdef void observe(Observer *o, Task *t) noexcept nogil
-cdef uint64_t observed_class(Execution *x) noexcept nogil
+cdef void observer_begin(Observer *o, int tasks) noexcept nogil
+cdef int observe(Observer *o, int task, int op, void *object) noexcept nogil
+cdef uint64_t observed_class(Observer *o) noexcept nogil

@@ -8,16 +8,17 @@ Musuvathi and Qadeer, "Partial-Order Reduction for Context-Bounded State Explora
 happens-before relation of an execution as the sum of its events' hashes.
 """
 
-from libc.stdint cimport int32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 
-from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
+from anonvma_rt.engine.base.grow cimport grow
+from anonvma_rt.engine.base.operation cimport OP_READ_TRYLOCK, OP_START
 from anonvma_rt.engine.base.rng cimport mix64
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, OP_READ_TRYLOCK, OP_START, Execution, Task
+from anonvma_rt.engine.base.table cimport table_add, table_clear, table_close, table_open
+from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
 
 cdef enum:
     OPS = OP_READ_TRYLOCK + 1
-    FIRST_ROOM = 1024
     # The group of an operation that commutes with none, and of an object that nothing was done to.
     ALONE = -1
     NOTHING = -2
@@ -56,98 +57,64 @@ fill_groups()
 
 cdef int observer_open(Observer *o) except -1:
     """Makes the table; nothing where it is there."""
-    if o.seen == NULL:
-        o.seen = <Seen *>calloc(FIRST_ROOM, sizeof(Seen))
-        if o.seen == NULL:
-            raise MemoryError("no memory to observe executions")
-        o.room = FIRST_ROOM
-    return 0
+    return table_open(&o.objects)
 
 
 cdef void observer_close(Observer *o) noexcept nogil:
+    table_close(&o.objects)
     free(o.seen)
     o.seen = NULL
+    o.room = 0
 
 
-cdef void observer_begin(Observer *o, Execution *x) noexcept nogil:
-    """Empties the table by making all that it holds the past."""
+cdef void observer_begin(Observer *o, int tasks) noexcept nogil:
     cdef int i
-    o.execution += 1
-    o.used = 0
-    for i in range(x.tasks):
-        x.task[i].chain = mix64(i + 1)
+    table_clear(&o.objects)
+    o.tasks = tasks
+    for i in range(tasks):
+        o.chain[i] = mix64(i + 1)
 
 
-cdef void observe(Observer *o, Task *t) noexcept nogil:
-    """Task t now makes the operation that it stands at."""
-    cdef int op = t.op
+cdef int observe(Observer *o, int task, int op, void *object) noexcept nogil:
+    """The task now makes the operation that it stands at. -1: there is no memory for one more object."""
     cdef int failed
     cdef int32_t group
     cdef Seen *s
     if op == OP_START:
-        t.chain = mix64(t.chain)
-        return
-    s = find(o, <uint64_t>t.object - <uint64_t>t.x.arena.base)
+        o.chain[task] = mix64(o.chain[task])
+        return 0
+    s = seen_of(o, object)
     if s == NULL:
-        t.x.halt = HALT_NO_MEMORY
-        return
-    failed = would_fail(op, t.object)
+        return -1
+    failed = would_fail(op, object)
     group = group_of[op][failed]
     if group == ALONE or group != s.group:
         if s.group != NOTHING:
             s.before = mix64(s.before + mix64(s.run))
         s.run = 0
         s.group = group
-    t.chain = mix64(t.chain + mix64(s.before + <uint64_t>(2 * op + failed) * 0x9E3779B97F4A7C15ULL))
-    s.run += t.chain
+    o.chain[task] = mix64(o.chain[task] + mix64(s.before + <uint64_t>(2 * op + failed) * 0x9E3779B97F4A7C15ULL))
+    s.run += o.chain[task]
+    return 0
 
 
-cdef uint64_t observed_class(Execution *x) noexcept nogil:
+cdef uint64_t observed_class(Observer *o) noexcept nogil:
     """The class of what has been observed since observer_begin()."""
     cdef uint64_t hash = 0
     cdef int i
-    for i in range(x.tasks):
-        hash = mix64(hash + x.task[i].chain)
+    for i in range(o.tasks):
+        hash = mix64(hash + o.chain[i])
     return hash
 
 
-cdef inline uint64_t slot_of(Observer *o, uint64_t key) noexcept nogil:
-    """Where an object is, or where it belongs; never full."""
-    cdef uint64_t slot = (key * 0x9E3779B97F4A7C15ULL) >> 32 & (o.room - 1)
-    while o.seen[slot].execution == o.execution and o.seen[slot].key != key:
-        slot = (slot + 1) & (o.room - 1)
-    return slot
-
-
-cdef Seen *find(Observer *o, uint64_t key) noexcept nogil:
+cdef inline Seen *seen_of(Observer *o, void *object) noexcept nogil:
     """What is known of an object in this execution; NULL where there is no memory for one more."""
-    cdef Seen *s = &o.seen[slot_of(o, key)]
-    if s.execution == o.execution:
-        return s
-    if 2 * o.used >= o.room:
-        if not grow(o):
-            return NULL
-        s = &o.seen[slot_of(o, key)]
-    o.used += 1
-    s.key = key
-    s.execution = o.execution
-    s.before = 0
-    s.run = 0
-    s.group = NOTHING
-    return s
-
-
-cdef bint grow(Observer *o) noexcept nogil:
-    cdef Seen *old = o.seen
-    cdef uint64_t room = o.room
-    cdef uint64_t i
-    cdef Seen *larger = <Seen *>calloc(2 * room, sizeof(Seen))
-    if larger == NULL:
-        return False
-    o.seen = larger
-    o.room = 2 * room
-    for i in range(room):
-        if old[i].execution == o.execution:
-            larger[slot_of(o, old[i].key)] = old[i]
-    free(old)
-    return True
+    cdef uint32_t known = o.objects.used
+    cdef uint32_t number = table_add(&o.objects, <uint64_t>object)
+    if number == 0 or grow(<void **>&o.seen, &o.room, number + 1, sizeof(Seen)) < 0:
+        return NULL
+    if number > known:
+        o.seen[number].before = 0
+        o.seen[number].run = 0
+        o.seen[number].group = NOTHING
+    return &o.seen[number]

@@ -5,7 +5,7 @@ the exhaustive search visits once, what a hunt counts, and what a shrunk schedul
 as in Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems" (1996).
 """
 
-from anonvma_rt.engine.run.task cimport (
+from anonvma_rt.engine.base.operation cimport (
     OP_AWAIT,
     OP_LOAD,
     OP_LOCK,

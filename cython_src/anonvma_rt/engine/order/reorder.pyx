@@ -11,15 +11,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.order.relation cimport dependent, on_lock, reads
-from anonvma_rt.engine.run.task cimport (
-    MAX_TASKS,
-    OP_LOCK,
-    OP_NOTE,
-    OP_READ_TRYLOCK,
-    OP_START,
-    OP_UNLOCK,
-    Event,
-)
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOCK, OP_NOTE, OP_READ_TRYLOCK, OP_START, OP_UNLOCK, Event
 
 cdef enum:
     # A longer execution is left as it is: what is kept of one is a number for each of its steps and tasks.

@@ -8,7 +8,8 @@ held.
 from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.parallel.runner cimport Runner
-from anonvma_rt.engine.run.task cimport Task, lock_word
+from anonvma_rt.engine.base.operation cimport lock_word
+from anonvma_rt.engine.run.task cimport Task
 
 cdef void acquire_at_once(Task *t, lock_word *lock, int op, int subclass, bint sleeps) noexcept nogil
 cdef void release_at_once(Task *t, lock_word *lock, int op, int subclass) noexcept nogil

@@ -38,16 +38,19 @@ from anonvma_rt.engine.parallel.runner cimport (
     step_mark,
     task_of,
 )
-from anonvma_rt.engine.run.task cimport (
-    HALT_STOPPED,
-    HALT_UNTIL,
-    MAX_CLASSES,
+from anonvma_rt.engine.base.operation cimport (
     OP_AWAIT,
     OP_LOCK,
     OP_READ_LOCK,
     OP_READ_TRYLOCK,
     OP_UNLOCK,
     OP_WAIT,
+    lock_word,
+)
+from anonvma_rt.engine.run.task cimport (
+    HALT_STOPPED,
+    HALT_UNTIL,
+    MAX_CLASSES,
     VIOLATION_BAD_UNLOCK,
     VIOLATION_DEADLOCK,
     VIOLATION_LIVELOCK,
@@ -57,7 +60,6 @@ from anonvma_rt.engine.run.task cimport (
     check_lock_order,
     halt,
     hold,
-    lock_word,
     unhold,
     violate,
 )

@@ -39,14 +39,13 @@ from anonvma_rt.engine.parallel.runner cimport (
     runner_of,
     task_of,
 )
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
 from anonvma_rt.engine.run.task cimport (
     HALT_NONE,
     HALT_STOPPED,
     HALT_VIOLATION,
     MAX_CLASSES,
     MAX_COUNTERS,
-    MAX_TASKS,
-    OP_START,
     VIOLATION_LOCK_ORDER,
     VIOLATION_USE_AFTER_FREE,
     Execution,

@@ -18,7 +18,8 @@ from anonvma_rt.engine.base.os cimport rt_load, rt_load64, rt_store, rt_wait
 from anonvma_rt.engine.parallel.parallel cimport storm_begin, storm_close, storm_go, storm_idle, storm_open
 from anonvma_rt.engine.base.rng cimport rng_next, rng_start
 from anonvma_rt.engine.parallel.runner cimport Storm as State
-from anonvma_rt.engine.run.task cimport MAX_COUNTERS, lock_word
+from anonvma_rt.engine.base.operation cimport lock_word
+from anonvma_rt.engine.run.task cimport MAX_COUNTERS
 
 from anonvma_rt.engine.run.explorer import HALTS, OPS
 

@@ -95,7 +95,7 @@ cdef int block_next(Block *b) noexcept nogil:
         b.halt = HALT_UNTIL
         return -1
     if b.x.observer != NULL:
-        observer_begin(&b.observer, b.x)
+        observer_begin(&b.observer, b.x.tasks)
     b.x.begin(b.x.strategy, b.x)
     chosen = decide(b.x)
     if chosen < 0:
@@ -222,7 +222,7 @@ cdef int end_execution(Block *b) noexcept nogil:
         b.halt = x.halt
         return -1
     if x.observer != NULL:
-        b.classes[b.n_classes] = observed_class(x)
+        b.classes[b.n_classes] = observed_class(x.observer)
         b.n_classes += 1
     b.digests[b.ran] = mix64(x.digest ^ x.steps)
     if x.finding.kind:

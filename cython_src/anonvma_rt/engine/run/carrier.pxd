@@ -11,7 +11,8 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.run.block cimport Block
 from anonvma_rt.engine.base.os cimport pthread_t, rt_fiber, rt_jump, rt_watch
-from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport Execution
 
 cdef struct Worker:
     uint32_t baton

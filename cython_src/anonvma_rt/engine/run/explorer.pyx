@@ -30,6 +30,7 @@ from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, 
 from anonvma_rt.engine.base.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait, rt_wake
 from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, Event
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED,
     HALT_NO_MEMORY,
@@ -42,8 +43,6 @@ from anonvma_rt.engine.run.task cimport (
     HOLD_WANTED,
     MAX_COUNTERS,
     MAX_FRAMES,
-    MAX_TASKS,
-    Event,
     Execution,
     Task,
     must_wait,

@@ -22,8 +22,7 @@ from anonvma_rt.engine.base.os cimport (
     rt_unlikely,
 )
 
-from anonvma_rt.engine.run.task cimport (
-    MAX_CLASSES,
+from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC,
     OP_AWAIT,
     OP_LOAD,
@@ -35,12 +34,15 @@ from anonvma_rt.engine.run.task cimport (
     OP_TRYLOCK,
     OP_UNLOCK,
     OP_WAIT,
+    lock_word,
+)
+from anonvma_rt.engine.run.task cimport (
+    MAX_CLASSES,
     Task,
     VIOLATION_BAD_UNLOCK,
     VIOLATION_USE_AFTER_FREE,
     check_lock_order,
     hold,
-    lock_word,
     point,
     recheck,
     unhold,

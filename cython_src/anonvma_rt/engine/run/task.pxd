@@ -10,31 +10,15 @@ what they share are the arena's objects.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_live
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_NOTE, Event
+from anonvma_rt.engine.order.classes cimport Observer
 from anonvma_rt.engine.run.journal cimport Journal
 
 cdef enum:
-    MAX_TASKS = 64
     MAX_CLASSES = 16
     MAX_COUNTERS = 8
     # Calls that a recorded stack has at most.
     MAX_FRAMES = 24
-
-# What a task announces. From OP_LOCK to OP_AWAIT the operation can block.
-cdef enum Op:
-    OP_START
-    OP_LOCK
-    OP_READ_LOCK
-    OP_WAIT
-    OP_AWAIT
-    OP_UNLOCK
-    OP_READ_UNLOCK
-    OP_TRYLOCK
-    OP_LOAD
-    OP_STORE
-    OP_ATOMIC
-    OP_NOTE
-    # A trylock that shares. At the end, so that the numbers in recorded events stay what they were.
-    OP_READ_TRYLOCK
 
 # Violations that the engine itself finds; a subject numbers its own from VIOLATION_SUBJECT.
 cdef enum Violation:
@@ -67,39 +51,10 @@ cdef enum Hold:
     HOLD_HERE
     HOLD_OVER
 
-# One word for mutex, spinlock, rwsem and bit lock: who holds it, who is parked at it. `owner` is a task id plus one.
-# `word` is all of it, for tasks that run at once (engine/locks).
-cdef extern from *:
-    """
-    #ifndef ANONVMA_RT_LOCK_WORD
-    #define ANONVMA_RT_LOCK_WORD
-    #include <stdint.h>
-    typedef union {
-        struct { uint8_t owner, readers, waiters, cls; };
-        uint32_t word;
-    } rt_lock_word;
-    #endif
-    """
-    ctypedef struct lock_word "rt_lock_word":
-        uint8_t owner
-        uint8_t readers
-        uint8_t waiters
-        uint8_t cls
-        uint32_t word
-
 cdef struct Finding:
     int32_t kind
     int32_t task
     uint64_t step
-    int64_t a
-    int64_t b
-    int64_t c
-
-cdef struct Event:
-    uint64_t step
-    int32_t task
-    int32_t op
-    int64_t code
     int64_t a
     int64_t b
     int64_t c
@@ -133,8 +88,6 @@ cdef struct Task:
     # In this execution so far: interesting operations announced, and steps in the closed segments.
     uint64_t marks
     uint64_t made
-    # Where the execution is observed: the hash of its last operation and of all that it depends on.
-    uint64_t chain
     uint8_t held_count[MAX_CLASSES]
     # The subject's own, where tasks run at once: NULL at the beginning of an execution.
     void *local
@@ -180,8 +133,8 @@ cdef struct Execution:
     uint32_t declared_after[MAX_CLASSES]
     bint order_learned
     Trace trace
-    # An Observer (classes.pxd), or NULL where this execution is not observed.
-    void *observer
+    # NULL where this execution is not observed.
+    Observer *observer
     Journal journal
     # HOLD_*, a futex word.
     uint32_t hold

@@ -5,7 +5,8 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.base.arena cimport ARENA_POISON, arena_offset, arena_restore
-from anonvma_rt.engine.order.classes cimport Observer, observe
+from anonvma_rt.engine.base.operation cimport OP_AWAIT, OP_LOCK, OP_READ_LOCK, OP_START, OP_WAIT, lock_word
+from anonvma_rt.engine.order.classes cimport observe
 from anonvma_rt.engine.run.journal cimport journal_take
 from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
 from anonvma_rt.engine.base.rng cimport rng_start
@@ -79,8 +80,8 @@ cdef void watch(Task *t) noexcept nogil:
     """The operation that t announced was granted, and t makes it now."""
     if t.x.tracing:
         record(t.x, t.id, t.op, 0, <int64_t>arena_offset(&t.x.arena, t.object), 0, 0)
-    if t.x.observer != NULL:
-        observe(<Observer *>t.x.observer, t)
+    if t.x.observer != NULL and observe(t.x.observer, t.id, t.op, t.object) < 0:
+        t.x.halt = HALT_NO_MEMORY
 
 
 cdef void look_around(Task *t) noexcept nogil:

@@ -17,7 +17,8 @@ from libc.string cimport memcpy
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.order.relation cimport reads, shares
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, OP_WAIT, Execution
+from anonvma_rt.engine.base.operation cimport OP_WAIT
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, Execution
 
 cdef enum:
     # So many executions of the past are remembered.

@@ -17,17 +17,8 @@ from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
 from anonvma_rt.engine.base.rng cimport rng_below
 from anonvma_rt.engine.search.search cimport Search, search_close, search_number, search_open
 from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
-from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY,
-    HALT_NONE,
-    HALT_PRUNED,
-    HALT_VIOLATION,
-    MAX_TASKS,
-    OP_READ_UNLOCK,
-    OP_START,
-    OP_UNLOCK,
-    Execution,
-)
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_READ_UNLOCK, OP_START, OP_UNLOCK
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution
 
 # What a task did to an object in this execution, and the most that it did in one execution so far.
 cdef struct Use:

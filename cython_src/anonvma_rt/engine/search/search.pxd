@@ -6,7 +6,8 @@ else (another explorer, a checkpoint): what there is to try in those states is t
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport Execution
 
 cdef enum:
     # The kind of an operation is its number, with this bit where it is a try that failed; a try for the whole lock that

@@ -10,9 +10,7 @@ from libc.string cimport memset
 
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.order.relation cimport dependent, on_lock, reads, tries, would_fail
-from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY,
-    HALT_PRUNED,
+from anonvma_rt.engine.base.operation cimport (
     MAX_TASKS,
     OP_LOCK,
     OP_READ_LOCK,
@@ -21,10 +19,9 @@ from anonvma_rt.engine.run.task cimport (
     OP_TRYLOCK,
     OP_UNLOCK,
     OP_WAIT,
-    Execution,
-    Task,
     lock_word,
 )
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, Execution, Task
 
 cdef enum:
     KEYS = 256

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.run.task cimport MAX_TASKS
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
 
 
 cdef class Strategy:

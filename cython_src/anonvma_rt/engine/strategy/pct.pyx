@@ -10,7 +10,8 @@ from libc.stdint cimport int32_t, uint64_t
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport Execution
 
 cdef enum:
     MAX_DEPTH = 32

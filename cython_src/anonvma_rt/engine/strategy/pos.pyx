@@ -11,7 +11,8 @@ from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.order.relation cimport dependent, would_fail
 from anonvma_rt.engine.base.rng cimport rng_next
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.run.task cimport MAX_TASKS, OP_START, Execution, Task
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
+from anonvma_rt.engine.run.task cimport Execution, Task
 
 
 cdef class Pos(Strategy):

@@ -9,7 +9,8 @@ from libc.stdlib cimport free, malloc
 
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution, Segment
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport Execution, Segment
 
 
 cdef class Replay(Strategy):

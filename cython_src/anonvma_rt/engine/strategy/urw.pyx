@@ -9,7 +9,8 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.strategy.base cimport Strategy, draw_by_weight, keep_counts, left, steps_of
-from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport Execution
 
 
 cdef class Urw(Strategy):

@@ -11,7 +11,8 @@ from posix.stdlib cimport posix_memalign
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, arena_close, arena_header, arena_open
 from anonvma_rt.engine.run.block cimport run_alone
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, MAX_TASKS, Execution, Finding, Task
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Execution, Finding, Task
 from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc

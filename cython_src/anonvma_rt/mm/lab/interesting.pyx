@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport malloc
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header
-from anonvma_rt.engine.run.task cimport (
+from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC,
     OP_LOAD,
     OP_LOCK,
@@ -13,9 +13,9 @@ from anonvma_rt.engine.run.task cimport (
     OP_STORE,
     OP_TRYLOCK,
     OP_WAIT,
-    Task,
     lock_word,
 )
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.types cimport (
     CLASS_ANON_VMA,
     CLASS_MMAP_SEM,

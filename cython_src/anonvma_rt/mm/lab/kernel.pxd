@@ -3,7 +3,8 @@
 from libc.stdint cimport uint32_t
 
 from anonvma_rt.engine.run.subject cimport Subject
-from anonvma_rt.engine.run.task cimport MAX_TASKS, Task
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.lab.interesting cimport object_index
 from anonvma_rt.mm.ordering cimport Rule
 from anonvma_rt.mm.lab.syscall cimport Step

@@ -13,7 +13,8 @@ from anonvma_rt.engine.base.os cimport rt_add, rt_load, rt_store
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport down_write, up_write
-from anonvma_rt.engine.run.task cimport MAX_TASKS, Execution, Task
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.task cimport Execution, Task
 from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.fork cimport dup_mmap
 from anonvma_rt.mm.lab.kernel cimport kernel_init, read_algorithm
