@@ -23,9 +23,9 @@ import pytest
 if TYPE_CHECKING:
     from anonvma_rt import HuntResult, Reproducer
     from anonvma_rt.execution.reproducer import Replayed
-    from anonvma_rt.lab.lab import Bound, Choice, Described
     from anonvma_rt.search.hunt_result import Result
     from anonvma_rt.subjects.history import Trace
+    from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["Anonvma"]
 

@@ -24,8 +24,9 @@ from anonvma_rt.kernel.algorithm import CHOICES, PRESETS, SWITCHES, Algorithm
 from anonvma_rt.kernel.cause import cause
 from anonvma_rt.kernel.recording import RecordedProcess, Recording
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import Bound, Choice, Described, load, make_explorer, profile
+from anonvma_rt.lab.lab import load, make_explorer, profile
 from anonvma_rt.subjects.history import Trace
+from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["Counterexample", "Execution", "Schedule", "algorithms", "check", "execute", "scenarios", "schedules"]
 

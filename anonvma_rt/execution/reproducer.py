@@ -16,9 +16,10 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
 from anonvma_rt.kernel.failing import Failing
-from anonvma_rt.lab.lab import Bound, Choice, Described, described_by, make_explorer
+from anonvma_rt.lab.lab import described_by, make_explorer
 from anonvma_rt.own.subject import is_embedded
 from anonvma_rt.subjects.history import Trace
+from anonvma_rt.subjects.protocols import Bound, Choice, Described
 from anonvma_rt.text.files import write_whole
 
 __all__ = ["Replayed", "Reproducer", "ReproducerError", "replay"]

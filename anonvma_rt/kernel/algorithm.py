@@ -11,14 +11,13 @@ from typing import Any
 from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
 from anonvma_rt.mm.ordering import Rule
 from anonvma_rt.own.gate import find, must_be_checked
+from anonvma_rt.text.parameters import read_bool
 
-__all__ = ["ALIASES", "ORDERINGS", "PRESETS", "Algorithm", "read_bool"]
+__all__ = ["ALIASES", "ORDERINGS", "PRESETS", "Algorithm"]
 
 ORDERINGS = (
     "none", "tail-after-merge", "tail", "rmap-locks", "need-rmap-locks", "fresh-vma", "double-walk",
 )  # fmt: skip
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-
 
 # Fields that take one of a few words, the first of which is what Linux 3.2 does.
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -381,12 +380,6 @@ ALIASES: dict[str, str] = {
     "linux-3.15": "interval-tree",
     "linux-6.16": "linux-host",
 }
-
-
-def read_bool(text: str) -> bool | None:
-    """true, yes, on, 1 and their opposites, in any case; None for any other text."""
-    word = text.strip().lower()
-    return True if word in _TRUE else False if word in _FALSE else None
 
 
 def _field_value(where: str, name: str, text: str) -> str | bool:

@@ -1,7 +1,8 @@
 """Failing: which allocations of the simulated kernel find no memory, by chance or by name.
 
-A rate is for a hunt: every execution has failures of its own, a pure function of seed, execution index, task and
-how-many-eth allocation of the task. A list is for a reproducer and for a Machine: exactly these, whatever the seed.
+A rate is for a hunt: every execution has failures of its own, a pure function of seed, execution index, task and the
+number of the allocation within its task. A list is for a reproducer and for a Machine: exactly these, whatever the
+seed.
 """
 
 import math
@@ -44,6 +45,13 @@ class Failing:
             raise UserError(f"a rate of failing allocations must be a number from 0 to 1, not {quote(rate)}") from None
         chosen = tuple(kind.strip() for kind in kinds.split(",")) if colon else ()
         return cls(number, chosen)
+
+    @classmethod
+    def of(cls, given: "Failing | str | float | Iterable[tuple[int, int]]") -> "Failing":
+        """What a rate, a text for parse(), or a list of (task, n) stands for. Raises UserError."""
+        if isinstance(given, Failing):
+            return given
+        return cls.parse(given) if isinstance(given, str | int | float) else cls.named(given)
 
     @classmethod
     def named(cls, allocations: Iterable[tuple[int, int]]) -> "Failing":

@@ -1,6 +1,6 @@
 """Scenarios: what is set up, which threads then race, and what each algorithm is expected to do about it.
 
-A Scenario is a TOML text with parameters; bind() gives it values and yields a Program, plain integers that the
+A Scenario is a TOML text with parameters; bind() gives it values and yields a BoundScenario, plain integers that the
 simulated kernel executes. The built-in files in scenarios/ show the format, and scenario_file.py checks it.
 """
 
@@ -9,11 +9,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from errno import errorcode
-from importlib import resources
 from typing import Any, NamedTuple
 
-from anonvma_rt.engine.run.explorer import Explorer
-from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
+from anonvma_rt.engine.run.explorer import BuildRefused, Explorer
+from anonvma_rt.errors import AlgorithmError, ScenarioError, UserError
 from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
 from anonvma_rt.kernel.failing import Failing
 from anonvma_rt.kernel.look import KERNEL_THINGS, kernel_look
@@ -22,38 +21,33 @@ from anonvma_rt.kernel.scenario_file import (
     ALL_OTHERS,
     FAIL_AFTER,
     VERBS,
-    VIOLATION_KINDS,
     Document,
     Key,
-    Parameter,
-    RawStep,
+    RawCall,
     read_document,
 )
 from anonvma_rt.kernel.scenes import kernel_scenes, names_in_time
 from anonvma_rt.kernel.view import kernel_lock_names, kernel_state, vma_starts
 from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
-from anonvma_rt.mm.lab.kernel import Kernel
+from anonvma_rt.mm.lab.kernel import Kernel, Refused
 from anonvma_rt.mm.lab.world import World
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.scenes import Scenes
 from anonvma_rt.text.expression import evaluate
+from anonvma_rt.text.files import Builtins
 from anonvma_rt.text.names import OPTION, for_threads
-from anonvma_rt.text.parameters import bind_names, bind_parameters, holds, read_text
+from anonvma_rt.text.parameters import Parameter, bind_parameters, holds
 from anonvma_rt.text.toml import shown
 
 __all__ = [
-    "VIOLATION_KINDS",
-    "Parameter",
-    "Program",
+    "BoundScenario",
+    "Call",
     "Scenario",
-    "Step",
     "Thread",
-    "builtin_names",
     "explain_refusal",
-    "parse_parameters",
 ]
 
-_BUILTIN = resources.files("anonvma_rt") / "scenarios"
+_BUILTIN = Builtins("scenarios", "scenario")
 
 # What a value of each kind may be: the bounds, and the words that say what would be right.
 _RANGES: Mapping[str, tuple[int, int, str]] = {
@@ -65,13 +59,13 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
 }
 
 
-class Step(NamedTuple):
+class Call(NamedTuple):
     """One call into the simulated kernel, as plain integers.
 
     `args` are the keys of scenario_file.VERBS in their order: addresses in bytes, lengths in pages, truth values as 0
-    and 1, processes by index. For mremap, to = -1 means not MREMAP_FIXED. `process` is an index into Program.processes,
-    `errno` what the step is expected to return (0: success), and `where` the place in the scenario, for messages.
-    `fails`: (kind, n) where the step's allocations of that kind fail once n of them were had.
+    and 1, processes by index. For mremap, to = -1 means not MREMAP_FIXED. `process` is an index into
+    BoundScenario.processes, `errno` what the call is expected to return (0: success), and `where` the place in the
+    scenario, for messages. `fails`: (kind, n) where the call's allocations of that kind fail once n of them were had.
     """
 
     verb: str
@@ -83,14 +77,14 @@ class Step(NamedTuple):
 
 
 class Thread(NamedTuple):
-    """One racing task and its steps, in order."""
+    """One racing task and its calls, in order."""
 
     name: str
-    steps: tuple[Step, ...]
+    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True)
-class Program:
+class BoundScenario:
     """A scenario with values for all its parameters: setup runs alone, then the threads race, then after runs alone.
 
     interesting: the operations that SURW orders, by the names of anonvma_rt.mm.lab.interesting.
@@ -100,9 +94,9 @@ class Program:
 
     scenario: "Scenario"
     parameters: dict[str, int | bool]
-    setup: tuple[Step, ...]
+    setup: tuple[Call, ...]
     threads: tuple[Thread, ...]
-    after: tuple[Step, ...]
+    after: tuple[Call, ...]
     processes: tuple[str, ...]
     interesting: tuple[str, ...]
     failing: Failing | None = None
@@ -115,7 +109,7 @@ class Program:
     def usual(self) -> list[str]:
         return self.scenario.usual_algorithms()
 
-    def with_interesting(self, names: Iterable[str]) -> "Program":
+    def with_interesting(self, names: Iterable[str]) -> "BoundScenario":
         """The same with other interesting operations. Raises UserError for a name that there is not."""
         names = tuple(names)
         for_threads(names, self.scenario.thread_names(), INTERESTING, UserError, OPTION)
@@ -128,19 +122,26 @@ class Program:
             algorithm.as_dict(),
             len(self.processes),
             self.setup,
-            [thread.steps for thread in self.threads],
+            [thread.calls for thread in self.threads],
             self.after,
             [named[thread.name] for thread in self.threads],
             self.failing,
             algorithm.rule,
         )
 
-    def fail(self, failing: Failing) -> "Program":
-        return replace(self, failing=failing)
+    def own_code(self, choices: Iterable[Algorithm]) -> list[type]:
+        return [type(choice.rule) for choice in choices if choice.rule is not None]
+
+    def fail(self, failing: Failing | str | float | Iterable[tuple[int, int]]) -> "BoundScenario":
+        return replace(self, failing=Failing.of(failing))
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
-        sections = [self.setup, *(thread.steps for thread in self.threads), self.after]
+        sections = [self.setup, *(thread.calls for thread in self.threads), self.after]
         return ScenarioError(explain_refusal(sections[task + 1][step], errno))
+
+    def build_refusal(self, error: BuildRefused) -> ScenarioError:
+        assert isinstance(error, Refused)
+        return self.refusal(-1, error.index, error.errno)
 
     def before(self, explorer: Explorer) -> dict[int, tuple[int, int]]:
         return vma_starts(explorer)
@@ -225,7 +226,7 @@ class Scenario:
         return cls(
             name=document.name,
             about=document.about,
-            parameters=document.parameters,
+            parameters=document.definitions.parameters,
             processes=document.processes,
             expect=document.expect,
             text=text,
@@ -242,13 +243,7 @@ class Scenario:
 
         Raises ScenarioError if there is no such scenario, or if the file cannot be read or is not a scenario.
         """
-        if "/" in name_or_path or name_or_path.endswith(".toml"):
-            return cls.from_text(read_text(name_or_path), name_or_path)
-        known = builtin_names()
-        if name_or_path not in known:
-            hint = nearest(name_or_path, known)
-            raise ScenarioError(f"unknown scenario {quote(name_or_path)}{hint}; a file's path ends in .toml")
-        return cls.from_text((_BUILTIN / f"{name_or_path}.toml").read_text("utf-8"), f"{name_or_path}.toml")
+        return cls.from_text(*_BUILTIN.read(name_or_path))
 
     def expected(self, name: str) -> str | None:
         """What is said of the algorithm of that name: a violation kind, "none", or None where nothing is said."""
@@ -275,105 +270,83 @@ class Scenario:
 
     @staticmethod
     def builtin_names() -> list[str]:
-        """The names of the built-in scenarios, sorted."""
-        return builtin_names()
+        """The names of the built-in scenarios, sorted.
 
-    def bind(self, values: Mapping[str, str | int | bool]) -> Program:
-        """The program for these parameter values; parameters that are not given have their defaults.
+        >>> "lkml-2011" in Scenario.builtin_names()
+        True
+        """
+        return _BUILTIN.names()
+
+    def bind(self, values: Mapping[str, str | int | bool]) -> BoundScenario:
+        """The scenario with these parameter values; parameters that are not given have their defaults.
 
         A value may be text, as from the command line; the text of a number may be an expression ("5*GiB//PAGE").
-        Steps whose `when` is false are left out, and so are threads that have no step left.
+        Calls whose `when` is false are left out, and so are threads that have no call left.
         Raises ParameterError for an unknown parameter or a value out of its range, ScenarioError for what the
         scenario's expressions make of it.
 
-        >>> Scenario.load("lkml-2011").bind({"pages": "32"}).threads[0].steps[0].verb
+        >>> Scenario.load("lkml-2011").bind({"pages": "32"}).threads[0].calls[0].verb
         'mremap'
         """
         bound = bind_parameters(self.parameters, values, self.source)
-        names = bind_names(bound, self._document.names, self._document.require, self.source)
-        threads = tuple(Thread(thread.name, _steps(thread.steps, names)) for thread in self._document.threads)
-        if not any(thread.steps for thread in threads):
+        names = self._document.definitions.evaluate(bound, self.source)
+        threads = tuple(Thread(thread.name, _calls(thread.calls, names)) for thread in self._document.threads)
+        if not any(thread.calls for thread in threads):
             raise ScenarioError(f'{self.source}: no thread has a step left (every "when" is false)')
-        return Program(
+        return BoundScenario(
             scenario=self,
             parameters=bound,
-            setup=_steps(self._document.setup, names),
-            threads=tuple(thread for thread in threads if thread.steps),
-            after=_steps(self._document.after, names),
+            setup=_calls(self._document.setup, names),
+            threads=tuple(thread for thread in threads if thread.calls),
+            after=_calls(self._document.after, names),
             processes=tuple(self.processes),
             interesting=self.interesting,
             failing=self.fail_alloc,
         )
 
     def thread_names(self) -> list[str]:
-        """The names of all threads, also of those that some parameter values leave without a step."""
+        """The names of all threads, also of those that some parameter values leave without a call."""
         return [thread.name for thread in self._document.threads]
 
 
-def builtin_names() -> list[str]:
-    """The names of the built-in scenarios, sorted.
+def explain_refusal(call: Call, errno: int) -> str:
+    """One line for a call that returned `errno` (0: success) where another result was expected.
 
-    >>> "lkml-2011" in builtin_names()
-    True
-    """
-    return sorted(entry.name.removesuffix(".toml") for entry in _BUILTIN.iterdir() if entry.name.endswith(".toml"))
-
-
-def parse_parameters(assignments: Iterable[str]) -> dict[str, str]:
-    """The -p options of the command line as a mapping for bind(). Raises ParameterError.
-
-    >>> parse_parameters(["pages=64", "exact=false"])
-    {'pages': '64', 'exact': 'false'}
-    """
-    values: dict[str, str] = {}
-    for assignment in assignments:
-        name, equals, value = (part.strip() for part in assignment.partition("="))
-        if not (name and equals and value):
-            raise ParameterError(f"parameter {quote(assignment)} is not of the form NAME=VALUE")
-        if name in values:
-            raise ParameterError(f"parameter {quote(name)} is given twice")
-        values[name] = value
-    return values
-
-
-def explain_refusal(step: Step, errno: int) -> str:
-    """One line for a step that returned `errno` (0: success) where another result was expected.
-
-    >>> explain_refusal(Step("munmap", 0, (4097, 1), 0, "x.toml: setup step 1 (munmap)"), 22)
+    >>> explain_refusal(Call("munmap", 0, (4097, 1), 0, "x.toml: setup step 1 (munmap)"), 22)
     'x.toml: setup step 1 (munmap): EINVAL: address 0x1001 is not page-aligned'
     """
     errno = abs(errno)
-    expected = f"{_errno_name(step.errno)} is expected, but " if step.errno else ""
+    expected = f"{_errno_name(call.errno)} is expected, but " if call.errno else ""
     if errno == 0:
-        return f"{step.where}: {expected}the step succeeded"
-    why = reason_of(step.verb, step.args, errno, step.fails) or os.strerror(errno)
-    return f"{step.where}: {expected}{_errno_name(errno)}: {why}"
+        return f"{call.where}: {expected}the step succeeded"
+    why = reason_of(call.verb, call.args, errno, call.fails) or os.strerror(errno)
+    return f"{call.where}: {expected}{_errno_name(errno)}: {why}"
 
 
 def _errno_name(errno: int) -> str:
     return errorcode.get(errno, f"errno {errno}")
 
 
-def _steps(steps: Iterable[RawStep], names: Mapping[str, int | bool]) -> tuple[Step, ...]:
-    return tuple(_step(step, names) for step in steps if holds(step.when, names, f"{step.where}: when"))
+def _calls(calls: Iterable[RawCall], names: Mapping[str, int | bool]) -> tuple[Call, ...]:
+    return tuple(_call(raw, names) for raw in calls if holds(raw.when, names, f"{raw.where}: when"))
 
 
-def _step(step: RawStep, names: Mapping[str, int | bool]) -> Step:
+def _call(raw: RawCall, names: Mapping[str, int | bool]) -> Call:
     args: dict[str, int] = {}
-    for key in VERBS[step.verb]:
-        if key.name in step.values:
-            where = f"{step.where}: {key.name}"
-            args[key.name] = _in_range(evaluate(step.values[key.name], names, where), key, where)
+    for key in VERBS[raw.verb]:
+        if key.name in raw.values:
+            where = f"{raw.where}: {key.name}"
+            args[key.name] = _in_range(evaluate(raw.values[key.name], names, where), key, where)
         elif isinstance(key.default, str):
             args[key.name] = args[key.default]
         else:
             assert key.default is not None  # read_document saw to it that a required key is there
             args[key.name] = key.default
     fails = None
-    if FAIL_AFTER.name in step.values:
-        where = f"{step.where}: {FAIL_AFTER.name}"
-        fails = (step.fail, _in_range(evaluate(step.values[FAIL_AFTER.name], names, where), FAIL_AFTER, where))
-    return Step(step.verb, step.process, tuple(args.values()), step.errno, step.where, fails)
+    if FAIL_AFTER.name in raw.values:
+        where = f"{raw.where}: {FAIL_AFTER.name}"
+        fails = (raw.fail, _in_range(evaluate(raw.values[FAIL_AFTER.name], names, where), FAIL_AFTER, where))
+    return Call(raw.verb, raw.process, tuple(args.values()), raw.errno, raw.where, fails)
 
 
 def _in_range(value: int | bool, key: Key, where: str) -> int:

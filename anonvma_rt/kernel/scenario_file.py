@@ -5,8 +5,6 @@ names the file, the key and what would be right. scenario.py turns a Document an
 """
 
 import errno
-import keyword
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,8 +14,8 @@ from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import ALLOCATIONS, Failing
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
-from anonvma_rt.text.expression import CONSTANTS, FUNCTIONS, LIMIT
-from anonvma_rt.text.names import for_threads, read_names
+from anonvma_rt.text.names import check_kind, for_threads, read_names
+from anonvma_rt.text.parameters import Definitions
 from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
 
 __all__ = [
@@ -25,13 +23,9 @@ __all__ = [
     "VIOLATION_KINDS",
     "Document",
     "Key",
-    "Parameter",
-    "RawStep",
+    "RawCall",
     "RawThread",
     "read_document",
-    "read_named",
-    "read_parameter",
-    "read_requirements",
 ]
 
 MOST_THREADS = MOST_PROCESSES = 64
@@ -87,40 +81,8 @@ VERBS: Mapping[str, tuple[Key, ...]] = {
 FAIL_AFTER = Key("fail_after", "count", -1)
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A number or a switch that the user may set with -p NAME=VALUE; a switch if the default is a bool.
-
-    minimum, maximum and multiple_of bound a number; they mean nothing for a switch.
-    """
-
-    name: str
-    default: int | bool
-    minimum: int = 0
-    maximum: int = LIMIT - 1
-    multiple_of: int = 1
-    about: str = ""
-
-    def problem(self, value: int | bool) -> str | None:
-        """Why `value` cannot be this parameter's value and what would be right, or None if it can."""
-        if isinstance(self.default, bool) or isinstance(value, bool):
-            if isinstance(self.default, bool) and isinstance(value, bool):
-                return None
-            return f"must be {'true or false' if isinstance(self.default, bool) else 'an integer'}, not {shown(value)}"
-        if value < self.minimum:
-            return f"{shown(value)} is below the minimum {self.minimum}"
-        if value > self.maximum:
-            return f"{shown(value)} is above the maximum {self.maximum}"
-        if value % self.multiple_of:
-            down = value - value % self.multiple_of
-            near = [str(n) for n in (down, down + self.multiple_of) if self.minimum <= n <= self.maximum]
-            right = f" ({' and '.join(near)} {'are' if len(near) == 2 else 'is'})" if near else ""
-            return f"{value} is not a multiple of {self.multiple_of}{right}"
-        return None
-
-
-class RawStep(NamedTuple):
-    """A step whose values are not evaluated yet; `process` is an index, `errno` a number (0: success), `fail` the kind
+class RawCall(NamedTuple):
+    """A call whose values are not evaluated yet; `process` is an index, `errno` a number (0: success), `fail` the kind
     of allocation that `fail_after` of the values speaks of."""
 
     verb: str
@@ -134,7 +96,7 @@ class RawStep(NamedTuple):
 
 class RawThread(NamedTuple):
     name: str
-    steps: tuple[RawStep, ...]
+    calls: tuple[RawCall, ...]
 
 
 @dataclass(frozen=True)
@@ -146,13 +108,11 @@ class Document:
     origin: dict[str, str]
     interesting: tuple[str, ...]
     processes: list[str]
-    parameters: dict[str, Parameter]
-    names: dict[str, int | bool | str]
-    require: list[tuple[int | bool | str, str]]  # condition, and what to say when it does not hold
+    definitions: Definitions
     expect: dict[str, str]
-    setup: tuple[RawStep, ...]
+    setup: tuple[RawCall, ...]
     threads: tuple[RawThread, ...]
-    after: tuple[RawStep, ...]
+    after: tuple[RawCall, ...]
     fail_alloc: Failing | None
 
 
@@ -161,23 +121,15 @@ def read_document(text: str, source: str) -> Document:
     top = load_toml(text, source)
     check_keys(top, _TOP_KEYS, source)
     processes = _processes(top, source)
-    parameters = {
-        name: read_parameter(name, value, f"{source}: parameters.{name}")
-        for name, value in read_named(top, "parameters", source).items()
-    }
-    definitions = read_named(top, "names", source)
-    names = {name: as_value(value, f"{source}: names.{name}") for name, value in definitions.items()}
-    for name in names:
-        if name in parameters:
-            raise ScenarioError(f"{source}: names.{name}: there is a parameter of this name (choose another name)")
+    definitions = Definitions.read(top, source)
     raw_threads = get_list(top, "thread", source)
     if not 1 <= len(raw_threads) <= MOST_THREADS:
         raise ScenarioError(f"{source}: thread: there are {len(raw_threads)} threads (1 to {MOST_THREADS} are right)")
-    steps = _StepReader(source, processes)
-    setup = steps.read(get_list(top, "setup", source), "setup")
+    calls = _CallReader(source, processes)
+    setup = calls.read(get_list(top, "setup", source), "setup")
     threads: list[RawThread] = []
     for number, value in enumerate(raw_threads, 1):
-        threads.append(steps.read_thread(value, f"thread {number}", [thread.name for thread in threads]))
+        threads.append(calls.read_thread(value, f"thread {number}", [thread.name for thread in threads]))
     interesting = read_names(top, source)
     if interesting is None:
         interesting = (USUALLY_INTERESTING,)
@@ -188,19 +140,17 @@ def read_document(text: str, source: str) -> Document:
         origin={key: get_line(top, key, source, "") for key in ("zoo", "commit", "year", "symptom", "strategy")},
         interesting=interesting,
         processes=processes,
-        parameters=parameters,
-        names=names,
-        require=read_requirements(top, source),
+        definitions=definitions,
         expect=_expect(top, source),
         setup=setup,
         threads=tuple(threads),
-        after=steps.read(get_list(top, "after", source), "after"),
+        after=calls.read(get_list(top, "after", source), "after"),
         fail_alloc=_fail_alloc(top, source),
     )
 
 
-class _StepReader:
-    """Reads steps, and counts them over the whole file."""
+class _CallReader:
+    """Reads calls, and counts them over the whole file."""
 
     def __init__(self, source: str, processes: list[str]) -> None:
         self.source, self.processes, self.count = source, processes, 0
@@ -218,14 +168,14 @@ class _StepReader:
             raise ScenarioError(f"{where}: thread {quote(name)} has no steps (at least 1 is right)")
         return RawThread(name, self.read(steps, f"thread {quote(name)}", process))
 
-    def read(self, values: list[object], place: str, process: int = 0) -> tuple[RawStep, ...]:
+    def read(self, values: list[object], place: str, process: int = 0) -> tuple[RawCall, ...]:
         self.count += len(values)
         if self.count > MOST_STEPS:
             raise ScenarioError(f"{self.source}: more than {MOST_STEPS} steps")
         steps = enumerate(values, 1)
-        return tuple(self._step(value, f"{self.source}: {place} step {number}", process) for number, value in steps)
+        return tuple(self._call(value, f"{self.source}: {place} step {number}", process) for number, value in steps)
 
-    def _step(self, value: object, where: str, process: int) -> RawStep:
+    def _call(self, value: object, where: str, process: int) -> RawCall:
         table = as_table(value, where)
         if "do" not in table:
             raise ScenarioError(f'{where}: the key "do" is missing (one of {", ".join(VERBS)})')
@@ -243,7 +193,7 @@ class _StepReader:
         values = {key.name: self._value(key, table, where) for key in (*keys, FAIL_AFTER) if key.name in table}
         when = as_value(table.get("when", True), f"{where}: when")
         process = self._process(table, where, process)
-        return RawStep(verb, process, values, when, _errno(table, where), where, _fail(table, where))
+        return RawCall(verb, process, values, when, _errno(table, where), where, _fail(table, where))
 
     def _value(self, key: Key, table: dict[str, Any], where: str) -> int | bool | str:
         if key.kind == "process":
@@ -307,46 +257,6 @@ def _processes(top: dict[str, Any], source: str) -> list[str]:
     return names
 
 
-def read_parameter(name: str, value: object, where: str) -> Parameter:
-    """One entry of the table `parameters`."""
-    table = as_table(value, where)
-    check_keys(table, ["default", "min", "max", "multiple_of", "about"], where)
-    about = get_line(table, "about", where, "")
-    default = table.get("default")
-    if isinstance(default, bool):
-        for key in ("min", "max", "multiple_of"):
-            if key in table:
-                raise ScenarioError(f"{where}: {key} has no meaning for a parameter that is true or false")
-        return Parameter(name, default, about=about)
-    numbers: dict[str, Any] = {"default": default, "min": 0, "max": LIMIT - 1, "multiple_of": 1} | table
-    for key in ("default", "min", "max", "multiple_of"):
-        number = numbers[key]
-        if key == "default" and number is None:
-            raise ScenarioError(f'{where}: the key "default" is missing (an integer, true or false)')
-        if not isinstance(number, int) or isinstance(number, bool) or abs(number) >= LIMIT:
-            right = "an integer, true or false" if key == "default" else "an integer"
-            raise ScenarioError(f"{where}: {key}: must be {right}, not {shown(number)}")
-    if numbers["multiple_of"] < 1:
-        raise ScenarioError(f"{where}: multiple_of: must be at least 1, not {numbers['multiple_of']}")
-    parameter = Parameter(name, numbers["default"], numbers["min"], numbers["max"], numbers["multiple_of"], about)
-    if problem := parameter.problem(parameter.default):
-        raise ScenarioError(f"{where}: default: {problem}")
-    return parameter
-
-
-def read_requirements(top: dict[str, Any], source: str) -> list[tuple[int | bool | str, str]]:
-    """The list `require`: conditions, each with what to say where it does not hold."""
-    return [_requirement(v, f"{source}: require {n}") for n, v in enumerate(get_list(top, "require", source), 1)]
-
-
-def _requirement(value: object, where: str) -> tuple[int | bool | str, str]:
-    table = as_table(value, where)
-    check_keys(table, ["that", "otherwise"], where)
-    if "that" not in table:
-        raise ScenarioError(f'{where}: the key "that" is missing')
-    return as_value(table["that"], f"{where}: that"), get_line(table, "otherwise", where)
-
-
 def _expect(top: dict[str, Any], source: str) -> dict[str, str]:
     expect: dict[str, str] = {}
     for text, kind in as_table(top.get("expect", {}), f"{source}: expect").items():
@@ -360,21 +270,5 @@ def _expect(top: dict[str, Any], source: str) -> dict[str, str]:
         where = f"{source}: expect.{name}"
         if name in expect:
             raise ScenarioError(f"{where}: the same algorithm is there twice (once as {quote(text)})")
-        if not isinstance(kind, str):
-            raise ScenarioError(f"{where}: must be a string, not {shown(kind)}")
-        if kind not in ("none", *VIOLATION_KINDS):
-            choices = nearest(kind, ("none", *VIOLATION_KINDS))
-            raise ScenarioError(f"{where}: unknown violation kind {quote(kind)}{choices}")
-        expect[name] = kind
+        expect[name] = check_kind(kind, VIOLATION_KINDS, where)
     return expect
-
-
-def read_named(top: dict[str, Any], key: str, source: str) -> dict[str, Any]:
-    """The table at `key`, whose keys become names in expressions."""
-    table = as_table(top.get(key, {}), f"{source}: {key}")
-    for name in table:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", name):
-            raise ScenarioError(f"{source}: {key}: {quote(name)} is not a name (letters, digits and _, at most 40)")
-        if name in CONSTANTS or name in FUNCTIONS or keyword.iskeyword(name):
-            raise ScenarioError(f"{source}: {key}.{name}: the name has a meaning already (choose another name)")
-    return table

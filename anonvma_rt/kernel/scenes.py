@@ -10,7 +10,7 @@ from typing import Any
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.mm.lab.world import World
 from anonvma_rt.subjects.history import Trace
-from anonvma_rt.subjects.scenes import Scenes, changed_steps
+from anonvma_rt.subjects.scenes import END, Scenes, changed_steps
 
 __all__ = ["MOST_ENTRIES", "kernel_scenes", "names_in_time"]
 
@@ -38,7 +38,7 @@ def kernel_scenes(explorer: Explorer, trace: Trace) -> Scenes:
 def names_in_time(explorer: Explorer, trace: Trace) -> Callable[[int], Any]:
     """Trace.name for an execution with a journal: every object by the name that it had when it was first used, because
     at the end it may have been freed."""
-    explorer.travel(1 << 62)
+    explorer.travel(END)
     world = World(explorer)
     world.name(0)
     known: dict[int, Any] = {}
@@ -46,14 +46,14 @@ def names_in_time(explorer: Explorer, trace: Trace) -> Callable[[int], Any]:
         if not event.is_note and event.a not in known:
             explorer.travel(event.step)
             known[event.a] = world.name(event.a)
-    explorer.travel(1 << 62)
+    explorer.travel(END)
     return lambda offset: known.get(offset) or world.name(offset)
 
 
 class _Reader:
     def __init__(self, explorer: Explorer, trace: Trace) -> None:
         # Made of the end, where every object that ever was has its name.
-        explorer.travel(1 << 62)
+        explorer.travel(END)
         self.world = World(explorer)
         self.world.name(0)
         self.trace = trace

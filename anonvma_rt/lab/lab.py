@@ -5,8 +5,8 @@ is and what each task has in it; PCT's k, URW's and SURW's counts and the livelo
 depend on nothing but scenario, algorithm and seed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from anonvma_rt.engine.run.explorer import BuildRefused, BuildViolation, Explorer
 from anonvma_rt.engine.strategy.base import Strategy
@@ -22,17 +22,13 @@ from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.engine.strategy.surw import Surw
 from anonvma_rt.engine.strategy.urw import Urw
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
-from anonvma_rt.kernel.failing import Failing
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.kernel.scenario_file import Parameter
 from anonvma_rt.litmus.file import is_litmus
 from anonvma_rt.litmus.litmus import Litmus
-from anonvma_rt.mm.lab.kernel import Refused
 from anonvma_rt.own.gate import find, is_own, name_of
 from anonvma_rt.own.subject import Embedded, is_embedded, subject_named_in
-from anonvma_rt.subjects.history import Trace
-from anonvma_rt.subjects.scenes import Scenes
-from anonvma_rt.text.parameters import read_text
+from anonvma_rt.subjects.protocols import Bound, Choice, Described
+from anonvma_rt.text.files import read_text
 
 __all__ = [
     "AUTO",
@@ -40,9 +36,6 @@ __all__ = [
     "DEFAULT_STRATEGY",
     "HUNT_CARRIERS",
     "STRATEGIES",
-    "Bound",
-    "Choice",
-    "Described",
     "described_by",
     "load",
     "make_explorer",
@@ -82,112 +75,6 @@ SHORT_PROFILE = 100_000  # steps; up to this length a few random walks are part 
 LONGEST_WALK = 10 * SHORT_PROFILE
 WALKS = 16
 SMALLEST_BOUND = 20_000  # steps
-
-
-class Choice(Protocol):
-    """What a hunt compares: an Algorithm of the simulated kernel, a Variant of a litmus test."""
-
-    @property
-    def name(self) -> str: ...
-
-    def as_dict(self) -> Mapping[str, str | bool]:
-        """For reproducers; Described.read_choice() makes it again."""
-
-
-class Described(Protocol):
-    """A text that says what is explored, read and checked: a Scenario or a Litmus."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def about(self) -> str: ...
-    @property
-    def parameters(self) -> Mapping[str, Parameter]: ...
-    @property
-    def strategy(self) -> str:
-        """The one that finds it best, "" for the usual one."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-
-    def expected(self, name: str) -> str | None:
-        """A kind of violation, "none", or None where nothing is said."""
-
-    def algorithms(self) -> list[str]:
-        """All choices of which something is expected."""
-
-    def usual_algorithms(self) -> list[str]:
-        """Those to compare if nobody asks for others."""
-
-    def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Choice:
-        """own: code of the user's own that it may name; nothing is imported."""
-
-    def bind(self, values: Mapping[str, str | int | bool]) -> "Bound": ...
-
-
-class Bound(Protocol):
-    """The same with values for its parameters: a scenario's Program or a LitmusProgram. It makes subjects for the
-    engine, and is asked in return what their histories mean."""
-
-    @property
-    def scenario(self) -> Described: ...
-    @property
-    def parameters(self) -> Mapping[str, int | bool]: ...
-    @property
-    def interesting(self) -> tuple[str, ...]:
-        """The names of the operations that SURW orders (anonvma_rt.interesting)."""
-
-    def with_interesting(self, names: Iterable[str]) -> "Bound":
-        """The same with others. Raises UserError for a name that it does not know."""
-
-    def choose(self, algorithm: Any) -> Choice:
-        """The choice of that name, or the one that is given, if it is one for these values."""
-
-    def usual(self) -> list[str]:
-        """usual_algorithms(), as far as these values leave them."""
-
-    def expected(self, algorithm_name: str) -> str | None: ...
-    def make_subject(self, algorithm: Any) -> Any: ...
-
-    @property
-    def failing(self) -> Failing | None:
-        """Which allocations fail; None for none."""
-
-    def fail(self, failing: Failing) -> "Bound":
-        """The same with these allocations failing. Raises UserError where nothing is allocated."""
-
-    def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
-        """The error for a step that did not return what is expected; task -1: of the setup."""
-
-    def before(self, explorer: Explorer) -> Any:
-        """What trace() must know of the state from which executions begin."""
-
-    def trace(self, recorded: dict[str, Any], explorer: Explorer, before: Any) -> Trace:
-        """The history of the execution that the explorer has just recorded."""
-
-    @property
-    def things(self) -> str:
-        """What look() can look at, in words."""
-
-    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
-        """One thing of the state in which a recorded execution stopped, a line each. Raises UserError."""
-
-    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
-        """The states that the execution went through, where it was recorded with a journal; from then on `trace` names
-        its objects as they were when they were first used."""
-
-    def state(self, explorer: Explorer, trace: Trace) -> str:
-        """The state in which it stopped, in words."""
-
-    def task_names(self) -> list[str]: ...
-
-    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
-        """Words for a lock or word by its offset into the arena, as far as setup made it. Asked for while the explorer
-        holds the state from which executions begin."""
 
 
 def names_of_all() -> list[str]:
@@ -302,9 +189,9 @@ def make_explorer(program: Bound, algorithm: Choice, strategy: Any, **options: A
     """An explorer of `program`, built. Raises ScenarioError where the simulated kernel refuses a step of setup."""
     try:
         return Explorer(make_subject(program, algorithm), strategy, **options)
-    except Refused as refused:
-        raise program.refusal(-1, refused.index, refused.errno) from None
-    except (BuildRefused, BuildViolation) as error:
+    except BuildRefused as error:
+        raise program.build_refusal(error) from None
+    except BuildViolation as error:
         raise ScenarioError(f"{program.scenario.source}: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""A litmus document and values to plain steps and conditions, and to the Program that the engine runs."""
+"""A litmus document and values to plain instructions and conditions, and to the Program that the engine runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.errors import ScenarioError, quote
-from anonvma_rt.litmus.file import Block, Lines, LitmusDocument, Step, fill
+from anonvma_rt.litmus.file import Block, Instruction, Lines, LitmusDocument, fill
 from anonvma_rt.litmus.program import VERBS, WITHOUT_POINT, Program
 from anonvma_rt.text.condition import Word, postfix
-from anonvma_rt.text.parameters import holds
 from anonvma_rt.text.toml import get_word
 
 __all__ = ["Code", "Compiler", "Outcome", "Thread"]
@@ -22,10 +21,10 @@ _SETUP_VERBS = ("store", "set", "add")
 
 
 class Thread(NamedTuple):
-    """One racing task and its steps, in order."""
+    """One racing task and its instructions, in order."""
 
     name: str
-    steps: tuple[Step, ...]
+    instructions: tuple[Instruction, ...]
 
 
 class Outcome(NamedTuple):
@@ -41,7 +40,7 @@ class Outcome(NamedTuple):
 class Code:
     """One variant, written out. registers: the thread of each. subject: what the engine runs; it keeps no state."""
 
-    setup: tuple[Step, ...]
+    setup: tuple[Instruction, ...]
     threads: tuple[Thread, ...]
     variables: tuple[str, ...]
     registers: Mapping[str, int]
@@ -53,7 +52,7 @@ class Code:
     def with_marks(self, names: Sequence[Iterable[str]]) -> "Code":
         """The same, in which of each thread the operations on these shared names are the interesting ones."""
         threads = tuple(
-            Thread(thread.name, tuple(step._replace(marked=is_marked(step, chosen)) for step in thread.steps))
+            Thread(thread.name, tuple(one._replace(marked=is_marked(one, chosen)) for one in thread.instructions))
             for thread, chosen in zip(self.threads, names, strict=True)
         )
         subject = subject_of(self.setup, threads, self.forbidden, self.registers, self.classes)
@@ -65,39 +64,35 @@ class Code:
         registers = {name: values[f"{thread}:{name}"] for name, thread in self.registers.items()}
         return {name: values[name] for name in self.variables} | registers
 
-    def reached(self, final: Mapping[str, int]) -> list[bool]:
-        """Which of the outcomes that are to be reachable hold in that state."""
-        return [holds(one.text, {**one.names, **final}, one.where) for one in self.reachable]
-
 
 def subject_of(
-    setup: Iterable[Step],
+    setup: Iterable[Instruction],
     threads: Iterable[Thread],
     forbidden: Iterable[Outcome],
     registers: Mapping[str, int],
     classes: Mapping[str, int],
 ) -> Program:
-    """What the engine runs. Raises ValueError where the steps make no sense together."""
+    """What the engine runs. Raises ValueError where the instructions make no sense together."""
     places = {name: f"{thread}:{name}" for name, thread in registers.items()}
     return Program(
-        [[engine_words(step) for step in thread.steps] for thread in threads],
-        setup=[step.words for step in setup],
+        [[engine_words(one) for one in thread.instructions] for thread in threads],
+        setup=[one.words for one in setup],
         forbidden=[[places.get(str(word), word) for word in one.words] for one in forbidden],
         classes=classes,
     )
 
 
-def engine_words(step: Step) -> tuple[str | int, ...]:
-    return (f"!{step.words[0]}", *step.words[1:]) if step.marked else step.words
+def engine_words(one: Instruction) -> tuple[str | int, ...]:
+    return (f"!{one.words[0]}", *one.words[1:]) if one.marked else one.words
 
 
-def is_marked(step: Step, names: Iterable[str | int]) -> bool:
+def is_marked(one: Instruction, names: Iterable[str | int]) -> bool:
     """Whether it is interesting where what is done to `names` is.
 
-    >>> [is_marked(Step.of(line, "example"), ["a"]) for line in ("lock a", "unlock a", "lock b")]
+    >>> [is_marked(Instruction.of(line, "example"), ["a"]) for line in ("lock a", "unlock a", "lock b")]
     [True, False, False]
     """
-    return step.words[0] not in _NEVER_MARKED and step.words[1] in names
+    return one.words[0] not in _NEVER_MARKED and one.words[1] in names
 
 
 class Compiler:
@@ -108,14 +103,14 @@ class Compiler:
         self.lines = Lines(source)
 
     def code(self) -> Code:
-        setup = tuple(Step.of(line, where) for line, _, where in self.lines.of(self.document.setup, self.names))
-        for step in setup:
-            if step.words[0] not in _SETUP_VERBS or not isinstance(step.words[2], int) or step.marked:
+        setup = self.instructions(self.document.setup, self.names)
+        for one in setup:
+            if one.words[0] not in _SETUP_VERBS or not isinstance(one.words[2], int) or one.marked:
                 right = f"{', '.join(_SETUP_VERBS)} of numbers"
-                raise ScenarioError(f"{self.source}: setup: {quote(step.text)}: only {right} are right there")
+                raise ScenarioError(f"{self.source}: setup: {quote(one.text)}: only {right} are right there")
         threads = self.threads()
-        steps = [*setup, *(step for thread in threads for step in thread.steps)]
-        shared = {str(step.words[1]): VERBS[step.words[0]][1] for step in steps}
+        every = [*setup, *(one for thread in threads for one in thread.instructions)]
+        shared = {str(one.words[1]): VERBS[one.words[0]][1] for one in every}
         variables = tuple(name for name, kind in shared.items() if kind == _VARIABLE)
         registers = self.registers(threads, shared)
         forbidden = self.outcomes(self.document.forbidden, variables, registers)
@@ -127,6 +122,9 @@ class Compiler:
             raise ScenarioError(f"{self.source}: {error}") from None
         return Code(setup, threads, variables, registers, forbidden, reachable, classes, subject)
 
+    def instructions(self, block: Block, names: Mapping[str, int | bool]) -> tuple[Instruction, ...]:
+        return tuple(Instruction.of(line, where) for line, _, where in self.lines.of(block, names))
+
     def threads(self) -> tuple[Thread, ...]:
         threads: dict[str, Thread] = {}
         for raw in self.document.threads:
@@ -135,20 +133,18 @@ class Compiler:
                 if name in threads:
                     raise ScenarioError(f"{self.source}: there are two threads of the name {quote(name)}")
                 once = Block(raw.block.lines, 1, "", True, f"{self.source}: thread {quote(name)}")
-                threads[name] = Thread(
-                    name, tuple(Step.of(line, where) for line, _, where in self.lines.of(once, inner))
-                )
+                threads[name] = Thread(name, self.instructions(once, inner))
         return tuple(threads.values())
 
     def registers(self, threads: Iterable[Thread], shared: Mapping[str, object]) -> dict[str, int]:
         """The thread of each register. Their names differ, so that outcomes can name them as they are."""
         registers: dict[str, int] = {}
         for at, thread in enumerate(threads):
-            for step in thread.steps:
-                if not VERBS[step.words[0]][2].endswith("r"):
+            for one in thread.instructions:
+                if not VERBS[one.words[0]][2].endswith("r"):
                     continue
-                name = str(step.words[-1])
-                where = f"{self.source}: thread {quote(thread.name)}: {quote(step.text)}"
+                name = str(one.words[-1])
+                where = f"{self.source}: thread {quote(thread.name)}: {quote(one.text)}"
                 if name in shared or name in self.names:
                     raise ScenarioError(f"{where}: {quote(name)} is not only a register (choose another name)")
                 if registers.setdefault(name, at) != at:

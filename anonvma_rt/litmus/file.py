@@ -1,24 +1,23 @@
-"""Reading a litmus file: TOML text to a checked LitmusDocument, and a document with values to plain steps.
+"""Reading a litmus file: TOML text to a checked LitmusDocument, and the lines of a document with values written out.
 
-Steps and outcomes are lines such as "store x{i} 1", in which an expression in braces stands for its number, and tables
-that repeat lines or have them under a condition. The file may come from anyone, so everything is bounded, as in
-scenario_file.py.
+Instructions and outcomes are lines such as "store x{i} 1", in which an expression in braces stands for its number, and
+tables that repeat lines or have them under a condition. The file may come from anyone, so everything is bounded, as in
+a scenario file.
 """
 
-import keyword
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
-from anonvma_rt.kernel.scenario_file import Parameter, read_named, read_parameter, read_requirements
 from anonvma_rt.litmus.program import VERBS, WITHOUT_POINT
-from anonvma_rt.text.expression import CONSTANTS, FUNCTIONS, evaluate
-from anonvma_rt.text.names import read_names
+from anonvma_rt.text.expression import NAME, evaluate, has_meaning
+from anonvma_rt.text.names import check_kind, read_names
+from anonvma_rt.text.parameters import Definitions, Parameter
 from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
 
-__all__ = ["KINDS", "Block", "Lines", "LitmusDocument", "RawThread", "Step", "is_litmus", "read_litmus"]
+__all__ = ["KINDS", "Block", "Instruction", "Lines", "LitmusDocument", "RawThread", "is_litmus", "read_litmus"]
 
 KINDS = (
     "assertion", "deadlock", "livelock", "lock-order", "bad-unlock", "use-after-free", "list-corruption",
@@ -31,7 +30,6 @@ _TOP_KEYS = (
     "litmus", "about", "strategy", "interesting", "parameters", "names", "require", "variants", "expect", "classes",
     "setup", "thread", "forbidden", "reachable",
 )  # fmt: skip
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
 class Block(NamedTuple):
@@ -59,9 +57,7 @@ class LitmusDocument:
     about: str
     strategy: str
     interesting: tuple[str, ...] | None
-    parameters: dict[str, Parameter]
-    names: dict[str, int | bool | str]
-    require: list[tuple[int | bool | str, str]]
+    definitions: Definitions
     variants: dict[str, dict[str, int | bool]]
     expect: dict[str, str]
     classes: dict[str, int]
@@ -84,26 +80,17 @@ def read_litmus(text: str, source: str) -> LitmusDocument:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}", name):
         right = "at most 40 letters, digits, dots, +, - and _"
         raise ScenarioError(f"{source}: litmus: {quote(name)} is not a name ({right})")
-    parameters = {
-        parameter: read_parameter(parameter, value, f"{source}: parameters.{parameter}")
-        for parameter, value in read_named(top, "parameters", source).items()
-    }
-    names = {n: as_value(value, f"{source}: names.{n}") for n, value in read_named(top, "names", source).items()}
-    for n in names:
-        if n in parameters:
-            raise ScenarioError(f"{source}: names.{n}: there is a parameter of this name (choose another name)")
+    definitions = Definitions.read(top, source)
     threads = [_thread(v, f"{source}: thread {n}") for n, v in enumerate(get_list(top, "thread", source), 1)]
     if not threads:
         raise ScenarioError(f"{source}: thread: there are 0 threads (at least 1 is right)")
-    variants = _variants(top, parameters, source)
+    variants = _variants(top, definitions.parameters, source)
     return LitmusDocument(
         name=name,
         about=get_line(top, "about", source),
         strategy=get_line(top, "strategy", source, ""),
         interesting=read_names(top, source),
-        parameters=parameters,
-        names=names,
-        require=read_requirements(top, source),
+        definitions=definitions,
         variants=variants,
         expect=_expect(top, variants, source),
         classes=_classes(top, source),
@@ -183,11 +170,7 @@ def _expect(top: dict[str, Any], variants: Mapping[str, object], source: str) ->
     for name, kind in table.items():
         if name not in variants:
             raise ScenarioError(f"{source}: expect: unknown variant {quote(name)}{nearest(name, variants)}")
-        if not isinstance(kind, str):
-            raise ScenarioError(f"{source}: expect.{name}: must be a string, not {shown(kind)}")
-        if kind not in ("none", *KINDS):
-            choices = nearest(kind, ("none", *KINDS))
-            raise ScenarioError(f"{source}: expect.{name}: unknown violation kind {quote(kind)}{choices}")
+        check_kind(kind, KINDS, f"{source}: expect.{name}")
     return dict(table)
 
 
@@ -202,8 +185,8 @@ def _classes(top: dict[str, Any], source: str) -> dict[str, int]:
 # ---- with values -----------------------------------------------------------------------------------------------------
 
 
-class Step(NamedTuple):
-    """One step as the engine's Program takes it: verb, name, operands; `text` is the line, for people.
+class Instruction(NamedTuple):
+    """One line of a thread as the engine's Program takes it: verb, name, operands; `text` is the line, for people.
 
     marked: whether the file says by a "!" in front of the verb that it is an interesting one.
     """
@@ -213,10 +196,10 @@ class Step(NamedTuple):
     marked: bool = False
 
     @classmethod
-    def of(cls, text: str, where: str) -> "Step":
-        """The step in a line without braces.
+    def of(cls, text: str, where: str) -> "Instruction":
+        """That of a line without braces.
 
-        >>> Step.of("store x 1", "example").words
+        >>> Instruction.of("store x 1", "example").words
         ('store', 'x', 1)
         """
         verb, *operands = text.split() or [""]
@@ -290,5 +273,4 @@ def fill(line: str, names: Mapping[str, int | bool], where: str) -> str:
 
 
 def _is_name(word: str) -> bool:
-    has_meaning = word in CONSTANTS or word in FUNCTIONS or keyword.iskeyword(word)
-    return _NAME.fullmatch(word) is not None and not has_meaning
+    return re.fullmatch(NAME, word) is not None and not has_meaning(word)

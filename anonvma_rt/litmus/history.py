@@ -1,10 +1,11 @@
 """The history of an execution of a litmus test: its steps as they are written, with the values that they read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from anonvma_rt.engine.run.explorer import EVENT, OPS
+from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
+from anonvma_rt.litmus.compile import Code
 from anonvma_rt.subjects.history import Event, Trace
 
 __all__ = ["LitmusTrace"]
@@ -20,29 +21,23 @@ class LitmusTrace(Trace):
     steps_are_told: ClassVar[bool] = True
 
     @classmethod
-    def of_program(
-        cls,
-        recorded: Mapping[str, Any],
-        threads: Mapping[str, Sequence[str]],
-        forbidden: Sequence[tuple[str, Sequence[str]]],
-        final: Mapping[str, int],
-        kinds: Mapping[int, str],
-        objects: Mapping[int, str],
-    ) -> "LitmusTrace":
-        """From what Explorer.trace() returned. forbidden: the text of each outcome, and the names in it; final: the
-        values in which the execution ended; objects: the names of locks and variables by their offsets."""
+    def of_code(cls, recorded: Any, explorer: Explorer, code: Code) -> "LitmusTrace":
+        """From what the explorer of one variant has just recorded."""
+        threads = {thread.name: [one.text for one in thread.instructions] for thread in code.threads}
+        kinds = explorer.subject.kinds()
+        objects = {offset: name for name, offset in code.subject.ids(explorer).items()}
         events = []
-        for step, task, op, code, a, b, c in EVENT.iter_unpack(recorded["events"]):
+        for step, task, op, number, a, b, c in EVENT.iter_unpack(recorded["events"]):
             is_note = OPS[op] == "note"
-            events.append(Event(step, task, OPS[op], is_note, *((code, a, 0) if is_note else (a, b, c))))
+            events.append(Event(step, task, OPS[op], is_note, *((number, a, 0) if is_note else (a, b, c))))
         finding = recorded["finding"]
         kind = kinds[finding[0]] if finding else None
         trace = cls(events, list(threads), {}, {}, finding, kind, objects.get, steps=list(threads.values()),
                     pending=recorded["pending"])  # fmt: skip
         if kind == "assertion":
-            text, names = forbidden[finding[3]]
-            values = ", ".join(f"{name} = {value}" for name, value in final.items() if name in names)
-            trace.told = f"The end is one that must not be, {text}: {values}."
+            forbidden = code.forbidden[finding[3]]
+            values = ", ".join(f"{n} = {value}" for n, value in code.final(explorer).items() if n in forbidden.words)
+            trace.told = f"The end is one that must not be, {forbidden.text}: {values}."
         elif kind == "deadlock":
             waiting = [f'{trace.task(i)} is at "{trace.next_step(i)}"' for i in range(64) if finding[3] >> i & 1]
             trace.told = f"Nobody can go on: {'; '.join(waiting)}."

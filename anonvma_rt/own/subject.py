@@ -1,26 +1,21 @@
 """A compiled subject of the user's own, for every verb: what it says of itself becomes parameters and variants.
 
-`subject("mymodule:Stack")` is what load() is for scenarios: it yields what lab.Described asks for. The class is the
-code and stays where it is; the text that a reproducer keeps has its name, its parameters and its variants only.
+`subject("mymodule:Stack")` is what load() is for scenarios: it yields what protocols.Described asks for. The class is
+the code and stays where it is; the text that a reproducer keeps has its name, its parameters and its variants only.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.subject import Subject
-from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
-from anonvma_rt.kernel.failing import Failing
-from anonvma_rt.kernel.scenario_file import Parameter, read_parameter
-from anonvma_rt.litmus.litmus import Variant
+from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.own.gate import import_class, must_be_checked, name_of
 from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
-from anonvma_rt.subjects.history import Trace
-from anonvma_rt.subjects.scenes import Scenes, litmus_scenes
-from anonvma_rt.text.parameters import bind_parameters
+from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
+from anonvma_rt.text.parameters import Parameter, read_parameter
 from anonvma_rt.text.toml import load_toml
 
 __all__ = ["Embedded", "EmbeddedProgram", "is_embedded", "subject", "subject_named_in"]
@@ -54,25 +49,17 @@ def subject(
     must_be_checked(cls, "subject")
     name = name_of(cls)
     where = f"subject {name}"
-    raw = {**_table(cls, "parameters", where), **(parameters or {})}
-    tables = {key: value if isinstance(value, Mapping) else {"default": value} for key, value in raw.items()}
-    chosen = {**_table(cls, "variants", where), **(variants or {})} or {ONLY_VARIANT: {}}
-    for variant, values in chosen.items():
-        for key, value in dict(values).items():
-            if not isinstance(value, int):
-                raise ScenarioError(f"{where}: variant {variant}: {key} must be an integer, True or False")
-            tables.setdefault(key, {"default": value})
-    read = {key: read_parameter(key, dict(table), f"{where}: parameter {key}") for key, table in tables.items()}
-    for variant, values in chosen.items():
-        for key, value in values.items():
-            if problem := read[key].problem(value):
-                raise ScenarioError(f"{where}: variant {variant}: {key} {problem}")
-    expected = {**_table(cls, "expect", where), **(expect or {})}
+    tables = {
+        key: value if isinstance(value, Mapping) else {"default": value}
+        for key, value in _attribute(cls, "parameters", where, parameters).items()
+    }
+    chosen = _attribute(cls, "variants", where, variants) or {ONLY_VARIANT: {}}
+    read = _read_parameters(tables, chosen, where)
+    expected = _attribute(cls, "expect", where, expect)
     for variant in expected:
         if variant not in chosen:
-            raise ScenarioError(
-                f"{where}: expect: unknown variant {quote(str(variant))}{nearest(str(variant), chosen)}"
-            )
+            hint = nearest(str(variant), chosen)
+            raise ScenarioError(f"{where}: expect: unknown variant {quote(str(variant))}{hint}")
     return Embedded(
         name=name,
         about=((cls.__doc__ or "").strip().splitlines() or [""])[0],
@@ -81,13 +68,24 @@ def subject(
         expect=expected,
         strategy=strategy or str(getattr(cls, "strategy", "")),
         text=_text(name, tables, chosen),
+        source=where,
         cls=cls,
     )
 
 
+def is_embedded(text: str, source: str) -> bool:
+    """Whether a text that a reproducer keeps names a subject (it has the key `subject`). Raises ScenarioError."""
+    return "subject" in load_toml(text, source)
+
+
+def subject_named_in(text: str, source: str) -> str:
+    """The name module:Class in such a text; nothing is imported."""
+    return str(load_toml(text, source)["subject"])
+
+
 @dataclass(frozen=True)
-class Embedded:
-    """What is known of a subject class; made by subject(). The methods are what lab.Described asks."""
+class Embedded(WithVariants):
+    """What is known of a subject class; made by subject()."""
 
     name: str
     about: str
@@ -96,68 +94,29 @@ class Embedded:
     expect: dict[str, str]
     strategy: str
     text: str = field(repr=False)
+    source: str
     cls: Any
-
-    @property
-    def source(self) -> str:
-        return f"subject {self.name}"
-
-    @property
-    def sha256(self) -> str:
-        """The digest of the text: of the name, the parameters and the variants, and not of the code."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    def expected(self, name: str) -> str | None:
-        return self.expect.get(name)
-
-    def algorithms(self) -> list[str]:
-        return [name for name in self.variants if name in self.expect]
-
-    def usual_algorithms(self) -> list[str]:
-        return list(self.variants)
-
-    def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Variant:
-        return self.variants[str(data["variant"])]
 
     def bind(self, values: Mapping[str, str | int | bool]) -> "EmbeddedProgram":
         """The subject with these values, which may be text. Raises ParameterError."""
-        bound = bind_parameters(self.parameters, values, self.source)
-        left = {
-            name: variant
-            for name, variant in self.variants.items()
-            if all(key not in values or bound[key] == value for key, value in variant.values.items())
-        }
-        if not left:
-            raise ParameterError(f"{self.source}: no variant has these values ({', '.join(self.variants)})")
-        set_by_variants = {key for variant in self.variants.values() for key in variant.values}
-        shown = {key: value for key, value in bound.items() if key in values or key not in set_by_variants}
-        return EmbeddedProgram(self, shown, bound, left)
+        bound = self.bind_values(values)
+        return EmbeddedProgram(self, bound.shown, bound.every, bound.left)
 
 
 @dataclass(frozen=True)
-class EmbeddedProgram:
-    """A subject class with values for its parameters. The methods are what lab.Bound asks.
+class EmbeddedProgram(BoundVariants):
+    """A subject class with values for its parameters.
 
-    parameters: without those that only variants set; values: all of them; variants: those that agree with what was
+    parameters: without those that only variants set; arguments: all of them; variants: those that agree with what was
     given.
     """
 
+    VALUE: ClassVar[str] = "value"
+
     scenario: Embedded
     parameters: dict[str, int | bool]
-    values: dict[str, int | bool]
+    arguments: dict[str, int | bool]
     variants: dict[str, Variant]
-
-    def choose(self, algorithm: Variant | str) -> Variant:
-        name = algorithm if isinstance(algorithm, str) else algorithm.name
-        known = self.scenario.variants
-        if name not in known or not (isinstance(algorithm, str) or algorithm == known[name]):
-            raise AlgorithmError(f"{self.scenario.source}: unknown variant {quote(name)}{nearest(name, known)}")
-        if name not in self.variants:
-            raise ParameterError(f"{self.scenario.source}: variant {name} has another value for a parameter given")
-        return known[name]
-
-    def usual(self) -> list[str]:
-        return list(self.variants)
 
     @property
     def interesting(self) -> tuple[str, ...]:
@@ -171,32 +130,32 @@ class EmbeddedProgram:
             )
         return self
 
-    def expected(self, algorithm_name: str) -> str | None:
-        return self.scenario.expected(algorithm_name)
+    def own_code(self, choices: Iterable[Any]) -> list[type]:
+        return [self.scenario.cls]
+
+    def usual(self) -> list[str]:
+        return list(self.variants)
 
     def make_subject(self, algorithm: Variant) -> Any:
-        values = {**self.values, **self.choose(algorithm).values}
+        values = {**self.arguments, **self.choose(algorithm).values}
         call = f"{self.scenario.name}({', '.join(f'{key}={value}' for key, value in values.items())})"
         try:
             return self.scenario.cls(**values)
         except (TypeError, ValueError, OverflowError) as error:
             raise ScenarioError(f"subject {call}: {error}") from error
 
-    @property
-    def failing(self) -> None:
-        return None
-
-    def fail(self, failing: Failing) -> "EmbeddedProgram":
+    def fail(self, failing: Any) -> "EmbeddedProgram":
         raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         who = f"task {task}" if task >= 0 else "build"
         return ScenarioError(f"{self.scenario.source}: {who} was refused (step {step + 1}, {errno})")
 
-    def before(self, explorer: Explorer) -> None:
-        return None
+    def values(self, explorer: Explorer) -> Mapping[str, int]:
+        found: Mapping[str, int] = explorer.subject.values(explorer)
+        return found
 
-    def trace(self, recorded: dict[str, Any], explorer: Explorer, before: None) -> Trace:
+    def trace(self, recorded: Any, explorer: Explorer, before: None) -> EmbeddedTrace:
         return EmbeddedTrace.of_subject(recorded, explorer.subject)
 
     def task_names(self) -> list[str]:
@@ -206,42 +165,34 @@ class EmbeddedProgram:
         subject = explorer.subject
         return lambda offset: name_of_object(subject, offset)
 
-    @property
-    def things(self) -> str:
-        return "NAME of a value, world"
-
-    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
-        values = explorer.subject.values(explorer)
-        name = " ".join(words)
-        if name not in values:
-            raise UserError(f"no value {quote(name)}{nearest(name, values)}")
-        return [f"{name} = {values[name]}"]
-
-    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
-        return litmus_scenes(explorer, explorer.subject.values)
-
-    def state(self, explorer: Explorer, trace: Trace) -> str:
+    def state(self, explorer: Explorer, trace: EmbeddedTrace) -> str:
         """Its values, and where each task is."""
-        assert isinstance(trace, EmbeddedTrace)
-        values = explorer.subject.values(explorer)
-        return "\n".join(["", *(f"  {name} = {value}" for name, value in values.items()), *trace.positions()])
+        return "\n".join([super().state(explorer, trace), *trace.positions()])
 
 
-def is_embedded(text: str, source: str) -> bool:
-    """Whether a text that a reproducer keeps names a subject (it has the key `subject`). Raises ScenarioError."""
-    return "subject" in load_toml(text, source)
-
-
-def subject_named_in(text: str, source: str) -> str:
-    """The name module:Class in such a text; nothing is imported."""
-    return str(load_toml(text, source)["subject"])
-
-
-def _table(cls: type, name: str, where: str) -> dict[str, Any]:
+def _attribute(cls: type, name: str, where: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the class says by an attribute, and on top of it what is given."""
     value = getattr(cls, name)
     if not isinstance(value, Mapping):
         raise ScenarioError(f"{where}: {name} must be a mapping, not {quote(repr(value))}")
-    return dict(value)
+    return {**value, **(given or {})}
+
+
+def _read_parameters(
+    tables: dict[str, Any], variants: Mapping[str, Mapping[str, Any]], where: str
+) -> dict[str, Parameter]:
+    """The parameters in `tables`, where those that only a variant sets are added, and the variants' values checked."""
+    for variant, values in variants.items():
+        for key, value in values.items():
+            if not isinstance(value, int):
+                raise ScenarioError(f"{where}: variant {variant}: {key} must be an integer, True or False")
+            tables.setdefault(key, {"default": value})
+    read = {key: read_parameter(key, dict(table), f"{where}: parameter {key}") for key, table in tables.items()}
+    for variant, values in variants.items():
+        for key, value in values.items():
+            if problem := read[key].problem(value):
+                raise ScenarioError(f"{where}: variant {variant}: {key} {problem}")
+    return read
 
 
 def _text(name: str, tables: Mapping[str, Mapping[str, Any]], variants: Mapping[str, Mapping[str, Any]]) -> str:

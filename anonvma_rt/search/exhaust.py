@@ -11,9 +11,10 @@ from typing import Any
 
 from anonvma_rt.engine.run.explorer import Bell, Explorer, StopToken, cores
 from anonvma_rt.engine.search.dpor import Dpor
-from anonvma_rt.lab.lab import Bound, Choice, make_explorer, make_strategy, profile, refusal
+from anonvma_rt.lab.lab import make_explorer, make_strategy, profile, refusal
 from anonvma_rt.search.class_count import Estimate, estimate
 from anonvma_rt.search.frontier import Frontier
+from anonvma_rt.subjects.protocols import Bound, Choice
 
 __all__ = ["Exhaust"]
 

@@ -22,9 +22,6 @@ from anonvma_rt.lab.lab import (
     AUTO,
     DEFAULT_STRATEGY,
     HUNT_CARRIERS,
-    Bound,
-    Choice,
-    Described,
     load,
     make_explorer,
     make_strategy,
@@ -36,6 +33,7 @@ from anonvma_rt.lab.lab import (
 from anonvma_rt.search.bounds import count_classes, upper_bound_95
 from anonvma_rt.search.hunt_result import First, HuntInterrupted, HuntResult, PctGuarantee, Result
 from anonvma_rt.search.second_carrier import Confirmer
+from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["DEFAULT_SCENARIO", "First", "HuntInterrupted", "HuntResult", "Result", "hunt"]
 

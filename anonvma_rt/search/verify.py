@@ -15,14 +15,14 @@ from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, nearest, quote
 from anonvma_rt.execution.reproducer import Reproducer, trace_digest
 from anonvma_rt.kernel.cause import cause
-from anonvma_rt.lab.lab import CARRIERS, Bound, Choice, Described, load, make_explorer
+from anonvma_rt.lab.lab import CARRIERS, load, make_explorer
 from anonvma_rt.own.gate import digest
-from anonvma_rt.own.subject import Embedded
 from anonvma_rt.search.checkpoint import Checkpoint
 from anonvma_rt.search.class_count import Estimate
 from anonvma_rt.search.exhaust import Exhaust
 from anonvma_rt.search.hunt import DEFAULT_SCENARIO, First, Folder
 from anonvma_rt.subjects.history import Trace
+from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["Verdict", "Verification", "VerifyInterrupted", "verify"]
 
@@ -160,8 +160,7 @@ def _question(
 ) -> dict[str, Any]:
     """What a checkpoint belongs to; the algorithms in it have their own entries. No text says what code of the user's
     own does, so that is named by its digest."""
-    rules = [type(rule) for rule in (getattr(one, "rule", None) for one in chosen) if rule is not None]
-    own = [program.scenario.cls] if isinstance(program.scenario, Embedded) else rules
+    own = program.own_code(chosen)
     return {
         **({"code": digest(own)} if own else {}),
         "scenario": program.scenario.name,

@@ -15,9 +15,10 @@ from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer, ReproducerError
 from anonvma_rt.kernel.cause import cause, miss_of
-from anonvma_rt.lab.lab import Choice, make_explorer, refusal
+from anonvma_rt.lab.lab import make_explorer, refusal
 from anonvma_rt.subjects.history import WALKS, Trace
 from anonvma_rt.subjects.locks import Locks, locks_of
+from anonvma_rt.subjects.protocols import Choice
 from anonvma_rt.subjects.scenes import Scenes
 
 __all__ = ["Story", "counterpart", "told"]

@@ -13,7 +13,8 @@ from anonvma_rt.engine.run.explorer import Explorer, StopToken, cores
 from anonvma_rt.engine.search.few import Few
 from anonvma_rt.engine.strategy.cuts import Cuts
 from anonvma_rt.engine.strategy.replay import Replay
-from anonvma_rt.lab.lab import Bound, Choice, make_explorer, make_strategy, profile
+from anonvma_rt.lab.lab import make_explorer, make_strategy, profile
+from anonvma_rt.subjects.protocols import Bound, Choice
 
 __all__ = ["Bench", "Failing", "Stopped", "cuts_of", "fewer", "hunted", "settle", "shorten"]
 

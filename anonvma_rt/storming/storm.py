@@ -21,12 +21,13 @@ from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer, failures_in, trace_digest
 from anonvma_rt.kernel.cause import cause
 from anonvma_rt.kernel.failing import Failing
-from anonvma_rt.lab.lab import Bound, Choice, Described, load, make_explorer, profile, refusal
+from anonvma_rt.lab.lab import load, make_explorer, profile, refusal
 from anonvma_rt.search.hunt import DEFAULT_SCENARIO, Folder
 from anonvma_rt.storming.delays import PROFILES, Profile, parse_profile
 from anonvma_rt.storming.replay import confirm
 from anonvma_rt.storming.turns import Bandit
 from anonvma_rt.subjects.history import Trace
+from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["Found", "Rate", "StormInterrupted", "StormOfOne", "StormResult", "storm"]
 

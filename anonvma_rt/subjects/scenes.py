@@ -12,7 +12,10 @@ from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
 
-__all__ = ["Scenes", "changed_steps", "litmus_scenes"]
+__all__ = ["END", "Scenes", "changed_steps", "value_scenes"]
+
+
+END = 1 << 62  # for Explorer.travel(): after the last step
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,11 @@ def changed_steps(explorer: Explorer) -> Iterator[tuple[int, list[int]]]:
     for before, changes in groupby(explorer.changes(), key=lambda change: change[0]):
         explorer.travel(before)
         yield before - 1, [offset for _, offset in changes]
-    explorer.travel(1 << 62)
+    explorer.travel(END)
 
 
-def litmus_scenes(explorer: Explorer, values: Callable[[Explorer], Mapping[str, int]]) -> Scenes:
-    """The variables and registers of a litmus test."""
+def value_scenes(explorer: Explorer, values: Callable[[Explorer], Mapping[str, int]]) -> Scenes:
+    """Of a subject whose state is a few named values."""
     explorer.travel(0)
     state = dict(values(explorer))
     first = {f"value:{name}": value for name, value in state.items()}

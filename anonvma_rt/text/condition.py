@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.text.expression import CONSTANTS, evaluate, parse
 
-__all__ = ["Word", "names_in", "postfix"]
+__all__ = ["Word", "postfix"]
 
 Word = int | str
 
@@ -36,11 +36,6 @@ def postfix(text: str, places: Iterable[str], names: Mapping[str, int | bool], w
     if not is_truth:
         raise ScenarioError(f"{where}: {quote(text)}: must be true or false (compare it with something)")
     return words
-
-
-def names_in(text: str, where: str) -> list[str]:
-    """The names that an expression mentions, sorted."""
-    return sorted({node.id for node in ast.walk(parse(text, where)) if isinstance(node, ast.Name)})
 
 
 def _words(node: ast.expr, places: set[str], names: Mapping[str, int | bool], where: str) -> tuple[list[Word], bool]:

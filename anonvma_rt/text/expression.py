@@ -6,6 +6,7 @@ bounded, because a scenario file may come from anyone.
 """
 
 import ast
+import keyword
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from functools import lru_cache
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
 
-__all__ = ["CONSTANTS", "FUNCTIONS", "evaluate", "parse"]
+__all__ = ["CONSTANTS", "LIMIT", "NAME", "evaluate", "has_meaning", "parse"]
 
 LONGEST_TEXT = 200  # characters of one expression
 DEEPEST = 100  # nodes below each other; 1+1+...+1 of the longest text just fits
@@ -22,6 +23,14 @@ LIMIT = 1 << 62  # every value is below it in magnitude, so that any sum of two 
 CONSTANTS: Mapping[str, int | bool] = {
     "PAGE": 4096, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "true": True, "false": False,
 }  # fmt: skip
+
+
+NAME = r"[A-Za-z_][A-Za-z0-9_]{0,39}"  # of what an expression may name
+
+
+def has_meaning(name: str) -> bool:
+    """Whether expressions know the name already, or Python does."""
+    return name in CONSTANTS or name in FUNCTIONS or keyword.iskeyword(name)
 
 
 def evaluate(value: object, names: Mapping[str, int | bool], where: str) -> int | bool:

@@ -4,6 +4,7 @@ A TOML file may come from anyone, so size and depth are bounded before it is par
 what is wrong and what would be right. `where` is a path for people, such as `x.toml: setup step 3`.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from anonvma_rt.text.expression import LIMIT
 __all__ = [
     "LARGEST_FILE",
     "as_table",
+    "as_toml",
     "as_value",
     "check_keys",
     "get_line",
@@ -108,6 +110,11 @@ def as_value(value: object, where: str) -> int | bool | str:
     if isinstance(value, int | str):
         return value
     raise ScenarioError(f"{where}: must be an integer, true, false or an expression in quotes, not {shown(value)}")
+
+
+def as_toml(value: int | bool | str | list[str]) -> str:
+    """A value as it stands in a TOML text."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def shown(value: object) -> str:

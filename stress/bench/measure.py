@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from anonvma_rt.engine.run.explorer import Explorer, cores
 from anonvma_rt.engine.strategy.replay import Replay
-from anonvma_rt.lab.lab import Bound, Choice, make_explorer, make_strategy, prepare, profile
+from anonvma_rt.lab.lab import make_explorer, make_strategy, prepare, profile
+from anonvma_rt.subjects.protocols import Bound, Choice
 
 __all__ = [
     "Options", "Untrue", "block_of", "explorer_of", "in_turns", "ratio", "said", "sequential", "sized", "spread",

@@ -16,10 +16,11 @@ from typing import Any
 from anonvma_rt import __version__
 from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab.lab import Described, described_by
+from anonvma_rt.lab.lab import described_by
 from anonvma_rt.own.subject import subject
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.campaign.cell import MOST_INDICES
+from anonvma_rt.subjects.protocols import Described
 
 __all__ = ["RangeTimeout", "WrongVersion", "run_range"]
 

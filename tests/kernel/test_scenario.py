@@ -17,19 +17,12 @@ from hypothesis import strategies as st
 
 from anonvma_rt.errors import ParameterError, ScenarioError, UserError
 from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
-from anonvma_rt.kernel.scenario import (
-    VIOLATION_KINDS,
-    Parameter,
-    Program,
-    Scenario,
-    Step,
-    builtin_names,
-    explain_refusal,
-    parse_parameters,
-)  # fmt: skip
+from anonvma_rt.kernel.scenario import BoundScenario, Call, Scenario, explain_refusal
+from anonvma_rt.kernel.scenario_file import VIOLATION_KINDS
+from anonvma_rt.text.parameters import Parameter, parse_parameters
 
 PAGE, MIB2 = 4096, 2 << 20
-BUILTIN = builtin_names()
+BUILTIN = Scenario.builtin_names()
 # The scenarios of 2011, and the presets that differ in nothing but the order of the list and the look of a walk.
 OF_2011 = ["error-path", "lkml-2011", "lucky-merge", "merge", "peek"]
 LIST_ERA = ["unpatched", "moveto-tail", "moveto-tail-merge-only", "peeking", "rmap-locks"]
@@ -80,8 +73,8 @@ def edited(old: str, new: str, text: str = GOOD) -> str:
     return text.replace(old, new, 1)
 
 
-def steps_of(program: Program) -> list[Step]:
-    return [*program.setup, *(step for thread in program.threads for step in thread.steps), *program.after]
+def steps_of(program: BoundScenario) -> list[Call]:
+    return [*program.setup, *(step for thread in program.threads for step in thread.calls), *program.after]
 
 
 # What a scenario means
@@ -91,13 +84,13 @@ def test_a_program_is_plain_integers_with_the_place_of_every_step() -> None:
     program = Scenario.from_text(GOOD, "dir/x.toml").bind({"pages": "8"})
     gib = 1 << 30
     assert program.setup == (
-        Step("mmap", 0, (gib, 8, 1, 0, 0), 0, "dir/x.toml: setup step 1 (mmap)"),
-        Step("touch", 0, (gib, 8, 9), 0, "dir/x.toml: setup step 2 (touch)"),
-        Step("mremap", 0, (gib, 4, 4, 2 * gib, 1, 0), 0, "dir/x.toml: setup step 3 (mremap)"),
+        Call("mmap", 0, (gib, 8, 1, 0, 0), 0, "dir/x.toml: setup step 1 (mmap)"),
+        Call("touch", 0, (gib, 8, 9), 0, "dir/x.toml: setup step 2 (touch)"),
+        Call("mremap", 0, (gib, 4, 4, 2 * gib, 1, 0), 0, "dir/x.toml: setup step 3 (mremap)"),
     )
     assert [thread.name for thread in program.threads] == ["mremap"]
-    assert program.threads[0].steps[0].where == 'dir/x.toml: thread "mremap" step 1 (mremap)'
-    assert program.after == (Step("compare", 0, (gib, gib + 4 * PAGE, 4), 0, "dir/x.toml: after step 1 (compare)"),)
+    assert program.threads[0].calls[0].where == 'dir/x.toml: thread "mremap" step 1 (mremap)'
+    assert program.after == (Call("compare", 0, (gib, gib + 4 * PAGE, 4), 0, "dir/x.toml: after step 1 (compare)"),)
     assert program.parameters == {"pages": 8, "extra": False} and program.processes == ("main", "child")
 
 
@@ -190,7 +183,7 @@ def test_a_scenario_file_is_loaded_by_its_path(tmp_path: Path) -> None:
 
 
 def test_the_built_in_scenarios_are_there() -> None:
-    assert builtin_names() == Scenario.builtin_names() == sorted(set(BUILTIN))
+    assert Scenario.builtin_names() == sorted(set(BUILTIN))
     assert set(OF_2011) <= set(BUILTIN)
 
 
@@ -285,8 +278,8 @@ def test_a_built_in_scenario_asks_for_nothing_that_mremap_refuses(name: str) -> 
                 source, pages, new_pages, to, maymove, *_ = step.args
                 assert pages == new_pages > 0 and maymove and source % PAGE == to % PAGE == 0
                 assert to + pages * PAGE <= source or source + pages * PAGE <= to
-        moved = program.threads[0].steps[0].args
-        migrated = program.threads[1].steps[0].args[0]
+        moved = program.threads[0].calls[0].args
+        migrated = program.threads[1].calls[0].args[0]
         assert moved[0] <= migrated < moved[0] + moved[1] * PAGE, "the page that migrates is one that moves"
 
 
@@ -326,7 +319,7 @@ def test_the_2011_program_fills_its_areas_and_moves_half_of_one_out_and_back() -
         (p, 16, 0xFF), (p2, 16, 0xFF), (p3, 1, 0x77),
     ]  # fmt: skip
     assert program.setup[-1].args[:4] == (p + 8 * PAGE, 8, 8, p3)
-    assert program.threads[0].steps[0].args[:4] == (p3, 8, 8, p + 8 * PAGE)
+    assert program.threads[0].calls[0].args[:4] == (p3, 8, 8, p + 8 * PAGE)
     assert program.after[0].args == (p, p2, 16)
 
 
@@ -334,7 +327,7 @@ def test_the_2011_program_fills_its_areas_and_moves_half_of_one_out_and_back() -
 def test_merge_moves_the_third_that_makes_its_case(case: int, third: int) -> None:
     program = Scenario.load("merge").bind({"case": case})
     area = program.setup[0].args[0]
-    away, back = program.setup[2].args, program.threads[0].steps[0].args
+    away, back = program.setup[2].args, program.threads[0].calls[0].args
     assert away[0] == back[3] == area + third * 4 * PAGE and away[3] == back[0]
     assert back[0] // MIB2 > (area + 12 * PAGE) // MIB2, "no common page-table lock"
 
@@ -343,7 +336,7 @@ def test_merge_moves_the_third_that_makes_its_case(case: int, third: int) -> Non
 @pytest.mark.parametrize("pages", [2, 3, 4, 128, 129, 130, 131, 1023, 1024])
 def test_error_path_needs_a_second_table_right_after_the_front_half(pages: int, merged: bool) -> None:
     program = Scenario.load("error-path").bind({"pages": pages, "merged": merged, "page": pages // 2 - 1})
-    step = program.threads[0].steps[0]
+    step = program.threads[0].calls[0]
     source, _, _, to, *_ = step.args
     front = pages // 2
     assert (to + front * PAGE) % MIB2 == 0 and source % MIB2 == 0 and step.errno == errno.ENOMEM
@@ -354,7 +347,7 @@ def test_error_path_needs_a_second_table_right_after_the_front_half(pages: int, 
 
 def test_lucky_merge_goes_to_where_the_younger_vma_ends() -> None:
     program = Scenario.load("lucky-merge").bind({})
-    out, then = program.setup[2].args, program.threads[0].steps[0].args
+    out, then = program.setup[2].args, program.threads[0].calls[0].args
     assert then[0] == out[0] + out[1] * PAGE and then[3] == out[3] + out[1] * PAGE
 
 
@@ -669,10 +662,10 @@ def test_the_violation_kinds_are_those_of_the_design() -> None:
 # Refusals of the simulated kernel
 
 
-def mremap(source: int, pages: int, new_pages: int, to: int, maymove: int = 1, fails: int | None = None) -> Step:
+def mremap(source: int, pages: int, new_pages: int, to: int, maymove: int = 1, fails: int | None = None) -> Call:
     where = "x.toml: setup step 3 (mremap)"
     failing = None if fails is None else ("table", fails)
-    return Step("mremap", 0, (source, pages, new_pages, to, maymove, 0), 0, where, failing)
+    return Call("mremap", 0, (source, pages, new_pages, to, maymove, 0), 0, where, failing)
 
 
 @pytest.mark.parametrize(
@@ -716,7 +709,7 @@ def mremap(source: int, pages: int, new_pages: int, to: int, maymove: int = 1, f
         ),
     ],
 )
-def test_a_refused_mremap_is_explained(step: Step, number: int, message: str) -> None:
+def test_a_refused_mremap_is_explained(step: Call, number: int, message: str) -> None:
     assert explain_refusal(step, number).startswith(f"x.toml: setup step 3 (mremap): {message}")
 
 
@@ -745,7 +738,7 @@ def test_a_refused_mremap_is_explained(step: Step, number: int, message: str) ->
     ],
 )
 def test_any_refused_step_is_explained(verb: str, args: tuple[int, ...], number: int, message: str) -> None:
-    assert explain_refusal(Step(verb, 0, args, 0, "here"), number).startswith(f"here: {message}")
+    assert explain_refusal(Call(verb, 0, args, 0, "here"), number).startswith(f"here: {message}")
 
 
 # Garbage

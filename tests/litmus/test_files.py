@@ -69,7 +69,7 @@ outcomes = ["x{i} == i + 7", { when = "i == last", outcomes = ["x0 == last"] }]
 """
     code = Litmus.from_text(text).bind({"n": "3"}).codes["sc"]
     assert [step.text for step in code.setup] == ["set x0 0", "set x1 -1", "set x2 -2"]
-    assert {thread.name: [step.text for step in thread.steps] for thread in code.threads} == {
+    assert {thread.name: [one.text for one in thread.instructions] for thread in code.threads} == {
         "T0": ["lock l1"],
         "T1": ["lock l2", "add x0 1"],
         "T2": ["lock l0", "add x0 1", "get x2 r2_0", "add x1 1", "get x2 r2_1"],

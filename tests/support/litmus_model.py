@@ -98,7 +98,7 @@ class Model:
 
 def model_of(code, starts=False):
     """The model of one variant of a LitmusProgram."""
-    threads = [[step.words for step in thread.steps] for thread in code.threads]
+    threads = [[one.words for one in thread.instructions] for thread in code.threads]
     return Model(threads, [step.words for step in code.setup], starts)
 
 

@@ -18,7 +18,7 @@ import anonvma_rt
 from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.kernel.algorithm import Algorithm
-from anonvma_rt.kernel.scenario import Step
+from anonvma_rt.kernel.scenario import Call
 from anonvma_rt.mm.lab.kernel import Kernel, Refused
 from anonvma_rt.mm.lab.notes import BUGS, NOTES
 from anonvma_rt.mm.lab.world import World
@@ -45,7 +45,7 @@ def core():
 
 
 def call(verb, *args, errno=0, process=0, fails=None):
-    return Step(verb, process, args, errno, "test", fails)
+    return Call(verb, process, args, errno, "test", fails)
 
 
 def mmap(page, pages, writable=True, huge=False, stack=False, **how):

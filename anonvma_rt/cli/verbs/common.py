@@ -12,11 +12,12 @@ from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import ALLOCATIONS
-from anonvma_rt.lab.lab import STRATEGIES, Choice, Described, load, with_values
+from anonvma_rt.lab.lab import STRATEGIES, load, with_values
 from anonvma_rt.mm.ordering import Rule
 from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
 from anonvma_rt.search.hunt import DEFAULT_SCENARIO
+from anonvma_rt.subjects.protocols import Choice, Described
 
 __all__ = [
     "AS_EXPECTED",

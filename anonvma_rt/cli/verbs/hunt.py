@@ -21,11 +21,12 @@ from anonvma_rt.cli.verbs.common import (
     width,
 )
 from anonvma_rt.errors import UserError
-from anonvma_rt.kernel.scenario import Scenario, parse_parameters
+from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.lab import DEFAULT_STRATEGY, HUNT_CARRIERS, STRATEGIES, load, names_of_all
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
 from anonvma_rt.search.hunt_result import HuntInterrupted, HuntResult
 from anonvma_rt.text.names import split_names
+from anonvma_rt.text.parameters import parse_parameters
 
 ABOUT = "look for executions in which an algorithm goes wrong"
 

@@ -7,10 +7,11 @@ from typing import Any
 from anonvma_rt.cli.verbs.common import AS_EXPECTED
 from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import HUNT_CARRIERS, STRATEGIES, Described
+from anonvma_rt.lab.lab import HUNT_CARRIERS, STRATEGIES
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
 from anonvma_rt.storming.delays import PROFILES
+from anonvma_rt.subjects.protocols import Described
 
 ABOUT = "list the scenarios, litmus tests, algorithms, strategies and carriers"
 

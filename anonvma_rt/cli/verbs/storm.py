@@ -20,9 +20,9 @@ from anonvma_rt.cli.verbs.common import (
     width,
 )
 from anonvma_rt.errors import UserError
-from anonvma_rt.kernel.scenario import parse_parameters
 from anonvma_rt.storming.delays import PROFILES
 from anonvma_rt.storming.storm import DEFAULT_SECONDS, StormInterrupted, StormResult, storm
+from anonvma_rt.text.parameters import parse_parameters
 
 ABOUT = "let all tasks run at once under seeded chaos: rates, and hits turned into replays"
 

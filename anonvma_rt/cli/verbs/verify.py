@@ -19,10 +19,11 @@ from anonvma_rt.cli.verbs.common import (
     width,
 )
 from anonvma_rt.errors import UserError
-from anonvma_rt.kernel.scenario import Scenario, parse_parameters
+from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.lab import load, names_of_all, smallest
 from anonvma_rt.search.class_count import Estimate
 from anonvma_rt.search.verify import Verification, VerifyInterrupted, verify
+from anonvma_rt.text.parameters import parse_parameters
 
 LIMIT_OF_ALL = 200_000
 ABOUT = "visit every class of interleavings once: a proof, or a counterexample"

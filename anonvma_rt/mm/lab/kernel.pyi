@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from anonvma_rt.engine.run.subject import Subject
+from anonvma_rt.engine.run.subject import BuildRefused, Subject
 from anonvma_rt.mm.ordering import Rule
 
 VERBS: Final[tuple[str, ...]]
@@ -13,7 +13,7 @@ EXEC_LOCKS: Final[tuple[str, ...]]
 VMA_LOCKS: Final[tuple[str, ...]]
 KINDS: Final[dict[int, str]]
 
-class Refused(Exception):
+class Refused(BuildRefused):
     index: int
     errno: int
     def __init__(self, index: int, errno: int) -> None: ...

@@ -69,6 +69,7 @@ from anonvma_rt.mm.types cimport (
 from anonvma_rt.mm.lab.watch cimport watch
 
 from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
+from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
 
 from anonvma_rt.mm.lab.notes import ALLOCATIONS
@@ -161,7 +162,7 @@ cdef int read_plan(object failing, alloc_plan *plan) except -1:
     return 0
 
 
-class Refused(Exception):
+class Refused(BuildRefused):
     """The simulated kernel did not do what a step of setup expects: step `index`, `errno` (0: it did not fail)."""
 
     def __init__(self, index, errno):

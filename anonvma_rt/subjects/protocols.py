@@ -1,0 +1,145 @@
+"""What the lab asks of a subject: a Described text, which a Bound makes runnable, and the Choices that it compares.
+
+A scenario of the simulated kernel, a litmus test and a compiled class of the user's own are all driven through these
+protocols, so nothing above them has to know which of the three it has.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from anonvma_rt.engine.run.explorer import BuildRefused, Explorer
+from anonvma_rt.errors import ScenarioError
+from anonvma_rt.subjects.history import Trace
+from anonvma_rt.subjects.scenes import Scenes
+from anonvma_rt.text.parameters import Parameter
+
+__all__ = ["Bound", "Choice", "Described", "Failing"]
+
+
+class Choice(Protocol):
+    """What a hunt compares: an Algorithm of the simulated kernel, a Variant of a litmus test."""
+
+    @property
+    def name(self) -> str: ...
+
+    def as_dict(self) -> Mapping[str, str | bool]:
+        """For reproducers; Described.read_choice() makes it again."""
+
+
+class Failing(Protocol):
+    """Which allocations fail; its str() is the text for results."""
+
+    @property
+    def rate(self) -> float:
+        """The probability with which one fails; 0 where they are named one by one."""
+
+
+class Described(Protocol):
+    """A text that says what is explored, read and checked: a Scenario or a Litmus."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+    @property
+    def parameters(self) -> Mapping[str, Parameter]: ...
+    @property
+    def strategy(self) -> str:
+        """The one that finds it best, "" for the usual one."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+
+    def expected(self, name: str) -> str | None:
+        """A kind of violation, "none", or None where nothing is said."""
+
+    def algorithms(self) -> list[str]:
+        """All choices of which something is expected."""
+
+    def usual_algorithms(self) -> list[str]:
+        """Those to compare if nobody asks for others."""
+
+    def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Choice:
+        """own: code of the user's own that it may name; nothing is imported."""
+
+    def bind(self, values: Mapping[str, str | int | bool]) -> "Bound": ...
+
+
+class Bound(Protocol):
+    """The same with values for its parameters: a BoundScenario or a LitmusProgram. It makes subjects for the engine,
+    and is asked in return what their histories mean."""
+
+    @property
+    def scenario(self) -> Described: ...
+    @property
+    def parameters(self) -> Mapping[str, int | bool]: ...
+    @property
+    def interesting(self) -> tuple[str, ...]:
+        """The names of the operations that SURW orders (text/names.py)."""
+
+    def with_interesting(self, names: Iterable[str]) -> "Bound":
+        """The same with others. Raises UserError for a name that it does not know."""
+
+    # ---- choices ---------------------------------------------------------------------------------------------------
+
+    def choose(self, algorithm: Any) -> Choice:
+        """The choice of that name, or the one that is given, if it is one for these values."""
+
+    def usual(self) -> list[str]:
+        """usual_algorithms(), as far as these values leave them."""
+
+    def expected(self, algorithm_name: str) -> str | None: ...
+
+    def own_code(self, choices: Iterable[Any]) -> list[type]:
+        """The classes of the user's own that these choices run: no text says what they do, so a checkpoint has their
+        digest."""
+
+    # ---- running ---------------------------------------------------------------------------------------------------
+
+    def make_subject(self, algorithm: Any) -> Any: ...
+
+    @property
+    def failing(self) -> Failing | None:
+        """Which allocations fail; None for none."""
+
+    def fail(self, failing: Any) -> "Bound":
+        """The same with these allocations failing: a rate, "RATE:kind,kind", a list of (task, n), or what the subject
+        makes of these. Raises UserError for anything else, and where nothing is allocated."""
+
+    def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
+        """The error for a call that did not return what is expected."""
+
+    def build_refusal(self, error: BuildRefused) -> ScenarioError:
+        """The same for the setup."""
+
+    # ---- looking ---------------------------------------------------------------------------------------------------
+
+    def before(self, explorer: Explorer) -> Any:
+        """What trace() must know of the state from which executions begin."""
+
+    def trace(self, recorded: Any, explorer: Explorer, before: Any) -> Trace:
+        """The history of the execution that the explorer has just recorded."""
+
+    @property
+    def things(self) -> str:
+        """What look() can look at, in words."""
+
+    def look(self, explorer: Explorer, trace: Any, words: list[str]) -> list[str]:
+        """One thing of the state in which a recorded execution stopped, a line each. Raises UserError."""
+
+    def scenes(self, explorer: Explorer, trace: Any) -> Scenes:
+        """The states that the execution went through, where it was recorded with a journal; from then on `trace` names
+        its objects as they were when they were first used."""
+
+    def state(self, explorer: Explorer, trace: Any) -> str:
+        """The state in which it stopped, in words."""
+
+    def task_names(self) -> list[str]: ...
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        """Words for a lock or word by its offset into the arena, as far as setup made it. Asked for while the explorer
+        holds the state from which executions begin."""
