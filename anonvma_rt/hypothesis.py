@@ -146,7 +146,7 @@ def execute(
             _bounds[key] = profile(program, explorer)["bound"]
         explorer.bound = _bounds[key]
         recorded = explorer.trace(0)
-        if recorded["halt"] == "refused":
+        if recorded.halt == "refused":
             raise program.refusal(*explorer.refusal)
         trace = program.trace(recorded, explorer, before)
         if trace.kind is None:
@@ -159,10 +159,10 @@ def execute(
             seed=0,
             index=0,
             bound=explorer.bound,
-            segments=recorded["segments"],
+            segments=recorded.segments,
             kind=trace.kind,
             cause=cause(trace) or "",
-            digest=recorded["digests"].hex(),
+            digest=recorded.digests.hex(),
             trace=trace_digest(recorded),
         )
     return Execution(trace.kind, trace, reproducer)

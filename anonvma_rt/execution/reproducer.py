@@ -13,6 +13,7 @@ from typing import Any
 
 from anonvma_rt import __version__
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, quote
 from anonvma_rt.kernel.failing import Failing
@@ -219,24 +220,24 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
     kinds = explorer.subject.kinds()
     before = program.before(explorer)
     done = explorer.run(0, times)
-    diverged = done["halt"] is not None
+    diverged = done.halt is not None
     same = sum(
         1
-        for index, kind in done["failures"]
-        if kinds[kind] == reproducer.kind and done["digests"][8 * index : 8 * index + 8].hex() == reproducer.digest
+        for index, kind in done.failures
+        if kinds[kind] == reproducer.kind and done.digests[8 * index : 8 * index + 8].hex() == reproducer.digest
     )
     recorded = explorer.trace(0, strategy, until)
-    if diverged and not done["ran"]:
+    if diverged and not done.ran:
         raise ReproducerError(
             f"the schedule of {reproducer.name()} cannot be followed: this anonvma_rt {__version__} or your own code "
             f"makes other steps than when {reproducer.version} wrote it"
         )
     trace = program.trace(recorded, explorer, before)
-    segments = recorded["segments"]
+    segments = recorded.segments
     return Replayed(
         times=times,
         reproduced=same,
-        kind=kinds[done["failures"][0][1]] if done["failures"] else None,
+        kind=kinds[done.failures[0][1]] if done.failures else None,
         steps=sum(steps for _, steps in segments),
         switches=max(0, len(segments) - 1),
         same_trace=trace_digest(recorded) == reproducer.trace,
@@ -246,8 +247,8 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
     )
 
 
-def trace_digest(recorded: Mapping[str, Any]) -> str:
-    return hashlib.sha256(recorded["events"]).hexdigest()
+def trace_digest(recorded: Recorded) -> str:
+    return hashlib.sha256(recorded.events).hexdigest()
 
 
 def failures_in(trace: Trace) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from anonvma_rt import __version__
+from anonvma_rt.engine.run.records import Pending
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError, nearest, quote
 from anonvma_rt.execution.reproducer import Reproducer, trace_digest
@@ -130,7 +131,7 @@ class Stepper:
             self.goto(self.length)
         if not self.over:
             self._run(cut(self.segments, self.position), None)
-            self.segments = merged(self.recorded["segments"])
+            self.segments = merged(self.recorded.segments)
 
     def why_not(self, task: int) -> str:
         name = quote(self.tasks[task])
@@ -156,7 +157,7 @@ class Stepper:
             segments=self.segments,
             kind=self.kind,
             cause=cause(self.trace) or "",
-            digest=self.recorded["digests"].hex(),
+            digest=self.recorded.digests.hex(),
             trace=trace_digest(self.recorded),
             version=__version__,
         )
@@ -179,16 +180,16 @@ class Stepper:
 
     def _run(self, segments: Segments, until: int | None) -> None:
         recorded = self.explorer.trace(0, Replay(segments), until)
-        made = sum(steps for _, steps in recorded["segments"])
-        if recorded["halt"] == "diverged":
+        made = sum(steps for _, steps in recorded.segments)
+        if recorded.halt == "diverged":
             raise UserError(f"the schedule cannot be followed beyond step {made}")
         self.recorded = recorded
         self.position = made
         self.trace = self.program.trace(recorded, self.explorer, self.before)
         if self.names is not None:
             self.trace.name_vmas_like(self.names)
-        self.pending: list[tuple[str, int, bool] | None] = recorded["pending"]
-        self.over = recorded["halt"] is None
+        self.pending: list[Pending | None] = recorded.pending
+        self.over = recorded.halt is None
 
 
 def cut(segments: Iterable[tuple[int, int]], position: int) -> Segments:

@@ -12,6 +12,7 @@ from errno import errorcode
 from typing import Any, NamedTuple
 
 from anonvma_rt.engine.run.explorer import BuildRefused, Explorer
+from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.errors import AlgorithmError, ScenarioError, UserError
 from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
 from anonvma_rt.kernel.failing import Failing
@@ -146,7 +147,7 @@ class BoundScenario:
     def before(self, explorer: Explorer) -> dict[int, tuple[int, int]]:
         return vma_starts(explorer)
 
-    def trace(self, recorded: dict[str, Any], explorer: Explorer, before: dict[int, tuple[int, int]]) -> Trace:
+    def trace(self, recorded: Recorded, explorer: Explorer, before: dict[int, tuple[int, int]]) -> Trace:
         return Trace.of(recorded, self.task_names(), before, explorer.subject.kinds(), World(explorer))
 
     def task_names(self) -> list[str]:

@@ -208,19 +208,19 @@ def profile(program: Bound, explorer: Explorer) -> dict[str, Any]:
     task, the median over all of these.
     """
     sequential = explorer.profile(Replay(), 0, LONGEST_PROFILE)
-    if sequential["halt"] == "refused":
+    if sequential.halt == "refused":
         raise refusal(program, explorer)
-    endless = sequential["longest"] >= LONGEST_PROFILE
-    steps = 0 if endless else sequential["longest"]
-    tasks = [sequential["tasks"]]
+    endless = sequential.longest >= LONGEST_PROFILE
+    steps = 0 if endless else sequential.longest
+    tasks = [sequential.tasks]
     if steps <= SHORT_PROFILE:
         for walk in range(WALKS):
             walked = explorer.profile(Sticky(), walk, LONGEST_WALK)
-            if walked["halt"] == "refused":
+            if walked.halt == "refused":
                 raise refusal(program, explorer)
             # One that does not end says nothing of how long an execution is.
-            steps = max(steps, walked["longest"] if walked["longest"] < LONGEST_WALK else 0)
-            tasks.append(walked["tasks"])
+            steps = max(steps, walked.longest if walked.longest < LONGEST_WALK else 0)
+            tasks.append(walked.tasks)
     middle = len(tasks) // 2
     columns = [[sorted(column)[middle] for column in zip(*task, strict=True)] for task in zip(*tasks, strict=True)]
     return {

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
+from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.litmus.compile import Code
 from anonvma_rt.subjects.history import Event, Trace
 
@@ -21,28 +22,30 @@ class LitmusTrace(Trace):
     steps_are_told: ClassVar[bool] = True
 
     @classmethod
-    def of_code(cls, recorded: Any, explorer: Explorer, code: Code) -> "LitmusTrace":
+    def of_code(cls, recorded: Recorded, explorer: Explorer, code: Code) -> "LitmusTrace":
         """From what the explorer of one variant has just recorded."""
         threads = {thread.name: [one.text for one in thread.instructions] for thread in code.threads}
         kinds = explorer.subject.kinds()
         objects = {offset: name for name, offset in code.subject.ids(explorer).items()}
         events = []
-        for step, task, op, number, a, b, c in EVENT.iter_unpack(recorded["events"]):
+        for step, task, op, number, a, b, c in EVENT.iter_unpack(recorded.events):
             is_note = OPS[op] == "note"
             events.append(Event(step, task, OPS[op], is_note, *((number, a, 0) if is_note else (a, b, c))))
-        finding = recorded["finding"]
-        kind = kinds[finding[0]] if finding else None
+        finding = recorded.finding
+        kind = kinds[finding.kind] if finding else None
         trace = cls(events, list(threads), {}, {}, finding, kind, objects.get, steps=list(threads.values()),
-                    pending=recorded["pending"])  # fmt: skip
+                    pending=recorded.pending)  # fmt: skip
+        if finding is None:
+            return trace
         if kind == "assertion":
-            forbidden = code.forbidden[finding[3]]
+            forbidden = code.forbidden[finding.a]
             values = ", ".join(f"{n} = {value}" for n, value in code.final(explorer).items() if n in forbidden.words)
             trace.told = f"The end is one that must not be, {forbidden.text}: {values}."
         elif kind == "deadlock":
-            waiting = [f'{trace.task(i)} is at "{trace.next_step(i)}"' for i in range(64) if finding[3] >> i & 1]
+            waiting = [f'{trace.task(i)} is at "{trace.next_step(i)}"' for i in range(64) if finding.a >> i & 1]
             trace.told = f"Nobody can go on: {'; '.join(waiting)}."
         elif kind in ("bad-unlock", "use-after-free", "list-corruption"):
-            at, step = finding[1:3]
+            at, step = finding.task, finding.step
             trace.told = f"{trace.task(at)} stopped at step {step}, in '{trace.next_step(at)}': {kind}."
         return trace
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.litmus.compile import Code, Compiler
 from anonvma_rt.litmus.file import LitmusDocument, read_litmus
@@ -73,7 +74,7 @@ class LitmusProgram(BoundVariants):
     def values(self, explorer: Explorer) -> dict[str, int]:
         return self.code_of(explorer).final(explorer)
 
-    def trace(self, recorded: Any, explorer: Explorer, before: None) -> LitmusTrace:
+    def trace(self, recorded: Recorded, explorer: Explorer, before: None) -> LitmusTrace:
         return LitmusTrace.of_code(recorded, explorer, self.code_of(explorer))
 
     def task_names(self) -> list[str]:

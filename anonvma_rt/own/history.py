@@ -1,10 +1,11 @@
 """The history of an execution of the user's own subject: its notes in the words that the subject has for them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import EVENT, OPS
+from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.subjects.history import LOCK_WORDS, Event, Trace
 
 __all__ = ["EmbeddedTrace", "name_of_object", "names_of_tasks"]
@@ -29,15 +30,15 @@ class EmbeddedTrace(Trace):
     subject: Any = None
 
     @classmethod
-    def of_subject(cls, recorded: Mapping[str, Any], subject: Any) -> "EmbeddedTrace":
+    def of_subject(cls, recorded: Recorded, subject: Any) -> "EmbeddedTrace":
         """From what Explorer.trace() returned."""
         events = []
-        for step, task, op, code, a, b, c in EVENT.iter_unpack(recorded["events"]):
+        for step, task, op, code, a, b, c in EVENT.iter_unpack(recorded.events):
             is_note = OPS[op] == "note"
             events.append(Event(step, task, f"note {code}" if is_note else OPS[op], is_note, a, b, c))
-        finding = recorded["finding"]
+        finding = recorded.finding
         kinds = subject.kinds()
-        kind = kinds.get(finding[0], f"violation {finding[0]}") if finding else None
+        kind = kinds.get(finding.kind, f"violation {finding.kind}") if finding else None
         trace = cls(events, names_of_tasks(subject), {}, {}, finding, kind, lambda offset: None, subject=subject)
         if finding:
             trace.told = subject.cause(kind, *finding[1:]) or trace._usual_cause(kind, *finding[1:])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import Subject
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.own.gate import import_class, must_be_checked, name_of
@@ -155,7 +156,7 @@ class EmbeddedProgram(BoundVariants):
         found: Mapping[str, int] = explorer.subject.values(explorer)
         return found
 
-    def trace(self, recorded: Any, explorer: Explorer, before: None) -> EmbeddedTrace:
+    def trace(self, recorded: Recorded, explorer: Explorer, before: None) -> EmbeddedTrace:
         return EmbeddedTrace.of_subject(recorded, explorer.subject)
 
     def task_names(self) -> list[str]:

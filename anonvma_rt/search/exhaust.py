@@ -117,16 +117,16 @@ class Exhaust:
         strategy.profiled(shape["steps"], shape["task_steps"], shape["task_marks"])
         while self.scouts < SCOUTS and self.first is None:
             block = explorer.run_with(strategy, self.scouts, SCOUTS_AT_A_TIME)
-            if block["halt"] == "refused":
+            if block.halt == "refused":
                 raise refusal(self.program, explorer)
-            self.scouts += block["ran"]
-            if block["failures"]:
-                index, kind = block["failures"][0]
+            self.scouts += block.ran
+            if block.failures:
+                index, kind = block.failures[0]
                 recorded = explorer.trace(index, strategy)
-                self.first = SCOUT, index, explorer.subject.kinds()[kind], recorded["segments"]
+                self.first = SCOUT, index, explorer.subject.kinds()[kind], recorded.segments
                 self.scouts = index + 1
                 self.violating[self.first[2]] += 1
-            if block["halt"] is not None:
+            if block.halt is not None:
                 return
 
     def open(self, cpu: int) -> None:
@@ -190,23 +190,23 @@ class Exhaust:
         self.working.discard(explorer)
         self.outstanding -= count
         block = explorer.collect()
-        if block["halt"] == "refused":
+        if block.halt == "refused":
             raise refusal(self.program, explorer)
-        if block["halt"] == "no-memory":
+        if block.halt == "no-memory":
             raise MemoryError("no memory left for the search")
-        made = block["ran"] + block["pruned"]
+        made = block.ran + block.pruned
         kinds = explorer.subject.kinds()
         self.visited += made
-        self.classes += block["ran"]
-        self.sleep_blocked += block["pruned"]
-        self.violating.update(kinds[kind] for _, kind in block["failures"])
+        self.classes += block.ran
+        self.sleep_blocked += block.pruned
+        self.violating.update(kinds[kind] for _, kind in block.failures)
         if self.preemptions is not None:
-            hashes = memoryview(block["classes"]).cast("Q")
+            hashes = memoryview(block.classes).cast("Q")
             self.seen.update(hashes)
-            for index, kind in block["failures"]:
-                self.seen_violating.setdefault(kinds[kind], set()).add(hashes[index - block["first"]])
-        if block["failures"] and self.first is None:
-            index, kind = block["failures"][0]
+            for index, kind in block.failures:
+                self.seen_violating.setdefault(kinds[kind], set()).add(hashes[index - block.first])
+        if block.failures and self.first is None:
+            index, kind = block.failures[0]
             self.first = "dpor", index, kinds[kind], dpor.found_schedule
         wanted = dpor.escapes()
         if wanted:

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import Bell, Explorer, StopToken, cores
+from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.errors import ParameterError, UserError, nearest, quote
 from anonvma_rt.execution.reproducer import Reproducer, failures_in, trace_digest
@@ -170,7 +171,7 @@ class _Hunt:
         self.result = Result(algorithm.name, expected=program.expected(algorithm.name))
         self.sha = hashlib.sha256()
         self.violations: Counter[int] = Counter()
-        self.waiting: dict[int, dict[str, Any]] = {}
+        self.waiting: dict[int, Block] = {}
         self.merged = start
         self.kinds: dict[int, str] = {}
         self.guarantee: dict[str, Any] | None = None
@@ -266,44 +267,44 @@ class _Hunt:
     def keep(self, explorer: Explorer) -> str | None:
         self.working.discard(explorer)
         block = explorer.collect()
-        self.waiting[block["first"]] = block
+        self.waiting[block.first] = block
         if self.progress is not None:
-            self.progress(self.algorithm.name, block["ran"])
-        return block["halt"]
+            self.progress(self.algorithm.name, block.ran)
+        return block.halt
 
     def merge(self, idle: Explorer | None) -> None:
         """Adds up the blocks whose turn it is. After a stop there may be gaps; what lies behind one does not count."""
         result = self.result
         while self.merged in self.waiting:
             block = self.waiting.pop(self.merged)
-            self.merged += block["ran"]
-            self.sha.update(block["digests"])
-            result.executions += block["ran"]
-            result.points += block["points"]
-            result.switches += block["switches"]
-            result.benign_misses += block["counters"][0]
-            result.failed_allocations += block["counters"][3]
-            self.longest = max(self.longest, block["longest"])
+            self.merged += block.ran
+            self.sha.update(block.digests)
+            result.executions += block.ran
+            result.points += block.points
+            result.switches += block.switches
+            result.benign_misses += block.counters.get("benign_misses", 0)
+            result.failed_allocations += block.counters.get("failed_allocations", 0)
+            self.longest = max(self.longest, block.longest)
             if self.classes is not None:
-                self.classes += block["classes"]
-            for index, kind in block["failures"]:
+                self.classes += block.classes
+            for index, kind in block.failures:
                 self.violations[kind] += 1
                 if len(result.indices) < MOST_INDICES:
                     result.indices.append(index)
-            if block["failures"] and result.first is None:
-                index, kind = block["failures"][0]
+            if block.failures and result.first is None:
+                index, kind = block.failures[0]
                 result.first = First(index, self.kinds[kind])
                 if idle is not None:
                     self.record(idle, result.first)
             if self.confirmer is not None:
-                for index, kind in block["failures"]:
-                    at = 8 * (index - block["first"])
-                    self.confirmer.show(index, kind, block["digests"][at : at + 8])
+                for index, kind in block.failures:
+                    at = 8 * (index - block.first)
+                    self.confirmer.show(index, kind, block.digests[at : at + 8])
 
     def record(self, explorer: Explorer, first: First) -> None:
         """Runs the first violation again with its history on, and saves it."""
         recorded = explorer.trace(first.index)
-        if recorded["halt"] is not None:
+        if recorded.halt is not None:
             return
         trace = self.program.trace(recorded, explorer, self.before)
         self.result.trace = trace
@@ -316,10 +317,10 @@ class _Hunt:
             index=first.index,
             interesting=self.program.interesting,
             bound=explorer.bound,
-            segments=recorded["segments"],
+            segments=recorded.segments,
             kind=first.kind,
             cause=cause(trace) or "",
-            digest=recorded["digests"].hex(),
+            digest=recorded.digests.hex(),
             trace=trace_digest(recorded),
             failures=failures_in(trace) if self.program.failing is not None else None,
         )

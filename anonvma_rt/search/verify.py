@@ -239,10 +239,10 @@ class _Search:
             seed=0,
             index=index,
             bound=exhaust.bound,
-            segments=recorded["segments"],
+            segments=recorded.segments,
             kind=kind,
             cause=cause(trace) or "",
-            digest=recorded["digests"].hex(),
+            digest=recorded.digests.hex(),
             trace=trace_digest(recorded),
         )
         if self.folder is not None:

@@ -31,7 +31,7 @@ class Side:
 
 def dmesg(story: Story) -> str:
     """The report. story: told with stacks. Where nothing was violated, one line says so."""
-    step = story.trace.finding[2] if story.trace.finding else story.end
+    step = story.trace.finding.step if story.trace.finding else story.end
     prefix = f"[{step / 1e6:12.6f}] "
     return "\n".join((prefix + printable(line)).rstrip() for line in _lines(story, step))
 
@@ -73,7 +73,7 @@ def _sides(story: Story) -> list[Side]:
     if story.kind == "stale-migration-entry" and (found := _missed_and_moved(story)):
         return found
     trace = story.trace
-    task = trace.finding[1] if trace.finding else -1
+    task = trace.finding.task if trace.finding else -1
     order = (
         [task, *(other for other in range(len(trace.tasks)) if other != task)] if task >= 0 else range(len(trace.tasks))
     )
@@ -105,7 +105,7 @@ def _last(story: Story, task: int, matters: Callable[[Event], bool] | None) -> i
 
 def _concerns(story: Story) -> Callable[[Event], bool]:
     """Whether an event has to do with what the check found at the end."""
-    a, b = story.trace.finding[3:5] if story.trace.finding else (0, 0)
+    a, b = (story.trace.finding.a, story.trace.finding.b) if story.trace.finding else (0, 0)
     pages: set[int] = set()
     addresses: set[int] = set()
     objects: set[tuple[str, int]] = set()

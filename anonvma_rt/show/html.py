@@ -66,7 +66,7 @@ def _side(story: Story) -> dict[str, Any]:
         "kind": story.kind,
         "why": printable(story.why or ""),
         "end": story.end,
-        "at": story.trace.finding[2] if story.trace.finding else None,
+        "at": story.trace.finding.step if story.trace.finding else None,
         "tasks": [printable(task) for task in trace.tasks],
         "runs": story.runs,
         "events": events,

@@ -64,7 +64,7 @@ def followed(story: Story) -> list[str]:
     if story.missed:
         names.add(story.missed)
     if len(names) > MOST and story.trace.finding is not None:
-        page = story.trace.finding[5]
+        page = story.trace.finding.c
         values = [*story.scenes.first.items(), *(item for _, changes in story.scenes.later for item in changes.items())]
         held = {name for name, value in values if name in names and value is not None and value[1] == page}
         names = held | ({story.missed} if story.missed else set()) or names

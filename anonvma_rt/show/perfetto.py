@@ -113,9 +113,9 @@ def _points(story: Story) -> Iterator[dict[str, Any]]:
                "ts": event.step, "cat": "note" if event.is_note else "point",
                "name": printable(text.strip())}  # fmt: skip
     if story.kind and story.trace.finding:
-        task = story.trace.finding[1]
+        task = story.trace.finding.task
         yield {"ph": "i", "s": "g", "pid": PROCESS, "tid": _thread(task) if task >= 0 else 0,
-               "ts": story.trace.finding[2], "cat": "violation", "name": story.kind,
+               "ts": story.trace.finding.step, "cat": "violation", "name": story.kind,
                "args": {"cause": printable(story.why or "")}}  # fmt: skip
 
 

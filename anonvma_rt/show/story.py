@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import Pending
 from anonvma_rt.engine.strategy.follow import Follow
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError
@@ -46,7 +47,7 @@ class Story:
     kind: str | None
     segments: list[tuple[int, int]]
     end: int
-    pending: list[tuple[str, int, bool] | None]
+    pending: list[Pending | None]
     scenes: Scenes | None
     every: int
     stacks: list[tuple[int, ...]] | None
@@ -72,7 +73,7 @@ class Story:
     def missed(self) -> str | None:
         """The scenes' name of the entry that the violation is about."""
         if self.kind in ("stale-migration-entry", "unreachable-pte") and self.trace.finding:
-            process, address = self.trace.finding[3:5]
+            process, address = self.trace.finding.a, self.trace.finding.b
             return f"pte:{process}:{address:#x}"
         return None
 
@@ -148,7 +149,7 @@ def told(reproducer: Reproducer, choice: Choice | None = None, *, scenes: bool =
         scenes = scenes and explorer.arena_bytes <= LARGEST_MEMORY
         every = max(1, -(-explorer.arena_bytes * reproducer.steps // JOURNAL_BYTES))
         recorded = explorer.trace(0, strategy, journal=every if scenes else 0, stacks=stacks)
-        if recorded["halt"] == "refused":
+        if recorded.halt == "refused":
             raise refusal(program, explorer)
         trace = program.trace(recorded, explorer, before)
         if choice is None and trace.kind != reproducer.kind:
@@ -162,12 +163,12 @@ def told(reproducer: Reproducer, choice: Choice | None = None, *, scenes: bool =
             algorithm=chosen.name,
             trace=trace,
             kind=trace.kind,
-            segments=recorded["segments"],
-            end=sum(steps for _, steps in recorded["segments"]),
-            pending=recorded["pending"],
+            segments=recorded.segments,
+            end=sum(steps for _, steps in recorded.segments),
+            pending=recorded.pending,
             scenes=scenes_of(explorer, program, trace) if scenes else None,
             every=every,
-            stacks=recorded.get("stacks"),
+            stacks=recorded.stacks,
         )
 
 

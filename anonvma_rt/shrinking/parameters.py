@@ -72,8 +72,8 @@ class Search:
         # Not to be stopped: whoever ends the search gets what begins here, if nothing better.
         with self.bench(original.parameters, StopToken()) as bench:
             done = bench.run(Replay(original.segments), 0, 1)
-            seen = bench.kinds[done["failures"][0][1]] if done["failures"] else "no violation"
-            if done["halt"] is not None:
+            seen = bench.kinds[done.failures[0][1]] if done.failures else "no violation"
+            if done.halt is not None:
                 raise UserError(f"{self.name}: does not reproduce any more: its schedule cannot be followed")
             if seen != original.kind:
                 raise UserError(
@@ -203,10 +203,10 @@ class Search:
             seed=original.seed,
             index=original.index,
             bound=best.bound,
-            segments=recorded["segments"],
+            segments=recorded.segments,
             kind=original.kind,
             cause=cause(trace) or "",
-            digest=recorded["digests"].hex(),
+            digest=recorded.digests.hex(),
             trace=trace_digest(recorded),
             interesting=original.interesting,
             failures=failures_in(trace) if original.failures is not None else None,

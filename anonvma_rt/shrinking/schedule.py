@@ -10,6 +10,7 @@ from typing import Any
 
 from anonvma_rt.engine.order.reorder import Order
 from anonvma_rt.engine.run.explorer import Explorer, StopToken, cores
+from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.search.few import Few
 from anonvma_rt.engine.strategy.cuts import Cuts
 from anonvma_rt.engine.strategy.replay import Replay
@@ -101,18 +102,18 @@ class Bench:
         """How many executions of about so many steps one search may make."""
         return min(self.budget, max(LEAST, MOST_STEPS // max(1, steps)))
 
-    def run(self, strategy: Any, first: int, count: int, bound: int | None = None) -> dict[str, Any]:
+    def run(self, strategy: Any, first: int, count: int, bound: int | None = None) -> Block:
         done = self.explorer.run_with(strategy, first, count, bound)
-        self.count(done["ran"] + done["pruned"])
+        self.count(done.ran + done.pruned)
         if self.explorer.stop.stopped:
             raise Stopped
-        if done["halt"] == "no-memory":
+        if done.halt == "no-memory":
             raise MemoryError("no memory left for the subject")
         return done
 
-    def failures(self, done: Mapping[str, Any]) -> list[int]:
+    def failures(self, done: Block) -> list[int]:
         """The indices of those executions of a block that failed with the right kind."""
-        return [index for index, kind in done["failures"] if self.kinds[kind] == self.kind]
+        return [index for index, kind in done.failures if self.kinds[kind] == self.kind]
 
     def endless(self, cuts: Sequence[Cut]) -> bool:
         """Whether the tasks still do not end when they take turns for as many steps again."""
@@ -125,9 +126,9 @@ class Bench:
         done = self.run(Cuts(cuts), 0, 1)
         if not self.failures(done):
             return None
-        if than is not None and (done["switches"], done["points"]) > (than.switches, than.steps):
+        if than is not None and (done.switches, done.points) > (than.switches, than.steps):
             return None
-        made = self.explorer.trace(0, Cuts(cuts))["segments"]
+        made = self.explorer.trace(0, Cuts(cuts)).segments
         failing = Failing(self.program.parameters, tuple(made), self.explorer.bound)
         if than is not None and failing.measure >= than.measure:
             return None
@@ -180,7 +181,7 @@ def taken(bench: Bench, best: Failing, proposals: Proposals) -> Failing:
 
 def reordered(bench: Bench, best: Failing) -> Iterator[list[Cut]]:
     """Equivalent executions with as few switches as their class has: of what led to the last step, and of all."""
-    order = Order(bench.explorer.trace(0, Cuts(cuts_of(best.segments)))["events"], bench.tasks)
+    order = Order(bench.explorer.trace(0, Cuts(cuts_of(best.segments))).events, bench.tasks)
     if order.steps:
         yield order.cuts(order.past())
         yield order.cuts(order.whole())
@@ -227,7 +228,7 @@ def fewer(bench: Bench, switches: int, steps: int) -> tuple[Failing | None, bool
             if index >= left:
                 return None, False
             done = bench.run(few, index, min(BLOCK, left - index))
-            index += done["ran"] + done["pruned"]
+            index += done.ran + done.pruned
             for failed in bench.failures(done):
                 found = bench.trial(cuts_of(few.segments(failed)))
                 if found is not None:
@@ -249,7 +250,7 @@ def smallest(bench: Bench, best: Failing) -> Failing:
         if index >= left:
             return best
         done = bench.run(few, index, min(BLOCK, left - index))
-        index += done["ran"] + done["pruned"]
+        index += done.ran + done.pruned
         for failed in bench.failures(done):
             failing = Failing(best.parameters, tuple(few.segments(failed)), best.bound)
             if failing.measure[:2] <= best.measure[:2]:
@@ -268,6 +269,6 @@ def hunted(bench: Bench) -> Iterator[Failing]:
     strategy.profiled(bench.shape["steps"], bench.shape["task_steps"], bench.shape["task_marks"])
     done = bench.run(strategy, 0, min(HUNTED, bench.allowance(bench.shape["steps"])))
     for index in bench.failures(done)[:TRIED]:
-        found = bench.trial(cuts_of(bench.explorer.trace(index, strategy)["segments"]))
+        found = bench.trial(cuts_of(bench.explorer.trace(index, strategy).segments))
         if found is not None:
             yield found

@@ -58,7 +58,7 @@ def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, marks: byte
 def _replayed(explorer: Explorer, index: int, steps: list[Step]) -> tuple[Retrace, int | None]:
     strategy = Retrace(bytes(task for task, _ in steps), array("H", (mark for _, mark in steps)).tobytes())
     done = explorer.run_with(strategy, index, 1)
-    return strategy, done["failures"][0][1] if done["failures"] else None
+    return strategy, done.failures[0][1] if done.failures else None
 
 
 def _moved(steps: list[Step], at: int) -> Iterator[list[Step]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from anonvma_rt.engine.parallel.storm import Storm
 from anonvma_rt.engine.run.explorer import Explorer, StopToken
+from anonvma_rt.engine.run.records import StormBlock
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer, failures_in, trace_digest
@@ -257,30 +258,30 @@ class _Storm:
             except BaseException:
                 self.add(arm, engine.collect(next_index))
                 raise
-            next_index += block["ran"]
+            next_index += block.ran
             self.add(arm, block)
-            if block["halt"] == "refused":
+            if block.halt == "refused":
                 raise refusal(self.program, engine.explorer)
-            if block["halt"] == "no-memory":
+            if block.halt == "no-memory":
                 raise MemoryError("a task of the storm had no memory left")
-            bandit.tell(arm, len(block["failures"]), block["seconds"])
-            for kept in block["kept"]:
+            bandit.tell(arm, len(block.failures), block.seconds)
+            for kept in block.kept:
                 if not self.stop.stopped:
                     self.replay(engine.explorer, self.result.rates[arm].profile, *kept)
 
-    def add(self, arm: int, block: Mapping[str, Any]) -> None:
+    def add(self, arm: int, block: StormBlock) -> None:
         result, rate = self.result, self.result.rates[arm]
         for one in (result, rate):
-            one.executions += block["ran"]
-            one.seconds += block["seconds"]
-            for _, kind in block["failures"]:
+            one.executions += block.ran
+            one.seconds += block.seconds
+            for _, kind in block.failures:
                 name = self.kinds[kind]
                 one.violations[name] = one.violations.get(name, 0) + 1
-        result.points += block["points"]
-        result.failed_allocations += block["counters"][3]
-        result.not_recorded += block["unkept"]
+        result.points += block.points
+        result.failed_allocations += block.counters.get("failed_allocations", 0)
+        result.not_recorded += block.unkept
         if self.progress is not None:
-            self.progress(self.algorithm.name, block["ran"], len(block["failures"]))
+            self.progress(self.algorithm.name, block.ran, len(block.failures))
 
     def replay(self, explorer: Explorer, profile_text: str, index: int, kind: int, tasks: bytes, marks: bytes) -> None:
         """Confirms one recorded violation; the first of each kind is run once more for its history, and saved."""
@@ -307,10 +308,10 @@ class _Storm:
             seed=self.seed,
             index=found.index,
             bound=explorer.bound,
-            segments=recorded["segments"],
+            segments=recorded.segments,
             kind=found.kind,
             cause=cause(trace) or "",
-            digest=recorded["digests"].hex(),
+            digest=recorded.digests.hex(),
             trace=trace_digest(recorded),
             failures=failures_in(trace) if self.program.failing is not None else None,
         )

@@ -10,6 +10,7 @@ from textwrap import wrap
 from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.engine.run.explorer import EVENT, OPS
+from anonvma_rt.engine.run.records import Finding, Pending, Recorded
 from anonvma_rt.mm.lab.notes import ALLOCATIONS, NOTES
 from anonvma_rt.mm.lab.world import World
 
@@ -49,7 +50,7 @@ class Trace:
     """The recorded events of an execution, with all that is needed to name what they speak of.
 
     tasks: names by task id. starts: where each vma began, by serial, in bytes. owners: the process of each vma.
-    finding: None, or (kind number, task, step, a, b, c); kind: the name of the violation. told: why it went wrong,
+    kind: the name of the violation. told: why it went wrong,
     where the subject itself says so; else cause.py works it out. pending: what each task stood at in the end, as
     Explorer.trace() says it.
     """
@@ -58,17 +59,17 @@ class Trace:
     tasks: Sequence[str]
     starts: dict[int, int]
     owners: dict[int, int]
-    finding: tuple[int, int, int, int, int, int] | None
+    finding: Finding | None
     kind: str | None
     name: Any
     told: str | None = None
-    pending: Sequence[tuple[str, int, bool] | None] = ()
+    pending: Sequence[Pending | None] = ()
 
     @classmethod
-    def of(cls, recorded: dict[str, Any], tasks: Sequence[str], built: dict[int, tuple[int, int]],
+    def of(cls, recorded: Recorded, tasks: Sequence[str], built: dict[int, tuple[int, int]],
            kinds: dict[int, str], world: World) -> "Trace":  # fmt: skip
         """From what Explorer.trace() returned; built: start and process of each vma before the tasks ran."""
-        events = list(_decode(recorded["events"]))
+        events = list(_decode(recorded.events))
         starts = {serial: start for serial, (start, _) in built.items()}
         owners = {serial: process for serial, (_, process) in built.items()}
         forks: dict[int, int] = {}
@@ -81,9 +82,9 @@ class Trace:
             elif event.what == "split":
                 starts[event.b] = event.c
                 owners[event.b] = owners.get(event.a, 0)
-        finding = recorded["finding"]
-        return cls(events, tasks, starts, owners, finding, kinds[finding[0]] if finding else None, world.name,
-                   pending=recorded["pending"])  # fmt: skip
+        finding = recorded.finding
+        return cls(events, tasks, starts, owners, finding, kinds[finding.kind] if finding else None, world.name,
+                   pending=recorded.pending)  # fmt: skip
 
     # Whether every step is told in words of its own, as in a litmus test.
     steps_are_told: ClassVar[bool] = False
@@ -161,7 +162,7 @@ class Trace:
 
     def told_events(self, full: bool = False) -> Iterator[tuple[Event, str]]:
         """The events behind rows(), each with its text."""
-        pfn = self.finding[5] if self.finding and self.kind == "stale-migration-entry" else None
+        pfn = self.finding.c if self.finding and self.kind == "stale-migration-entry" else None
         for event in self.events:
             text = self._note(event, pfn, full) if event.is_note else self._point(event, full)
             if text:

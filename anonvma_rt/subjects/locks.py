@@ -7,6 +7,7 @@ is free. A task announces its next operation right after its last step, so from 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from anonvma_rt.engine.run.records import Pending
 from anonvma_rt.subjects.history import Event
 
 __all__ = ["Flow", "Hold", "Locks", "Wait", "locks_of"]
@@ -60,7 +61,7 @@ class Locks(NamedTuple):
         ]
 
 
-def locks_of(events: Iterable[Event], pending: Sequence[tuple[str, int, bool] | None], end: int) -> Locks:
+def locks_of(events: Iterable[Event], pending: Sequence[Pending | None], end: int) -> Locks:
     """pending: what each task stood at when the execution ended after step `end`, as Explorer.trace() says it.
 
     >>> point = lambda step, task, what: Event(step, task, what, False, 64, 0, 0)
@@ -123,7 +124,7 @@ class _Tracker:
             self.past.setdefault(event.a, []).append(hold)
             self.found.holds.append(hold)
 
-    def result(self, pending: Sequence[tuple[str, int, bool] | None], end: int) -> Locks:
+    def result(self, pending: Sequence[Pending | None], end: int) -> Locks:
         for lock, holders in self.now.items():
             for task, (since, shared) in holders.items():
                 self.found.holds.append(Hold(task, lock, since, end, shared, False))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from anonvma_rt.engine.run.explorer import BuildRefused, Explorer
+from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.errors import ScenarioError
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.scenes import Scenes
@@ -121,7 +122,7 @@ class Bound(Protocol):
     def before(self, explorer: Explorer) -> Any:
         """What trace() must know of the state from which executions begin."""
 
-    def trace(self, recorded: Any, explorer: Explorer, before: Any) -> Trace:
+    def trace(self, recorded: Recorded, explorer: Explorer, before: Any) -> Trace:
         """The history of the execution that the explorer has just recorded."""
 
     @property

@@ -28,20 +28,20 @@ def run(options: Options) -> dict[str, Any]:
         explorers: dict[tuple[str, str], Explorer] = {}
         for strategy, least in STRATEGIES.items():
             with explorer_of(program, patched, strategy, "fibers") as right:
-                stood(not right.run(0, CHECKED)["failures"], f"lkml-2011: {strategy}: moveto-tail never goes wrong")
+                stood(not right.run(0, CHECKED).failures, f"lkml-2011: {strategy}: moveto-tail never goes wrong")
             digests = set()
             for carrier in CARRIERS:
                 explorer = stack.enter_context(explorer_of(program, unpatched, strategy, carrier))
                 block = explorer.run(0, CHECKED)
-                points, hits = block["points"] / CHECKED, len(block["failures"]) / CHECKED
+                points, hits = block.points / CHECKED, len(block.failures) / CHECKED
                 stood(POINTS[0] < points < POINTS[1], f"lkml-2011: {strategy}: an execution has 90 to 140 points")
                 stood(hits >= least, f"lkml-2011: {strategy}: unpatched goes wrong in {least} of all executions")
-                digests.add(block["digests"])
+                digests.add(block.digests)
                 explorers[carrier, strategy] = explorer
                 rows.append(
                     {
                         "carrier": carrier, "strategy": strategy, "points": points,
-                        "switches": block["switches"] / CHECKED, "probability": hits,
+                        "switches": block.switches / CHECKED, "probability": hits,
                     }
                 )  # fmt: skip
             stood(len(digests) == 1, f"lkml-2011: {strategy}: all carriers make the same executions")

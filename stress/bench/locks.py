@@ -31,7 +31,7 @@ def run(options: Options) -> dict[str, Any]:
     # Two tasks that give the lock back before they take it for good must be seen to meet.
     stuck = Program([[("lock", "a"), ("lock", "b")], [("lock", "b"), ("lock", "a")]])
     with sequential(stuck) as explorer:
-        stood(len(explorer.run(0, 1)["failures"]) == 1, "locks: a lock that is never given back ends in a deadlock")
+        stood(len(explorer.run(0, 1).failures) == 1, "locks: a lock that is never given back ends in a deadlock")
     explorers = {name: sequential(program_of(pair)) for name, pair in KINDS.items()} | {
         "empty": sequential(program_of(EMPTY))
     }
@@ -39,8 +39,8 @@ def run(options: Options) -> dict[str, Any]:
         for name, explorer in explorers.items():
             block = explorer.run(0, CHECKED)
             points = 2 if name == "empty" else 4 * PAIRS + 2
-            stood(block["points"] == points * CHECKED, f"locks: {name}: an execution has {points} points")
-            stood(not block["failures"], f"locks: {name}: nothing goes wrong")
+            stood(block.points == points * CHECKED, f"locks: {name}: an execution has {points} points")
+            stood(not block.failures, f"locks: {name}: nothing goes wrong")
         size = {name: sized(partial(explorer.run, 0)) for name, explorer in explorers.items()}
         size["real"] = sized(mutex_pairs)
         calls: dict[str, Any] = {name: block_of(explorer, size[name]) for name, explorer in explorers.items()}

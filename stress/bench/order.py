@@ -32,7 +32,7 @@ def run(options: Options) -> dict[str, Any]:
                 explorers[carrier, strategy] = explorer
             chances[strategy] = checked([explorers[carrier, strategy] for carrier in CARRIERS], strategy)
             with explorer_of(program, program.choose("patched"), strategy, "fibers") as patched:
-                stood(not patched.run(0, CHECKED)["failures"], f"order: {strategy}: patched, no execution is wrong")
+                stood(not patched.run(0, CHECKED).failures, f"order: {strategy}: patched, no execution is wrong")
         bare = explorers["fibers", "random"]
         size: dict[Any, int] = {key: sized(partial(explorer.run, 0)) for key, explorer in explorers.items()}
         size["floor"] = sized(bare.floor)
@@ -50,8 +50,8 @@ def run(options: Options) -> dict[str, Any]:
             row = {
                 "carrier": carrier,
                 "strategy": strategy,
-                "points": block["points"] / CHECKED,
-                "switches": block["switches"] / CHECKED,
+                "points": block.points / CHECKED,
+                "switches": block.switches / CHECKED,
                 "probability": chances[strategy],
                 "microseconds": spread(cost, 1e6),
                 "floors": ratio(cost, seconds["floor"]),
@@ -75,9 +75,9 @@ def checked(explorers: list[Explorer], strategy: str) -> float:
     """The probability of the violation, after a look at whether every carrier makes the executions that it should."""
     blocks = [explorer.run(0, CHECKED) for explorer in explorers]
     for block in blocks:
-        stood(block["points"] == POINTS * CHECKED, f"order: {strategy}: every execution has {POINTS} points")
-        stood(block["digests"] == blocks[0]["digests"], f"order: {strategy}: all carriers make the same executions")
-    chance = len(blocks[0]["failures"]) / CHECKED
+        stood(block.points == POINTS * CHECKED, f"order: {strategy}: every execution has {POINTS} points")
+        stood(block.digests == blocks[0].digests, f"order: {strategy}: all carriers make the same executions")
+    chance = len(blocks[0].failures) / CHECKED
     stood(0 < chance < 1, f"order: {strategy}: unpatched, some executions are wrong and some are not")
     if strategy == "random":
         stood(0.42 < chance < 0.6, "order: random: half of the executions are wrong")

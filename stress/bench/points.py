@@ -37,11 +37,11 @@ def run(options: Options) -> dict[str, Any]:
         points = []
         for explorer in (loads, reads, pages):
             block = explorer.run(0, CHECKED)
-            stood(block["switches"] == CHECKED, "points: the tasks run one after the other, with one switch")
-            points.append(block["points"] // CHECKED)
+            stood(block.switches == CHECKED, "points: the tasks run one after the other, with one switch")
+            points.append(block.points // CHECKED)
         stood(points == [2 * LENGTH + 2, 2, 322], f"points: an execution has 1002, 2 and 322 points, not {points}")
         with explorer_of(program, program.choose("unpatched"), "sticky", "fibers") as checked:
-            stood(len(checked.run(0, 400)["failures"]) > 0, "points: ORDER, unpatched: some executions are wrong")
+            stood(len(checked.run(0, 400).failures) > 0, "points: ORDER, unpatched: some executions are wrong")
         calls: dict[str, Any] = {}
         size: dict[str, int] = {}
         for name, call in {

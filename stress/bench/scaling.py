@@ -137,7 +137,7 @@ class Bench:
         block = self.storm.run(self.runs, 1)
         self.runs += 1
         measured = self.subject.measured()
-        if block["failures"] or block["halt"] or any(row["error"] for row in measured):
+        if block.failures or block.halt or any(row["error"] for row in measured):
             raise Untrue(f"{self.strategy} at {self.point}: {block['failures'] or block['halt'] or measured}")
         movers = measured[: self.point.sharers]
         moved = 2 * self.point.rounds * self.point.sharers * self.point.pages

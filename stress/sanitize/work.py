@@ -102,8 +102,8 @@ def used_by_hand(runs: int) -> int:
         for _ in range(3):
             program = load("merge").bind({})
             with Explorer(program.make_subject(program.choose("unpatched")), Random(), carrier=carrier) as explorer:
-                executions += explorer.run(0, runs)["ran"]
-                executions += explorer.trace(3)["ran"]
+                executions += explorer.run(0, runs).ran
+                executions += explorer.trace(3).ran
     return executions
 
 
@@ -140,10 +140,10 @@ def planted(name: str) -> int:
 
     if name == "racing_subject":
         with Explorer(mistakes.Racing(), Random()) as explorer, Storm(explorer) as at_once:
-            return int(at_once.run(0, 20)["ran"])
+            return int(at_once.run(0, 20).ran)
     if name == "subject":
         with Explorer(mistakes.Overlong(), Random()) as explorer:
-            return int(explorer.run(0, 5)["ran"])
+            return int(explorer.run(0, 5).ran)
     made = getattr(mistakes, name)
     return int(made(1) if name == "overflow" else made())
 

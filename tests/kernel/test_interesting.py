@@ -63,7 +63,7 @@ def sequential(scenario):
         world = World(explorer)
         return [
             (program.threads[task].name, names_of(OPS[op], world.name(a)))
-            for _, task, op, _, a, _, _ in EVENT.iter_unpack(recorded["events"])
+            for _, task, op, _, a, _, _ in EVENT.iter_unpack(recorded.events)
             if OPS[op] != "note"
         ]
 
@@ -71,7 +71,7 @@ def sequential(scenario):
 def marks(program):
     """How many interesting operations each thread has in that execution, as a profile counts them."""
     with make_explorer(program, program.choose(program.usual()[0]), Replay()) as explorer:
-        return [count for _, count in explorer.profile(Replay(), 0, 10**6)["tasks"]]
+        return [count for _, count in explorer.profile(Replay(), 0, 10**6).tasks]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != DEFAULT])
@@ -91,7 +91,7 @@ def test_a_name_stands_for_the_operations_that_a_trace_would_give_it(name):
 def marks_of(scenario, names):
     program = Scenario.load(scenario).bind({}).with_interesting(names)
     with make_explorer(program, program.choose(WORLDS[scenario]), Replay()) as explorer:
-        return [count for _, count in explorer.profile(Replay(), 0, 10**6)["tasks"]]
+        return [count for _, count in explorer.profile(Replay(), 0, 10**6).tasks]
 
 
 @settings(max_examples=40)
@@ -215,7 +215,7 @@ def test_a_lock_by_name_means_that_it_is_taken_in_every_variant():
     program = load("order").bind({"pages": 3}).with_interesting(["ptl_src", "walker:ptl_dst", "anon_vma"])
     for variant in ("unpatched", "patched"):
         with make_explorer(program, program.choose(variant), make_strategy("surw")) as explorer:
-            assert [count for _, count in explorer.profile(Replay(), 0, 10**6)["tasks"]] == [3, 9]
+            assert [count for _, count in explorer.profile(Replay(), 0, 10**6).tasks] == [3, 9]
     assert hunt("order", {"pages": 3}, interesting=["ptl_src", "ptl_dst"], strategy="surw", runs=400).as_expected
 
 

@@ -42,7 +42,7 @@ def hunted(program, variant, runs, seed=0):
         explorer.bound = 10_000
         kinds = explorer.subject.kinds()
         for index in range(runs):
-            failures = explorer.run(index, 1)["failures"]
+            failures = explorer.run(index, 1).failures
             kind = kinds[failures[0][1]] if failures else "ok"
             ended = kind in ("ok", "assertion")
             found.add((kind, tuple(sorted(code.final(explorer).items())) if ended else None))
@@ -107,7 +107,7 @@ def test_order_has_the_interleavings_that_other_tools_count(pages, interleavings
 def test_order_has_ten_points_per_page():
     program = Litmus.load("order").bind({"pages": 7})
     with make_explorer(program, program.choose("patched"), Random()) as explorer:
-        assert explorer.run(0, 50)["points"] == 50 * (7 * 10 + 2)  # and one for each start
+        assert explorer.run(0, 50).points == 50 * (7 * 10 + 2)  # and one for each start
 
 
 @pytest.mark.parametrize("variant", ["unpatched", "patched"])

@@ -59,9 +59,9 @@ def test_forbidden_outcomes():
         for index in range(200):
             traced, values = explorer.trace(index), program.values(explorer)
             both = values["0:r"] == values["1:r"] == 1
-            assert (traced["finding"] is not None) == both == (index in found)
+            assert (traced.finding is not None) == both == (index in found)
             if both:
-                assert traced["finding"] == (16, -1, traced["points"], 2, 0, 0)
+                assert traced.finding == (16, -1, traced.points, 2, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_get_and_set_have_no_point_and_wake_whoever_waits():
     with explore(program) as explorer:
         assert failures(program, explorer.run(0, 100)) == {}
         # Two starts, lock, unlock and await.
-        assert explorer.trace(0)["points"] == 5
+        assert explorer.trace(0).points == 5
 
 
 def test_a_final_state_is_judged_only_where_all_tasks_ended():

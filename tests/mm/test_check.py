@@ -69,17 +69,17 @@ FOUND = [
 def test_the_check_fires(breaker, damage, invariant, kind, details):
     run_ = broken(breaker, damage, APART, address=HOLE)
     assert run_.kind == kind, invariant
-    assert run_.recorded["failures"] == [(0, run_.recorded["finding"][0])]
+    assert run_.recorded.failures == [(0, run_.recorded.finding.kind)]
     if details:
-        found = zip(run_.recorded["finding"][3:], details, strict=True)
-        assert all(seen == expected for seen, expected in found if expected is not None), run_.recorded["finding"]
+        found = zip(run_.recorded.finding[3:], details, strict=True)
+        assert all(seen == expected for seen, expected in found if expected is not None), run_.recorded.finding
 
 
 def test_vmas_of_one_anon_vma_are_compared_side_by_side_and_apart(breaker):
     # I3 speaks of any two vmas of one mm, wherever they are.
     for setup in (TWINS, APART):
         run_ = broken(breaker, "other-sets", setup)
-        assert run_.kind == "list-corruption" and run_.recorded["finding"][5] == 4
+        assert run_.kind == "list-corruption" and run_.recorded.finding.c == 4
 
 
 def test_a_stale_entry_is_the_verdict_even_where_counters_are_wrong_too(breaker):
@@ -94,7 +94,7 @@ def test_a_move_that_would_write_over_a_pte_is_a_bug(breaker):
     # I12. No vma is there, so the munmap of the destination does not clear the stray pte.
     run_ = broken(breaker, "destination-pte", TWINS, [mremap(0, 2, to=20)], address=21)
     assert (run_.kind, run_.bug) == ("bug-on", "destination-not-none")
-    assert run_.recorded["finding"][4] == at(21)
+    assert run_.recorded.finding.b == at(21)
 
 
 @pytest.mark.parametrize("algorithm", ["moveto-tail", "unpatched", "moveto-tail-merge-only", "rmap-locks"])

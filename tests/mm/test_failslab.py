@@ -288,8 +288,8 @@ def test_which_fail_is_a_pure_function_of_seed_and_index_on_every_carrier():
     for carrier, pieces in (("threads", [(0, 400)]), ("fibers", [(0, 150), (150, 250)])):
         with racing(carrier=carrier) as explorer_:
             blocks = [explorer_.run(first, count) for first, count in pieces]
-        assert not any(block["failures"] or block["halt"] for block in blocks)
-        totals.append((b"".join(b["digests"] for b in blocks), sum(b["counters"][3] for b in blocks)))
+        assert not any(block.failures or block.halt for block in blocks)
+        totals.append((b"".join(b.digests for b in blocks), sum(b.counters["failed_allocations"] for b in blocks)))
     assert totals[0] == totals[1] and totals[0][1] > 400
 
 
@@ -298,8 +298,8 @@ def test_an_execution_in_which_nothing_fails_is_the_one_without_failing():
         same = 0
         for index in range(60):
             plain, failing = without.run(index, 1), with_.run(index, 1)
-            if failing["counters"][3] == 0:
-                assert plain["digests"] == failing["digests"]
+            if failing.counters["failed_allocations"] == 0:
+                assert plain.digests == failing.digests
                 same += 1
     assert 5 < same < 55
 
@@ -308,10 +308,10 @@ def test_an_execution_in_which_nothing_fails_is_the_one_without_failing():
 def test_races_with_failures_break_nothing_and_leak_nothing(algorithm):
     with racing(algorithm, Failing(rate=0.1)) as explorer_:
         block = explorer_.run(0, 1500)
-    kinds = {explorer_.subject.kinds()[kind] for _, kind in block["failures"]}
+    kinds = {explorer_.subject.kinds()[kind] for _, kind in block.failures}
     # What an algorithm is known for may be found, too; what failing allocations add to it may not.
-    assert kinds <= {"stale-migration-entry", "bug-on"} and block["halt"] is None
-    assert block["counters"][3] > 1000
+    assert kinds <= {"stale-migration-entry", "bug-on"} and block.halt is None
+    assert block.counters.get("failed_allocations", 0) > 1000
     if algorithm.startswith(("moveto-tail,", "interval-tree,", "modern", "linux-host", "rmap-locks")):
         assert not kinds
 
@@ -323,14 +323,14 @@ def test_a_rate_of_zero_and_a_rate_of_one():
         assert [r.schedules_sha256 for r in usual] == [r.schedules_sha256 for r in none]
     with racing(failing=Failing(rate=1.0)) as every:
         block = every.run(0, 100)
-    assert not block["failures"] and block["counters"][3] >= 100 * 3
+    assert not block.failures and block.counters.get("failed_allocations", 0) >= 100 * 3
 
 
 def test_setup_never_fails_by_chance():
     made = explorer(SETUP, [touch(0, 1)])
     assert vmas(clean(run(SETUP, [touch(0, 1)])).world) and made is not None
     with racing(failing=Failing(rate=1.0)) as every:
-        assert every.run(0, 1)["halt"] is None
+        assert every.run(0, 1).halt is None
 
 
 # ---- hunts, reproducers, bad input -----------------------------------------------------------------------------------

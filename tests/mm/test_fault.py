@@ -110,7 +110,7 @@ def test_contents_that_differ_are_a_lost_page():
     for options in ({"after": [compare(0, 2, 2)]}, {}):
         run_ = run(setup, [compare(0, 2, 2)] if not options else (), **options)
         assert run_.kind == "lost-page"
-        assert run_.recorded["finding"][3:] == (at(1), at(3), 5 << 32 | 6)
+        assert run_.recorded.finding[3:] == (at(1), at(3), 5 << 32 | 6)
     with pytest.raises(BuildViolation) as error:
         built(*setup, compare(0, 2, 2))
     assert error.value.kind == "lost-page"

@@ -301,4 +301,4 @@ def test_forks_copies_splits_and_moves_at_random_agree(algorithm):
     made = explorer(AREA, *threads, algorithm=algorithm, strategy=strategy, **TWO)
     done = made.run(0, 300)
     names = made.subject.kinds()
-    assert {names[kind] for _, kind in done["failures"]} == set() and done["halt"] is None
+    assert {names[kind] for _, kind in done.failures} == set() and done.halt is None

@@ -175,7 +175,7 @@ def test_tree_and_list_of_an_anon_vma_hold_the_same_vmas(breaker, algorithm, ste
             for index in range(INDEX0 - 1, INDEX0 + 40, 3):
                 met = [name for name, pgoff, pages in order if pgoff <= index < pgoff + pages]
                 assert breaker.tree_stab(made, anon_vma, index) == met
-        assert made.run(0, 1)["failures"] == [], "the check"
+        assert made.run(0, 1).failures == [], "the check"
         made.close()
 
 

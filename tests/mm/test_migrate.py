@@ -208,7 +208,7 @@ def test_two_migrations_of_one_page_at_once(algorithm, fail):
         assert run_.counters["migrated"] + run_.counters["aborted"] in (1, 2)
         assert run_.counters["migrated"] or fail
     with explorer(PAIR, [migrate(0, fail_copy=fail)], [migrate(0)], strategy=Sticky(), **kwargs) as made:
-        assert made.run(0, 3000)["failures"] == []
+        assert made.run(0, 3000).failures == []
 
 
 @EVERY
@@ -243,7 +243,7 @@ def test_munmap_and_migration_of_one_page(algorithm, fail, unmap, breaker):
         for strategy in (Sticky(), Pct(3)):
             strategy.profiled(120)
             with explorer(setup, [migrate(number, fail)], [unmap], strategy=strategy, algorithm=algorithm) as made:
-                assert made.run(0, 1000)["failures"] == []
+                assert made.run(0, 1000).failures == []
                 living = breaker.census(made)
                 kept = 3 - sum(0 <= p < 3 for p in range((unmap.args[0] - at(0)) // 4096,
                                                          (unmap.args[0] - at(0)) // 4096 + unmap.args[1]))  # fmt: skip

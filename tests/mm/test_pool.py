@@ -89,7 +89,7 @@ def test_pages_of_the_new_life_are_found_and_those_of_the_old_one_are_gone():
 def test_every_execution_begins_with_the_pool_that_setup_left(breaker):
     made = explorer([*THREE, munmap(0, 2)], area(30))
     for index in range(3):
-        assert made.run(index, 1)["failures"] == []
+        assert made.run(index, 1).failures == []
         assert anon_vmas(World(made)) == [2, 3, 1]
         assert breaker.anon_vma_states(made)[1]["generation"] == 2 and breaker.pool(made) == []
 
@@ -129,8 +129,8 @@ def two_exits_and_a_migration(algorithm):
     strategy.profiled(200)
     made = explorer(setup, *threads, strategy=strategy, algorithm=algorithm, processes=2)
     done = made.run(0, 20_000)
-    assert done["halt"] is None
-    return {made.subject.kinds()[kind] for _, kind in done["failures"]}
+    assert done.halt is None
+    return {made.subject.kinds()[kind] for _, kind in done.failures}
 
 
 def test_z29_a_root_that_is_dropped_before_its_child_is_freed_too_early():

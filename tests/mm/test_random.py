@@ -210,7 +210,7 @@ def test_any_sequence_of_calls_agrees_with_the_model(algorithm, begin, then):
         history.make(verb, arguments)
     with history.build(history.steps) as made:
         agree(World(made), history.memory)
-        assert made.run_with(Replay(), 0, 1)["failures"] == [], "the check"
+        assert made.run_with(Replay(), 0, 1).failures == [], "the check"
         agree(World(made), history.memory)
 
 
@@ -260,11 +260,11 @@ def race(algorithm, trip, chosen, fails):
         made = explorer(history.steps[:ready], history.steps[ready:], *threads, algorithm=algorithm, strategy=strategy)
         with made:
             done = made.run(0, EXECUTIONS // 2)
-            assert done["halt"] is None, made.refusal
+            assert done.halt is None, made.refusal
             names = made.subject.kinds()
-            for _, kind in done["failures"]:
+            for _, kind in done.failures:
                 kinds[names[kind]] = kinds.get(names[kind], 0) + 1
-            if not done["failures"]:
+            if not done.failures:
                 agree(World(made), history.memory)
     return kinds
 

@@ -175,7 +175,7 @@ def test_any_sequence_of_calls_of_three_processes_agrees_with_the_model(algorith
         history.make(verb, process, arguments)
     with history.explorer(history.steps) as made:
         agree(World(made), history.memory)
-        assert made.run(0, 1)["failures"] == [], "the check"
+        assert made.run(0, 1).failures == [], "the check"
 
 
 own = ["touch", "touch", "mremap", "mremap", "munmap", "mprotect", "read", "fork", "exit_process"]
@@ -219,9 +219,9 @@ def race(algorithm, begin, before, parent, child, visits):
         made = history.explorer(history.steps[:ready], *threads, visitor, strategy=strategy)
         with made:
             done = made.run(0, EXECUTIONS // 2)
-            assert done["halt"] is None, made.refusal
-            kinds |= {made.subject.kinds()[kind] for _, kind in done["failures"]}
-            if not done["failures"]:
+            assert done.halt is None, made.refusal
+            kinds |= {made.subject.kinds()[kind] for _, kind in done.failures}
+            if not done.failures:
                 agree(World(made), history.memory)
     return kinds
 

@@ -41,13 +41,13 @@ def test_the_first_thousand_are_tried_and_the_first_of_each_kind_whenever_it_com
     with explore(WRONG, Random(), carrier="fibers") as search, explore(WRONG, Random()) as second:
         block = search.run(0, 4 * MOST_CONFIRMED)
         digests, confirmer = split_digests(block), Confirmer(second, "threads")
-        late = block["failures"][0][1]
-        common = [(index, kind) for index, kind in block["failures"] if kind != late]
+        late = block.failures[0][1]
+        common = [(index, kind) for index, kind in block.failures if kind != late]
         assert len(common) > MOST_CONFIRMED
         for index, kind in common:
             confirmer.show(index, kind, digests[index])
         assert confirmer.result == Confirmed("threads", MOST_CONFIRMED, MOST_CONFIRMED)
-        for index, kind in block["failures"]:
+        for index, kind in block.failures:
             if kind == late:
                 confirmer.show(index, kind, digests[index])
         assert confirmer.result == Confirmed("threads", MOST_CONFIRMED + 1, MOST_CONFIRMED + 1)

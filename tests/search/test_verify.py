@@ -31,9 +31,9 @@ def search(threads, carrier="fibers", preemptions=None):
         explorer.observing = True
         while not explorer.strategy.exhausted:
             block = explorer.run(ran + blocked, 1)
-            hashes.update(memoryview(block["classes"]).cast("Q"))
-            ran, blocked = ran + block["ran"], blocked + block["pruned"]
-            if block["ran"]:
+            hashes.update(memoryview(block.classes).cast("Q"))
+            ran, blocked = ran + block.ran, blocked + block.pruned
+            if block.ran:
                 finals.add(frozenset((name, value) for name, value in program.values(explorer).items() if value))
     assert len(hashes) == ran or preemptions is not None, "a class was visited twice"
     return ran, blocked, finals
@@ -108,7 +108,7 @@ def test_parts_that_are_shed_make_up_the_whole(threads, draw):
             dpor.load(frontier.parts.popleft())
             searching.append(explorer)
         for _ in range(draw.randint(1, 3)):
-            visited += explorer.run(0, 1)["ran"]
+            visited += explorer.run(0, 1).ran
             if dpor.exhausted:
                 break
         wanted = dpor.escapes()

@@ -253,7 +253,7 @@ def test_a_smaller_execution_with_another_violation_is_not_taken(tmp_path):
 
 def test_a_mutant_that_takes_any_violation_is_caught_by_the_replay_on_threads(tmp_path, monkeypatch, capsys):
     file = two_wrongs(tmp_path)
-    monkeypatch.setattr(Bench, "failures", lambda self, done: [index for index, _ in done["failures"]])
+    monkeypatch.setattr(Bench, "failures", lambda self, done: [index for index, _ in done.failures])
     result = shrink(file)
     assert result.after.switches == 1, "the deadlock"
     assert result.confirmed == 0
@@ -286,8 +286,8 @@ class Spinning:
 
     def trace(self, recorded, explorer, before):
         kinds = explorer.subject.kinds()
-        finding = recorded["finding"]
-        return Trace([], ["A", "B", "C"], {}, {}, finding, kinds[finding[0]] if finding else None, str)
+        finding = recorded.finding
+        return Trace([], ["A", "B", "C"], {}, {}, finding, kinds[finding.kind] if finding else None, str)
 
 
 def livelock(segments):

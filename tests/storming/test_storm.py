@@ -101,7 +101,7 @@ def test_a_log_in_a_wrong_order_is_repaired_or_given_up_and_never_confirmed_as_s
     with explorer, Storm(explorer) as engine:
         kept = []
         for first in range(0, 6000, 100):
-            kept += engine.run(first, 100, {"skew": 400}, 3, True, 8)["kept"]
+            kept += engine.run(first, 100, {"skew": 400}, 3, True, 8).kept
             if kept:
                 break
         index, kind, tasks, marks = kept[0]
@@ -113,7 +113,7 @@ def test_a_log_in_a_wrong_order_is_repaired_or_given_up_and_never_confirmed_as_s
                 result = confirm(explorer, index, kind, swapped, moved + marks[2 * at + 4 :])
                 outcomes.add(result.outcome)
                 if result.strategy is not None:
-                    (failure,) = explorer.run_with(result.strategy, index, 1)["failures"]
+                    (failure,) = explorer.run_with(result.strategy, index, 1).failures
                     assert failure == (index, kind)
         assert outcomes & {"confirmed", "repaired"}
         assert confirm(explorer, index, kind + 1, tasks, marks).outcome == "another violation"

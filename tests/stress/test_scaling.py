@@ -25,7 +25,7 @@ def run(strategy, point, carrier="fibers", strategy_of_search=None, **how):
     subject = scaling.subject(strategy, point, **how)
     with Explorer(subject, strategy_of_search or Sticky(), carrier=carrier, cpu=core()) as explorer:
         block = explorer.run(0, 1)
-    assert not block["failures"] and block["halt"] is None
+    assert not block.failures and block.halt is None
     return subject, subject.measured()
 
 
@@ -65,7 +65,7 @@ def test_the_meter_agrees_with_the_history():
             recorded = explorer.trace(0)
             from anonvma_rt.engine.run.explorer import EVENT
 
-            locks = [a for _, _, op, _, a, _, _ in EVENT.iter_unpack(recorded["events"]) if OPS[op] == "lock"]
+            locks = [a for _, _, op, _, a, _, _ in EVENT.iter_unpack(recorded.events) if OPS[op] == "lock"]
         taken = subject.measured()[0]["acquisitions"]
         # Of all locks it is the only one that is taken so often.
         assert taken in {locks.count(word) for word in set(locks)}

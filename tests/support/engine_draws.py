@@ -56,7 +56,7 @@ def shape_of(program):
     """What the profile of a program says: the arguments of Strategy.profiled."""
     with explore(program, Replay()) as explorer:
         profile = explorer.profile(Replay(), 0, 10**6)
-    return profile["longest"], [steps for steps, _ in profile["tasks"]], [marks for _, marks in profile["tasks"]]
+    return profile.longest, [steps for steps, _ in profile.tasks], [marks for _, marks in profile.tasks]
 
 
 def schedules(program, strategy, count, seed=1):
@@ -67,7 +67,7 @@ def schedules(program, strategy, count, seed=1):
             by_digest[digest].append(index)
         found = Counter()
         for indices in by_digest.values():
-            found[tuple(explorer.trace(indices[0])["segments"])] += len(indices)
+            found[tuple(explorer.trace(indices[0]).segments)] += len(indices)
     return found
 
 

@@ -101,13 +101,13 @@ def child(code):
 
 
 def split_digests(result):
-    data = result["digests"]
+    data = result.digests
     return [data[i : i + 8] for i in range(0, len(data), 8)]
 
 
 def failures(program, result):
     """{index: name of the violation} of a block."""
-    return {index: program.kinds()[kind] for index, kind in result["failures"]}
+    return {index: program.kinds()[kind] for index, kind in result.failures}
 
 
 Event = namedtuple("Event", "step task op code a b c")
@@ -119,27 +119,27 @@ def events(traced):
 
 
 def all_events(traced):
-    return [Event(*e)._replace(op=OPS[e[2]]) for e in EVENT.iter_unpack(traced["events"])]
+    return [Event(*e)._replace(op=OPS[e[2]]) for e in EVENT.iter_unpack(traced.events)]
 
 
 Finding = namedtuple("Finding", "kind task step a b c")
 
 
 def finding(traced):
-    return Finding(*traced["finding"])
+    return Finding(*traced.finding)
 
 
 def verdict(program, traced):
     """The name of what an execution found, or "ok"; and where it ended for another reason, that."""
-    if traced["halt"]:
-        return traced["halt"]
-    return program.kinds()[traced["finding"][0]] if traced["finding"] else "ok"
+    if traced.halt:
+        return traced.halt
+    return program.kinds()[traced.finding.kind] if traced.finding else "ok"
 
 
 def sample(program, explorer, first, count):
     """Counter of (verdict, values) over `count` executions; each schedule is looked at once."""
     result = explorer.run(first, count)
-    assert result["ran"] == count
+    assert result.ran == count
     kinds = failures(program, result)
     schedules = defaultdict(list)
     for i, digest in enumerate(split_digests(result)):

@@ -129,14 +129,14 @@ class Run:
 
     def __init__(self, explorer, recorded):
         self.explorer, self.recorded, self.world = explorer, recorded, World(explorer)
-        self.kind = explorer.subject.kinds()[recorded["finding"][0]] if recorded["finding"] else None
-        self.bug = BUGS.get(recorded["finding"][2 + 1]) if self.kind == "bug-on" else None
-        self.halt = recorded["halt"]
-        self.counters = dict(zip(explorer.subject.counters(), recorded["counters"], strict=False))
+        self.kind = explorer.subject.kinds()[recorded.finding.kind] if recorded.finding else None
+        self.bug = BUGS.get(recorded.finding.a) if self.kind == "bug-on" else None
+        self.halt = recorded.halt
+        self.counters = dict(zip(explorer.subject.counters(), recorded.counters, strict=False))
 
     @functools.cached_property
     def events(self):
-        rows = EVENT.iter_unpack(self.recorded["events"])
+        rows = EVENT.iter_unpack(self.recorded.events)
         return [Event(s, task, NOTES[code] if OPS[op] == "note" else OPS[op], a, b, c, OPS[op] == "note")
                 for s, task, op, code, a, b, c in rows]  # fmt: skip
 
@@ -200,7 +200,7 @@ def sweep_both(setup, first, second, **options):
             run_ = Run(made, made.trace(0, Replay([(0, a), (1, b), (0, 1)])))
             if run_.halt != "diverged":
                 yield run_
-            elif sum(steps for _, steps in run_.recorded["segments"]) < a + b:
+            elif sum(steps for _, steps in run_.recorded.segments) < a + b:
                 break  # task 1 came no further
 
 
@@ -214,7 +214,7 @@ def world_at(note, setup, thread, nth=0, **options):
 
 def clean(run):
     """That nothing was violated or refused; returns the run."""
-    assert (run.kind, run.halt) == (None, None), (run.kind, run.bug, run.recorded["finding"], run.explorer.refusal)
+    assert (run.kind, run.halt) == (None, None), (run.kind, run.bug, run.recorded.finding, run.explorer.refusal)
     return run
 
 

@@ -51,7 +51,7 @@ def sequential(pages):
         one, parameters={"pages": pages}, kind=None, bound=1 << 40, algorithm=one.program().choose("moveto-tail")
     )
     with make_explorer(made.program(), made.algorithm, Replay()) as explorer:
-        return replace(made, segments=explorer.trace(0)["segments"])
+        return replace(made, segments=explorer.trace(0).segments)
 
 
 BAD = "<img/src=x/onerror=alert(1)></script><script>alert(2)</script>@data@ \x1b]0;owned\x07\x1b[31m\x9b2J\r\n\u202e"

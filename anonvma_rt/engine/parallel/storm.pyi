@@ -1,9 +1,10 @@
 """Types of the compiled module; its own docstrings say more."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import StormBlock, Waiting
 
 MOST_PAUSES: Final[int]
 PROFILE: Final[tuple[str, ...]]
@@ -20,7 +21,7 @@ class Storm:
         self,
         explorer: Explorer,
         cpus: Iterable[int] | None = None,
-        stuck: Callable[[Sequence[tuple[int, str, int, int | None]]], None] | None = None,
+        stuck: Callable[[Sequence[Waiting]], None] | None = None,
     ) -> None: ...
     def __enter__(self) -> Storm: ...
     def __exit__(self, *exception: object) -> None: ...
@@ -34,6 +35,6 @@ class Storm:
         record: bool = False,
         keep: int = 0,
         seconds: float = 0.0,
-    ) -> dict[str, Any]: ...
-    def collect(self, first: int = 0) -> dict[str, Any]: ...
-    def waiting(self) -> list[tuple[int, str, int, int | None]]: ...
+    ) -> StormBlock: ...
+    def collect(self, first: int = 0) -> StormBlock: ...
+    def waiting(self) -> list[Waiting]: ...

@@ -36,7 +36,7 @@ def test_memory_is_flat_over_executions_that_fail():
         explorer.run(0, 1000)
         before = resident()
         for first in range(0, 20_000, 1000):
-            assert len(explorer.run(first, 1000)["failures"]) == 1000
+            assert len(explorer.run(first, 1000).failures) == 1000
         assert resident() - before < 3 << 20
 
 
@@ -53,7 +53,7 @@ def test_a_hunt_of_long_executions_keeps_no_steps(program, strategy, steps):
         explorer.trace(0)
         before = resident()
         explorer.bound = steps
-        assert explorer.run(0, 1)["longest"] == steps + 1
+        assert explorer.run(0, 1).longest == steps + 1
         assert resident() - before < 4 << 20
 
 
@@ -75,7 +75,7 @@ def test_executing_makes_no_python_object(name, program):
             assert sys.getallocatedblocks() - before <= 5
         finally:
             gc.enable()
-        assert explorer.collect()["ran"] == 1500
+        assert explorer.collect().ran == 1500
 
 
 def test_a_trace_gives_its_memory_back_to_the_next():

@@ -34,10 +34,10 @@ def swaps(name, algorithm):
         prepare(explorer, profile(program, explorer))
         explorer.observing = True
         block = explorer.run(0, 4000)
-        for index, one in enumerate(memoryview(block["classes"]).cast("Q")):
+        for index, one in enumerate(memoryview(block.classes).cast("Q")):
             first.setdefault(one, index)
         # Where a violation cuts an execution short, the others' steps before it are part of what was done.
-        failing = {index for index, _ in block["failures"]}
+        failing = {index for index, _ in block.failures}
         for index in sorted(set(first.values()) - failing)[:MOST]:
             done = events(explorer.trace(index))
             for k in range(len(done) - 1):
@@ -47,7 +47,7 @@ def swaps(name, algorithm):
                 order[k], order[k + 1] = order[k + 1], order[k]
                 other = explorer.trace(0, Replay([(task, 1) for task in order]))
                 made += 1
-                if other["classes"] != block["classes"][8 * index : 8 * index + 8]:
+                if other.classes != block.classes[8 * index : 8 * index + 8]:
                     left.append((index, done[k], done[k + 1]))
     return made, left
 

@@ -5,6 +5,7 @@ Two executions are of one class if they order all dependent operations alike (en
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from itertools import combinations_with_replacement, islice
 
 import pytest
@@ -25,7 +26,7 @@ MOST_INTERLEAVINGS = 700
 
 
 def rows(block):
-    return list(memoryview(block["classes"]).cast("Q"))
+    return list(memoryview(block.classes).cast("Q"))
 
 
 def observed(program, strategy, count, first=0, **options):
@@ -63,7 +64,7 @@ def compare_with_brute_force(threads):
             # The same class where the same hash, and the other way round; and the class says how it ends.
             assert hashes.setdefault(canonical(done), one) == one
             assert frozenset((name, value) for name, value in program.values(explorer).items() if value) == values
-            state = values, tuple(block["failures"])
+            state = values, tuple(block.failures)
             assert states.setdefault(one, state) == state
         assert len(states) == len(hashes)
         # Where the tasks begin is nobody's business.
@@ -129,8 +130,8 @@ def test_an_observed_execution_makes_the_same_choices(strategy, program):
             for observing in (False, True, False):
                 explorer.observing = observing
                 block = explorer.run(0, 100)
-                blocks[observing].append(block.pop("classes"))
-                blocks["all"].append(block)
+                blocks[observing].append(block.classes)
+                blocks["all"].append(replace(block, classes=b""))
     assert all(block == blocks["all"][0] for block in blocks["all"])
     assert set(blocks[False]) == {b""}
     # And the classes are the same on both carriers.

@@ -29,7 +29,7 @@ def blow(program, count=200, profile=None, seed=1, record=False, keep=0, times=1
 
 
 def kinds(program, block):
-    return sorted({program.kinds()[kind] for _, kind in block["failures"]})
+    return sorted({program.kinds()[kind] for _, kind in block.failures})
 
 
 def litmus(threads, forbidden):
@@ -54,7 +54,7 @@ def test_one_holder_at_a_time(profile, lock, unlock):
     }
     wrong = [f"{when}{i}_{turn} != {i}" for i in range(tasks) for when in ("one", "two") for turn in range(3)]
     block = blow(litmus(threads, wrong), 60, profile)
-    assert block["ran"] == 60 and block["failures"] == []
+    assert block.ran == 60 and block.failures == []
 
 
 @pytest.mark.parametrize("profile", CHAOS, ids=str)
@@ -63,7 +63,7 @@ def test_readers_never_see_a_writer_halfway(profile):
     threads["W"] = ["write_lock a", "set x 1", "set y 1", "write_unlock a", "write_lock a", "set x 0", "set y 0"]
     threads["W"].append("write_unlock a")
     block = blow(litmus(threads, [f"r{i} != s{i}" for i in range(3)]), 60, profile)
-    assert block["ran"] == 60 and block["failures"] == []
+    assert block.ran == 60 and block.failures == []
 
 
 def test_a_trylock_that_succeeds_excludes():
@@ -72,29 +72,29 @@ def test_a_trylock_that_succeeds_excludes():
     }  # Nobody gives the lock back, so one of the four has it.
     threads["last"] = ["await n 1", "store go 1"]
     block = blow(litmus(threads, ["n != 1"]), 60, {"skew": 100})
-    assert block["ran"] == 60 and block["failures"] == []
+    assert block.ran == 60 and block.failures == []
 
 
 def test_additions_are_not_lost_and_loads_are_in_order():
     threads = {f"T{i}": ["add x 1"] * 20 for i in range(4)}
-    assert blow(litmus(threads, ["x != 80"]), 100, {"every": 4})["failures"] == []
+    assert blow(litmus(threads, ["x != 80"]), 100, {"every": 4}).failures == []
     store_buffering = {"A": ["store x 1", "load y r"], "B": ["store y 1", "load x s"]}
-    assert blow(litmus(store_buffering, ["r == 0 and s == 0"]), 3000)["failures"] == []
+    assert blow(litmus(store_buffering, ["r == 0 and s == 0"]), 3000).failures == []
 
 
 def test_writers_come_through_a_stream_of_readers():
     threads = {f"R{i}": ["read_lock a", f"load x r{i}", "read_unlock a"] * 40 for i in range(3)}
     threads["W"] = ["write_lock a", "store x 1", "write_unlock a"]
-    assert blow(litmus(threads, ["x != 1"]), 20, {"every": 2})["ran"] == 20
+    assert blow(litmus(threads, ["x != 1"]), 20, {"every": 2}).ran == 20
 
 
 def test_a_deadlock_is_a_verdict_without_a_clock():
     program = Program([[("lock", "a"), ("add", "n", 1), ("await", "n", 2), ("lock", "b")],
                        [("lock", "b"), ("add", "n", 1), ("await", "n", 2), ("lock", "a")]])  # fmt: skip
     block = blow(program, 30)
-    assert len(block["failures"]) == 30 and kinds(program, block) == ["deadlock"]
+    assert len(block.failures) == 30 and kinds(program, block) == ["deadlock"]
     ordered = Program([[("lock", "a"), ("lock", "b"), ("unlock", "b"), ("unlock", "a")]] * 4)
-    assert blow(ordered, 200, STALLS)["failures"] == []
+    assert blow(ordered, 200, STALLS).failures == []
 
 
 def test_orders_of_lock_classes_that_do_not_fit_are_found_although_each_task_learned_its_own():
@@ -104,9 +104,9 @@ def test_orders_of_lock_classes_that_do_not_fit_are_found_although_each_task_lea
     threads[0].append(("store", "done", 1))
     program = Program(threads, classes={"a": 1, "b": 2})
     block = blow(program, 20)
-    assert len(block["failures"]) == 20 and kinds(program, block) == ["lock-order"]
+    assert len(block.failures) == 20 and kinds(program, block) == ["lock-order"]
     fits = Program([threads[0], threads[0]], classes={"a": 1, "b": 2})
-    assert blow(fits, 20)["failures"] == []
+    assert blow(fits, 20).failures == []
 
 
 # ---- violations ------------------------------------------------------------------------------------------------------
@@ -126,18 +126,18 @@ def test_a_violation_has_the_kind_that_it_has_on_the_other_carriers(thread, kind
     classes = {"a": 3} if any("a" in step for step in thread) else {}
     program = Program([thread, [("load", "x", "r")]], classes=classes)
     block = blow(program, 20, record=True, keep=4)
-    assert len(block["failures"]) == 20 and kinds(program, block) == [kind]
+    assert len(block.failures) == 20 and kinds(program, block) == [kind]
     with Explorer(program, Replay(), carrier="fibers") as explorer:
         assert kinds(program, explorer.run(0, 1)) == [kind]
-        for index, number, tasks, marks in block["kept"]:
-            assert explorer.run_with(Retrace(tasks, marks), index, 1)["failures"] == [(index, number)]
+        for index, number, tasks, marks in block.kept:
+            assert explorer.run_with(Retrace(tasks, marks), index, 1).failures == [(index, number)]
 
 
 @pytest.mark.parametrize("waits", ["lock", "read_lock", "wait"])
 def test_who_waits_at_a_lock_that_is_freed_sees_it(waits):
     program = Program([[("lock", "a"), ("store", "go", 1), ("free", "a")], [("await", "go", 1), (waits, "a")]])
     block = blow(program, 60, {"every": 2, "most": 400})
-    assert len(block["failures"]) == 60 and kinds(program, block) == ["use-after-free"]
+    assert len(block.failures) == 60 and kinds(program, block) == ["use-after-free"]
 
 
 def test_a_task_that_leaves_with_locks_held_takes_the_others_along_and_the_next_execution_is_whole():
@@ -146,7 +146,7 @@ def test_a_task_that_leaves_with_locks_held_takes_the_others_along_and_the_next_
     holder = [("lock", "a"), ("write_lock", "b"), ("store", "go", 1), ("free", "o"), ("use", "o")]
     program = Program([holder, *waiters, [("await", "never", 1)]])
     block = blow(program, 40, times=2)
-    assert block["ran"] == 40 and kinds(program, block) == ["use-after-free"]
+    assert block.ran == 40 and kinds(program, block) == ["use-after-free"]
 
 
 # ---- logs ------------------------------------------------------------------------------------------------------------
@@ -158,12 +158,12 @@ def test_the_log_of_a_violation_is_a_schedule_that_replays():
     with Explorer(program, Replay(), carrier="fibers") as explorer, Storm(explorer) as storm:
         for first in range(0, 4000, 50):
             block = storm.run(first, 50, STALLS, 1, True, 32)
-            if block["kept"]:
+            if block.kept:
                 break
-        assert block["kept"], "the stalls make it all but certain"
-        for index, kind, tasks, marks in block["kept"]:
-            assert explorer.run_with(Retrace(tasks, marks), index, 1)["failures"] == [(index, kind)]
-        assert len(block["kept"]) + block["unkept"] == len(block["failures"])
+        assert block.kept, "the stalls make it all but certain"
+        for index, kind, tasks, marks in block.kept:
+            assert explorer.run_with(Retrace(tasks, marks), index, 1).failures == [(index, kind)]
+        assert len(block.kept) + block.unkept == len(block.failures)
 
 
 def test_a_record_that_is_not_followed_says_where():
@@ -174,7 +174,7 @@ def test_a_record_that_is_not_followed_says_where():
             ops = [start, load, store]
             ops[wrong] = 1
             retraced = Retrace(bytes([0, 0, 0]), b"".join(op.to_bytes(2, "little") for op in ops))
-            assert explorer.run_with(retraced, 0, 1)["halt"] == "diverged"
+            assert explorer.run_with(retraced, 0, 1).halt == "diverged"
             assert retraced.lost and retraced.at == wrong
     with pytest.raises(ValueError, match="3 tasks for 2 bytes"):
         Retrace(b"abc", b"ab")
@@ -186,7 +186,7 @@ def test_a_record_that_is_not_followed_says_where():
 def test_sixteen_tasks_on_few_cores_come_to_an_end():
     program = Program([[("lock", "a"), ("add", "x", 1), ("unlock", "a"), ("load", "x", "r")]] * 16)
     block = blow(program, 20, {"every": 5})
-    assert block["ran"] == 20 and block["failures"] == [] and block["halt"] is None
+    assert block.ran == 20 and block.failures == [] and block.halt is None
 
 
 def test_a_token_ends_a_storm_in_the_middle_of_an_execution():
@@ -194,7 +194,7 @@ def test_a_token_ends_a_storm_in_the_middle_of_an_execution():
     program = Program([[("spin", "x", 1)], [("spin", "x", 1)]])
     with Explorer(program, Replay(), carrier="fibers", stop=stop) as explorer, Storm(explorer) as storm:
         threading.Timer(0.05, stop.stop).start()
-        assert storm.run(0, 10)["halt"] == "stopped"
+        assert storm.run(0, 10).halt == "stopped"
         stop.reset()
         assert explorer.idle
 
@@ -207,19 +207,19 @@ def test_a_signal_handler_that_raises_ends_a_storm():
         with pytest.raises(KeyboardInterrupt):
             storm.run(0, 10)
         timer.join()
-        assert storm.collect()["halt"] == "stopped" and storm.collect()["ran"] == 0
+        assert storm.collect().halt == "stopped" and storm.collect().ran == 0
 
 
 def test_the_explorer_is_as_it_was_after_a_storm_and_a_storm_after_the_explorer():
     program = Program([[("new", "o"), ("add", "x", 1)], [("add", "x", 1)]])
     with Explorer(program, Replay(), carrier="fibers") as explorer:
-        before = explorer.run(0, 50)["digests"]
+        before = explorer.run(0, 50).digests
         for _ in range(3):
             with Storm(explorer) as storm:
-                assert storm.run(0, 50)["ran"] == 50
-                assert explorer.run(0, 50)["digests"] == before
-                assert storm.run(0, 50)["failures"] == []
-        assert explorer.run(0, 50)["digests"] == before
+                assert storm.run(0, 50).ran == 50
+                assert explorer.run(0, 50).digests == before
+                assert storm.run(0, 50).failures == []
+        assert explorer.run(0, 50).digests == before
 
 
 def test_bad_values_are_refused():

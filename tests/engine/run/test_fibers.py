@@ -52,7 +52,7 @@ def test_a_stack_overflow_in_a_task_is_a_violation_and_no_crash(breaker):
     with Explorer(breaker.Deep(), Sticky(), cpu=core(), carrier="fibers") as explorer:
         block = explorer.run(0, 50)
         kinds = explorer.subject.kinds()
-    assert [kinds[kind] for _, kind in block["failures"]] == ["stack-overflow"] * 50
+    assert [kinds[kind] for _, kind in block.failures] == ["stack-overflow"] * 50
 
 
 def test_another_fault_than_an_overflow_is_still_a_crash():
@@ -78,7 +78,7 @@ def test_many_tasks_and_many_explorers_have_stacks_of_their_own():
             explorer.submit(0, 200)
         for explorer in explorers:
             explorer.finish()
-            assert explorer.collect()["ran"] == 200
+            assert explorer.collect().ran == 200
     finally:
         for explorer in explorers:
             explorer.close()

@@ -6,6 +6,7 @@ from engine_programs import BUSY, STRATEGIES, WRONG, all_events, events, explore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.litmus.program import Program
@@ -16,14 +17,14 @@ names = st.sampled_from(sorted(set(STRATEGIES) - {"replay"}))
 def check_history(program, explorer, index, hunted):
     """The traced execution is the hunted one, and so is its replay, by another explorer and with another seed."""
     traced = explorer.trace(index)
-    assert traced["digests"] == split_digests(hunted)[index - hunted["first"]]
-    found = {i: kind for i, kind in hunted["failures"]}.get(index)
-    assert (traced["finding"][0] if traced["finding"] else None) == found
-    with explore(program, Replay(traced["segments"]), seed=99) as other:
+    assert traced.digests == split_digests(hunted)[index - hunted.first]
+    found = {i: kind for i, kind in hunted.failures}.get(index)
+    assert (traced.finding.kind if traced.finding else None) == found
+    with explore(program, Replay(traced.segments), seed=99) as other:
         again = other.trace(12345)
         values = program.values(other)
     for field in ("digests", "segments", "finding", "events", "points", "switches"):
-        assert again[field] == traced[field]
+        assert getattr(again, field) == getattr(traced, field)
     explorer.run(index, 1)
     assert program.values(explorer) == values
     return traced
@@ -41,8 +42,8 @@ def test_the_trace_of_an_index_is_the_hunts_execution(threads, name, seed, index
 def test_the_trace_of_a_failure_shows_the_failure(name, seed):
     with explore(WRONG, STRATEGIES[name](), seed=seed) as explorer:
         hunted = explorer.run(0, 30)
-        assert hunted["failures"]
-        for index, kind in hunted["failures"][:4]:
+        assert hunted.failures
+        for index, kind in hunted.failures[:4]:
             traced = check_history(WRONG, explorer, index, hunted)
             last, found = events(traced)[-1], finding(traced)
             # An inversion is found in the step before the acquire, which is then not even tried.
@@ -63,8 +64,8 @@ def test_replay_by_the_explorer_of_a_hunt():
         explorer.bound = 1000
         hunted = explorer.run(0, 10)
         traced = explorer.trace(7)
-        replayed = explorer.run_with(Replay(traced["segments"]), 0, 1, bound=500)
-        assert replayed["digests"] == traced["digests"]
+        replayed = explorer.run_with(Replay(traced.segments), 0, 1, bound=500)
+        assert replayed.digests == traced.digests
         assert explorer.bound == 1000
         assert explorer.strategy.name == "sticky"
         assert explorer.run(0, 10) == hunted
@@ -73,13 +74,10 @@ def test_replay_by_the_explorer_of_a_hunt():
 def test_a_hunt_keeps_no_history():
     with explore(BUSY) as explorer:
         result = explorer.run(0, 100)
-        assert set(result) == {
-            "first", "ran", "pruned", "digests", "failures", "classes", "points", "switches", "longest", "counters",
-            "halt",
-        }  # fmt: skip
-        assert result["classes"] == b""
+        assert type(result) is Block
+        assert result.classes == b""
         traced = explorer.trace(5)
-        assert {e.step for e in events(traced)} == set(range(1, traced["points"] + 1))
+        assert {e.step for e in events(traced)} == set(range(1, traced.points + 1))
         # A shorter trace has nothing of the longer one before it.
         assert len(all_events(explorer.trace(5, until=4))) < 10
 
@@ -106,9 +104,9 @@ PAIR = Program([[("lock", "a"), ("store", "x", value), ("unlock", "a")] for valu
 def test_a_schedule_that_the_program_cannot_follow_diverges(segments):
     with explore(PAIR, Replay(segments)) as explorer:
         result = explorer.run(0, 10)
-        assert (result["halt"], result["ran"], result["failures"]) == ("diverged", 0, [])
+        assert (result.halt, result.ran, result.failures) == ("diverged", 0, [])
         # And does no harm to what comes next.
-        assert explorer.run_with(Replay(), 0, 10)["ran"] == 10
+        assert explorer.run_with(Replay(), 0, 10).ran == 10
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_a_schedule_that_the_program_cannot_follow_diverges(segments):
 )
 def test_past_its_end_a_schedule_goes_on_sequentially(segments):
     with explore(PAIR, Replay(segments)) as explorer:
-        assert explorer.trace(0)["segments"] == [(0, 4), (1, 4)]
+        assert explorer.trace(0).segments == [(0, 4), (1, 4)]
 
 
 @pytest.mark.parametrize("segments", [[(0,)], [(0, -1)], [(0, 2**64)], [("0", 1)], [None], 5])

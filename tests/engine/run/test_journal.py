@@ -62,8 +62,8 @@ def test_the_journal_does_not_change_the_execution():
         plain = explorer.trace(0)
         kept = explorer.trace(0, None, journal=1, stacks=True)
         for field in ("events", "segments", "finding", "digests", "pending"):
-            assert plain[field] == kept[field]
-        assert len(kept["stacks"]) == len(kept["events"]) // EVENT.size
+            assert getattr(plain, field) == getattr(kept, field)
+        assert len(kept.stacks) == len(kept.events) // EVENT.size
 
 
 def test_a_journal_of_every_nth_step_is_right_where_it_looked():
@@ -101,7 +101,7 @@ def test_values_of_a_random_program_at_any_step(seed, data):
     ]
     program = program_of(*threads)
     with Explorer(program, Random(), seed=seed) as explorer:
-        segments = explorer.trace(0)["segments"]
+        segments = explorer.trace(0).segments
         steps = sum(made for _, made in segments)
         step = data.draw(st.integers(2, steps))
         explorer.trace(0, Replay(segments), step)
@@ -122,16 +122,16 @@ def test_pending_says_what_each_task_would_do_and_whether_it_can():
     with Explorer(program, Replay([(0, 2), (1, 1), (2, 2)])) as explorer:
         told = explorer.trace(0, None, 6)
         lock = program.ids(explorer)["a"]
-        assert told["pending"] == [("unlock", lock, True), ("lock", lock, False), None]
-        assert explorer.trace(0)["pending"] == [None, None, None]
+        assert told.pending == [("unlock", lock, True), ("lock", lock, False), None]
+        assert explorer.trace(0).pending == [None, None, None]
 
 
 def test_before_the_first_step_nothing_has_happened():
     explorer, _ = explorer_of("lkml-2011", "unpatched")
     with explorer:
         told = explorer.trace(0, None, 1)
-        assert told["segments"] == [] and told["events"] == b"" and told["halt"] == "until"
-        assert told["pending"] == [("start", 0, True), ("start", 0, True)]
+        assert told.segments == [] and told.events == b"" and told.halt == "until"
+        assert told.pending == [("start", 0, True), ("start", 0, True)]
 
 
 # ---- follow ----------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_follow_makes_of_a_schedule_that_can_be_replayed_the_same_execution():
     with explorer:
         replayed = explorer.trace(0)
         followed = explorer.trace(0, Follow(one.segments))
-        assert followed["events"] == replayed["events"] and followed["segments"] == replayed["segments"]
+        assert followed.events == replayed.events and followed.segments == replayed.segments
 
 
 @settings(max_examples=60)
@@ -151,10 +151,10 @@ def test_follow_comes_to_the_end_whatever_the_schedule_says(segments):
     program = program_of(["lock a", "lock b", "unlock b", "unlock a"], ["lock a", "store x 1", "unlock a"])
     with Explorer(program, Follow(segments)) as explorer:
         told = explorer.trace(0)
-        assert told["halt"] is None and told["finding"] is None
-        assert sum(steps for _, steps in told["segments"]) == 9
+        assert told.halt is None and told.finding is None
+        assert sum(steps for _, steps in told.segments) == 9
         again = explorer.trace(0, Follow(segments).clone())
-        assert again["events"] == told["events"]
+        assert again.events == told.events
 
 
 def test_a_task_that_cannot_go_on_waits_and_makes_its_steps_later():
@@ -162,7 +162,7 @@ def test_a_task_that_cannot_go_on_waits_and_makes_its_steps_later():
     program = program_of(["lock a", "store x 1", "unlock a"], ["lock a", "store y 1", "unlock a"])
     with Explorer(program, Follow([(0, 2), (1, 4), (0, 2)])) as explorer:
         told = explorer.trace(0)
-        assert told["segments"] == [(0, 2), (1, 1), (0, 2), (1, 3)]
+        assert told.segments == [(0, 2), (1, 1), (0, 2), (1, 3)]
 
 
 # ---- holds and stacks ------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_a_held_execution_has_a_named_thread_for_each_task_that_has_begun():
 
         before, after = 10, one.segments[0][1] + 5
         told = explorer.trace(0, None, before, hold=look)
-        assert told["events"] == explorer.trace(0, None, before)["events"]
+        assert told.events == explorer.trace(0, None, before).events
         explorer.trace(0, None, after, hold=look)
         explorer.trace(0, None, 1, hold=look)
     assert [tasks for tasks, _, _ in seen] == [[1], [0, 1]], "before the first step there is nothing to hold"
@@ -197,7 +197,7 @@ def test_whatever_goes_wrong_while_it_is_held_the_execution_ends():
         with pytest.raises(ZeroDivisionError):
             explorer.trace(0, None, 10, hold=lambda: 1 // 0)
         explorer.stop.reset()
-        assert explorer.trace(0)["halt"] is None
+        assert explorer.trace(0).halt is None
 
 
 def test_fibers_have_no_threads_to_name():
@@ -212,8 +212,8 @@ def test_every_event_has_the_stack_of_the_task_that_made_it():
     explorer, _ = explorer_of("lkml-2011", "unpatched")
     with explorer:
         told = explorer.trace(0, stacks=True)
-    events = list(EVENT.iter_unpack(told["events"]))
-    assert len(events) == len(told["stacks"])
+    events = list(EVENT.iter_unpack(told.events))
+    assert len(events) == len(told.stacks)
     # Below the bodies the two tasks stand on the same engine; above it each has calls of its own.
-    for event, stack in zip(events, told["stacks"], strict=True):
+    for event, stack in zip(events, told.stacks, strict=True):
         assert len(stack) >= (5 if OPS[event[2]] != "start" else 3)

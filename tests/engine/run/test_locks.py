@@ -59,7 +59,7 @@ def test_mutual_exclusion(threads, together):
 def test_a_waiting_writer_does_not_hold_back_readers():
     program = Program([READER, READER, [("write_lock", "a"), ("store", "w", 1), ("write_unlock", "a")]])
     with explore(program, Replay([(0, 2), (2, 1), (1, 5), (0, 4), (1, 1), (2, 3)])) as explorer:
-        assert explorer.run(0, 1)["halt"] is None
+        assert explorer.run(0, 1).halt is None
         assert program.values(explorer)["1:seen"] == 1
 
 
@@ -74,7 +74,7 @@ def test_await_blocks_until_the_value_and_costs_no_step():
             waits = [e for e in events(traced) if e.op == "await"]
             assert len(waits) == (ended == "ok")
             # All nine operations, or all but the last two and the one that nobody can make.
-            assert traced["points"] == (9 if ended == "ok" else 8)
+            assert traced.points == (9 if ended == "ok" else 8)
     assert verdicts(program) == {None, "deadlock"}
 
 

@@ -59,11 +59,11 @@ def test_every_schedule_that_exists_can_be_followed(threads, data):
     with explore(program, Replay([(task, 1) for task in choices])) as explorer:
         traced = explorer.trace(0)
         assert (verdict(program, traced), tuple(sorted(program.values(explorer).items()))) == model.outcome(ended)
-        assert follow(threads, traced["segments"]) == model.outcome(ended)
+        assert follow(threads, traced.segments) == model.outcome(ended)
         if waiting is not None:
             at, task = waiting
             wrong = Replay([(task, 1) for task in choices[:at]] + [(task, 1)])
-            assert explorer.trace(0, wrong)["halt"] == "diverged"
+            assert explorer.trace(0, wrong).halt == "diverged"
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ def test_each_of_three_enabled_tasks_is_equally_likely():
     program = Program([[]] * 3)
     names = {}
     with explore(program, seed=11) as explorer:
-        digests = explorer.run(0, 60_000)["digests"]
+        digests = explorer.run(0, 60_000).digests
         counted = Counter(digests[i : i + 8] for i in range(0, len(digests), 8))
         for i in range(200):
             traced = explorer.trace(i)
-            names[traced["digests"]] = tuple(task for task, _ in traced["segments"])
+            names[traced.digests] = tuple(task for task, _ in traced.segments)
     assert len(names) == 6
     orders = Counter({names[digest]: n for digest, n in counted.items()})
     assert chi_square(orders, dict.fromkeys(orders, 1 / 6))
@@ -111,7 +111,7 @@ def test_the_sticky_walk_stays_n_steps_on_average(n):
     runs = Counter()
     with explore(program, Sticky(n), seed=2) as explorer:
         for index in range(60):
-            segments = explorer.trace(index)["segments"]
+            segments = explorer.trace(index).segments
             # What comes before the end of a task is cut short, so only the first half of an execution counts.
             at = 0
             for _, length in segments:

@@ -54,7 +54,7 @@ def test_each_operation_is_announced_once_in_order_with_its_object():
     assert [e.op for e in announced] == ANNOUNCED.split()
     assert [e.a for e in announced] == [0] + [ids[name] for _, name, *_ in ALL_VERBS]
     assert [e.step for e in announced] == list(range(1, len(ALL_VERBS) + 2))
-    assert traced["points"] == len(ALL_VERBS) + 1
+    assert traced.points == len(ALL_VERBS) + 1
     assert verdict(program, traced) == "ok"
 
 
@@ -81,7 +81,7 @@ def test_objects_have_stable_small_ids():
 def test_the_point_comes_before_its_operation(segments, seen):
     program = Program([[("store", "x", 1)], [("load", "x", "r")]])
     with explore(program, Replay(segments)) as explorer:
-        assert explorer.run(0, 1)["halt"] is None
+        assert explorer.run(0, 1).halt is None
         assert program.values(explorer) == {"x": 1, "1:r": seen}
 
 
@@ -93,7 +93,7 @@ def test_an_operation_happens_in_the_step_of_its_point(threads, index):
     with explore(program) as explorer:
         traced = explorer.trace(index)
         outcome = verdict(program, traced), tuple(sorted(program.values(explorer).items()))
-    assert follow(threads, traced["segments"]) == outcome
+    assert follow(threads, traced.segments) == outcome
 
 
 @given(until=st.integers(0, 12))
@@ -103,9 +103,9 @@ def test_until_stops_before_that_step(until):
     program = Program(threads)
     done = [0, 0, 1, 2, 2, 3, 4, 4, 5]  # x before step 1, 2, ...
     with explore(program, Replay()) as explorer:
-        assert explorer.trace(0)["points"] == 8
+        assert explorer.trace(0).points == 8
         traced = explorer.trace(0, until=until)
-        assert traced["halt"] == ("until" if until <= 8 else None)
+        assert traced.halt == ("until" if until <= 8 else None)
         assert [e.step for e in events(traced)] == list(range(1, min(max(until, 1), 9)))
         assert program.values(explorer)["x"] == (done[until - 1] if 1 <= until <= 8 else 0 if until == 0 else 5)
 
@@ -118,10 +118,10 @@ def test_switches_are_the_changes_of_task(threads, name, index):
     program = Program(threads)
     with explore(program, STRATEGIES[name]()) as explorer:
         traced = explorer.trace(index)
-        tasks = [task for task, _ in traced["segments"]]
-        assert traced["switches"] == len(tasks) - 1
+        tasks = [task for task, _ in traced.segments]
+        assert traced.switches == len(tasks) - 1
         assert all(a != b for a, b in pairwise(tasks))
-        assert sum(steps for _, steps in traced["segments"]) == traced["points"]
+        assert sum(steps for _, steps in traced.segments) == traced.points
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 5, 64])
@@ -129,9 +129,9 @@ def test_a_sequential_schedule_switches_once_per_further_task(tasks):
     program = Program([[("load", "x", "r"), ("add", "x", 1)]] * tasks)
     with explore(program, Replay()) as explorer:
         traced = explorer.trace(0)
-        assert traced["segments"] == [(task, 3) for task in range(tasks)]
-        assert traced["switches"] == tasks - 1
-        assert explorer.run(0, 100)["switches"] == 100 * (tasks - 1)
+        assert traced.segments == [(task, 3) for task in range(tasks)]
+        assert traced.switches == tasks - 1
+        assert explorer.run(0, 100).switches == 100 * (tasks - 1)
         assert program.values(explorer)["x"] == tasks
 
 
@@ -151,7 +151,7 @@ def test_threads_hand_over_only_where_the_task_changes(segments, per_execution):
         before = voluntary_switches()
         result = explorer.run(0, 500)
         slept = voluntary_switches() - before
-    assert result["ran"] == 500
+    assert result.ran == 500
     # At most one more per execution, from its last task to the first one of the next.
     assert slept <= 500 * (per_execution + 2) + 100
 
@@ -168,8 +168,8 @@ def test_a_deadlock_is_an_empty_set_of_enabled_tasks():
     """Seen at the step where the second task blocks, not after a time: 20 000 executions, thousands of deadlocks."""
     with explore(AB_BA) as explorer:
         result = explorer.run(0, 20_000)
-        assert {kind for _, kind in result["failures"]} == {1}
-        assert len(result["failures"]) > 5_000
+        assert {kind for _, kind in result.failures} == {1}
+        assert len(result.failures) > 5_000
         traced = explorer.trace(0, Replay([(0, 2), (1, 2)]))
         assert verdict(AB_BA, traced) == "deadlock"
         found = finding(traced)
@@ -190,9 +190,9 @@ def test_totals_are_sums_over_executions(name):
     with explore(BUSY, STRATEGIES[name](), cpu=CPU) as explorer:
         block = explorer.run(0, 60)
         single = [explorer.run(i, 1) for i in range(60)]
-    assert block["points"] == sum(one["points"] for one in single)
-    assert block["switches"] == sum(one["switches"] for one in single)
-    assert block["longest"] == max(one["longest"] for one in single) == 27
+    assert block.points == sum(one.points for one in single)
+    assert block.switches == sum(one.switches for one in single)
+    assert block.longest == max(one.longest for one in single) == 27
 
 
 @settings(max_examples=20)
@@ -203,5 +203,5 @@ def test_no_step_is_spent_on_waiting(threads):
     with explore(program) as explorer:
         for index in range(20):
             result = explorer.run(index, 1)
-            if not result["failures"]:
-                assert result["points"] == sum(len(thread) + 1 for thread in threads)
+            if not result.failures:
+                assert result.points == sum(len(thread) + 1 for thread in threads)

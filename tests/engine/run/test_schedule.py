@@ -26,7 +26,7 @@ def digests(name, program=BUSY, seed=7, first=0, count=N):
 def test_repeated_runs_choose_the_same(name):
     with explore(BUSY, STRATEGIES[name](), seed=7) as explorer:
         once = explorer.run(0, N)
-        assert once["ran"] == N
+        assert once.ran == N
         assert explorer.run(0, N) == once
     assert digests(name) == split_digests(once)
 
@@ -57,10 +57,10 @@ def test_blocks_may_be_cut_anywhere(name, seed, first, cuts):
     with explore(WRONG, STRATEGIES[name](), seed=seed) as explorer:
         whole = explorer.run(first, 40)
         parts = [explorer.run(first + a, b - a) for a, b in pairwise(bounds)]
-    assert b"".join(part["digests"] for part in parts) == whole["digests"]
-    assert [failure for part in parts for failure in part["failures"]] == whole["failures"]
+    assert b"".join(part.digests for part in parts) == whole.digests
+    assert [failure for part in parts for failure in part.failures] == whole.failures
     for total in ("points", "switches", "ran"):
-        assert sum(part[total] for part in parts) == whole[total]
+        assert sum(getattr(part, total) for part in parts) == getattr(whole, total)
 
 
 @every_strategy
@@ -88,7 +88,7 @@ def test_an_explorer_without_a_core_of_its_own_chooses_the_same():
 def test_a_fresh_process_chooses_the_same():
     out, err, code = child(
         "for name in sorted(STRATEGIES):\n"
-        "    with explore(BUSY, STRATEGIES[name](), seed=7) as e: print(name, e.run(0, 50)['digests'].hex())"
+        "    with explore(BUSY, STRATEGIES[name](), seed=7) as e: print(name, e.run(0, 50).digests.hex())"
     )
     expected = [f"{name} {b''.join(digests(name, count=50)).hex()}" for name in sorted(STRATEGIES)]
     assert (out.splitlines(), err, code) == (expected, "", 0)
@@ -134,6 +134,6 @@ def test_digests_tell_schedules_apart():
         seen = {}
         for i, digest in enumerate(split_digests(explorer.run(0, 400))):
             if i < 150:
-                segments = tuple(explorer.trace(i)["segments"])
+                segments = tuple(explorer.trace(i).segments)
                 assert seen.setdefault(digest, segments) == segments
         assert len(set(seen.values())) == len(seen) > 5

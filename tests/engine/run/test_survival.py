@@ -84,8 +84,8 @@ def test_objects_made_in_an_execution_are_gone_in_the_next():
     with explore(program) as explorer:
         first = explorer.trace(0)
         ids, used = program.ids(explorer), explorer.arena_bytes
-        assert explorer.run(0, 1000)["failures"] == []
-        assert explorer.trace(0)["events"] == first["events"]
+        assert explorer.run(0, 1000).failures == []
+        assert explorer.trace(0).events == first.events
         assert program.ids(explorer) == ids
         assert explorer.arena_bytes == used < max(ids.values())
 
@@ -127,7 +127,7 @@ def test_the_state_is_restored_whatever_happened(threads, setup, cls, seed):
         values = program.values(explorer)
         for index in range(0, 24, 8):
             result = explorer.run(index, 8)
-            assert result["halt"] is None
+            assert result.halt is None
             with explore(program, seed=seed) as fresh:
                 alone = fresh.run(index + 7, 1)
                 assert split_digests(alone)[0] == split_digests(result)[7]
@@ -136,7 +136,7 @@ def test_the_state_is_restored_whatever_happened(threads, setup, cls, seed):
             again = explorer.trace(0, Replay())
             assert program.values(explorer) == values
             for field in ("digests", "segments", "finding", "events"):
-                assert again[field] == first[field]
+                assert getattr(again, field) == getattr(first, field)
 
 
 def test_values_begin_at_what_setup_made():
@@ -144,7 +144,7 @@ def test_values_begin_at_what_setup_made():
     program = Program([[("add", "x", 1), ("unlink", "o")]], setup=setup)
     with explore(program) as explorer:
         for _ in range(3):
-            assert explorer.run(0, 10)["failures"] == []
+            assert explorer.run(0, 10).failures == []
             assert program.values(explorer) == {"x": 42}
 
 
@@ -196,8 +196,8 @@ def test_a_livelock_is_found_at_the_bound(bound):
     with explore(SPIN) as explorer:
         explorer.bound = bound
         result = explorer.run(0, 20)
-        assert set(failures(SPIN, result).values()) == {"livelock"} and len(result["failures"]) == 20
-        assert result["longest"] == bound + 1
+        assert set(failures(SPIN, result).values()) == {"livelock"} and len(result.failures) == 20
+        assert result.longest == bound + 1
         assert explorer.run(0, 20) == result
         found = finding(explorer.trace(3))
         assert (found.task, found.step) == (0, bound + 1)
@@ -208,7 +208,7 @@ def test_a_spin_that_ends_is_none():
     program = Program([[("spin", "x", 1)], [("store", "x", 1)]])
     with explore(program) as explorer:
         explorer.bound = 100
-        assert explorer.run(0, 500)["failures"] == []
+        assert explorer.run(0, 500).failures == []
     # PCT at depth 1 never leaves the spinning task, and says so.
     with explore(program, Pct(1)) as explorer:
         explorer.bound = 100
@@ -223,7 +223,7 @@ def test_python_outlives_a_hunt_of_violations():
         "left.run(0, 3000)\n"
         "running = explore(BUSY)\n"
         "running.submit(0, 10**6)\n"
-        "print(len(left.run(0, 3000)['failures']))\n"
+        "print(len(left.run(0, 3000).failures))\n"
     ) == ("3000\n", "", 0)
 
 
@@ -242,5 +242,5 @@ def test_explorers_of_one_program_share_nothing():
 def test_blocks_of_any_size(count, first):
     with explore(BUSY) as explorer:
         result = explorer.run(first, count)
-        assert (result["ran"], len(result["digests"]), result["halt"]) == (count, 8 * count, None)
-        assert result["first"] == first
+        assert (result.ran, len(result.digests), result.halt) == (count, 8 * count, None)
+        assert result.first == first

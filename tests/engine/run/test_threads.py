@@ -53,7 +53,7 @@ def test_without_a_core_threads_may_run_anywhere():
 @pytest.mark.parametrize("cpu", [1000, 100_000])
 def test_a_core_that_does_not_exist_is_no_obstacle(cpu):
     with explore(BUSY, cpu=cpu) as explorer, explore(BUSY) as other:
-        assert explorer.run(0, 5)["digests"] == other.run(0, 5)["digests"]
+        assert explorer.run(0, 5).digests == other.run(0, 5).digests
 
 
 def test_the_pool_is_closed_and_opened_again():
@@ -105,7 +105,7 @@ def test_sixty_four_tasks_and_no_more():
     program = Program([[("add", "x", 1), ("load", "x", "r")]] * 64)
     with explore(program) as explorer:
         assert len(threads() - before) == 64
-        assert explorer.run(0, 20)["failures"] == []
+        assert explorer.run(0, 20).failures == []
         assert program.values(explorer)["x"] == 64
     with pytest.raises(ValueError, match="1 to 64 threads, not 65"):
         Program([[]] * 65)
@@ -144,14 +144,14 @@ def test_a_stop_token_ends_a_block(program, unit):
         result = explorer.run(0, 3_000_000)
         assert time.monotonic() - start < PATIENCE
         timer.join()
-        assert result["halt"] == "stopped"
+        assert result.halt == "stopped"
         # Whatever was completed is kept.
-        assert len(split_digests(result)) == result["ran"] < 3_000_000
-        assert (result["ran"] > 0) == unit
-        assert explorer.run(0, 10)["ran"] == 0
+        assert len(split_digests(result)) == result.ran < 3_000_000
+        assert (result.ran > 0) == unit
+        assert explorer.run(0, 10).ran == 0
         token.reset()
         if unit:
-            assert explorer.run(0, 1)["digests"] == result["digests"][:8]
+            assert explorer.run(0, 1).digests == result.digests[:8]
 
 
 def test_close_ends_a_running_block():
@@ -171,10 +171,10 @@ def test_one_token_and_one_bell_for_several_explorers():
         two.submit(0, 100)
         bell.wait(rings, PATIENCE)
         assert bell.rings == rings + 1 and two.idle and not one.idle
-        assert two.collect()["ran"] == 100
+        assert two.collect().ran == 100
         token.stop()
         one.finish()
-        assert one.collect()["halt"] == "stopped"
+        assert one.collect().halt == "stopped"
 
 
 def test_waiting_at_a_bell_ends_by_time():

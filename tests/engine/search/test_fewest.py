@@ -59,10 +59,10 @@ def visited(threads, few):
         index = 0
         while not few.exhausted:
             done = explorer.run(index, 500)
-            made = [few.segments(i) for i in range(index, index + done["ran"] + done["pruned"])]
+            made = [few.segments(i) for i in range(index, index + done.ran + done.pruned)]
             yield from filter(None, made)
-            assert len(list(filter(None, made))) == done["ran"]
-            index += done["ran"] + done["pruned"]
+            assert len(list(filter(None, made))) == done.ran
+            index += done.ran + done.pruned
 
 
 @given(threads=PROGRAMS)
@@ -132,13 +132,13 @@ def recorded(threads, index):
 @given(threads=PROGRAMS, index=st.integers(0, 1000))
 def test_an_execution_in_another_order_is_equivalent_and_has_the_fewest_switches_of_its_class(threads, index):
     traced = recorded(threads, index)
-    order = Order(traced["events"], len(threads))
+    order = Order(traced.events, len(threads))
     cuts = order.cuts(order.whole())
     with explorer_of(threads, Cuts(cuts)) as explorer:
         again = explorer.trace(0)
-    kind = class_of(with_starts(threads), traced["segments"])
-    assert class_of(with_starts(threads), again["segments"]) == kind
-    assert len(cuts) <= len(traced["segments"])
+    kind = class_of(with_starts(threads), traced.segments)
+    assert class_of(with_starts(threads), again.segments) == kind
+    assert len(cuts) <= len(traced.segments)
     tries = {"trylock", "read_trylock"} & {verb for thread in threads for verb, *_ in thread}
     if not tries:  # whether a try failed is not recorded, so two that did are kept in their order
         assert len(cuts) - 1 == fewest_switches(with_starts(threads))[kind]
@@ -148,7 +148,7 @@ def test_what_did_not_lead_to_the_last_step_is_left_out():
     threads = [[("store", "x", 1), ("store", "y", 1)], [("load", "z", "r")], [("load", "x", "r")]]
     with explorer_of(threads, Cuts([(1, 2), (0, 3), (2, 2)])) as explorer:
         traced = explorer.trace(0)
-    order = Order(traced["events"], 3)
+    order = Order(traced.events, 3)
     assert order.whole() == (3, 2, 2)
     assert order.past() == (2, 0, 2), "x was stored before it was loaded; y and z are no matter"
     assert order.cuts(order.past()) == [(0, 2), (2, 2)]
@@ -159,20 +159,20 @@ def test_one_who_looks_depends_on_the_last_change_however_many_looked_in_between
     locks = [[("lock", "x"), ("unlock", "x")], [("read_lock", "x"), ("read_unlock", "x")], [("read_lock", "x")]]
     for threads in (words, locks):
         with explorer_of(threads, Cuts([(0, 9), (1, 9), (2, 2)])) as explorer:
-            order = Order(explorer.trace(0)["events"], 3)
+            order = Order(explorer.trace(0).events, 3)
         assert order.past() == (len(threads[0]) + 1, 0, 2)
 
 
 def test_an_execution_that_is_too_long_is_left_as_it_is():
     with explorer_of([[("add", "x", 1)]] * 2, Random()) as explorer:
         traced = explorer.trace(0)
-    assert Order(traced["events"] * (1 << 17), 2).steps == 0
+    assert Order(traced.events * (1 << 17), 2).steps == 0
     assert Order(b"", 2).steps == 0
 
 
 def followed(threads, cuts, **how):
     with explorer_of(threads, Cuts(cuts, **how)) as explorer:
-        return explorer.trace(0)["segments"]
+        return explorer.trace(0).segments
 
 
 def test_cuts_follow_what_can_be_followed_and_pass_over_the_rest():
@@ -199,4 +199,4 @@ def test_a_clone_of_a_strategy_makes_the_same_executions():
 
 def explorer_segments(threads, strategy):
     with explorer_of(threads, strategy) as explorer:
-        return explorer.trace(0)["segments"]
+        return explorer.trace(0).segments

@@ -97,7 +97,7 @@ def test_what_it_sees_is_the_moment(own):  # noqa: F811
             return moment.enabled[0]
 
     with Explorer(embedded.Plain(), Looks(), seed=1) as explorer:
-        assert explorer.run(5, 1)["halt"] is None
+        assert explorer.run(5, 1).halt is None
     index, first, *rest = seen
     assert index == 5
     assert first == (5, 1, None, (0, 1), ("start", "start"), (0, 0))
@@ -110,7 +110,7 @@ def test_what_it_sees_is_the_moment(own):  # noqa: F811
 
 def test_a_lease_is_as_long_as_it_says():
     with Explorer(program(), Leased(), seed=1) as explorer:
-        assert explorer.trace(0)["segments"][0] == (1, 5)  # it is asked three times, and always says the same
+        assert explorer.trace(0).segments[0] == (1, 5)  # it is asked three times, and always says the same
 
 
 def program():
@@ -135,7 +135,7 @@ def test_an_error_in_a_python_strategy_is_one_line_with_its_cause(strategy, says
         hunt(**MERGE, strategy=strategy(), runs=100, jobs=2)
     assert says in str(error.value) and ":" in str(error.value) and threading.active_count() == threads
     with Explorer(program(), Portfolio([strategy(), strategy()])) as explorer:
-        assert explorer.run(0, 3)["halt"] == "diverged"
+        assert explorer.run(0, 3).halt == "diverged"
         assert (explorer.strategy.failure is None) == (strategy is Stranger)
 
 
@@ -147,7 +147,7 @@ def test_it_needs_threads_and_says_so():
     with Explorer(program(), Random(), carrier="fibers") as explorer:
         with pytest.raises(ValueError, match="carrier threads"):
             explorer.run_with(Walk(), 0, 1)
-        assert explorer.run(0, 10)["ran"] == 10
+        assert explorer.run(0, 10).ran == 10
 
 
 def test_a_stop_ends_a_hunt_in_python_too():

@@ -66,7 +66,7 @@ def test_changes_fall_within_k(k):
             at = 1
             traced = explorer.trace(index)
             last = {e.task: e.step for e in events(traced)}
-            segments = traced["segments"]
+            segments = traced.segments
             for (task, steps), _ in pairwise(segments):
                 at += steps
                 if last[task] >= at:
@@ -80,12 +80,12 @@ def test_changes_fall_within_k(k):
 @settings(max_examples=40)
 def test_there_are_at_most_depth_minus_one_changes(depth, k, index):
     with explore(LONG, pct(depth, k)) as explorer:
-        assert explorer.run(index, 1)["switches"] <= depth - 1 + 2
+        assert explorer.run(index, 1).switches <= depth - 1 + 2
 
 
 def test_depth_one_runs_tasks_in_every_order_equally_often():
     with explore(LONG, pct(1)) as explorer:
-        orders = [tuple(task for task, _ in explorer.trace(i)["segments"]) for i in range(600)]
+        orders = [tuple(task for task, _ in explorer.trace(i).segments) for i in range(600)]
     assert len(set(orders)) == 6
     assert all(60 < orders.count(order) < 140 for order in set(orders))
 
@@ -99,7 +99,7 @@ def test_a_blocked_task_lets_the_next_priority_run():
         ]
     )
     with explore(program, pct(1)) as explorer:
-        schedules = {tuple(explorer.trace(i)["segments"]) for i in range(30)}
+        schedules = {tuple(explorer.trace(i).segments) for i in range(30)}
     assert schedules == {((0, 5), (1, 5)), ((1, 1), (0, 3), (1, 1), (0, 1), (1, 3), (0, 1))}
 
 

@@ -41,7 +41,7 @@ def test_pieces_clones_and_runs_with_history_make_the_same_executions(name):
     whole = digests(make_strategy(name), 60, MARKS)
     assert digests(make_strategy(name).clone(), 30, MARKS, first=30) == whole[30:]
     with explore(BUSY, told(make_strategy(name), *SHAPE, MARKS), seed=5) as explorer:
-        assert [explorer.trace(i)["digests"] for i in reversed(range(60))] == whole[::-1]
+        assert [explorer.trace(i).digests for i in reversed(range(60))] == whole[::-1]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

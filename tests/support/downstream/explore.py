@@ -14,10 +14,10 @@ def explore(locked, runs, strategy=None):
         result = explorer.run(0, runs)
         kinds = explorer.subject.kinds()
     return {
-        "ran": result["ran"],
-        "halt": result["halt"],
-        "failures": [(index, kinds[kind]) for index, kind in result["failures"]],
-        "schedules": result["digests"].hex(),
+        "ran": result.ran,
+        "halt": result.halt,
+        "failures": [(index, kinds[kind]) for index, kind in result.failures],
+        "schedules": result.digests.hex(),
     }
 
 

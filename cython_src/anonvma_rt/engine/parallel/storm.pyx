@@ -19,9 +19,10 @@ from anonvma_rt.engine.parallel.parallel cimport storm_begin, storm_close, storm
 from anonvma_rt.engine.base.rng cimport rng_next, rng_start
 from anonvma_rt.engine.parallel.runner cimport Storm as State
 from anonvma_rt.engine.base.operation cimport lock_word
-from anonvma_rt.engine.run.task cimport MAX_COUNTERS
+from anonvma_rt.engine.run.subject cimport count_by_name
 
 from anonvma_rt.engine.run.explorer import HALTS, OPS
+from anonvma_rt.engine.run.records import Failure, Kept, StormBlock, Waiting
 
 # Where a storm makes no execution for so long, whoever waits is told about; nothing is concluded from it.
 STUCK_SECONDS = 10.0
@@ -103,10 +104,7 @@ cdef class Storm:
 
         seconds: the block ends early, with the execution that passes this time; 0 is no limit. profile: values by the
         names of PROFILE; none is no delay. record: keep the schedules of up to `keep` violations.
-        Returns a dict: `ran`, `seconds`, `points`, `counters`, `failures` as (index, kind number), `kept` as (index,
-        kind number, tasks, marks), one and two bytes per step as Retrace takes them, `unkept`, and `halt`, None where the block was not cut
-        short. On ^C the block ends, the
-        stop token stays set and the exception propagates.
+        Returns a records.StormBlock. On ^C the block ends, the stop token stays set and the exception propagates.
         """
         cdef uint64_t nanoseconds = <uint64_t>(seconds * 1e9)
         self.begin(first, count, profile or {}, seed, record, keep)
@@ -175,15 +173,15 @@ cdef class Storm:
         cdef State *s = &self.s
         if not storm_idle(s):
             raise RuntimeError("the storm is busy")
-        return {
-            "first": first,
-            "ran": s.ran,
-            "seconds": s.nanoseconds / 1e9,
-            "points": s.points,
-            "counters": [s.counters[i] for i in range(MAX_COUNTERS)],
-            "failures": [(s.failed[i], s.kinds[i]) for i in range(s.n_failures)],
-            "kept": [
-                (
+        return StormBlock(
+            first,
+            s.ran,
+            s.nanoseconds / 1e9,
+            s.points,
+            count_by_name(self.explorer.subject, s.counters),
+            [Failure(s.failed[i], s.kinds[i]) for i in range(s.n_failures)],
+            [
+                Kept(
                     s.kept[i].index,
                     s.kept[i].kind,
                     PyBytes_FromStringAndSize(<char *>s.kept[i].tasks, <Py_ssize_t>s.kept[i].n),
@@ -191,13 +189,13 @@ cdef class Storm:
                 )
                 for i in range(s.n_kept)
             ],
-            "unkept": s.unkept,
-            "halt": HALTS.get(s.halt),
-        }
+            s.unkept,
+            HALTS.get(s.halt),
+        )
 
     def waiting(self):
-        """Who waits at this moment, from any thread: (task, operation, offset of the object in the arena, owner of the
-        lock or None). For a report of a storm that does not go on; nothing is concluded from it."""
+        """Who waits at this moment, from any thread. For a report of a storm that does not go on; nothing is concluded
+        from it."""
         cdef lock_word *lock
         cdef int owner
         cdef int op
@@ -208,7 +206,7 @@ cdef class Storm:
             op = <int>rt_load(<uint32_t *>&self.s.runner[i].wanted)
             lock = <lock_word *>rt_load64(&self.s.runner[i].at)
             owner = lock.owner
-            result.append((
+            result.append(Waiting(
                 i, OPS[op], <uint64_t>lock - <uint64_t>self.s.x.arena.base,
                 owner - 1 if owner and OPS[op] != "await" else None,
             ))

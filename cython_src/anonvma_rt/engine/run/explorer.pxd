@@ -31,6 +31,9 @@ cdef class Explorer:
     cdef int wait(self, bint signals) except -1
     cdef int check_usable(self) except -1
     cdef int check_idle(self) except -1
+    cdef tuple totals(self)
+    cdef int run_once(self, Strategy strategy, first, count, bound) except -1
+    cdef object finding(self)
     cdef object pending(self, int i)
     cdef tuple stack(self, uint64_t event)
     cdef int hold_if_asked(self) except -1

@@ -29,8 +29,8 @@ from anonvma_rt.engine.run.carrier cimport (
 from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, journal_travel
 from anonvma_rt.engine.base.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait, rt_wake
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, Event
+from anonvma_rt.engine.run.subject cimport Subject, count_by_name
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED,
     HALT_NO_MEMORY,
@@ -41,7 +41,6 @@ from anonvma_rt.engine.run.task cimport (
     HOLD_NO,
     HOLD_OVER,
     HOLD_WANTED,
-    MAX_COUNTERS,
     MAX_FRAMES,
     Execution,
     Task,
@@ -64,6 +63,7 @@ OPS = (
 
 
 # Here for whoever has an Explorer only.
+from anonvma_rt.engine.run.records import Block as Totals, Failure, Finding, Pending, Profiled, Recorded, Refusal
 from anonvma_rt.engine.run.subject import BuildRefused  # noqa: E402, F401
 
 # One record of a trace: step, task, op (an index into OPS), code, a, b, c.
@@ -321,28 +321,26 @@ cdef class Explorer:
         carrier_run(&self.workers)
 
     def collect(self):
-        """The totals of the block that has ended, as a dict.
+        """The totals of the block that has ended (records.Block)."""
+        return Totals(*self.totals())
 
-        `ran` executions from `first` on were completed; `digests` has 8 bytes for each, `failures` is a list of
-        (index, kind number); `halt` says why the block ended early, or is None. `classes` has 8 bytes for each where the
-        explorer was `observing`, else none: equal for executions that order all dependent operations alike (relation.pxd).
-        """
+    cdef tuple totals(self):
         cdef Block *b = &self.block
         if not carrier_idle(&self.workers):
             raise RuntimeError("the explorer is busy")
-        return {
-            "first": b.next - b.ran - b.pruned,
-            "ran": b.ran,
-            "digests": PyBytes_FromStringAndSize(<char *>b.digests, <Py_ssize_t>(8 * b.ran)),
-            "failures": [(b.failures[i].index, b.failures[i].kind) for i in range(b.n_failures)],
-            "classes": PyBytes_FromStringAndSize(<char *>b.classes, <Py_ssize_t>(8 * b.n_classes)),
-            "points": b.points,
-            "switches": b.switches,
-            "longest": b.longest,
-            "pruned": b.pruned,
-            "counters": [b.counters[i] for i in range(MAX_COUNTERS)],
-            "halt": HALTS.get(b.halt),
-        }
+        return (
+            b.next - b.ran - b.pruned,
+            b.ran,
+            b.pruned,
+            PyBytes_FromStringAndSize(<char *>b.digests, <Py_ssize_t>(8 * b.ran)),
+            [Failure(b.failures[i].index, b.failures[i].kind) for i in range(b.n_failures)],
+            PyBytes_FromStringAndSize(<char *>b.classes, <Py_ssize_t>(8 * b.n_classes)),
+            b.points,
+            b.switches,
+            b.longest,
+            count_by_name(self.subject, b.counters),
+            HALTS.get(b.halt),
+        )
 
     def run(self, first, count):
         """submit, wait and collect. Where a signal handler raises (^C), the block is ended, the stop token stays set and
@@ -353,6 +351,10 @@ cdef class Explorer:
 
     def run_with(self, Strategy strategy, first, count, bound=None):
         """The same with another strategy and bound, just this once."""
+        self.run_once(strategy, first, count, bound)
+        return self.collect()
+
+    cdef int run_once(self, Strategy strategy, first, count, bound) except -1:
         cdef Strategy usual = self.strategy
         self.check_idle()
         usual_bound = self.x.bound
@@ -360,21 +362,22 @@ cdef class Explorer:
         if bound is not None:
             self.x.bound = bound
         try:
-            return self.run(first, count)
+            self.submit(first, count)
+            self.wait(True)
         finally:
             self.use(usual)
             self.x.bound = usual_bound
+        return 0
 
     def profile(self, Strategy strategy, index, bound):
         """run_with() of one execution; `tasks` says what each task had in it: (steps, interesting operations)."""
         self.check_idle()
         self.x.profiling = True
         try:
-            result = self.run_with(strategy, index, 1, bound)
+            self.run_once(strategy, index, 1, bound)
         finally:
             self.x.profiling = False
-        result["tasks"] = [(self.x.task[i].made, self.x.task[i].marks) for i in range(self.x.tasks)]
-        return result
+        return Profiled(*self.totals(), [(self.x.task[i].made, self.x.task[i].marks) for i in range(self.x.tasks)])
 
     def floor(self, count):
         """Runs `count` executions on the calling thread without scheduler: the bodies' own time, for benchmarks."""
@@ -385,16 +388,13 @@ cdef class Explorer:
 
     @property
     def refusal(self):
-        """After a block that ended as "refused": (task, step, errno) of the step that did not do what was expected."""
-        return self.x.finding.task, self.x.finding.a, self.x.finding.b
+        """After a block that ended as "refused": the call that did not do what was expected."""
+        return Refusal(self.x.finding.task, self.x.finding.a, self.x.finding.b)
 
     def trace(self, uint64_t index, Strategy strategy=None, until=None, uint64_t journal=0, bint stacks=False, hold=None):
-        """Runs execution `index` again with its history recorded; with `until`, stops before that step.
+        """Runs execution `index` again with its history recorded (records.Recorded); with `until`, stops before that step.
 
-        Returns the dict of collect() and: `segments`, a list of (task, steps); `events`, the records of EVENT one after
-        the other: step, task, op, code, a, b, c; `finding`, None or (kind number, task, step, a, b, c); `pending`, for
-        each task None, where it came to its end, or (operation announced last, its object, whether it could go on). The
-        arena keeps the final state until the next execution, so the subject can be asked about it.
+        The arena keeps the final state until the next execution, so the subject can be asked about it.
 
         journal: keep every change of the memory too, looked for before every so-many-th step; travel() then goes to the
         state before any step. stacks: `stacks` has the return addresses of each event, innermost first. hold: called
@@ -408,7 +408,7 @@ cdef class Explorer:
         journal_reset(&self.x.journal, journal)
         self.holder = hold
         try:
-            result = self.run_with(strategy if strategy is not None else self.strategy, index, 1)
+            self.run_once(strategy if strategy is not None else self.strategy, index, 1, None)
         finally:
             self.x.tracing = False
             self.x.trace.stacks = False
@@ -416,25 +416,26 @@ cdef class Explorer:
             self.x.stop_at = NEVER
             self.x.hold = HOLD_NO
             self.holder = None
-        segments = [
-            (self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)
-        ]
-        f = self.x.finding
-        result["segments"] = segments
-        result["events"] = PyBytes_FromStringAndSize(
-            <char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))
+        return Recorded(
+            *self.totals(),
+            [(self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)],
+            PyBytes_FromStringAndSize(
+                <char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))
+            ),
+            self.finding(),
+            [self.pending(i) for i in range(self.x.tasks)],
+            [self.stack(i) for i in range(self.x.trace.n_events)] if stacks else None,
         )
-        result["finding"] = (f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None
-        result["pending"] = [self.pending(i) for i in range(self.x.tasks)]
-        if stacks:
-            result["stacks"] = [self.stack(i) for i in range(self.x.trace.n_events)]
-        return result
+
+    cdef object finding(self):
+        f = self.x.finding
+        return Finding(f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None
 
     cdef object pending(self, int i):
         cdef Task *t = &self.x.task[i]
         if self.x.completed >> i & 1:
             return None
-        return OPS[t.op], arena_offset(&self.x.arena, t.object), not must_wait(t)
+        return Pending(OPS[t.op], arena_offset(&self.x.arena, t.object), not must_wait(t))
 
     cdef tuple stack(self, uint64_t event):
         cdef void **frames = self.x.trace.frames + event * MAX_FRAMES

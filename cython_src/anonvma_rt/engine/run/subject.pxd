@@ -1,5 +1,7 @@
 """Subject: what the engine asks of the code under test."""
 
+from libc.stdint cimport int64_t
+
 from anonvma_rt.engine.run.task cimport Execution, Task
 
 cdef class Subject:
@@ -11,3 +13,5 @@ cdef class Subject:
     cdef void check(self, Execution *x) noexcept nogil
     cdef bint marks(self, Task *t) noexcept nogil
     cdef void attach(self, Execution *x)
+
+cdef dict count_by_name(Subject subject, int64_t *counters)

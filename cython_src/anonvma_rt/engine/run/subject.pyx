@@ -1,6 +1,9 @@
 """The interface of a subject (see subject.pxd), and how the engine calls it from a thread without the GIL."""
 
+from libc.stdint cimport int64_t
+
 from anonvma_rt.engine.base.arena cimport ARENA_START, arena_header
+from anonvma_rt.engine.run.task cimport MAX_COUNTERS
 
 # Where the first object of every arena is.
 ARENA_ROOT = ARENA_START + sizeof(arena_header)
@@ -94,6 +97,10 @@ cdef class Subject:
         x.body = <void (*)(void *, Task *) noexcept nogil>call_body
         x.check = <void (*)(void *, Execution *) noexcept nogil>call_check
         x.marks = <bint (*)(void *, Task *) noexcept nogil>call_marks if self.sees_points else NULL
+
+
+cdef dict count_by_name(Subject subject, int64_t *counters):
+    return {name: counters[i] for i, name in enumerate(subject.counters()[:MAX_COUNTERS])}
 
 
 cdef int call_build(Subject subject, Task *t) noexcept nogil:
