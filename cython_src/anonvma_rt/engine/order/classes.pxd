@@ -1,7 +1,7 @@
 """The class of an execution as one number: equal for two executions that order all dependent operations alike.
 
-An observed execution tells the observer of every operation that is granted. It belongs to one explorer and is used by the
-task that runs, like all of an Execution.
+An observed execution tells the observer of every operation that is granted. It belongs to one explorer and is used by
+the task that runs, like all of an Execution.
 """
 
 from libc.stdint cimport int32_t, uint64_t

@@ -1,11 +1,11 @@
 """A 64-bit hash of an execution's Mazurkiewicz trace, built while it runs (see classes.pxd).
 
-The hash of an operation covers the one before it in its task and all that it depends on at its object: that is its causal
-past. Where operations do not depend on each other their hashes are added, so their order is forgotten. Addresses are no
-part of it: which object an operation has follows from its past, but where an object lies may follow from the order of two
-allocations that nothing else depends on. Source: Mazurkiewicz traces as in relation.pxd; hashing them on the fly follows
-Musuvathi and Qadeer, "Partial-Order Reduction for Context-Bounded State Exploration" (MSR-TR-2007-12), who store the
-happens-before relation of an execution as the sum of its events' hashes.
+The hash of an operation covers the one before it in its task and all that it depends on at its object: that is its
+causal past. Where operations do not depend on each other their hashes are added, so their order is forgotten. Addresses
+are no part of it: which object an operation has follows from its past, but where an object lies may follow from the
+order of two allocations that nothing else depends on. Source: Mazurkiewicz traces as in relation.pxd; hashing them on
+the fly follows Musuvathi and Qadeer, "Partial-Order Reduction for Context-Bounded State Exploration" (MSR-TR-2007-12),
+who store the happens-before relation of an execution as the sum of its events' hashes.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
@@ -23,7 +23,8 @@ cdef enum:
     ALONE = -1
     NOTHING = -2
 
-# The operations that an operation commutes with, by op and whether it is a try that failed; named after the first of them.
+# The operations that an operation commutes with, by op and whether it is a try that failed; named after the first of
+# them.
 cdef int32_t group_of[OPS][2]
 
 

@@ -1,8 +1,8 @@
 """The dependency relation: whether the order of two operations of different tasks can matter.
 
 Two executions are equivalent if they order all pairs of dependent operations alike; such a class of executions is what
-the exhaustive search visits once, what a hunt counts, and what a shrunk schedule must keep. Source: Mazurkiewicz traces,
-as in Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems" (1996).
+the exhaustive search visits once, what a hunt counts, and what a shrunk schedule must keep. Source: Mazurkiewicz
+traces, as in Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems" (1996).
 """
 
 from anonvma_rt.engine.base.operation cimport (

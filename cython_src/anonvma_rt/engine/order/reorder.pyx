@@ -8,8 +8,8 @@ never costs a switch later; the fewest moves are found breadth first.
 
 from libc.stdint cimport int32_t, uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
 
+from anonvma_rt.engine.order.clocks cimport clock_inherit, clock_join
 from anonvma_rt.engine.order.relation cimport dependent, on_lock, reads
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOCK, OP_NOTE, OP_READ_TRYLOCK, OP_START, OP_UNLOCK, Event
 
@@ -47,7 +47,7 @@ cdef class Order:
     cdef readonly int tasks
     cdef readonly int steps
     cdef Step *step
-    # clock[i * tasks + t]: so many steps of task t must come before step i.
+    # The clock of each step (clocks.pxd), in steps of each task.
     cdef uint32_t *clock
     # The steps of task t, in order, are own[first[t]] to own[first[t + 1] - 1].
     cdef int32_t *own
@@ -104,32 +104,26 @@ cdef class Order:
         for i in range(<size_t>self.steps):
             self.own[at[self.step[i].task]] = <int32_t>i
             at[self.step[i].task] += 1
-            self.place(<int32_t>i)
+            self.set_clock(<int32_t>i)
         return 0
 
-    cdef void place(self, int32_t i) noexcept nogil:
+    cdef uint32_t *clock_of(self, int task, uint32_t made) noexcept nogil:
+        """The clock with which a task has made so many steps; NULL: none."""
+        return &self.clock[<size_t>self.own[self.first[task] + made - 1] * self.tasks] if made else NULL
+
+    cdef void set_clock(self, int32_t i) noexcept nogil:
         """The clock of step i, from those of the steps before it."""
         cdef Step *s = &self.step[i]
         cdef uint32_t *clock = &self.clock[<size_t>i * self.tasks]
-        cdef uint32_t *other
         cdef int32_t j = s.before
-        cdef int t
-        if s.made:
-            memcpy(
-                clock,
-                &self.clock[<size_t>self.own[self.first[s.task] + s.made - 1] * self.tasks],
-                self.tasks * sizeof(uint32_t),
-            )
+        clock_inherit(clock, self.clock_of(s.task, s.made), self.tasks)
         while j >= 0:
             if self.step[j].task != s.task and dependent(s.op, failed(s.op), self.step[j].op, failed(self.step[j].op)):
-                other = &self.clock[<size_t>j * self.tasks]
-                for t in range(self.tasks):
-                    clock[t] = max(clock[t], other[t])
-                clock[self.step[j].task] = max(clock[self.step[j].task], <uint32_t>self.step[j].made + 1)
+                clock_join(clock, &self.clock[<size_t>j * self.tasks], self.tasks)
             if depends_on_all(self.step[j].op):
                 break
             j = self.step[j].before
-        clock[s.task] = <uint32_t>s.made
+        clock[s.task] = <uint32_t>s.made + 1
 
     cdef uint32_t farthest(self, tuple made, int task, uint32_t goal):
         """How many steps `task` has made when it can go no further, where each task has made so many."""
@@ -140,7 +134,7 @@ cdef class Order:
         cdef int t
         while low < high:
             middle = (low + high + 1) // 2
-            clock = &self.clock[<size_t>self.own[self.first[task] + middle - 1] * self.tasks]
+            clock = self.clock_of(task, middle)
             for t in range(self.tasks):
                 if t != task and clock[t] > <uint32_t>made[t]:
                     high = middle - 1
@@ -151,9 +145,7 @@ cdef class Order:
 
     def past(self):
         """How many steps of each task must come before the last one of the execution, itself included."""
-        made = [self.clock[(self.steps - 1) * self.tasks + t] for t in range(self.tasks)]
-        made[self.step[self.steps - 1].task] += 1
-        return tuple(made)
+        return tuple(self.clock[<size_t>(self.steps - 1) * self.tasks + t] for t in range(self.tasks))
 
     def whole(self):
         """How many steps each task makes."""

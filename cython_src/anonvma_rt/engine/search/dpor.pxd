@@ -1,14 +1,14 @@
 """Dpor: every class of equivalent interleavings once, as a strategy; see dpor.pyx."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 
-from anonvma_rt.engine.search.search cimport Search
+from anonvma_rt.engine.search.stack cimport Search
 from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Segment
 
 cdef class Dpor(Strategy):
     cdef Search s
-    # Of the first `prefix` events so many are on the stack; the others were loaded and are to be placed again.
+    # Of the first `prefix` steps so many are on the stack; the others were loaded and are to be placed again.
     cdef int32_t loaded
     cdef readonly bint exhausted
     cdef bint until_found
@@ -17,6 +17,7 @@ cdef class Dpor(Strategy):
     cdef Segment *found
     cdef int32_t n_found
     cdef readonly int64_t found_kind
-    cdef void keep(self, Execution *x) noexcept nogil
-    cdef int32_t rewind(self) noexcept nogil
+    cdef void keep_found(self, Execution *x) noexcept nogil
+    cdef int reverse_waiting(self, Execution *x) noexcept nogil
+    cdef int32_t backtrack(self) noexcept nogil
     cdef int placed_again(self, Execution *x, int32_t at) noexcept nogil

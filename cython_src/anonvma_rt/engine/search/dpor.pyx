@@ -1,10 +1,10 @@
-"""Source-set DPOR with sleep sets, as a strategy that chooses one class after the other (see search.pyx for the source).
+"""Source-set DPOR with sleep sets, as a strategy that chooses one class after the other (see races.pyx for the source).
 
 With a bound on preemptions it is a plain search instead: every schedule in which at most so many tasks were interrupted
 although they could have gone on (Musuvathi, Qadeer, "Iterative Context Bounding", PLDI 2007). To leave out schedules of
 one class would be wrong there, because the one that is kept may need more preemptions than another.
 
-Between two executions the stack says what comes next: the first `prefix` events are to be made again, the last of them
+Between two executions the stack says what comes next: the first `prefix` steps are to be made again, the last of them
 another than before. So a search can be cut there: `shed` gives a part of what is left away, `dump` writes all of it
 down, and `load` goes on with either, here or in another explorer.
 """
@@ -14,18 +14,14 @@ from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from anonvma_rt.engine.base.os cimport rt_lowest
-from anonvma_rt.engine.search.search cimport (
-    Event,
+from anonvma_rt.engine.search.search cimport search_place, search_pop, search_state, search_step, search_waiting
+from anonvma_rt.engine.search.stack cimport (
     Search,
+    Step,
     search_clear,
     search_close,
     search_open,
-    search_place,
-    search_pop,
     search_room,
-    search_state,
-    search_step,
-    search_waiting,
     untried,
 )
 from anonvma_rt.engine.strategy.base cimport Strategy
@@ -40,7 +36,7 @@ from anonvma_rt.engine.run.task cimport (
 )
 
 cdef enum:
-    LONGEST = 1 << 24  # events of an execution that can be searched
+    LONGEST = 1 << 24  # steps of an execution that can be searched
 
 
 @cython.final
@@ -48,7 +44,8 @@ cdef class Dpor(Strategy):
     """`dpor`: not for hunting; verify drives it until it is `exhausted`.
 
     preemptions: of an execution at most, or None. until_found: the search ends with the first violation (`ended`); its
-    schedule is kept either way. An execution that is given up because every continuation belongs to a class that was seen ends with HALT_PRUNED.
+    schedule is kept either way. An execution that is given up because every continuation belongs to a class that was
+    seen ends with HALT_PRUNED.
 
     A state is known by the tasks that were chosen on the way to it. What load() takes and dump() gives is a dict:
     `tasks`, those of the execution to be made next, as far as it is decided; `explored` and `backtrack`, for each of
@@ -80,6 +77,7 @@ cdef class Dpor(Strategy):
         x.finished = <void (*)(void *, Execution *) noexcept nogil>finished
         if self.s.tasks != x.tasks:
             search_clear(&self.s, x.tasks)
+            self.loaded = 0
 
     @property
     def found_schedule(self):
@@ -87,23 +85,24 @@ cdef class Dpor(Strategy):
         return [(self.found[i].task, self.found[i].steps) for i in range(self.n_found)]
 
     def load(self, part):
-        """Forgets everything and goes on with `part`. The tasks of the explorer must be those of the explorer it is from."""
-        cdef Event *e
+        """Forgets everything and goes on with `part`. The explorer must have as many tasks as the one that it is
+        from."""
+        cdef Step *e
         tasks, root = part["tasks"], part["root"]
         if not 0 <= root <= len(tasks) <= LONGEST or not all(0 <= task < self.s.tasks for task in tasks):
             raise ValueError("not a part of this search")
         search_clear(&self.s, self.s.tasks)
-        if tasks and not search_room(&self.s, <int32_t>len(tasks)):
+        if tasks and search_room(&self.s, <int32_t>len(tasks)) < 0:
             raise MemoryError("no memory for a search")
         for i, task in enumerate(tasks):
-            e = &self.s.event[i]
+            e = &self.s.step[i]
             e.task = task
             e.explored = part["explored"][i]
             e.backtrack = part["backtrack"][i]
             e.sleep = 0
             e.escaped = 0
         if root:
-            self.s.event[root - 1].sleep = part["sleep"]
+            self.s.step[root - 1].sleep = part["sleep"]
         self.s.root = root
         self.s.prefix = len(tasks)
         self.loaded = 0
@@ -111,10 +110,10 @@ cdef class Dpor(Strategy):
 
     def dump(self):
         """What is left of the search, between two executions."""
-        cdef Event *e
+        cdef Step *e
         tasks, explored, backtrack = [], [], []
         for i in range(self.s.prefix):
-            e = &self.s.event[i]
+            e = &self.s.step[i]
             tasks.append(e.task)
             explored.append(e.explored)
             backtrack.append(e.backtrack)
@@ -122,19 +121,19 @@ cdef class Dpor(Strategy):
             "tasks": tasks,
             "explored": explored,
             "backtrack": backtrack,
-            "sleep": self.s.event[self.s.root - 1].sleep if self.s.root else 0,
+            "sleep": self.s.step[self.s.root - 1].sleep if self.s.root else 0,
             "root": self.s.root,
         }
 
     def escapes(self):
         """{depth: whom this search wants to be explored in that state of somebody else}, told once."""
         cdef int32_t i
-        told = {}
+        escaped = {}
         for i in range(self.s.root):
-            if self.s.event[i].escaped:
-                told[i] = self.s.event[i].escaped
-                self.s.event[i].escaped = 0
-        return told
+            if self.s.step[i].escaped:
+                escaped[i] = self.s.step[i].escaped
+                self.s.step[i].escaped = 0
+        return escaped
 
     def shed(self):
         """Gives away the shallowest state in which something is left to try, and all above it.
@@ -142,33 +141,42 @@ cdef class Dpor(Strategy):
         Returns None where there is none, or a list of (depth, enabled, sleep, explored, backtrack) of states that are
         somebody else's from now on. What this search goes on with counts as explored in them.
         """
-        cdef Event *e
+        cdef Step *e
         cdef int32_t at = self.s.root
         cdef int32_t i
         if self.exhausted or self.loaded < self.s.prefix:
             return None
-        while at < self.s.prefix and not untried(&self.s.event[at]) & ~(<uint64_t>1 << self.s.event[at].task):
+        while at < self.s.prefix and not untried(&self.s.step[at]) & ~(<uint64_t>1 << self.s.step[at].task):
             at += 1
         if at == self.s.prefix:
             return None
         given = []
         for i in range(self.s.root, at + 1):
-            e = &self.s.event[i]
+            e = &self.s.step[i]
             given.append((i, e.enabled, e.sleep, e.explored | <uint64_t>1 << e.task, e.backtrack))
         self.s.root = at + 1
         return given
 
     def tasks(self, depth):
         """Those that were chosen on the way to state `depth`."""
-        return [self.s.event[i].task for i in range(depth)]
+        return [self.s.step[i].task for i in range(depth)]
 
-    cdef int32_t rewind(self) noexcept nogil:
-        """Takes events back down to the deepest state with something left to try, and chooses that: the number of
-        events to make again, or 0 where nothing is left."""
+    cdef int reverse_waiting(self, Execution *x) noexcept nogil:
+        """Who never made the operation it was about to make might have made it earlier, too. Also where the others
+        sleep: what it waits for may be their operations that are explored elsewhere without it. -1: no memory."""
+        cdef int i
+        for i in range(self.s.tasks):
+            if not x.completed >> i & 1 and search_waiting(&self.s, x, i) < 0:
+                return -1
+        return 0
+
+    cdef int32_t backtrack(self) noexcept nogil:
+        """Takes steps back down to the deepest state with something left to try, and chooses that: the number of
+        steps to make again, or 0 where nothing is left."""
         cdef Search *s = &self.s
-        cdef Event *e
+        cdef Step *e
         while s.n > s.root:
-            e = &s.event[s.n - 1]
+            e = &s.step[s.n - 1]
             search_pop(s, s.n - 1)
             e.explored |= <uint64_t>1 << e.task
             if untried(e):
@@ -178,7 +186,7 @@ cdef class Dpor(Strategy):
 
     cdef int placed_again(self, Execution *x, int32_t at) noexcept nogil:
         """A state that was loaded: its sets are known, the rest is to be found out."""
-        cdef Event *e = &self.s.event[at]
+        cdef Step *e = &self.s.step[at]
         cdef int task = e.task
         cdef uint64_t explored = e.explored
         cdef uint64_t backtrack = e.backtrack
@@ -186,7 +194,7 @@ cdef class Dpor(Strategy):
         if search_state(&self.s, x, at) < 0:
             x.halt = HALT_NO_MEMORY
             return -1
-        e = &self.s.event[at]
+        e = &self.s.step[at]
         e.explored = explored
         e.backtrack = backtrack
         if at < self.s.root:
@@ -195,7 +203,7 @@ cdef class Dpor(Strategy):
         self.loaded = at + 1
         return task
 
-    cdef void keep(self, Execution *x) noexcept nogil:
+    cdef void keep_found(self, Execution *x) noexcept nogil:
         """Remembers the schedule of the first violation."""
         cdef Segment *segments
         cdef int32_t i
@@ -207,10 +215,10 @@ cdef class Dpor(Strategy):
         self.found = segments
         self.found_kind = x.finding.kind
         for i in range(self.s.n):
-            if i and segments[self.n_found - 1].task == <uint64_t>self.s.event[i].task:
+            if i and segments[self.n_found - 1].task == <uint64_t>self.s.step[i].task:
                 segments[self.n_found - 1].steps += 1
             else:
-                segments[self.n_found].task = <uint64_t>self.s.event[i].task
+                segments[self.n_found].task = <uint64_t>self.s.step[i].task
                 segments[self.n_found].steps = 1
                 self.n_found += 1
 
@@ -219,8 +227,8 @@ cdef int pick(Dpor self, Execution *x, uint64_t *hold) noexcept nogil:
     cdef Search *s = &self.s
     cdef int32_t at = <int32_t>x.steps - 1
     if at < self.loaded:
-        hold[0] = <uint64_t>(s.event[s.event[at].run].run_end - at)
-        return s.event[at].task
+        hold[0] = <uint64_t>(s.step[s.step[at].run].run_end - at)
+        return s.step[at].task
     if self.exhausted or self.ended or at >= LONGEST:
         x.halt = HALT_STOPPED if at < LONGEST else HALT_NO_MEMORY
         return -1
@@ -232,20 +240,15 @@ cdef int pick(Dpor self, Execution *x, uint64_t *hold) noexcept nogil:
 cdef void finished(Dpor self, Execution *x) noexcept nogil:
     """On to the next class; or back to the beginning of this one, where the execution was not brought to its end."""
     cdef Search *s = &self.s
-    cdef int i
-    if x.halt != HALT_NONE and x.halt != HALT_VIOLATION and x.halt != HALT_PRUNED:
-        while s.n > s.prefix:
-            search_pop(s, s.n - 1)
-        return
-    if x.finding.kind:
-        self.keep(x)
-        self.ended = self.until_found
-    if s.bound < 0:
-        # Who never made the operation it was about to make might have made it earlier, too. Also where the others sleep:
-        # what it waits for may be their operations that are explored elsewhere without it.
-        for i in range(s.tasks):
-            if not x.completed >> i & 1:
-                search_waiting(s, x, i)
-    s.prefix = self.rewind()
-    self.loaded = s.prefix
-    self.exhausted = s.prefix == 0
+    if x.halt == HALT_NONE or x.halt == HALT_VIOLATION or x.halt == HALT_PRUNED:
+        if x.finding.kind:
+            self.keep_found(x)
+            self.ended = self.until_found
+        if self.s.bound >= 0 or self.reverse_waiting(x) == 0:
+            s.prefix = self.backtrack()
+            self.loaded = s.prefix
+            self.exhausted = s.prefix == 0
+            return
+        x.halt = HALT_NO_MEMORY
+    while s.n > s.prefix:
+        search_pop(s, s.n - 1)

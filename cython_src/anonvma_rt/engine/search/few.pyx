@@ -4,28 +4,31 @@ A switch is a preemption where the task could have gone on. Source: Musuvathi an
 for Systematic Testing of Multithreaded Programs" (PLDI 2007): bugs need few preemptions, and there are only
 polynomially many executions with few.
 
-A task is preempted only where it is about to do what another task's operation depends on: a preemption anywhere else may
-as well come later, and the execution is equivalent (relation.pxd). Which objects these are is learned on the way; where
-more were learned, the search begins anew, until it ends with what it began with. It is depth first, and its state are
-the choices of the current execution and what was learned.
+A task is preempted only where it is about to do what another task's operation depends on: a preemption anywhere else
+may as well come later, and the execution is equivalent (relation.pxd). Which objects these are is learned on the way;
+where more were learned, the search begins anew, until it ends with what it began with. It is depth first, and its state
+are the choices of the current execution and what was learned.
 """
 
+cimport cython
 from libc.stdint cimport int32_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from anonvma_rt.engine.base.os cimport rt_lowest
-from anonvma_rt.engine.order.relation cimport reads, shares
-from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.base.grow cimport grow, grow_filled
 from anonvma_rt.engine.base.operation cimport OP_WAIT
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, Execution
+from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.table cimport Table, table_add, table_close, table_get, table_open
+from anonvma_rt.engine.order.relation cimport reads, shares
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, Execution, Task
+from anonvma_rt.engine.strategy.base cimport Strategy
 
 cdef enum:
     # So many executions of the past are remembered.
     REMEMBERED = 1024
 
-# The choice before one step, what the task that ran was about to do, and how many switches and preemptions there were up
-# to it, itself included.
+# The choice before one step, what the task that ran was about to do, and how many switches and preemptions there were
+# up to it, itself included.
 cdef struct Choice:
     uint64_t enabled
     void *object
@@ -39,40 +42,147 @@ cdef struct Turn:
     uint64_t begin
     uint64_t task
 
-
 # Which tasks have looked at an object and which have changed it.
 cdef struct Use:
-    void *object
     uint64_t readers
     uint64_t writers
+
+cdef struct Bounded:
+    uint32_t switches
+    uint32_t preemptions
+    # Choices of this execution so far; the first `prefix` were made before it began.
+    Choice *choice
+    uint64_t room
+    uint64_t n
+    uint64_t prefix
+    # The segments of these choices: as many as there are switches, and one.
+    Turn *turn
+    # Objects by address, their uses by number, and whether these tell of more conflicts than when the search began.
+    Table objects
+    Use *use
+    uint64_t use_room
+    bint learned
+    # Whether a choice was left out because of the bound on preemptions only.
+    bint limited
 
 
 cdef inline bint only_looks(int op) noexcept nogil:
     return reads(op) or shares(op, False) or op == OP_WAIT
 
 
+cdef bint conflicts(Bounded *s, int task, int op, void *object) noexcept nogil:
+    """Whether an operation depends on what other tasks do, as far as is known."""
+    cdef uint32_t number = table_get(&s.objects, <uint64_t>object)
+    cdef Use *use = &s.use[number]
+    cdef uint64_t others
+    if number == 0:
+        return False
+    others = use.writers if only_looks(op) else use.writers | use.readers
+    return others & ~(<uint64_t>1 << task) != 0
+
+
+cdef int learn(Bounded *s, Task *t) noexcept nogil:
+    """What t is about to do will have been done. -1: no memory."""
+    cdef uint64_t bit = <uint64_t>1 << t.id
+    cdef uint32_t number
+    cdef Use *use
+    if t.object == NULL:
+        return 0
+    number = table_add(&s.objects, <uint64_t>t.object)
+    if number == 0 or grow_filled(<void **>&s.use, &s.use_room, number + 1, sizeof(Use), 0) < 0:
+        return -1
+    use = &s.use[number]
+    if only_looks(t.op):
+        s.learned = s.learned or (not use.readers & bit and use.writers & ~bit != 0)
+        use.readers |= bit
+    else:
+        s.learned = s.learned or (not use.writers & bit and (use.readers | use.writers) & ~bit != 0)
+        use.writers |= bit
+    return 0
+
+
+cdef void choose(Bounded *s, uint64_t at, int task) noexcept nogil:
+    """Makes `task` the choice at `at`, whatever it was before."""
+    cdef Choice *c = &s.choice[at]
+    cdef int before = s.choice[at - 1].task if at > 0 else -1
+    c.task = task
+    c.switches = s.choice[at - 1].switches if at > 0 else 0
+    c.preemptions = s.choice[at - 1].preemptions if at > 0 else 0
+    if task == before:
+        return
+    if before >= 0:
+        c.switches += 1
+        c.preemptions += c.enabled >> before & 1
+    s.turn[c.switches].begin = at
+    s.turn[c.switches].task = <uint64_t>task
+
+
+cdef int extend(Bounded *s, Execution *x, uint64_t at) noexcept nogil:
+    """A choice that is new: the running task if it can go on, else the lowest id, which may be one switch too many."""
+    cdef int task = x.current if x.current >= 0 and x.enabled >> x.current & 1 else rt_lowest(x.enabled)
+    if grow(<void **>&s.choice, &s.room, at + 1, sizeof(Choice)) < 0 or learn(s, &x.task[task]) < 0:
+        x.halt = HALT_NO_MEMORY
+        return -1
+    s.n = at
+    if at > 0 and task != x.current and s.choice[at - 1].switches == s.switches:
+        x.halt = HALT_PRUNED
+        return -1
+    s.choice[at].enabled = x.enabled
+    if at > 0:
+        s.choice[at].op = x.task[x.current].op
+        s.choice[at].object = x.task[x.current].object
+    choose(s, at, task)
+    s.n = at + 1
+    return task
+
+
+cdef uint64_t alternatives(Bounded *s, uint64_t at) noexcept nogil:
+    """Who may be chosen at `at` after the choice that was made there: first the task that ran, then the others by
+    id."""
+    cdef Choice *c = &s.choice[at]
+    cdef Choice *previous
+    cdef uint64_t others = c.enabled
+    if at == 0:
+        return others & ~((<uint64_t>2 << c.task) - 1)
+    previous = c - 1
+    others &= ~(<uint64_t>1 << previous.task)
+    if c.task != previous.task:
+        others &= ~((<uint64_t>2 << c.task) - 1)
+    if others == 0 or previous.switches == s.switches:
+        return 0
+    if c.enabled >> previous.task & 1:
+        if not conflicts(s, previous.task, c.op, c.object):
+            return 0
+        if previous.preemptions == s.preemptions:
+            s.limited = True
+            return 0
+    return others
+
+
+cdef uint64_t backtrack(Bounded *s) noexcept nogil:
+    """Changes the last choice that has an alternative within the bounds. The number of choices that are now made; 0
+    where nothing is left."""
+    cdef uint64_t at = s.n
+    cdef uint64_t others
+    while at > 0:
+        at -= 1
+        others = alternatives(s, at)
+        if others:
+            choose(s, at, rt_lowest(others))
+            return at + 1
+    return 0
+
+
+@cython.final
 cdef class Few(Strategy):
     """`few`: not for hunting; hand it to an explorer with index after index until it is exhausted.
 
     limited: executions were left out because of the bound on preemptions, and not only because of that on switches.
     """
 
-    cdef readonly uint32_t switches
-    cdef readonly uint32_t preemptions
-    cdef readonly bint exhausted
-    cdef readonly bint limited
-    cdef Choice *choice
-    cdef uint64_t room
-    # Choices of this execution so far; the first `prefix` were made before it began.
-    cdef uint64_t n
-    cdef uint64_t prefix
+    cdef Bounded s
     cdef bint begun
-    # A hash table of `uses` objects, and whether it tells of more conflicts than when the search began.
-    cdef Use *use
-    cdef uint64_t use_room
-    cdef uint64_t uses
-    cdef bint learned
-    cdef Turn *turn
+    cdef readonly bint exhausted
     # Of the last executions, by index: their turns, how many these are, and the number of steps.
     cdef Turn *past
     cdef uint32_t past_turns[REMEMBERED]
@@ -82,29 +192,41 @@ cdef class Few(Strategy):
         if switches >= 1 << 16:
             raise ValueError(f"strategy few: at most 65535 switches, not {switches}")
         self.sees_forced = True
-        self.switches = switches
-        self.preemptions = switches if preemptions is None else min(preemptions, switches)
-        self.turn = <Turn *>malloc((switches + 1) * sizeof(Turn))
+        self.s.switches = switches
+        self.s.preemptions = switches if preemptions is None else min(preemptions, switches)
+        table_open(&self.s.objects)
+        self.s.turn = <Turn *>malloc((switches + 1) * sizeof(Turn))
         self.past = <Turn *>malloc(REMEMBERED * (switches + 1) * sizeof(Turn))
-        self.use_room = 1024
-        self.use = <Use *>calloc(self.use_room, sizeof(Use))
-        if self.turn == NULL or self.past == NULL or self.use == NULL:
+        if self.s.turn == NULL or self.past == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
-        free(self.choice)
-        free(self.turn)
+        table_close(&self.s.objects)
+        free(self.s.choice)
+        free(self.s.turn)
+        free(self.s.use)
         free(self.past)
-        free(self.use)
+
+    @property
+    def switches(self):
+        return self.s.switches
+
+    @property
+    def preemptions(self):
+        return self.s.preemptions
+
+    @property
+    def limited(self):
+        return self.s.limited
 
     def clone(self):
-        return Few(self.switches, self.preemptions)
+        return Few(self.s.switches, self.s.preemptions)
 
     def segments(self, uint64_t index):
         """The schedule of execution `index`, one of the last 1024: (task, steps) one after the other. None where it was
         given up."""
         cdef uint64_t slot = index % REMEMBERED
-        cdef Turn *turns = &self.past[slot * (self.switches + 1)]
+        cdef Turn *turns = &self.past[slot * (self.s.switches + 1)]
         if self.past_turns[slot] == 0:
             return None
         begins = [turns[i].begin for i in range(self.past_turns[slot])] + [self.past_steps[slot]]
@@ -112,164 +234,43 @@ cdef class Few(Strategy):
 
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
-        x.finished = <void (*)(void *, Execution *) noexcept nogil>call_finished
+        x.finished = <void (*)(void *, Execution *) noexcept nogil>finished
 
     cdef void begin(self, Execution *x) noexcept nogil:
+        cdef Bounded *s = &self.s
         if self.begun:
-            self.prefix = self.rewind()
-            self.exhausted = self.prefix == 0 and not self.learned
-        if self.prefix == 0:
-            self.learned = False
-            self.limited = self.limited and self.exhausted
+            s.prefix = backtrack(s)
+            self.exhausted = s.prefix == 0 and not s.learned
+        if s.prefix == 0:
+            s.learned = False
+            s.limited = s.limited and self.exhausted
         self.begun = True
-        self.n = 0
+        s.n = 0
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
+        cdef Bounded *s = &self.s
         cdef uint64_t at = x.steps - 1
         cdef uint64_t end = at
         if self.exhausted:
             x.halt = HALT_STOPPED
             return -1
-        if at >= self.prefix:
-            return self.extend(x, at)
-        if at == self.prefix - 1 and not self.learn(x, self.choice[at].task):
+        if at >= s.prefix:
+            return extend(s, x, at)
+        if at == s.prefix - 1 and learn(s, &x.task[s.choice[at].task]) < 0:
             x.halt = HALT_NO_MEMORY
             return -1
-        while end < self.prefix and self.choice[end].task == self.choice[at].task:
+        while end < s.prefix and s.choice[end].task == s.choice[at].task:
             end += 1
         hold[0] = end - at
-        self.n = end
-        return self.choice[at].task
-
-    cdef int extend(self, Execution *x, uint64_t at) noexcept nogil:
-        """A choice that is new: the running task if it can go on, else the lowest id, which may be one switch too many."""
-        cdef int task = x.current if x.current >= 0 and x.enabled >> x.current & 1 else rt_lowest(x.enabled)
-        if (at >= self.room and not self.grow()) or not self.learn(x, task):
-            x.halt = HALT_NO_MEMORY
-            return -1
-        self.n = at
-        if at > 0 and task != x.current and self.choice[at - 1].switches == self.switches:
-            x.halt = HALT_PRUNED
-            return -1
-        self.choice[at].enabled = x.enabled
-        if at > 0:
-            self.choice[at].op = x.task[x.current].op
-            self.choice[at].object = x.task[x.current].object
-        self.choose(at, task)
-        self.n = at + 1
-        return task
-
-    cdef void choose(self, uint64_t at, int task) noexcept nogil:
-        """Makes `task` the choice at `at`, whatever it was before."""
-        cdef Choice *c = &self.choice[at]
-        cdef int before = self.choice[at - 1].task if at > 0 else -1
-        c.task = task
-        c.switches = self.choice[at - 1].switches if at > 0 else 0
-        c.preemptions = self.choice[at - 1].preemptions if at > 0 else 0
-        if task == before:
-            return
-        if before >= 0:
-            c.switches += 1
-            c.preemptions += c.enabled >> before & 1
-        self.turn[c.switches].begin = at
-        self.turn[c.switches].task = <uint64_t>task
-
-    cdef uint64_t rewind(self) noexcept nogil:
-        """Changes the last choice that has an alternative within the bounds. The number of choices that are now made; 0
-        where nothing is left."""
-        cdef uint64_t at = self.n
-        cdef uint64_t others
-        cdef int before
-        while at > 0:
-            at -= 1
-            others = self.choice[at].enabled
-            before = self.choice[at - 1].task if at > 0 else -1
-            if before >= 0:
-                others &= ~(<uint64_t>1 << before)
-            if self.choice[at].task != before:
-                others &= ~((<uint64_t>2 << self.choice[at].task) - 1)
-            if others == 0 or (before >= 0 and self.choice[at - 1].switches == self.switches):
-                continue
-            if before >= 0 and self.choice[at].enabled >> before & 1:
-                if not self.conflicts(before, self.choice[at].op, self.choice[at].object):
-                    continue
-                if self.choice[at - 1].preemptions == self.preemptions:
-                    self.limited = True
-                    continue
-            self.choose(at, rt_lowest(others))
-            return at + 1
-        return 0
-
-    cdef Use *find(self, void *object) noexcept nogil:
-        """Where an object is in the table, or belongs."""
-        cdef uint64_t slot = (<uint64_t>object * 0x9E3779B97F4A7C15ULL) >> 32 & (self.use_room - 1)
-        while self.use[slot].object != NULL and self.use[slot].object != object:
-            slot = (slot + 1) & (self.use_room - 1)
-        return &self.use[slot]
-
-    cdef bint conflicts(self, int task, int op, void *object) noexcept nogil:
-        """Whether an operation depends on what other tasks do, as far as is known."""
-        cdef Use *use = self.find(object)
-        cdef uint64_t others = use.writers if only_looks(op) else use.writers | use.readers
-        return object != NULL and others & ~(<uint64_t>1 << task) != 0
-
-    cdef bint learn(self, Execution *x, int task) noexcept nogil:
-        """What `task` is about to do will have been done. False where there is no memory."""
-        cdef uint64_t bit = <uint64_t>1 << task
-        cdef int op = x.task[task].op
-        cdef Use *use
-        cdef uint64_t before
-        if x.task[task].object == NULL:
-            return True
-        if 2 * self.uses >= self.use_room and not self.rehash():
-            return False
-        use = self.find(x.task[task].object)
-        if use.object == NULL:
-            use.object = x.task[task].object
-            self.uses += 1
-        before = use.readers & bit if only_looks(op) else use.writers & bit
-        if before:
-            return True
-        if only_looks(op):
-            use.readers |= bit
-            self.learned = self.learned or use.writers & ~bit != 0
-        else:
-            use.writers |= bit
-            self.learned = self.learned or (use.readers | use.writers) & ~bit != 0
-        return True
-
-    cdef bint rehash(self) noexcept nogil:
-        """Twice the room."""
-        cdef Use *old = self.use
-        cdef uint64_t room = self.use_room
-        cdef uint64_t i
-        self.use = <Use *>calloc(2 * room, sizeof(Use))
-        if self.use == NULL:
-            self.use = old
-            return False
-        self.use_room = 2 * room
-        for i in range(room):
-            if old[i].object != NULL:
-                self.find(old[i].object)[0] = old[i]
-        free(old)
-        return True
-
-    cdef void finished(self, Execution *x) noexcept nogil:
-        cdef uint64_t slot = x.index % REMEMBERED
-        cdef uint32_t turns = self.choice[self.n - 1].switches + 1 if x.halt != HALT_PRUNED else 0
-        self.past_turns[slot] = turns
-        self.past_steps[slot] = x.steps
-        memcpy(&self.past[slot * (self.switches + 1)], self.turn, turns * sizeof(Turn))
-
-    cdef bint grow(self) noexcept nogil:
-        cdef uint64_t room = 2 * self.room + 1024
-        cdef void *choice = realloc(self.choice, room * sizeof(Choice))
-        if choice == NULL:
-            return False
-        self.choice = <Choice *>choice
-        self.room = room
-        return True
+        s.n = end
+        return s.choice[at].task
 
 
-cdef void call_finished(Few strategy, Execution *x) noexcept nogil:
-    strategy.finished(x)
+cdef void finished(Few self, Execution *x) noexcept nogil:
+    """Keeps the schedule for segments()."""
+    cdef Bounded *s = &self.s
+    cdef uint64_t slot = x.index % REMEMBERED
+    cdef uint32_t turns = s.choice[s.n - 1].switches + 1 if x.halt != HALT_PRUNED else 0
+    self.past_turns[slot] = turns
+    self.past_steps[slot] = x.steps
+    memcpy(&self.past[slot * (s.switches + 1)], s.turn, turns * sizeof(Turn))

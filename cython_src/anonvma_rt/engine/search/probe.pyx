@@ -1,29 +1,31 @@
 """Probe: how many classes of interleavings there are, estimated before they are visited.
 
-Source: Knuth, "Estimating the efficiency of backtrack programs" (1975), on the tree that is searched with sleep sets and
-without source sets: each class is one leaf of it, so the mean over random descents of the product of the numbers of
+Source: Knuth, "Estimating the efficiency of backtrack programs" (1975), on the tree that is searched with sleep sets
+and without source sets: each class is one leaf of it, so the mean over random descents of the product of the numbers of
 branches, or 0 where a descent ends asleep, is the number of classes. Where a task is about to do what nobody else will
 depend on there is no need to branch, and branching would only send descents to sleep: what each task does to which
 object is learned from a few random executions first.
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free
 
-from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
-from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
-from anonvma_rt.engine.base.rng cimport rng_below
-from anonvma_rt.engine.search.search cimport Search, search_close, search_number, search_open
-from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
+from anonvma_rt.engine.base.grow cimport grow, grow_filled
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_READ_UNLOCK, OP_START, OP_UNLOCK
+from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
+from anonvma_rt.engine.base.rng cimport rng_below
+from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_close, table_open
+from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution
+from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
 
-# What a task did to an object in this execution, and the most that it did in one execution so far.
+# What a task did to an object in this execution, the most that it did in one execution so far, and whether it ever
+# tried.
 cdef struct Use:
     uint32_t made
     uint32_t most
+    bint tried
 
 
 @cython.final
@@ -33,53 +35,55 @@ cdef class Probe(Strategy):
     warm: so many random executions go first, and say nothing.
     """
 
-    cdef Search objects
+    # Objects by address; of each, by its number, a row with one Use for each task.
+    cdef Table objects
     cdef Use *use
-    # Per object: whether it was ever tried.
-    cdef uint8_t *tried
-    cdef uint32_t use_room
+    cdef uint64_t use_room
     cdef int tasks
     cdef int warm
     cdef uint64_t sleep
     cdef double weight
-    # Of each task, as it was before the step that was chosen last: what it announced, and whether that is a try that fails.
+    # Of each task, as it was before the step that was chosen last: what it announced, and whether that is a try that
+    # fails.
     cdef uint32_t object[MAX_TASKS]
     cdef bint failed[MAX_TASKS]
     cdef int op
-    cdef double *said
-    cdef size_t n
-    cdef size_t room
+    cdef double *weight_of
+    cdef uint64_t n
+    cdef uint64_t room
 
     def __cinit__(self, *args, **kwargs):
-        search_open(&self.objects)
+        table_open(&self.objects)
 
     def __init__(self, warm=32):
         self.sees_forced = True
         self.warm = warm
 
     def __dealloc__(self):
-        search_close(&self.objects)
+        table_close(&self.objects)
         free(self.use)
-        free(self.tried)
-        free(self.said)
+        free(self.weight_of)
 
     def clone(self):
         return Probe(self.warm)
 
     @property
     def weights(self):
-        return [self.said[i] for i in range(self.n)]
+        return [self.weight_of[i] for i in range(self.n)]
 
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
         x.finished = <void (*)(void *, Execution *) noexcept nogil>finished
-        self.tasks = x.tasks
+        if self.tasks != x.tasks:
+            table_clear(&self.objects)
+            self.use_room = 0
+            self.tasks = x.tasks
 
     cdef void begin(self, Execution *x) noexcept nogil:
-        cdef size_t i
+        cdef uint64_t i
         self.sleep = 0
         self.weight = 1
-        for i in range(<size_t>self.use_room * self.tasks):
+        for i in range(self.use_room):
             self.use[i].made = 0
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
@@ -87,7 +91,7 @@ cdef class Probe(Strategy):
         cdef int chosen
         if x.current >= 0:
             self.wake(x)
-        if not self.look(x):
+        if self.look(x) < 0:
             x.halt = HALT_NO_MEMORY
             return -1
         awake = x.enabled & ~self.sleep
@@ -102,59 +106,59 @@ cdef class Probe(Strategy):
                 # The branches to the left were explored before this one.
                 self.sleep |= awake & ((<uint64_t>1 << chosen) - 1)
         self.op = x.task[chosen].op
-        self.made(chosen)
+        self.count(chosen)
         return chosen
 
-    cdef bint look(self, Execution *x) noexcept nogil:
-        """What everybody is about to do. False: no memory."""
+    cdef int look(self, Execution *x) noexcept nogil:
+        """What everybody is about to do. -1: no memory."""
         cdef int i
         for i in range(x.tasks):
-            self.object[i] = search_number(&self.objects, x.task[i].object)
+            self.object[i] = table_add(&self.objects, <uint64_t>x.task[i].object)
             self.failed[i] = tries(x.task[i].op) and would_fail(x.task[i].op, x.task[i].object)
-        return self.objects.key_room <= self.use_room or self.grow()
+            if self.object[i] == 0:
+                return -1
+        return grow_filled(
+            <void **>&self.use, &self.use_room, <uint64_t>(self.objects.used + 1) * self.tasks, sizeof(Use), 0
+        )
 
-    cdef bint grow(self) noexcept nogil:
-        cdef uint32_t room = self.objects.key_room
-        cdef size_t old = <size_t>self.use_room * self.tasks
-        cdef Use *use = <Use *>realloc(self.use, <size_t>room * self.tasks * sizeof(Use))
-        cdef uint8_t *tried = <uint8_t *>realloc(self.tried, room)
-        if use != NULL:
-            self.use = use
-        if tried != NULL:
-            self.tried = tried
-        if use == NULL or tried == NULL:
-            return False
-        memset(use + old, 0, (<size_t>room * self.tasks - old) * sizeof(Use))
-        memset(tried + self.use_room, 0, room - self.use_room)
-        self.use_room = room
-        return True
+    cdef inline Use *uses(self, uint32_t object) noexcept nogil:
+        return &self.use[<uint64_t>object * self.tasks]
 
-    cdef void made(self, int task) noexcept nogil:
-        cdef Use *use = &self.use[<size_t>self.object[task] * self.tasks + task]
+    cdef void count(self, int task) noexcept nogil:
+        """The task makes the step that it announced."""
+        cdef Use *use = &self.uses(self.object[task])[task]
         use.made += 1
         if use.made > use.most:
             use.most = use.made
-        if tries(self.op):
-            self.tried[self.object[task]] = True
+        use.tried = use.tried or tries(self.op)
 
     cdef int alone(self, Execution *x, uint64_t awake) noexcept nogil:
         """A task that is about to do what nobody will depend on, by all that was seen; -1: none."""
         cdef uint64_t rest = awake
+        cdef int op
         cdef int i
         while rest:
             i = rt_lowest(rest)
             rest &= rest - 1
+            op = x.task[i].op
+            if op == OP_START or not self.wanted(x, i):
+                return i
             # Whoever waits for a release cannot come before it.
-            if x.task[i].op == OP_UNLOCK or x.task[i].op == OP_READ_UNLOCK:
-                if not self.tried[self.object[i]]:
-                    return i
-            if x.task[i].op == OP_START or not self.wanted(x, i):
+            if (op == OP_UNLOCK or op == OP_READ_UNLOCK) and not self.tried(self.object[i]):
                 return i
         return -1
 
+    cdef bint tried(self, uint32_t object) noexcept nogil:
+        """Whether any task ever tried to take a lock."""
+        cdef int i
+        for i in range(self.tasks):
+            if self.uses(object)[i].tried:
+                return True
+        return False
+
     cdef bint wanted(self, Execution *x, int task) noexcept nogil:
         """Whether another task will still do something to the object of `task`."""
-        cdef Use *use = &self.use[<size_t>self.object[task] * self.tasks]
+        cdef Use *use = self.uses(self.object[task])
         cdef int i
         for i in range(self.tasks):
             if i != task and not x.done >> i & 1 and use[i].most > use[i].made:
@@ -175,18 +179,13 @@ cdef class Probe(Strategy):
 
 
 cdef void finished(Probe self, Execution *x) noexcept nogil:
-    cdef double *larger
     if x.halt != HALT_NONE and x.halt != HALT_VIOLATION and x.halt != HALT_PRUNED:
         return
     if self.warm:
         self.warm -= 1
         return
-    if self.n == self.room:
-        larger = <double *>realloc(self.said, (2 * self.room + 64) * sizeof(double))
-        if larger == NULL:
-            x.halt = HALT_NO_MEMORY
-            return
-        self.said = larger
-        self.room = 2 * self.room + 64
-    self.said[self.n] = self.weight if x.halt != HALT_PRUNED else 0
+    if grow(<void **>&self.weight_of, &self.room, self.n + 1, sizeof(double)) < 0:
+        x.halt = HALT_NO_MEMORY
+        return
+    self.weight_of[self.n] = self.weight if x.halt != HALT_PRUNED else 0
     self.n += 1

@@ -1,0 +1,82 @@
+"""Search: the stack of one exhaustive search, and its memory.
+
+Steps 0 to n - 1 are those of the execution at hand; the first `prefix` are replayed. The first `root` belong to
+somebody else (another explorer, a checkpoint): what there is to try in those states is told to whoever owns them. A
+search belongs to one strategy, which belongs to one explorer.
+"""
+
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.base.table cimport Table
+
+cdef enum:
+    # The kind of an operation is its number, with this bit where it is a try that failed; a try for the whole lock that
+    # failed although nobody has the whole lock is a kind of its own: readers could have come before it.
+    FAILED = 16
+    FAILED_BY_READERS = 31
+
+# What a task was about to do in a state.
+cdef struct Pending:
+    uint32_t object
+    uint32_t kind
+
+# One step, and the state before it: who was enabled, who slept, who was explored, who is to be.
+cdef struct Step:
+    int32_t task
+    uint32_t object
+    # The step before it on the same object and of the same task; -1: none.
+    int32_t before
+    int32_t previous
+    # Where the run of steps of one task begins in which it lies; and of the first step of a run, where that ends.
+    int32_t run
+    int32_t run_end
+    uint32_t kind
+    # How many tasks were interrupted before it, although they could have gone on.
+    int32_t preemptions
+    uint64_t enabled
+    uint64_t sleep
+    uint64_t explored
+    uint64_t backtrack
+    # In a state of somebody else: whom this search wants to be explored there.
+    uint64_t escaped
+
+cdef struct Search:
+    int tasks
+    int32_t n
+    int32_t prefix
+    int32_t root
+    # Preemptions that an execution may have; -1: any number, and then classes and not schedules are told apart.
+    int32_t bound
+    uint64_t room
+    Step *step
+    # Per step its vector clock (order/clocks.pxd), in numbers of steps plus one.
+    uint32_t *clock
+    Pending *pending
+    # The last step of each task; -1: none.
+    int32_t last_of[MAX_TASKS]
+    # Objects by address, numbered as they are met; and the last step on each; -1: none.
+    Table objects
+    int32_t *last_on
+    uint64_t objects_room
+
+cdef int search_open(Search *s) except -1
+cdef void search_close(Search *s) noexcept nogil
+cdef void search_clear(Search *s, int tasks) noexcept nogil
+cdef int search_room(Search *s, int32_t at) noexcept nogil
+cdef uint32_t search_number(Search *s, void *object) noexcept nogil
+
+
+cdef inline uint64_t untried(Step *e) noexcept nogil:
+    """Who is still to be explored in the state before a step."""
+    return e.backtrack & ~e.explored & ~e.sleep & e.enabled
+
+
+cdef inline uint32_t *clock_of(Search *s, int32_t at) noexcept nogil:
+    """The clock of step `at`; NULL where there is no such step."""
+    return &s.clock[<size_t>at * s.tasks] if at >= 0 else NULL
+
+
+cdef inline Pending *pending_at(Search *s, int32_t at) noexcept nogil:
+    """What each task was about to do in the state before step `at`."""
+    return &s.pending[<size_t>at * s.tasks]

@@ -1,0 +1,62 @@
+"""The memory of an exhaustive search (see stack.pxd)."""
+
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from anonvma_rt.engine.base.grow cimport grow, grow_filled
+from anonvma_rt.engine.base.table cimport table_add, table_close, table_open
+
+
+cdef int search_open(Search *s) except -1:
+    memset(s, 0, sizeof(Search))
+    return table_open(&s.objects)
+
+
+cdef void search_close(Search *s) noexcept nogil:
+    table_close(&s.objects)
+    free(s.step)
+    free(s.clock)
+    free(s.pending)
+    free(s.last_on)
+    memset(s, 0, sizeof(Search))
+
+
+cdef void search_clear(Search *s, int tasks) noexcept nogil:
+    """Forgets all steps; objects keep their numbers."""
+    if tasks != s.tasks:
+        # Two of the buffers have a row for each step, as wide as there are tasks.
+        s.room = 0
+    s.tasks = tasks
+    s.n = 0
+    s.prefix = 0
+    s.root = 0
+    if s.last_on != NULL:
+        memset(s.last_on, 0xFF, s.objects_room * sizeof(int32_t))
+    memset(s.last_of, 0xFF, sizeof(s.last_of))
+
+
+cdef int search_room(Search *s, int32_t at) noexcept nogil:
+    """Room for step `at`; -1 where the host has no memory left."""
+    cdef uint64_t n = <uint64_t>at + 1
+    cdef uint64_t steps = s.room
+    cdef uint64_t clocks = s.room
+    cdef uint64_t pendings = s.room
+    if n <= s.room:
+        return 0
+    if (
+        grow(<void **>&s.step, &steps, n, sizeof(Step)) < 0
+        or grow(<void **>&s.clock, &clocks, n, s.tasks * sizeof(uint32_t)) < 0
+        or grow(<void **>&s.pending, &pendings, n, s.tasks * sizeof(Pending)) < 0
+    ):
+        return -1
+    s.room = steps
+    return 0
+
+
+cdef uint32_t search_number(Search *s, void *object) noexcept nogil:
+    """The number of an object, from 1; 0 where there is no memory for one more."""
+    cdef uint32_t number = table_add(&s.objects, <uint64_t>object)
+    if grow_filled(<void **>&s.last_on, &s.objects_room, number + 1, sizeof(int32_t), 0xFF) < 0:
+        return 0
+    return number
