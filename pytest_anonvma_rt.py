@@ -188,7 +188,7 @@ class Anonvma:
     def _fail(self, path: str | Path, scenario: str, algorithm: str, kind: str, trace: "Trace", where: str) -> NoReturn:
         """Ends the test with the history of a violation."""
         __tracebackhide__ = True
-        from anonvma_rt.cli.report import history
+        from anonvma_rt.show.text import history
 
         path = Path(path)
         if path.is_relative_to(self.item.config.invocation_params.dir):

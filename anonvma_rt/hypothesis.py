@@ -16,7 +16,6 @@ from typing import Any
 from hypothesis import note, reject
 from hypothesis import strategies as st
 
-from anonvma_rt.cli.report import history, how_to_replay
 from anonvma_rt.engine.strategy.drawn import Drawn
 from anonvma_rt.errors import ScenarioError
 from anonvma_rt.execution.reproducer import Reproducer, trace_digest
@@ -25,6 +24,7 @@ from anonvma_rt.kernel.cause import cause
 from anonvma_rt.kernel.recording import RecordedProcess, Recording
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.lab import load, make_explorer, profile
+from anonvma_rt.show.text import history, how_to_replay
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.protocols import Bound, Choice, Described
 

@@ -1,7 +1,6 @@
 """The command line: finds the verb, runs it, and turns whatever went wrong into an exit code and one line.
 
-Results go to stdout and progress to stderr. Exit codes: 0 every answer is the expected one, 1 it is not, 2 bad input in
-one line, 130 interrupted with what was found printed and saved. What a verb takes and prints is in verbs/.
+What a verb takes and prints is in verbs/, its options are in options.py, and how it ends is in ending.py.
 """
 
 import argparse
@@ -9,35 +8,26 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from anonvma_rt import __version__
-from anonvma_rt.cli.verbs import bench, campaign, hunt, kernel, list, replay, show, shrink, step, storm, verify
-from anonvma_rt.cli.verbs.common import BAD_INPUT, INTERRUPTED
+from anonvma_rt.cli.ending import BAD_INPUT, INTERRUPTED
+from anonvma_rt.cli.verbs import VERBS, load_verb
 from anonvma_rt.errors import UserError
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from anonvma_rt.cli.options import Verb
 
-VERBS = {
-    "list": list,
-    "hunt": hunt,
-    "verify": verify,
-    "replay": replay,
-    "storm": storm,
-    "shrink": shrink,
-    "show": show,
-    "step": step,
-    "campaign": campaign,
-    "bench": bench,
-    "kernel": kernel,
-}
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line (sys.argv by default) and returns its exit code."""
     try:
         options = _parser().parse_args(arguments)
-        code = int(options.run(options))
+        for option in options.verb.options:
+            option.take(options)
+        code = int(options.verb.run(options))
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -59,7 +49,19 @@ class _Parser(argparse.ArgumentParser):
     """argparse, but a wrong option is one line like any other bad input."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help says what there is")
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+class _VerbParser(_Parser):
+    """Gets its options when the verb was typed: to make them, the verb and all that it runs are imported."""
+
+    verb: str | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.verb is not None:
+            _add(self, load_verb(self.verb))
+            self.verb = None
+        return super().parse_known_args(args, namespace)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,10 +73,21 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"anonvma-rt {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for name, verb in VERBS.items():
-        added = verbs.add_parser(name, help=verb.ABOUT, description=verb.ABOUT, allow_abbrev=False)
-        added.set_defaults(run=verb.run)
-        added.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
-        verb.add(added)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_VerbParser)
+    for name, (_, about) in VERBS.items():
+        verbs.add_parser(name, help=about, description=about, allow_abbrev=False).verb = name
     return parser
+
+
+def _add(parser: argparse.ArgumentParser, verb: "Verb", within: bool = False) -> None:
+    """Gives the parser of a verb its options. within: of an action, where --json may stand before the action, too."""
+    from anonvma_rt.cli.options import JSON
+
+    for option in (JSON.but(default=argparse.SUPPRESS) if within else JSON, *verb.options):
+        parser.add_argument(option.name, **option.how)
+    parser.set_defaults(verb=verb)
+    if verb.actions:
+        actions = parser.add_subparsers(title="what to do", metavar="ACTION", required=True, parser_class=_Parser)
+        for name, action in verb.actions.items():
+            added = actions.add_parser(name, help=action.about, description=action.about, allow_abbrev=False)
+            _add(added, action, within=True)

@@ -1,41 +1,30 @@
-"""What the command line says of a hunt and of a replay, in plain text."""
+"""The results of the verbs in plain text, as the command line prints them."""
 
-import re
-from collections.abc import Iterable
-from textwrap import fill
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from anonvma_rt.errors import printable
 from anonvma_rt.execution.reproducer import Replayed, Reproducer
 from anonvma_rt.kernel.cause import cause
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
-from anonvma_rt.own.gate import is_own
 from anonvma_rt.search.hunt_result import HuntResult, Result
 from anonvma_rt.search.second_carrier import NEVER_TRIED, Confirmed
-from anonvma_rt.search.verify import Verification
+from anonvma_rt.search.verify import Verdict, Verification
+from anonvma_rt.show.text import history, how_to_replay, sentences
 from anonvma_rt.shrinking.shrink import Shrunk, Size
 from anonvma_rt.storming.storm import StormOfOne, StormResult
-from anonvma_rt.subjects.history import Trace
+from anonvma_rt.text.parameters import spelled
 
-__all__ = [
-    "history",
-    "how_to_replay",
-    "hunt_report",
-    "replay_report",
-    "shrink_report",
-    "storm_report",
-    "verify_report",
-    "world_report",
-]
+__all__ = ["hunt_report", "replay_report", "shrink_report", "storm_report", "verify_report"]
 
 
 def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     """The comparison of the algorithms; with `table`, the interleaving of the first violation found."""
-    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
+    how = (
+        f"strategy {result.strategy}{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
+    )
     lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), strategy {result.strategy}"
-        f"{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
-        + (", INTERRUPTED" if result.interrupted else ""),
-        *([_failing(result)] if result.fail_alloc else []),
+        *_heading(result, how),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
     ]
@@ -49,25 +38,22 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         return "\n".join(lines)
     lines.append(f"The first violation of {shown.algorithm}, execution {shown.first.index}: {shown.first.kind}")
     if shown.trace is not None:
-        lines += ["", _sentences(cause(shown.trace), width), ""]
-        if table:
-            lines += [shown.trace.table(width), ""]
+        lines += ["", history(shown.trace, width) if table else sentences(cause(shown.trace), width), ""]
     if shown.first.reproducer:
-        lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm))
-        lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm, "Look at it", "show"))
+        path = shown.first.reproducer
+        lines.append(how_to_replay(path, result.scenario, shown.algorithm))
+        lines.append(how_to_replay(path, result.scenario, shown.algorithm, "Look at it", "show"))
     return "\n".join(lines)
 
 
-def history(trace: Trace, width: int) -> str:
-    """Why an execution went wrong, in a sentence, and the interleaving with a column per task."""
-    return "\n".join([_sentences(cause(trace), width), "", trace.table(width)])
-
-
-def how_to_replay(path: str, scenario: str, algorithm: str, what: str = "Replay it", verb: str = "replay") -> str:
-    """The command for a reproducer, with what it needs of the user's own code."""
-    rule = re.search(r"rule=([\w.:]+)", algorithm)
-    own = [f" --subject {scenario}"] if is_own(scenario) else [f" --rule {rule[1]}"] if rule else []
-    return f"{what}: anonvma-rt {verb} {path}{''.join(own)}"
+def _heading(result: Any, how: str) -> list[str]:
+    """What was explored and how, and where allocations failed how many did."""
+    parameters = spelled(result.parameters) or "no parameters"
+    lines = [f"{result.scenario} ({parameters}), {how}" + (", INTERRUPTED" if result.interrupted else "")]
+    if getattr(result, "fail_alloc", None):
+        counts = ", ".join(f"{one.failed_allocations} of {one.algorithm}" for one in result.results)
+        lines.append(f"allocations fail at rate {result.fail_alloc}: {counts}")
+    return lines
 
 
 def _ordered(interesting: Iterable[str]) -> str:
@@ -76,22 +62,18 @@ def _ordered(interesting: Iterable[str]) -> str:
     return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
 
 
-def _failing(result: HuntResult | StormResult) -> str:
-    counts = ", ".join(f"{one.failed_allocations} of {one.algorithm}" for one in result.results)
-    return f"allocations fail at rate {result.fail_alloc}: {counts}"
+def _kinds(violations: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in violations.items())
 
 
-def _sentences(text: str | None, width: int) -> str:
-    return fill(text or "", max(40, width), initial_indent="  ", subsequent_indent="  ")
+def _verdict(one: Result | Verdict | StormOfOne) -> str:
+    return "as expected" if one.as_expected else f"NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
 
 
 def _row(one: Result) -> str:
-    found = ", ".join(f"{count} {kind}" for kind, count in one.violations.items()) or "none"
-    expected = one.expected or "none (nothing stated)"
-    verdict = "as expected" if one.as_expected else f"NOT AS EXPECTED: {expected}"
     return (
-        f"  {one.algorithm:26} {one.executions:>10}  {found:32}{one.upper_bound_95:>12.2e}  "
-        f"{one.executions_per_second:>9.0f}  {verdict}"
+        f"  {one.algorithm:26} {one.executions:>10}  {_kinds(one.violations) or 'none':32}{one.upper_bound_95:>12.2e}  "
+        f"{one.executions_per_second:>9.0f}  {_verdict(one)}"
     )
 
 
@@ -130,23 +112,16 @@ def _confirmed(one: Result, confirmed: Confirmed) -> list[str]:
 
 def verify_report(result: Verification, width: int, table: bool = True) -> str:
     """The verdict on each algorithm; with `table`, the interleaving of the first counterexample."""
-    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
-    lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), "
-        + ("every class of interleavings" if result.preemptions is None else "every schedule")
-        + (", INTERRUPTED" if result.interrupted else ""),
-        "",
-    ]
+    lines = [*_heading(result, "every class of interleavings" if result.preemptions is None else "every schedule"), ""]
     for one in result.results:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in one.violating_classes.items())
+        kinds = _kinds(one.violating_classes)
         blocked = f", {one.sleep_blocked} sleep-blocked" if one.sleep_blocked else ""
-        expected = "" if one.as_expected else f"; NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
-        lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{expected}")
+        unexpected = "" if one.as_expected else f"; {_verdict(one)}"
+        lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{unexpected}")
     lines.append("")
     shown = next((one for one in result.results if one.trace is not None), None) if table else None
     if shown is not None and shown.trace is not None and shown.first is not None:
-        lines += [f"A counterexample for {shown.algorithm}:", "", _sentences(cause(shown.trace), width), ""]
-        lines += [shown.trace.table(width), ""]
+        lines += [f"A counterexample for {shown.algorithm}:", "", history(shown.trace, width), ""]
         if shown.first.reproducer:
             lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm))
     return "\n".join(lines).rstrip()
@@ -164,7 +139,7 @@ def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: 
     ]
     why = cause(replayed.trace)
     if why:
-        lines += ["", _sentences(why, width)]
+        lines += ["", sentences(why, width)]
     return "\n".join([*lines, "", replayed.trace.table(width, full)])
 
 
@@ -188,7 +163,7 @@ def shrink_report(result: Shrunk, width: int) -> str:
         f"{result.executions} executions were made. Replayed on threads, it came again {result.confirmed} of "
         f"{result.replays} times.",
         "",
-        _sentences(result.cause, width),
+        sentences(result.cause, width),
         "",
         result.trace.table(width),
     ]
@@ -198,45 +173,32 @@ def shrink_report(result: Shrunk, width: int) -> str:
 
 
 def _size(name: str, size: Size) -> str:
-    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in size.parameters.items())
-    return f"  {name:8}{size.switches:>9}{size.steps:>9}   {parameters or 'none'}"
-
-
-def world_report(replayed: Replayed) -> str:
-    """The state in which the recorded execution stopped."""
-    return replayed.program.state(replayed.explorer, replayed.trace)
+    return f"  {name:8}{size.switches:>9}{size.steps:>9}   {spelled(size.parameters) or 'none'}"
 
 
 def storm_report(result: StormResult, width: int) -> str:
     """Rates by algorithm and profile, what became of the hits, and the interleaving of the first confirmed one."""
-    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in result.parameters.items())
-    lines = [
-        f"{result.scenario} ({parameters or 'no parameters'}), {result.tasks} tasks at once, seed {result.seed}"
-        + ("" if result.recording else ", nothing recorded")
-        + (", INTERRUPTED" if result.interrupted else ""),
-        *([_failing(result)] if result.fail_alloc else []),
-    ]
+    recording = "" if result.recording else ", nothing recorded"
+    lines = _heading(result, f"{result.tasks} tasks at once, seed {result.seed}{recording}")
     for one in result.results:
         lines += ["", *_storm_of_one(one, result.recording)]
     shown = next((one for one in result.results if one.trace is not None), None)
     if shown is not None and shown.trace is not None:
         found = shown.found[0]
         lines += ["", f"The first confirmed violation of {shown.algorithm}, under {found.profile}: {found.kind}", ""]
-        lines += [_sentences(cause(shown.trace), width), "", shown.trace.table(width)]
+        lines.append(history(shown.trace, width))
     saved = [found.reproducer for one in result.results for found in one.found if found.reproducer]
     lines += ["", *(f"Replay it: anonvma-rt replay {path}" for path in saved)] if saved else []
     return "\n".join(lines)
 
 
 def _storm_of_one(one: StormOfOne, recording: bool) -> list[str]:
-    expected = one.expected or "none (nothing stated)"
-    verdict = "as expected" if one.as_expected else f"NOT AS EXPECTED: {expected}"
     rate = one.executions / one.seconds if one.seconds else 0.0
     found = ", ".join(f"{n} {kind} ({n / one.seconds:.1f}/s)" for kind, n in one.violations.items())
     lines = [
         f"{one.algorithm}: {one.executions} executions, {rate:.0f}/s; "
         + (found or "no violation seen, which is no evidence: a storm proves nothing")
-        + f"; {verdict}",
+        + f"; {_verdict(one)}",
         f"  {'profile':22}{'executions':>11}{'exec/s':>9}{'violations':>12}{'per second':>12}   per execution (95 %)",
     ]
     for r in one.rates:

@@ -13,6 +13,7 @@ from anonvma_rt.show.moments import in_words
 from anonvma_rt.show.stacks import Stacks
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.history import VMA_FIRST, Event
+from anonvma_rt.text.parameters import spelled
 
 __all__ = ["dmesg"]
 
@@ -63,7 +64,7 @@ def _lines(story: Story, step: int) -> Iterator[str]:
         yield f"state after step {step}:"
         yield from (f"  {line}" for line in state)
     yield ""
-    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in story.parameters.items())
+    parameters = spelled(story.parameters)
     yield f"scenario {story.scenario} ({parameters or 'no parameters'}), algorithm {story.algorithm}"
     yield RULE
 

@@ -13,6 +13,7 @@ from anonvma_rt import __version__
 from anonvma_rt.errors import UserError, printable
 from anonvma_rt.show.story import Story
 from anonvma_rt.show.terminal import GLYPHS, Style, show_text
+from anonvma_rt.text.parameters import spelled
 
 __all__ = ["LONGEST", "html_page"]
 
@@ -28,7 +29,7 @@ def html_page(story: Story, beside: Story | None = None) -> str:
         raise UserError(f"{story.end} steps are too many for a page ({LONGEST} at most): shrink it, or use --perfetto")
     data = {
         "scenario": printable(story.scenario),
-        "parameters": " ".join(f"{name}={str(value).lower()}" for name, value in story.parameters.items()),
+        "parameters": spelled(story.parameters),
         "version": __version__,
         "differs": story.first_difference(beside) if beside else None,
         "sides": [_side(side) for side in sides],

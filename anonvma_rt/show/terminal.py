@@ -16,6 +16,7 @@ from anonvma_rt.errors import printable
 from anonvma_rt.show.moments import in_words, moments
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.history import Event
+from anonvma_rt.text.parameters import spelled
 
 __all__ = ["GLYPHS", "Style", "show_text", "style_for"]
 
@@ -70,7 +71,7 @@ def show_text(story: Story, width: int, style: Style, full: bool = False) -> str
     """The whole story as text of at most `width` columns."""
     table = _Table(story, width, style, full)
     switches = max(0, len(story.segments) - 1)
-    parameters = " ".join(f"{name}={str(value).lower()}" for name, value in story.parameters.items())
+    parameters = spelled(story.parameters)
     title = f"{story.scenario}{f' ({parameters})' if parameters else ''} under {story.algorithm}"
     what = f"{story.kind or 'no violation'}, {story.end} steps, {switches} switches"
     parts = [style.paint(_fold(title, width, ""), BOLD), style.paint(_fold(what, width, ""), RED)]

@@ -13,7 +13,16 @@ from anonvma_rt.errors import ParameterError, ScenarioError, nearest, quote
 from anonvma_rt.text.expression import LIMIT, NAME, evaluate, has_meaning
 from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, shown
 
-__all__ = ["Definitions", "Parameter", "bind_parameters", "holds", "parse_parameters", "read_bool", "read_parameter"]
+__all__ = [
+    "Definitions",
+    "Parameter",
+    "bind_parameters",
+    "holds",
+    "parse_parameters",
+    "read_bool",
+    "read_parameter",
+    "spelled",
+]
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -124,6 +133,15 @@ def parse_parameters(assignments: Iterable[str]) -> dict[str, str]:
             raise ParameterError(f"parameter {quote(name)} is given twice")
         values[name] = value
     return values
+
+
+def spelled(values: Mapping[str, int | bool]) -> str:
+    """The same the other way round.
+
+    >>> spelled({"pages": 4, "exact": True})
+    'pages=4 exact=true'
+    """
+    return " ".join(f"{name}={str(value).lower()}" for name, value in values.items())
 
 
 def read_bool(text: str) -> bool | None:

@@ -12,6 +12,7 @@ from typing import Any
 from anonvma_rt.stress.campaign.cell import ENDINGS, Cell, Totals
 from anonvma_rt.stress.campaign.store import Campaign, Store
 from anonvma_rt.stress.report.survival import Life, LogRank, curve, log_rank, median
+from anonvma_rt.text.parameters import spelled
 
 __all__ = ["Comparison", "Report", "Row", "interval_95", "make_report", "text_report"]
 
@@ -32,7 +33,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        values = " ".join(f"{name}={str(value).lower()}" for name, value in self.cell.parameters.items())
+        values = spelled(self.cell.parameters)
         return f"{self.cell.scenario} ({values})" if values else self.cell.scenario
 
     @property

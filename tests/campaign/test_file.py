@@ -179,4 +179,4 @@ def test_the_commands_of_the_docs_are_commands():
     assert len(lines) > 12
     for line in lines:
         words = [word for word in shlex.split(line) if word not in ("||", "true")][1:]
-        assert _parser().parse_args(words).do
+        assert _parser().parse_args(words).verb.run

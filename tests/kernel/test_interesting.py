@@ -238,7 +238,7 @@ WRONG = [
 
 def test_names_are_of_one_scenario(capsys):
     assert main(["hunt", "--all", "--interesting", "ptl"]) == 2
-    assert "--all hunts them all: leave one away" in capsys.readouterr().err
+    assert "--all hunts them all: omit one of them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("scenario", "names", "line"), WRONG)

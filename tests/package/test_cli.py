@@ -127,7 +127,7 @@ def test_an_unexpected_violation_is_exit_code_1(tmp_path, capsys):
         (["hunt", "-p", "pages=99999999999999999999"], "pages"),
         (["hunt", "--runs", "0"], "--runs must be at least 1"),
         (["hunt", "--runs", "many"], "--runs must be a whole number"),
-        (["hunt", "--all", "merge"], "leave the name away"),
+        (["hunt", "--all", "merge"], "omit the name"),
         (["hunt", "ordr"], 'unknown scenario "ordr" (did you mean "order"?)'),
         (["hunt", "sb", "--algorithm", "unpatched"], 'sb.toml: unknown variant "unpatched" (choices: sc)'),
         (["hunt", "order", "--algorithm", "patched", "-p", "patched=no"], "another value for a parameter given"),

@@ -361,7 +361,7 @@ def test_all_takes_names_and_sizes_of_its_own(capsys):
     assert main(["verify", "order", "--all"]) == 2
     assert "--all proves every built-in scenario" in capsys.readouterr().err
     assert main(["verify", "--all", "-p", "pages=2"]) == 2
-    assert "leave -p and --checkpoint away" in capsys.readouterr().err
+    assert "omit -p and --checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.long

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import tqdm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -451,9 +452,7 @@ def test_interrupted_before_it_was_seen_to_fail_there_is_nothing_to_keep(mail, t
 
 
 def test_interrupting_the_command_prints_saves_and_exits_with_130(mail, tmp_path, capsys, monkeypatch):
-    import anonvma_rt.cli.verbs.shrink as verb
-
-    class Bar(verb.tqdm):
+    class Bar(tqdm.tqdm):
         calls = 0
 
         def update(self, n=1):
@@ -461,7 +460,7 @@ def test_interrupting_the_command_prints_saves_and_exits_with_130(mail, tmp_path
             if Bar.calls > 5:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(verb, "tqdm", Bar)
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
     out = tmp_path / "min.json"
     assert main(["shrink", mail, "-o", str(out)]) == 130
     assert "INTERRUPTED" in capsys.readouterr().out

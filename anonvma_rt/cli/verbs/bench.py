@@ -1,4 +1,5 @@
-"""`bench`: what executions, points, locks and lists cost here, as ratios from one interleaved run."""
+"""What this machine is good for: `bench` measures what the lab costs here, and `kernel` runs the program of 2011 on the
+host's own kernel. Both run what is in stress/, which no other verb needs."""
 
 import argparse
 import json
@@ -7,12 +8,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from tqdm import tqdm
-
-from anonvma_rt.cli.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, whole
+from anonvma_rt.cli import options as opt
+from anonvma_rt.cli.ending import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, progress_bar
 from anonvma_rt.errors import UserError, nearest, quote
 
-ABOUT = "what executions, points, locks and lists cost here, as ratios from one interleaved run"
 # Name: the module of anonvma_rt.stress.bench. What takes minutes is done only where it is named.
 BENCHMARKS = {
     "order": "order", "dpor": "dpor", "lists": "lists", "locks": "locks", "points": "points", "lkml-2011": "lkml",
@@ -20,49 +19,27 @@ BENCHMARKS = {
     "scaling": "scaling",
 }  # fmt: skip
 LONG = ("search", "zoo", "campaign", "scaling")
+USUAL = [name for name in BENCHMARKS if name not in LONG]
 MOST = {"rounds": 10_000, "executions": 1_000_000_000, "seeds": 10_000}
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    usual = [name for name in BENCHMARKS if name not in LONG]
-    parser.add_argument(
-        "name",
-        nargs="*",
-        metavar="NAME",
-        help=f"{', '.join(usual)} (the default: all of these), or {', '.join(LONG)}, which take minutes",
-    )
-    parser.add_argument(
-        "--rounds", type=whole("--rounds"), default=7, metavar="N", help="measurements of each (default %(default)s)"
-    )
-    parser.add_argument(
-        "--executions",
-        type=whole("--executions"),
-        default=50_000,
-        metavar="N",
-        help="of each cell of `search` (default %(default)s)",
-    )
-    parser.add_argument(
-        "--seeds", type=whole("--seeds"), default=20, metavar="N", help="of `zoo` (default %(default)s)"
-    )
-
-
-def run(options: argparse.Namespace) -> int:
+def _bench(options: argparse.Namespace) -> int:
     for name in options.name:
         if name not in BENCHMARKS:
             raise UserError(f"unknown benchmark {quote(name)}{nearest(name, BENCHMARKS)}")
-    for option, most in MOST.items():
-        if not 1 <= getattr(options, option) <= most:
-            raise UserError(f"--{option} must be from 1 to {most}, not {getattr(options, option)}")
+    for name, most in MOST.items():
+        if not 1 <= getattr(options, name) <= most:
+            raise UserError(f"--{name} must be from 1 to {most}, not {getattr(options, name)}")
     if find_spec("anonvma_rt.stress") is None:
         raise UserError("bench needs the whole package: run `python -m pip install -e .` in the checkout")
     # Benchmarks are no part of what a user of the library imports.
     measure = import_module("anonvma_rt.stress.bench.measure")
     done: dict[str, Any] = {}
     code = AS_EXPECTED
-    with tqdm(unit="", bar_format="{desc}", delay=0, disable=None, file=sys.stderr, leave=False) as bar:
+    with progress_bar(unit="", bar_format="{desc}", delay=0) as bar:
         how = measure.Options(options.rounds, options.executions, options.seeds, bar.set_description_str)
         try:
-            for name in options.name or [name for name in BENCHMARKS if name not in LONG]:
+            for name in options.name or USUAL:
                 bench = import_module(f"anonvma_rt.stress.bench.{BENCHMARKS[name]}")
                 try:
                     done[name] = bench.run(how)
@@ -82,3 +59,45 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"benchmarks": done}))
     return code
+
+
+def _kernel(options: argparse.Namespace) -> int:
+    from anonvma_rt.stress.kernel.run import run_kernel_program
+
+    names = ("mode", "seconds", "pages", "megabytes")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    words = [f"--{name}={value}" for name, value in given.items()]
+    return run_kernel_program([*words, "--json"] if options.json else words)
+
+
+VERBS = {
+    "bench": opt.Verb(
+        (
+            opt.option(
+                "name",
+                "NAME",
+                f"{', '.join(USUAL)} (the default: all of these), or {', '.join(LONG)}, which take minutes",
+                nargs="*",
+            ),
+            opt.whole("--rounds", "N", "measurements of each (default %(default)s)", default=7),
+            opt.whole("--executions", "N", "of each cell of `search` (default %(default)s)", default=50_000),
+            opt.whole("--seeds", "N", "of `zoo` (default %(default)s)", default=20),
+        ),
+        _bench,
+    ),
+    "kernel": opt.Verb(
+        (
+            opt.Option(
+                "--mode",
+                {
+                    "choices": ("shot", "compaction"),
+                    "help": "who migrates (default: the first that this host allows)",
+                },
+            ),
+            opt.option("--seconds", "T", "how long (default 10)"),
+            opt.whole("--pages", "N", "pages that move (default 64, in mode compaction 2048)"),
+            opt.whole("--megabytes", "N", "memory of mode compaction (default 64)"),
+        ),
+        _kernel,
+    ),
+}

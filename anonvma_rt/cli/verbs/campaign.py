@@ -1,11 +1,9 @@
 """`campaign`: many hunts over cores and machines, in a store that loses nothing.
 
-anonvma_rt.stress is imported when it is needed: other verbs have no use for it, and a checkout that is only built in
-place does not have it.
+anonvma_rt.stress is imported when an action runs: a checkout that is only built in place does not have it.
 """
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -14,75 +12,22 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from anonvma_rt.cli.verbs.common import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, whole
+from anonvma_rt.cli import options as opt
+from anonvma_rt.cli.ending import INTERRUPTED, conclude, progress_bar, write_file
 from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.errors import UserError
 from anonvma_rt.own.subject import subject
 from anonvma_rt.search.hunt import Folder
 
-ABOUT = "many hunts over cores and machines, in a store that loses nothing"
+if TYPE_CHECKING:
+    from anonvma_rt.stress.campaign.executors import Crew
+    from anonvma_rt.stress.campaign.run import Progress
+    from anonvma_rt.stress.campaign.store import Store
+    from anonvma_rt.stress.report.report import Report
+
 WATCH_SECONDS = 1.0
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(title="what to do", metavar="ACTION", required=True)
-
-    def action(name: str, about: str, do: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        added = actions.add_parser(name, help=about, description=about, allow_abbrev=False)
-        added.add_argument(
-            "--json",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="print one JSON object and nothing else on stdout",
-        )
-        added.set_defaults(do=do)
-        return added
-
-    run_ = action("run", "begin a campaign, or go on with it", _run)
-    run_.add_argument("file", metavar="FILE", help="a TOML file, or nightly, strategies or patch")
-    run_.add_argument("--store", required=True, metavar="DB", help="the SQLite file that keeps what was found")
-    run_.add_argument(
-        "--algorithm", action="append", default=[], metavar="A", help='what algorithms = "asked" stands for; repeatable'
-    )
-    resume = action("resume", "go on with the campaign in a store", _resume)
-    status = action("status", "how far a campaign is, also while it runs", _status)
-    status.add_argument("--watch", action="store_true", help="say it again until the campaign is complete")
-    report = action("report", "what a campaign found", _report)
-    report.add_argument("--html", metavar="OUT", help="write the report as one HTML file")
-    report.add_argument("--junit", metavar="OUT", help="write it as JUnit XML, a test per cell")
-    reproducers = action("reproducers", "write the reproducers in a store as files", _reproducers)
-    reproducers.add_argument("--out", required=True, metavar="DIR", help="the folder for them")
-    reproducers.add_argument("--all", action="store_true", help="the first of every range, not only of every cell")
-    for one in (resume, status, report, reproducers):
-        one.add_argument("store", metavar="DB", help="the store")
-    for one in (run_, resume, reproducers):
-        one.add_argument(
-            "--subject",
-            action="append",
-            metavar="module:Class",
-            default=[],
-            help="a subject of your own that the campaign may use: nothing in a file or a store can make the lab "
-            "import code; repeatable",
-        )
-    for one in (run_, resume):
-        one.add_argument(
-            "--jobs", type=whole("--jobs"), metavar="J", help="worker processes (default: one for each core)"
-        )
-        one.add_argument(
-            "--executor", default="processes", metavar="E", help="processes (default), dask://HOST:PORT, or mpi"
-        )
-
-
-def run(options: argparse.Namespace) -> int:
-    if find_spec("anonvma_rt.stress") is None:
-        raise UserError(
-            "campaigns need an installed anonvma_rt, and this checkout is only built in place: pip install -e ."
-        )
-    return int(options.do(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -106,27 +51,24 @@ def _resume(options: argparse.Namespace) -> int:
         return _work(store, crew, options)
 
 
-def _work(store: Any, crew: Any, options: argparse.Namespace) -> int:
-    from anonvma_rt.stress.campaign.run import Progress, run_campaign
+def _work(store: "Store", crew: "Crew", options: argparse.Namespace) -> int:
+    from anonvma_rt.stress.campaign.run import run_campaign
 
     budgets = [cell.executions for cell in store.cells()]
     known = [budget for budget in budgets if budget is not None]
     done = store.progress()
     with (
         _stopped_by_signals() as stop,
-        tqdm(
+        progress_bar(
             total=sum(known) if len(known) == len(budgets) else None,
             initial=sum(executions for _, _, _, executions, _ in done),
-            unit="exec",
             unit_scale=True,
-            disable=None,
-            file=sys.stderr,
-            leave=False,
+            delay=0,
         ) as bar,
     ):
         violations, classes = sum(found for *_, found in done), 0
 
-        def progress(now: Progress) -> None:
+        def progress(now: "Progress") -> None:
             nonlocal violations, classes
             violations += now.violations
             classes += now.classes
@@ -164,22 +106,20 @@ def _stopped_by_signals() -> Iterator[StopToken]:
 def _status(options: argparse.Namespace) -> int:
     from anonvma_rt.stress.campaign.store import Store
 
-    said = ""
+    printed = ""
     while True:
         with Store.open(options.store) as store:
-            told = _told(store)
-        if not options.json and (line := _status_line(told)) != said:
+            status = _status_of(store)
+        if not options.json and (line := _status_line(status)) != printed:
             print(line, flush=True)
-            said = line
-        if told["complete"] or not options.watch:
+            printed = line
+        if status["complete"] or not options.watch:
             break
         time.sleep(WATCH_SECONDS)
-    if options.json:
-        print(json.dumps(told))
-    return AS_EXPECTED
+    return conclude(options, lambda: status, None)
 
 
-def _told(store: Any) -> dict[str, Any]:
+def _status_of(store: "Store") -> dict[str, Any]:
     cells = store.progress()
     runner = store.runner()
     return {
@@ -195,29 +135,32 @@ def _told(store: Any) -> dict[str, Any]:
     }
 
 
-def _status_line(told: dict[str, Any]) -> str:
-    runner = told["runner"]
+def _status_line(status: dict[str, Any]) -> str:
+    runner = status["runner"]
     who = "complete"
-    if not told["complete"]:
+    if not status["complete"]:
         who = "nobody runs it" if runner is None else f"run by process {runner['pid']} on {runner['host']}"
     return (
-        f"{told['campaign']}: {told['ended']} of {told['cells']} cells ended, {told['ranges']} ranges, "
-        f"{told['executions']} executions, {told['violations']} violations, {told['under_way']} ranges under way; {who}"
+        f"{status['campaign']}: {status['ended']} of {status['cells']} cells ended, {status['ranges']} ranges, "
+        f"{status['executions']} executions, {status['violations']} violations, {status['under_way']} ranges under "
+        f"way; {who}"
     )
 
 
-def _show(store: Any, options: argparse.Namespace, files: Mapping[str, Callable[[Any], str]] | None = None) -> int:
+def _show(
+    store: "Store", options: argparse.Namespace, files: Mapping[str, Callable[["Report"], str]] | None = None
+) -> int:
     """Prints the report of a store, and writes it in other forms to the files that the options name."""
     from anonvma_rt.stress.report.report import make_report, text_report
 
     with store.readable("what was found"):
         report = make_report(store)
-        text = json.dumps(report.as_dict()) if options.json else text_report(report)
+        text = "" if options.json else text_report(report)
+        document = report.as_dict() if options.json else {}
         written = [(name, getattr(options, name), form(report)) for name, form in (files or {}).items()]
     for name, out, content in written:
-        _write(Path(out), content, f"--{name}")
-    print(text)
-    return AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
+        write_file(out, content, f"--{name}")
+    return conclude(options, lambda: document, lambda: text, as_expected=report.as_expected)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -230,18 +173,11 @@ def _report(options: argparse.Namespace) -> int:
         return _show(store, options, {name: form for name, form in forms.items() if getattr(options, name) is not None})
 
 
-def _write(path: Path, text: str, option: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{option} {path}: cannot be written: {error.strerror or error}") from None
-
-
 def _reproducers(options: argparse.Namespace) -> int:
     from anonvma_rt.execution.reproducer import Reproducer
     from anonvma_rt.stress.campaign.store import Store
 
-    written = []
+    written: list[str] = []
     own = [subject(name) for name in options.subject]
     with Store.open(options.store) as store:
         folder = Folder(Path(options.out))
@@ -253,14 +189,75 @@ def _reproducers(options: argparse.Namespace) -> int:
                 with store.readable(where):
                     content = payload["reproducer"].encode()
                 reproducer = Reproducer.from_bytes(content, where, own)
-                path = folder.path / f"{cell.number}-{reproducer.name()}"
-                _write(path, payload["reproducer"] + "\n", "--out")
-                written.append(str(path))
+                path = str(folder.path / f"{cell.number}-{reproducer.name()}")
+                write_file(path, payload["reproducer"] + "\n", "--out")
+                written.append(path)
                 if not options.all:
                     break
         folder.leave()
-    if options.json:
-        print(json.dumps({"reproducers": written}))
-    else:
-        print("\n".join(written) if written else "No violation was found, so there is no reproducer.")
-    return AS_EXPECTED
+    return conclude(
+        options,
+        lambda: {"reproducers": written},
+        lambda: "\n".join(written) or "No violation was found, so there is no reproducer.",
+    )
+
+
+def _installed(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    def checked(options: argparse.Namespace) -> int:
+        if find_spec("anonvma_rt.stress") is None:
+            raise UserError(
+                "campaigns need an installed anonvma_rt, and this checkout is only built in place: pip install -e ."
+            )
+        return run(options)
+
+    return checked
+
+
+STORE = opt.option("store", "DB", "the store")
+OWN = opt.SUBJECT.but(
+    help="a subject of your own that the campaign may use: nothing in a file or a store can make the lab import code; "
+    "repeatable"
+)
+WORKERS = (
+    OWN,
+    opt.JOBS.but(default=None, help="worker processes (default: one for each core)"),
+    opt.option("--executor", "E", "processes (default), dask://HOST:PORT, or mpi", default="processes"),
+)
+ACTIONS = {
+    "run": opt.Verb(
+        (
+            opt.option("file", "FILE", "a TOML file, or nightly, strategies or patch"),
+            opt.option("--store", "DB", "the SQLite file that keeps what was found", required=True),
+            opt.several("--algorithm", "A", 'what algorithms = "asked" stands for; repeatable', default=[]),
+            *WORKERS,
+        ),
+        _installed(_run),
+        about="begin a campaign, or go on with it",
+    ),
+    "resume": opt.Verb((STORE, *WORKERS), _installed(_resume), about="go on with the campaign in a store"),
+    "status": opt.Verb(
+        (opt.flag("--watch", "say it again until the campaign is complete"), STORE),
+        _installed(_status),
+        about="how far a campaign is, also while it runs",
+    ),
+    "report": opt.Verb(
+        (
+            opt.option("--html", "OUT", "write the report as one HTML file"),
+            opt.option("--junit", "OUT", "write it as JUnit XML, a test per cell"),
+            STORE,
+        ),
+        _installed(_report),
+        about="what a campaign found",
+    ),
+    "reproducers": opt.Verb(
+        (
+            opt.OUT.but(default=None, required=True, help="the folder for them"),
+            opt.ALL.but(help="the first of every range, not only of every cell"),
+            STORE,
+            OWN,
+        ),
+        _installed(_reproducers),
+        about="write the reproducers in a store as files",
+    ),
+}
+VERBS = {"campaign": opt.Verb(actions=ACTIONS)}

@@ -1,10 +1,11 @@
 """`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles, each with one line."""
 
 import argparse
-import json
+from collections.abc import Iterator
 from typing import Any
 
-from anonvma_rt.cli.verbs.common import AS_EXPECTED
+from anonvma_rt.cli import options as opt
+from anonvma_rt.cli.ending import conclude
 from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.lab import HUNT_CARRIERS, STRATEGIES
@@ -12,12 +13,6 @@ from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
 from anonvma_rt.storming.delays import PROFILES
 from anonvma_rt.subjects.protocols import Described
-
-ABOUT = "list the scenarios, litmus tests, algorithms, strategies and carriers"
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """It has no options of its own."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,22 +44,22 @@ def run(options: argparse.Namespace) -> int:
         "carriers": [{"name": name, "about": about} for name, about in HUNT_CARRIERS.items()],
         "profiles": [{"name": name, "about": known.about} for name, known in PROFILES.items()],
     }
-    if options.json:
-        print(json.dumps(listing))
-        return AS_EXPECTED
+    return conclude(options, lambda: listing, lambda: "\n".join(_lines(listing)))
+
+
+def _lines(listing: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     for heading, entries in listing.items():
-        print(f"{heading}:")
+        yield f"{heading}:"
         for entry in entries:
             known_as = f" [{', '.join(entry['aliases'])}]" if entry.get("aliases") else ""
             if "default" in entry:
                 known_as = f" [{str(entry['default']).lower()} in unpatched]"
-            print(f"  {entry['name']:27}{entry['about']}{known_as}")
+            yield f"  {entry['name']:27}{entry['about']}{known_as}"
             if entry.get("zoo"):
-                print(f"    {entry['zoo']}: {entry['commit']} ({entry['year']}): {entry['symptom']}")
+                yield f"    {entry['zoo']}: {entry['commit']} ({entry['year']}): {entry['symptom']}"
             for name, parameter in entry.get("parameters", {}).items():
                 assignment = f"-p {name}={str(parameter['default']).lower()}"
-                print(f"    {assignment:22}{parameter['about']}")
-    return AS_EXPECTED
+                yield f"    {assignment:22}{parameter['about']}"
 
 
 def _description(described: Described) -> dict[str, Any]:
@@ -74,3 +69,6 @@ def _description(described: Described) -> dict[str, Any]:
         "parameters": {p.name: {"default": p.default, "about": p.about} for p in described.parameters.values()},
         "expect": {name: described.expected(name) for name in described.algorithms()},
     }
+
+
+VERBS = {"list": opt.Verb(run=run)}

@@ -2,20 +2,18 @@
 
 import argparse
 import contextlib
-import json
 import os
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from anonvma_rt.cli.verbs.common import AS_EXPECTED, about_file, read_file
+from anonvma_rt.cli import options as opt
+from anonvma_rt.cli.ending import conclude
 from anonvma_rt.errors import UserError, nearest, printable, quote
 from anonvma_rt.execution.stepper import Stepper, find_task
 from anonvma_rt.kernel.cause import cause
 from anonvma_rt.subjects.locks import locks_of
-
-ABOUT = "go through the execution of a reproducer step by step, back too, and try another schedule by hand"
 
 # The first letter, or these two, are enough.
 COMMANDS = {
@@ -36,12 +34,8 @@ COMMANDS = {
 }
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    about_file(parser)
-
-
 def run(options: argparse.Namespace) -> int:
-    reproducer = read_file(options)
+    reproducer = opt.load_reproducer(options)
     asked = sys.stdin.isatty()
     if asked:
         with contextlib.suppress(ImportError):
@@ -50,10 +44,11 @@ def run(options: argparse.Namespace) -> int:
         session = _Session(stepper, say=(lambda text: None) if options.json else print)
         session.greet()
         session.loop(asked, prompt="(step) " if asked and not options.json else "")
-        if options.json:
-            print(json.dumps({"position": stepper.position, "steps": stepper.length, "kind": stepper.kind,
-                              "over": stepper.over, "by_hand": stepper.by_hand, "saved": session.saved}))  # fmt: skip
-    return AS_EXPECTED
+        told = {
+            "position": stepper.position, "steps": stepper.length, "kind": stepper.kind, "over": stepper.over,
+            "by_hand": stepper.by_hand, "saved": session.saved,
+        }  # fmt: skip
+    return conclude(options, lambda: told, None)
 
 
 class _Session:
@@ -255,3 +250,6 @@ def _count(word: str, least: int = 1) -> int:
     if count < least:
         raise UserError(f"a whole number from {least} on is wanted, not {quote(word)}")
     return count
+
+
+VERBS = {"step": opt.Verb(opt.FILE, run)}

@@ -1,0 +1,178 @@
+"""The options of the command line. One that several verbs take is declared here once, with what is made of its text.
+
+A verb lists its options in a record (Verb). The parser is built of these records, and after it every value goes through
+the `read` of its option: so a verb gets scenarios, algorithms and strategies, and never the words that name them.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.strategy.python import PyStrategy
+from anonvma_rt.errors import UserError
+from anonvma_rt.execution.reproducer import Reproducer
+from anonvma_rt.kernel.algorithm import Algorithm
+from anonvma_rt.kernel.failing import ALLOCATIONS
+from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.lab.lab import DEFAULT_STRATEGY, STRATEGIES, load, names_of_all, with_values
+from anonvma_rt.mm.ordering import Rule
+from anonvma_rt.own.gate import import_class, is_own, must_be_checked
+from anonvma_rt.own.subject import subject
+from anonvma_rt.search.hunt import DEFAULT_SCENARIO
+from anonvma_rt.subjects.protocols import Choice, Described
+from anonvma_rt.text.parameters import parse_parameters
+
+__all__ = [
+    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "OUT", "PARAMETER", "SCENARIO", "SEED",
+    "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer", "option", "own_code",
+    "several", "whole",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Option:
+    """how: what argparse is told of it. read: what the verb gets in place of a value that is not None."""
+
+    name: str
+    how: Mapping[str, Any]
+    read: Callable[[Any], Any] | None = None
+
+    def but(self, **how: Any) -> "Option":
+        """The same option with another default or other words."""
+        return replace(self, how={**self.how, **how})
+
+    def take(self, options: argparse.Namespace) -> None:
+        name = self.how.get("dest", self.name.lstrip("-").replace("-", "_"))
+        value = getattr(options, name)
+        if self.read is not None and value is not None:
+            setattr(options, name, self.read(value))
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What the parser needs of a verb, or of an action of one. A verb with actions has no `run` of its own; what a verb
+    is about stands beside its name in verbs/__init__.py."""
+
+    options: Sequence[Option] = ()
+    run: Callable[[argparse.Namespace], int] | None = None
+    actions: Mapping[str, "Verb"] = field(default_factory=dict)
+    about: str = ""
+
+
+def option(name: str, metavar: str, about: str, read: Callable[[Any], Any] | None = None, **how: Any) -> Option:
+    return Option(name, {"metavar": metavar, "help": about, **how}, read)
+
+
+def several(name: str, metavar: str, about: str, read: Callable[[Any], Any] | None = None, **how: Any) -> Option:
+    """An option that may be repeated."""
+    return option(name, metavar, about, read, action="append", **how)
+
+
+def flag(name: str, about: str) -> Option:
+    return Option(name, {"action": "store_true", "help": about})
+
+
+def whole(name: str, metavar: str, about: str, **how: Any) -> Option:
+    """An option that takes a whole number; a wrong one is named with its option."""
+
+    def parse(text: str) -> int:
+        try:
+            return int(text.replace("_", ""), 0)
+        except ValueError:
+            raise UserError(f'{name} must be a whole number, not "{text}"') from None
+
+    return option(name, metavar, about, type=parse, **how)
+
+
+def _the_scenario(name: str) -> Described:
+    return subject(name) if is_own(name) else load(name)
+
+
+def _the_algorithms(names: Sequence[str]) -> list[Choice | str]:
+    """A rule of the user's own (`rule=module:Class`) is imported."""
+    chosen: list[Choice | str] = []
+    for name in names:
+        found = re.search(r",\s*rule\s*=\s*([\w.:]+)", name)
+        chosen.append(Algorithm.parse(name, [_rule(found[1])]) if found else name)
+    return chosen
+
+
+def _rule(name: str) -> Rule:
+    cls = import_class(name, Rule, "rule")
+    must_be_checked(cls, "rule")
+    return cls()
+
+
+def _the_strategy(text: str) -> Strategy | str:
+    """A strategy of the user's own, `module:Class:parameter=value`, is imported."""
+    name, _, rest = text.partition(":")
+    cls_name, _, values = rest.partition(":")
+    if name in STRATEGIES or not is_own(f"{name}:{cls_name}"):
+        return text
+    cls = import_class(f"{name}:{cls_name}", Strategy, "strategy")
+    if not issubclass(cls, PyStrategy):
+        must_be_checked(cls, "strategy")
+    return with_values(cls, f"{name}:{cls_name}", values)
+
+
+JSON = flag("--json", "print one JSON object and nothing else on stdout")
+ALL = flag("--all", "every built-in scenario and litmus test under all that it names")
+SCENARIO = option(
+    "scenario",
+    "SCENARIO",
+    "a built-in scenario or litmus test, a TOML file, or a compiled subject of your own, module:Class "
+    f"(default {DEFAULT_SCENARIO})",
+    _the_scenario,
+    nargs="?",
+)
+PARAMETER = several("-p", "NAME=VALUE", "a parameter of the scenario", parse_parameters, dest="parameter", default=[])
+ALGORITHM = several("--algorithm", "A", "as for hunt; may be repeated", _the_algorithms)
+STRATEGY = option(
+    "--strategy",
+    "S",
+    f"NAME or NAME:parameter=value, of {', '.join(STRATEGIES)}, or module:Class of your own "
+    f"(default {DEFAULT_STRATEGY}, or what the scenario says finds it best)",
+    _the_strategy,
+)
+CARRIER = option("--carrier", "C", "who runs the tasks (default %(default)s)", default="fibers")
+SEED = whole("--seed", "N", "default %(default)s", default=0)
+JOBS = whole("--jobs", "J", "explorers, one per core (default 1)", default=1)
+FAIL_ALLOC = option(
+    "--fail-alloc",
+    "RATE[:KIND,...]",
+    f"allocations fail with this probability, 0 to 1; kinds: {', '.join(ALLOCATIONS)} (default: all of them)",
+)
+OUT = option("--out", "DIR", "where reproducers are saved (default %(default)s/)", default="reproducers")
+SUBJECT = several(
+    "--subject",
+    "module:Class",
+    "a subject of your own that FILE may use: nothing in a file can make the lab import code",
+    default=[],
+)
+# A reproducer, and the user's own code that it may use.
+FILE = (
+    option("file", "FILE", "a reproducer that a hunt saved"),
+    SUBJECT,
+    several("--rule", "module:Class", "a rule of your own that FILE may use", default=[]),
+)
+
+
+def choose_scenarios(options: argparse.Namespace, does: str, kernels_only: bool) -> list[Described]:
+    """What `hunt` and `verify` are about: SCENARIO, or with --all every one that is built in."""
+    if not options.all:
+        return [options.scenario or load(DEFAULT_SCENARIO)]
+    if options.scenario:
+        raise UserError(f"--all {does} every built-in scenario and litmus test: omit the name")
+    return [load(name) for name in (Scenario.builtin_names() if kernels_only else names_of_all())]
+
+
+def own_code(options: argparse.Namespace) -> list[Any]:
+    """The code that the user lets FILE use."""
+    return [*(subject(name) for name in options.subject), *(_rule(name) for name in options.rule)]
+
+
+def load_reproducer(options: argparse.Namespace) -> Reproducer:
+    return Reproducer.load(options.file, own_code(options))

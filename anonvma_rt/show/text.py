@@ -1,0 +1,26 @@
+"""An execution in plain text: why it went wrong, who did what, and the command that makes it come again."""
+
+import re
+from textwrap import fill
+
+from anonvma_rt.kernel.cause import cause
+from anonvma_rt.own.gate import is_own
+from anonvma_rt.subjects.history import Trace
+
+__all__ = ["history", "how_to_replay", "sentences"]
+
+
+def history(trace: Trace, width: int) -> str:
+    """Why an execution went wrong, in a sentence, and the interleaving with a column per task."""
+    return "\n".join([sentences(cause(trace), width), "", trace.table(width)])
+
+
+def sentences(text: str | None, width: int) -> str:
+    return fill(text or "", max(40, width), initial_indent="  ", subsequent_indent="  ")
+
+
+def how_to_replay(path: str, scenario: str, algorithm: str, what: str = "Replay it", verb: str = "replay") -> str:
+    """The command for a reproducer, with what it needs of the user's own code."""
+    rule = re.search(r"rule=([\w.:]+)", algorithm)
+    own = [f" --subject {scenario}"] if is_own(scenario) else [f" --rule {rule[1]}"] if rule else []
+    return f"{what}: anonvma-rt {verb} {path}{''.join(own)}"
