@@ -24,7 +24,7 @@ def test_a_search_begins_anew_with_more_tasks():
     visited = 0
     with explorer_of(FOUR, dpor) as explorer:
         while not dpor.exhausted:
-            visited += explorer.run(visited, 100)["ran"]
+            visited += explorer.run(visited, 100).ran
     assert visited == len(classes(FOUR))
 
 
