@@ -19,7 +19,9 @@ def _check_built() -> None:
             if name.endswith(".pyx"):
                 modules += 1
                 module = relpath(join(folder, name[:-4]), join(_mirror, "anonvma_rt"))
-                if not any(exists(join(_here, module + suffix)) for suffix in EXTENSION_SUFFIXES):
+                # What the experiments under stress/ compile is installed beside them.
+                places = join(_here, module), join(dirname(_here), module)
+                if not any(exists(place + suffix) for place in places for suffix in EXTENSION_SUFFIXES):
                     missing.append(module.replace("/", "."))
     if missing:
         which = "is not built" if len(missing) == modules else f"lacks {', '.join(sorted(missing))}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
-from anonvma_rt.mm.ordering import Rule
+from anonvma_rt.mm.hooks.rule import Rule
 from anonvma_rt.own.gate import find, must_be_checked
 from anonvma_rt.text.parameters import read_bool
 
@@ -186,9 +186,7 @@ class Algorithm:
                 raise AlgorithmError(f"algorithm: {switch} must be true or false")
 
         if self.rule is not None and not isinstance(self.rule, Rule):
-            raise AlgorithmError(
-                "algorithm: rule must be an object of a class that extends anonvma_rt.mm.ordering.Rule"
-            )
+            raise AlgorithmError("algorithm: rule must be an object of a class that extends anonvma_rt.kernel_api.Rule")
 
     @property
     def promises_order(self) -> bool:

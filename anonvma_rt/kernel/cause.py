@@ -7,7 +7,7 @@ __all__ = ["Miss", "cause", "miss_of"]
 
 RESTORE = 2
 ARRIVALS = ("set", "copy")
-# The types of mm/types.pxd that can leak.
+# The types of mm/mm_types.pxd that can leak.
 PAGES = 6
 LOST = {3: "vmas", 4: "anon_vmas", 5: "anon_vma_chains", 7: "page tables", 8: "directories of page tables"}
 

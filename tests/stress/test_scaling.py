@@ -15,10 +15,10 @@ from anonvma_rt.engine.run.explorer import OPS, Explorer
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.kernel.algorithm import Algorithm
-from anonvma_rt.mm.lab.scaling import Scaling
+from anonvma_rt.stress.scaling.subject import Scaling
 
-scaling = pytest.importorskip("anonvma_rt.stress.bench.scaling", reason="anonvma_rt.stress needs an installation")
-plot = pytest.importorskip("anonvma_rt.stress.bench.plot")
+scaling = pytest.importorskip("anonvma_rt.stress.scaling.experiment", reason="anonvma_rt.stress needs an installation")
+plot = pytest.importorskip("anonvma_rt.stress.scaling.plot")
 
 
 def run(strategy, point, carrier="fibers", strategy_of_search=None, **how):

@@ -12,11 +12,11 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, progress_bar
 from anonvma_rt.errors import UserError, nearest, quote
 
-# Name: the module of anonvma_rt.stress.bench. What takes minutes is done only where it is named.
+# Name: the module of anonvma_rt.stress. What takes minutes is done only where it is named.
 BENCHMARKS = {
-    "order": "order", "dpor": "dpor", "lists": "lists", "locks": "locks", "points": "points", "lkml-2011": "lkml",
-    "jobs": "jobs", "search": "search", "zoo": "zoo", "campaign": "campaign",
-    "scaling": "scaling",
+    "order": "bench.order", "dpor": "bench.dpor", "lists": "bench.lists", "locks": "bench.locks",
+    "points": "bench.points", "lkml-2011": "bench.lkml", "jobs": "bench.jobs", "search": "bench.search",
+    "zoo": "bench.zoo", "campaign": "bench.campaign", "scaling": "scaling.experiment",
 }  # fmt: skip
 LONG = ("search", "zoo", "campaign", "scaling")
 USUAL = [name for name in BENCHMARKS if name not in LONG]
@@ -40,7 +40,7 @@ def _bench(options: argparse.Namespace) -> int:
         how = measure.Options(options.rounds, options.executions, options.seeds, bar.set_description_str)
         try:
             for name in options.name or USUAL:
-                bench = import_module(f"anonvma_rt.stress.bench.{BENCHMARKS[name]}")
+                bench = import_module(f"anonvma_rt.stress.{BENCHMARKS[name]}")
                 try:
                     done[name] = bench.run(how)
                 except UserError as error:

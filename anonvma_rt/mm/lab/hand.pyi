@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anonvma_rt.mm.hooks.rule import Rule
 from anonvma_rt.mm.lab.world import World
-from anonvma_rt.mm.ordering import Rule
 
 class Crash(Exception):
     kind: str

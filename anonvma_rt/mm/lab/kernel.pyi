@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from anonvma_rt.engine.run.subject import BuildRefused, Subject
-from anonvma_rt.mm.ordering import Rule
+from anonvma_rt.mm.hooks.rule import Rule
 
 VERBS: Final[tuple[str, ...]]
 MERGE_RULES: Final[tuple[str, ...]]
 REUSE_RULES: Final[tuple[str, ...]]
 EXEC_LOCKS: Final[tuple[str, ...]]
 VMA_LOCKS: Final[tuple[str, ...]]
-KINDS: Final[dict[int, str]]
 
 class Refused(BuildRefused):
     index: int

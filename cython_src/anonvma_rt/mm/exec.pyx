@@ -7,16 +7,15 @@ address; then the ptes move. In between they are where no walker computes them, 
 from libc.errno cimport EFAULT, EINVAL, ENOMEM
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.base.os cimport write_once64
 from anonvma_rt.engine.run.sync cimport down_write, up_write
-from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.run.task cimport Task, point
-from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_post_update, anon_vma_pre_update, anon_vma_unlock
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
+from anonvma_rt.mm.anon_vma_chain cimport anon_vma_post_update, anon_vma_pre_update
 from anonvma_rt.mm.fork cimport exit_mmap
-from anonvma_rt.mm.memory cimport free_pgtables, pgd_populate
-from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, find_vma
-from anonvma_rt.mm.mremap cimport move_page_tables
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.memory cimport free_pgtables
+from anonvma_rt.mm.mm_types cimport (
     EXEC_LOCK_ACROSS,
     EXEC_LOCK_MOVE,
     PAGE_SIZE,
@@ -26,7 +25,11 @@ from anonvma_rt.mm.types cimport (
     mm_struct,
     vm_area_struct,
 )
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
+from anonvma_rt.mm.mremap cimport move_page_tables
+from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport vma_adjust
+from anonvma_rt.mm.vma_tree cimport find_vma
 
 
 cdef void widen(Task *t, vm_area_struct *vma, uint64_t start, bint locked) noexcept nogil:

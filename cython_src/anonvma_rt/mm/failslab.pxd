@@ -7,7 +7,7 @@ of its own, so a strategy's draws are what they are without it. Each task has a 
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.types cimport alloc_plan, kernel, kernel_of
+from anonvma_rt.mm.mm_types cimport alloc_plan, kernel, kernel_of
 
 cdef bint failslab(Task *t, int kind) noexcept nogil
 cdef void failslab_open(Task *t, alloc_plan *plan) noexcept nogil

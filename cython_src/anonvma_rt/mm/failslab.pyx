@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.base.rng cimport mix64, rng_start
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.base.rng cimport mix64, rng_start
 from anonvma_rt.engine.run.task cimport Task, note
-from anonvma_rt.mm.lab.events cimport NOTE_ALLOC_FAILS
-from anonvma_rt.mm.page_alloc cimport must_alloc
-from anonvma_rt.mm.types cimport FAILED_ALLOCATIONS, TYPE_SCRATCH, alloc_failure, alloc_plan, alloc_turn, kernel, kernel_of
+from anonvma_rt.mm.hooks.notes cimport FAILED_ALLOCATIONS, NOTE_ALLOC_FAILS
+from anonvma_rt.mm.mm_types cimport TYPE_SCRATCH, alloc_failure, alloc_plan, alloc_turn, kernel, kernel_of
+from anonvma_rt.mm.slab cimport must_alloc
 
 # Tells this stream from the one that strategies draw from, which begins at (seed, index) itself.
 cdef uint64_t STREAM = 0xFA15AB00C0FFEE11ULL
@@ -84,7 +84,7 @@ cdef bint failslab(Task *t, int kind) noexcept nogil:
         return False
     if listed(&k.plan, t.id, turn.asked) or (k.plan.by_chance and chance(t, &k.plan, turn.asked)):
         turn.failed += 1
-        t.x.counters[FAILED_ALLOCATIONS] += 1
+        t.x.counters[<int>FAILED_ALLOCATIONS] += 1
         note(t, NOTE_ALLOC_FAILS, kind, <int64_t>turn.asked, 1)
         return True
     return False

@@ -6,10 +6,12 @@ child's pte has not yet been at the parent's when that was copied.
 
 from libc.errno cimport EEXIST, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.arena cimport arena_free
-from anonvma_rt.engine.parallel.locks cimport guard, unguard
+from anonvma_rt.engine.base.operation cimport OP_LOAD
 from anonvma_rt.engine.base.os cimport read_link, write_link
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport (
     down_write,
     down_write_nested,
@@ -22,26 +24,12 @@ from anonvma_rt.engine.run.sync cimport (
     up_write,
     up_write_nested,
 )
-from anonvma_rt.engine.base.operation cimport OP_LOAD
 from anonvma_rt.engine.run.task cimport Task, note, point
-from anonvma_rt.mm.anon_vma cimport anon_vma_fork
-from anonvma_rt.mm.lab.events cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
+from anonvma_rt.mm.anon_vma_chain cimport anon_vma_fork
+from anonvma_rt.mm.hooks.notes cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
-from anonvma_rt.mm.memory cimport (
-    alloc_table,
-    pmd_offset,
-    pmd_read,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    set_pte,
-    table_end,
-)
 from anonvma_rt.mm.migrate cimport decode_migration_entry
-from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
-from anonvma_rt.mm.page_alloc cimport get_page, must_alloc
-from anonvma_rt.mm.rmap cimport page_add_anon_rmap
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.mm_types cimport (
     CLASS_MMAP_SEM,
     CLASS_PTL,
     PAGE_SIZE,
@@ -67,9 +55,21 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
+from anonvma_rt.mm.page_alloc cimport get_page
+from anonvma_rt.mm.pgtable cimport (
+    alloc_table,
+    pmd_offset,
+    pmd_read,
+    pte_lockptr,
+    pte_offset,
+    pte_read,
+    set_pte,
+    table_end,
+)
+from anonvma_rt.mm.rmap cimport page_add_anon_rmap
+from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.vma cimport vma_duplicate, vma_free, vma_link
-
-from libc.string cimport memcpy
 
 cdef enum:
     # copy_pte_range drops both locks for a moment when it has done so much; an empty pte costs 1, a copied one 8.

@@ -7,7 +7,7 @@ of pmds that map it, until a split gives every small page its own. A splitting p
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.mm_types cimport (
     PMD_SIZE,
     VM_HUGEPAGE,
     VM_STACK_INCOMPLETE_SETUP,
@@ -27,7 +27,6 @@ cdef bint change_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t add
 cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, pmd_t *new,
                         uint64_t new_address) noexcept nogil
 cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil
-cdef bint huge_page_referenced(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef bint split_huge_page(Task *t, page *p) noexcept nogil
 cdef void split_huge_page_pmd(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil
 cdef void vma_adjust_trans_huge(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, vm_area_struct *next,

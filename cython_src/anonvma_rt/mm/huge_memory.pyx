@@ -3,40 +3,27 @@
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.base.os cimport read_link, read_once32, read_onceu, write_once32, write_onceu
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
-from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
-from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_prepare, anon_vma_unlock, put_anon_vma
-from anonvma_rt.mm.lab.events cimport (
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
+from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
+from anonvma_rt.mm.hooks.notes cimport (
+    BUG_ON,
     BUG_SPLIT_COUNT,
     NOTE_HUGE_FAULT,
-    NOTE_HUGE_LOOK,
     NOTE_HUGE_MOVE,
     NOTE_HUGE_SPLIT,
     NOTE_ZAP,
 )
-from anonvma_rt.mm.memory cimport make_table, new_table, pmd_offset, pmd_read, set_pmd
-from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
-from anonvma_rt.mm.rmap cimport (
-    WALK_SPLIT,
-    page_add_anon_rmap,
-    page_add_new_anon_rmap,
-    page_get_anon_vma,
-    page_lock_anon_vma,
-    page_remove_rmap,
-    rmap_walk,
-    rmap_walk_begin,
-    rmap_walk_next,
-    set_page_anon_vma,
-    vma_address,
-)
-from anonvma_rt.mm.types cimport (
-    BUG_ON,
+from anonvma_rt.mm.mm_types cimport (
     HPAGE_PMD_NR,
+    PMD_SIZE,
     PMD_SPLITTING,
     PMD_WRITE,
     PTE_PRESENT,
+    VM_HUGEPAGE,
     VM_WRITE,
     anon_vma,
     kernel_of,
@@ -51,6 +38,22 @@ from anonvma_rt.mm.types cimport (
     pte_pfn,
     serial_of,
     vm_area_struct,
+)
+from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
+from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
+from anonvma_rt.mm.pgtable cimport make_table, new_table, pmd_offset, pmd_read, set_pmd
+from anonvma_rt.mm.rmap cimport (
+    WALK_SPLIT,
+    page_add_anon_rmap,
+    page_add_new_anon_rmap,
+    page_get_anon_vma,
+    page_lock_anon_vma,
+    page_remove_rmap,
+    rmap_walk,
+    rmap_walk_begin,
+    rmap_walk_next,
+    set_page_anon_vma,
+    vma_address,
 )
 
 
@@ -224,31 +227,6 @@ cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil:
     """A split holds the root's lock from its first walk to its last."""
     anon_vma_lock(t, av)
     anon_vma_unlock(t, av)
-
-
-cdef pmd_t *page_check_address_pmd(Task *t, page *head, vm_area_struct *vma, uint64_t address,
-                                   bint splitting) noexcept nogil:
-    """The huge pmd that shows the page at address, in the state that the walk looks for, or NULL; under page_table_lock.
-
-    A vma that is being split shows the same pmd twice; the second time it is marked already and passed over.
-    """
-    cdef pmd_t *pmd = pmd_offset(vma.vm_mm, address)
-    cdef pmd_t value = 0
-    if pmd != NULL and not address & (PMD_SIZE - 1):
-        value = pmd_read(t, pmd)
-    note(t, NOTE_HUGE_LOOK, serial_of(vma), <int64_t>address, <int64_t>value)
-    if pmd_huge(value) and pte_pfn(value) == head.pfn and (value & PMD_SPLITTING != 0) == splitting:
-        return pmd
-    return NULL
-
-
-cdef bint huge_page_referenced(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
-    """Whether a huge pmd shows the page at address (the huge half of page_referenced_one)."""
-    cdef bint seen
-    spin_lock(t, &vma.vm_mm.page_table_lock)
-    seen = page_check_address_pmd(t, head, vma, address, False) != NULL
-    spin_unlock(t, &vma.vm_mm.page_table_lock)
-    return seen
 
 
 cdef int mark_splitting(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:

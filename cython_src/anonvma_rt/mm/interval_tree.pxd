@@ -6,7 +6,7 @@ vma takes its entries out first and puts them back afterwards; entries with equa
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.mm.types cimport anon_vma, anon_vma_chain
+from anonvma_rt.mm.mm_types cimport anon_vma, anon_vma_chain
 
 cdef void anon_vma_interval_tree_insert(anon_vma *av, anon_vma_chain *avc) noexcept nogil
 cdef void anon_vma_interval_tree_remove(anon_vma *av, anon_vma_chain *avc) noexcept nogil

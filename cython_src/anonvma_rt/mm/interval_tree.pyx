@@ -7,7 +7,7 @@ interval trees. Links go upwards too, so an entry is removed by what it is linke
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.rng cimport mix64
-from anonvma_rt.mm.types cimport anon_vma, anon_vma_chain, serial_of, vma_pages
+from anonvma_rt.mm.mm_types cimport anon_vma, anon_vma_chain, serial_of, vma_pages
 
 
 cdef inline uint64_t first_of(anon_vma_chain *avc) noexcept nogil:

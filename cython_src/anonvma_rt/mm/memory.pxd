@@ -1,112 +1,18 @@
-"""Page tables and faults (the part of mm/memory.c that the reverse map needs).
+"""Unmapping and faults (the part of mm/memory.c that the reverse map needs); pgtable.pxd says what protects entries.
 
-A pte is protected by the lock of its page table, or by the mm's page_table_lock where the algorithm has one lock per
-mm. Whoever looks without that lock may see "none" between a clear and a set. Clear and set are two steps. Huge pmds
-are protected by page_table_lock. A user's access is one step with the last look at its entry, as a TLB makes it: where
-tasks run at once the entry's lock is held meanwhile, and no lock of the subject's is taken by that.
+A user's access is one step with the last look at its entry, as a TLB makes it: where tasks run at once the entry's lock
+is held meanwhile, and no lock of the subject's is taken by that.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.base.os cimport read_link, read_once64, write_link, write_once64
 from anonvma_rt.engine.run.sync cimport spinlock_t
-from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
-from anonvma_rt.engine.run.task cimport Task, point
-from anonvma_rt.mm.page_alloc cimport must_alloc
-from anonvma_rt.mm.types cimport (
-    PAGE_SHIFT,
-    PGDIR_SHIFT,
-    PMD_SHIFT,
-    PMD_SIZE,
-    PTRS_PER_TABLE,
-    TYPE_DIRECTORY,
-    kernel_of,
-    mm_struct,
-    page,
-    page_directory,
-    page_table,
-    pmd_t,
-    pmd_table,
-    pte_t,
-    vm_area_struct,
-)
+from anonvma_rt.engine.run.task cimport Task
+from anonvma_rt.mm.mm_types cimport mm_struct, page, vm_area_struct
 
-cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
-cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil
-cdef int alloc_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil
-cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
                         uint64_t ceiling) noexcept nogil
 cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content,
                          spinlock_t **pinned) noexcept nogil
 cdef void unpin_entry(Task *t, spinlock_t **pinned) noexcept nogil
-cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
-
-
-cdef inline void pgd_populate(Task *t, mm_struct *mm, uint64_t start, uint64_t end) noexcept nogil:
-    """Makes the tables of pmds of a range. They come with the vma and not with the first fault, so that whoever has found
-    the vma finds them: an entry of the pgd that appeared under a walk would be one more thing to announce, and what a walk
-    sees there it sees in the pmd as well."""
-    cdef uint64_t g = start >> PGDIR_SHIFT
-    while g << PGDIR_SHIFT < end:
-        if mm.pgd.entry[g & (PTRS_PER_TABLE - 1)] == 0:
-            write_link(&mm.pgd.entry[g & (PTRS_PER_TABLE - 1)], must_alloc(t, sizeof(page_directory), TYPE_DIRECTORY))
-        g += 1
-
-
-cdef inline pmd_t *pmd_offset(mm_struct *mm, uint64_t address) noexcept nogil:
-    """The pmd of an address, NULL where no vma ever was; no point."""
-    cdef page_directory *directory = <page_directory *>read_link(
-        &mm.pgd.entry[(address >> PGDIR_SHIFT) & (PTRS_PER_TABLE - 1)]
-    )
-    return &directory.entry[(address >> PMD_SHIFT) & (PTRS_PER_TABLE - 1)] if directory != NULL else NULL
-
-
-cdef inline uint64_t table_end(uint64_t address, uint64_t end) noexcept nogil:
-    """Where the table of address ends, or end if that comes first."""
-    cdef uint64_t border = (address | (PMD_SIZE - 1)) + 1
-    return border if border < end else end
-
-
-cdef inline page_table *peek_table(mm_struct *mm, uint64_t address) noexcept nogil:
-    """The page table of an address without a point: for checks and printing only."""
-    cdef pmd_t *pmd = pmd_offset(mm, address)
-    return pmd_table(<pmd_t>read_link(pmd)) if pmd != NULL else NULL
-
-
-cdef inline pmd_t pmd_read(Task *t, pmd_t *pmd) noexcept nogil:
-    point(t, OP_LOAD, pmd)
-    return <pmd_t>read_link(pmd)
-
-
-cdef inline void set_pmd(Task *t, pmd_t *pmd, pmd_t value) noexcept nogil:
-    point(t, OP_STORE, pmd)
-    write_link(pmd, <void *>value)
-
-
-cdef inline pte_t *pte_offset(page_table *table, uint64_t address) noexcept nogil:
-    return &table.pte[(address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)]
-
-
-cdef inline spinlock_t *pte_lockptr(Task *t, mm_struct *mm, page_table *table) noexcept nogil:
-    return &mm.page_table_lock if kernel_of(t).algorithm.single_ptl else &table.ptl
-
-
-cdef inline pte_t pte_read(Task *t, pte_t *ptep) noexcept nogil:
-    point(t, OP_LOAD, ptep)
-    return read_once64(ptep)
-
-
-cdef inline void set_pte(Task *t, pte_t *ptep, pte_t pte) noexcept nogil:
-    point(t, OP_STORE, ptep)
-    write_once64(ptep, pte)
-
-
-cdef inline pte_t ptep_get_and_clear(Task *t, pte_t *ptep) noexcept nogil:
-    cdef pte_t pte
-    point(t, OP_ATOMIC, ptep)
-    # Every writer holds the lock of the table, so this need not be an exchange.
-    pte = read_once64(ptep)
-    write_once64(ptep, 0)
-    return pte

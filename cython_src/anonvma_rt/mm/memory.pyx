@@ -1,17 +1,16 @@
-"""Page tables and faults (see memory.pxd)."""
+"""Unmapping and faults (see memory.pxd)."""
 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
-from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
-from anonvma_rt.engine.base.os cimport read_link, read_once32, read_once64, read_onceu, write_link
-from anonvma_rt.engine.run.sync cimport lock_init, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
+from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_link
+from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
+from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, note, point
-from anonvma_rt.mm.anon_vma cimport anon_vma_prepare
-from anonvma_rt.mm.lab.events cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
-from anonvma_rt.mm.failslab cimport should_fail_alloc
+from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
+from anonvma_rt.mm.hooks.notes cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
 from anonvma_rt.mm.huge_memory cimport (
     do_huge_pmd_anonymous_page,
     do_huge_pmd_wp_page,
@@ -21,11 +20,7 @@ from anonvma_rt.mm.huge_memory cimport (
     zap_huge_pmd,
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
-from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, must_alloc, put_page
-from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
-from anonvma_rt.mm.types cimport (
-    ALLOC_TABLE,
-    CLASS_PTL,
+from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT,
     PAGE_SIZE,
     PGDIR_SHIFT,
@@ -36,7 +31,6 @@ from anonvma_rt.mm.types cimport (
     PTE_PRESENT,
     PTE_WRITE,
     PTRS_PER_TABLE,
-    TYPE_TABLE,
     is_migration_entry,
     kernel,
     kernel_of,
@@ -53,47 +47,22 @@ from anonvma_rt.mm.types cimport (
     pte_t,
     vm_area_struct,
 )
+from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
+from anonvma_rt.mm.pgtable cimport (
+    new_table,
+    pmd_offset,
+    pmd_read,
+    pte_lockptr,
+    pte_offset,
+    pte_read,
+    ptep_get_and_clear,
+    set_pte,
+    table_end,
+)
+from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 
 
-# ---- tables ------------------------------------------------------------------------------------------------------------
-
-
-cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """The page table of an address, or NULL where there is none or a huge pmd; read without a lock, as every walk does."""
-    cdef pmd_t *pmd = pmd_offset(mm, address)
-    return pmd_table(pmd_read(t, pmd)) if pmd != NULL else NULL
-
-
-cdef page_table *make_table(Task *t, uint64_t address) noexcept nogil:
-    """An empty page table for the range around address, not linked yet."""
-    cdef page_table *table = <page_table *>must_alloc(t, sizeof(page_table), TYPE_TABLE)
-    lock_init(&table.ptl, CLASS_PTL)
-    table.address = address & ~<uint64_t>(PMD_SIZE - 1)
-    return table
-
-
-cdef int alloc_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil:
-    """pte_alloc: the page table of an address, made if there is none; NULL where a huge pmd is. 0 or -ENOMEM."""
-    table[0] = find_table(t, mm, address)
-    return 0 if table[0] != NULL else new_table(t, mm, address, table)
-
-
-cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil:
-    """__pte_alloc: where none was a moment ago; somebody else may be faster. 0 or -ENOMEM."""
-    cdef pmd_t *pmd = pmd_offset(mm, address)
-    cdef page_table *fresh
-    if should_fail_alloc(t, ALLOC_TABLE):
-        return -ENOMEM
-    fresh = make_table(t, address)
-    spin_lock(t, &mm.page_table_lock)
-    point(t, OP_STORE, pmd)
-    if pmd[0] == 0:
-        write_link(pmd, fresh)
-    else:
-        arena_free(&t.x.arena, fresh)
-    table[0] = pmd_table(pmd[0])
-    spin_unlock(t, &mm.page_table_lock)
-    return 0
+# ---- unmapping ---------------------------------------------------------------------------------------------------------
 
 
 cdef void zap_ptes(Task *t, mm_struct *mm, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
@@ -353,25 +322,3 @@ cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     return result
 
 
-cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """The page at an address with a reference, or NULL; a huge page there is split first (FOLL_SPLIT). mmap_sem is held
-    for reading."""
-    cdef kernel *k = kernel_of(t)
-    cdef pmd_t *pmd = pmd_offset(mm, address)
-    cdef pmd_t value = pmd_read(t, pmd) if pmd != NULL else 0
-    cdef page *p = NULL
-    cdef spinlock_t *ptl
-    cdef pte_t pte
-    while pmd_huge(value):
-        split_huge_page_pmd(t, mm, pmd)
-        value = pmd_read(t, pmd)
-    if value == 0:
-        return NULL
-    ptl = pte_lockptr(t, mm, pmd_table(value))
-    spin_lock(t, ptl)
-    pte = pte_read(t, pte_offset(pmd_table(value), address))
-    if pte_present(pte) and pte_pfn(pte):
-        p = pfn_to_page(k, pte_pfn(pte))
-        get_page(t, p)
-    spin_unlock(t, ptl)
-    return p

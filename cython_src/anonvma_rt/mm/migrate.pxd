@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.sync cimport spinlock_t
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.types cimport mm_struct, page, pte_t
+from anonvma_rt.mm.mm_types cimport mm_struct, page, pte_t
 
 cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil
 cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) noexcept nogil

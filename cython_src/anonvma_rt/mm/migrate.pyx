@@ -6,6 +6,7 @@ The walker of migrate_page is compaction: it comes without any mmap_sem, so noth
 from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once64
 from anonvma_rt.engine.run.sync cimport (
     down_read,
@@ -19,38 +20,24 @@ from anonvma_rt.engine.run.sync cimport (
     spinlock_t,
     up_read,
 )
-from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
-from anonvma_rt.mm.lab.events cimport (
+from anonvma_rt.mm.gup cimport follow_page
+from anonvma_rt.mm.hooks.notes cimport (
+    ABORTED,
     BUG_NEW_PAGE_LOCKED,
+    BUG_ON,
     BUG_PAGE_NOT_LOCKED,
+    MIGRATED,
     NOTE_LOOK,
     NOTE_MIGRATE,
     NOTE_RESTORE,
     NOTE_WAIT,
     NOTE_WALK,
 )
+from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
-from anonvma_rt.mm.memory cimport find_table, follow_page, pte_lockptr, pte_offset, pte_read, set_pte
-from anonvma_rt.mm.mmap cimport find_vma
-from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
-from anonvma_rt.mm.rmap cimport (
-    WALK_RESTORE,
-    must_be_its_anon_vma,
-    page_add_anon_rmap,
-    page_get_anon_vma,
-    page_mapped,
-    rmap_walk,
-    rmap_walk_begin,
-    rmap_walk_next,
-    try_to_unmap,
-    vma_address,
-)
-from anonvma_rt.mm.types cimport (
-    ABORTED,
-    BUG_ON,
-    MIGRATED,
+from anonvma_rt.mm.mm_types cimport (
     PAGE_SIZE,
     PTE_PRESENT,
     PTE_WRITE,
@@ -68,7 +55,21 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
-from anonvma_rt.mm.lab.watch cimport mark_look
+from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
+from anonvma_rt.mm.pgtable cimport find_table, pte_lockptr, pte_offset, pte_read, set_pte
+from anonvma_rt.mm.rmap cimport (
+    WALK_RESTORE,
+    must_be_its_anon_vma,
+    page_add_anon_rmap,
+    page_get_anon_vma,
+    page_mapped,
+    rmap_walk,
+    rmap_walk_begin,
+    rmap_walk_next,
+    try_to_unmap,
+    vma_address,
+)
+from anonvma_rt.mm.vma_tree cimport find_vma
 
 cdef enum:
     MAX_PASSES = 10
@@ -242,7 +243,7 @@ cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexc
         result = unmap_and_move(t, p, tries >= FORCE_PASS, fail_copy, pfn)
         tries += 1
         note(t, NOTE_MIGRATE, p.pfn, 0, 1 if result == 0 else 2 if result == -EAGAIN else 3)
-    t.x.counters[MIGRATED if result == 0 else ABORTED] += 1
+    t.x.counters[<int>(MIGRATED if result == 0 else ABORTED)] += 1
     put_page(t, p)
     return result
 

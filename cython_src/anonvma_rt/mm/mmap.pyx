@@ -3,55 +3,35 @@
 from libc.errno cimport EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.base.os cimport read_link, write_link, write_once64
 from anonvma_rt.engine.base.operation cimport OP_STORE
+from anonvma_rt.engine.base.os cimport write_once64
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
-from anonvma_rt.mm.anon_vma cimport anon_vma_clone, unlink_anon_vmas
-from anonvma_rt.mm.lab.events cimport BUG_SELF_MERGE, NOTE_FRESH_VMA
-from anonvma_rt.mm.memory cimport free_pgtables, pgd_populate, unmap_page_range
-from anonvma_rt.mm.ordering cimport ARRIVES_FRESH, ARRIVES_MERGED, order_destination
-from anonvma_rt.mm.types cimport (
-    BUG_ON,
+from anonvma_rt.mm.anon_vma_chain cimport anon_vma_clone, anon_vma_moveto_tail, unlink_anon_vmas
+from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SELF_MERGE, NOTE_FRESH_VMA
+from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGED
+from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
+from anonvma_rt.mm.mm_types cimport (
     MAX_MAP_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
     VM_ACCOUNT,
     VM_WRITE,
+    algorithm,
     kernel_of,
     mm_struct,
     serial_of,
     vm_area_struct,
 )
+from anonvma_rt.mm.mmap cimport order_destination
+from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport split_vma, vma_alloc, vma_duplicate, vma_free, vma_link, vma_merge, vma_unlink
-from anonvma_rt.mm.vma_tree cimport vma_tree_find, vma_tree_last
+from anonvma_rt.mm.vma_tree cimport find_vma, find_vma_prev, vma_tree_last
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
 cdef enum:
     # Left free below TASK_SIZE, as the stack is.
     PMD_GAP = 1 << 21
-
-
-# ---- find --------------------------------------------------------------------------------------------------------------
-
-
-cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """The first vma that ends above address, or NULL; mmap_sem is held."""
-    cdef vm_area_struct *vma = <vm_area_struct *>read_link(&mm.mmap_cache)
-    if vma != NULL and vma.vm_start <= address < vma.vm_end:
-        return vma
-    vma = vma_tree_find(mm, address)
-    if vma != NULL:
-        write_link(&mm.mmap_cache, vma)
-    return vma
-
-
-cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """The last vma that starts at or below `address` and is not the one that contains it, or NULL."""
-    cdef vm_area_struct *vma = find_vma(t, mm, address)
-    if vma != NULL:
-        return vma.vm_prev
-    return vma_tree_last(mm)
 
 
 # ---- copy --------------------------------------------------------------------------------------------------------------
@@ -84,6 +64,23 @@ cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev
     vma_link(t, vma.vm_mm, new, prev)
     note(t, NOTE_FRESH_VMA, serial_of(new), <int64_t>address, serial_of(vma))
     return new
+
+
+cdef bint order_destination(Task *t, vm_area_struct *source, vm_area_struct *destination, int arrival) noexcept nogil:
+    """What mremap does about the order in which a walk meets source and destination; asked before any pte moves.
+
+    Whether ptes have to move under the root's lock, after the order of the lists is what the algorithm wants."""
+    cdef algorithm *a = &kernel_of(t).algorithm
+    if a.rule != NULL:
+        return a.place(a.rule, t, source, destination, arrival)
+    if a.rmap_locks:
+        return True
+    if arrival == ARRIVES_FRESH:
+        return False
+    if a.tail_before_move_back if arrival == ARRIVES_BACK else a.tail_after_merge:
+        anon_vma_moveto_tail(t, destination)
+    # Equal is wrong, too: vma_adjust puts back what it changes behind its equals. Nobody compares on the way back.
+    return a.need_rmap_locks and (arrival == ARRIVES_BACK or destination.vm_pgoff <= source.vm_pgoff)
 
 
 cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address, uint64_t length, uint64_t pgoff,

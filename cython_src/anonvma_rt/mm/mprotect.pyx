@@ -8,20 +8,9 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note
-from anonvma_rt.mm.lab.events cimport NOTE_PROTECT
+from anonvma_rt.mm.hooks.notes cimport NOTE_PROTECT
 from anonvma_rt.mm.huge_memory cimport change_huge_pmd, split_huge_page_pmd
-from anonvma_rt.mm.memory cimport (
-    pmd_offset,
-    pmd_read,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    ptep_get_and_clear,
-    set_pte,
-    table_end,
-)
-from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, find_vma
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.mm_types cimport (
     MAX_MAP_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
@@ -39,7 +28,19 @@ from anonvma_rt.mm.types cimport (
     pte_t,
     vm_area_struct,
 )
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
+from anonvma_rt.mm.pgtable cimport (
+    pmd_offset,
+    pmd_read,
+    pte_lockptr,
+    pte_offset,
+    pte_read,
+    ptep_get_and_clear,
+    set_pte,
+    table_end,
+)
 from anonvma_rt.mm.vma cimport split_vma, vma_merge
+from anonvma_rt.mm.vma_tree cimport find_vma
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 

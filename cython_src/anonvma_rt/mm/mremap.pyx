@@ -10,32 +10,21 @@ from libc.stdint cimport int64_t, uint64_t
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, note, violate
-from anonvma_rt.mm.lab.events cimport (
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
+from anonvma_rt.mm.anon_vma_chain cimport unlink_anon_vmas
+from anonvma_rt.mm.hooks.notes cimport (
     BUG_DESTINATION_NOT_NONE,
+    BUG_ON,
     BUG_ORDER,
     NOTE_CLEAR,
     NOTE_MOVE,
     NOTE_SET,
     NOTE_TABLE_MOVE,
 )
-from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, unlink_anon_vmas
+from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK
+from anonvma_rt.mm.hooks.watch cimport mark_move
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
-from anonvma_rt.mm.memory cimport (
-    alloc_table,
-    pmd_offset,
-    pmd_read,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    ptep_get_and_clear,
-    set_pmd,
-    set_pte,
-    table_end,
-)
-from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap
-from anonvma_rt.mm.ordering cimport ARRIVES_BACK, order_destination
-from anonvma_rt.mm.types cimport (
-    BUG_ON,
+from anonvma_rt.mm.mm_types cimport (
     LATENCY_LIMIT,
     MAX_MAP_COUNT,
     PAGE_SHIFT,
@@ -57,8 +46,20 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, order_destination
+from anonvma_rt.mm.pgtable cimport (
+    alloc_table,
+    pmd_offset,
+    pmd_read,
+    pte_lockptr,
+    pte_offset,
+    pte_read,
+    ptep_get_and_clear,
+    set_pmd,
+    set_pte,
+    table_end,
+)
 from anonvma_rt.mm.vma cimport vma_merge
-from anonvma_rt.mm.lab.watch cimport mark_move
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 

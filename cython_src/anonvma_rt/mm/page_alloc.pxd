@@ -4,14 +4,11 @@ A frame is never used twice within an execution, so a number means one page for 
 Where tasks run at once each takes frames a chunk at a time, so that an allocation touches nothing shared.
 """
 
-from libc.stdint cimport uint64_t
-
-from anonvma_rt.engine.run.sync cimport add_return
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC
+from anonvma_rt.engine.run.sync cimport add_return
 from anonvma_rt.engine.run.task cimport Task, point
-from anonvma_rt.mm.types cimport kernel, page
+from anonvma_rt.mm.mm_types cimport page
 
-cdef void *must_alloc(Task *t, uint64_t size, int type) noexcept nogil
 cdef page *alloc_page(Task *t) noexcept nogil
 cdef page *alloc_hugepage(Task *t) noexcept nogil
 cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil

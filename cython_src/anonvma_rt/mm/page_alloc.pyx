@@ -1,19 +1,17 @@
 """Page frames (see page_alloc.pxd)."""
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy
 
-from anonvma_rt.engine.base.arena cimport arena_alloc, arena_free
-from anonvma_rt.engine.parallel.locks cimport guard, unguard
-from anonvma_rt.engine.base.os cimport read_once32, write_link, write_once64, write_onceu
-from anonvma_rt.engine.run.sync cimport add_return, add_unless_zero, lock_init
+from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Task, halt, note, point, violate
-from anonvma_rt.mm.lab.events cimport BUG_DOUBLE_FREE, NOTE_FREE_PAGE
+from anonvma_rt.engine.base.os cimport read_once32, write_link, write_once64, write_onceu
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
+from anonvma_rt.engine.run.sync cimport add_return, add_unless_zero, lock_init
+from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.failslab cimport should_fail_alloc
-from anonvma_rt.mm.types cimport (
-    ALLOC_PAGE,
-    BUG_ON,
+from anonvma_rt.mm.hooks.notes cimport ALLOC_PAGE, BUG_DOUBLE_FREE, BUG_ON, NOTE_FREE_PAGE
+from anonvma_rt.mm.mm_types cimport (
     CLASS_PAGE,
     HPAGE_PMD_NR,
     PAGES_PER_CHUNK,
@@ -24,14 +22,7 @@ from anonvma_rt.mm.types cimport (
     page,
     pfn_to_page,
 )
-
-
-cdef void *must_alloc(Task *t, uint64_t size, int type) noexcept nogil:
-    """Memory of the simulated kernel; that the host has none is no event of the simulation."""
-    cdef void *object = arena_alloc(&t.x.arena, size, type)
-    if object == NULL:
-        halt(t, HALT_NO_MEMORY)
-    return object
+from anonvma_rt.mm.slab cimport must_alloc
 
 
 cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:

@@ -7,11 +7,11 @@ tree where the algorithm has one. It holds one page-table lock at a time.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.klist cimport list_cursor
+from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.base.os cimport read_once32
 from anonvma_rt.engine.run.sync cimport add_return
-from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.run.task cimport Task, point
-from anonvma_rt.mm.types cimport anon_vma, anon_vma_chain, page, vm_area_struct
+from anonvma_rt.mm.mm_types cimport anon_vma, anon_vma_chain, page, vm_area_struct
 
 cdef enum:
     WALK_UNMAP = 1

@@ -4,20 +4,13 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_live
 from anonvma_rt.engine.base.klist cimport list_for_each, list_step
-from anonvma_rt.engine.base.os cimport (
-    read_once32,
-    read_once64,
-    read_onceu,
-    write_once32,
-    write_once64,
-    write_onceu,
-)
-from anonvma_rt.engine.run.sync cimport add_return, mutex_lock, mutex_unlock, spin_lock, spin_unlock, spinlock_t, up_read
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
+from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once32, write_once64, write_onceu
+from anonvma_rt.engine.run.sync cimport add_return, mutex_lock, mutex_unlock, spin_unlock, spinlock_t, up_read
 from anonvma_rt.engine.run.task cimport (
-    Task,
     VIOLATION_LIST_CORRUPTION,
     VIOLATION_USE_AFTER_FREE,
+    Task,
     must_live,
     note,
     point,
@@ -34,21 +27,17 @@ from anonvma_rt.mm.anon_vma cimport (
     lock_owner,
     put_anon_vma,
 )
-from anonvma_rt.mm.lab.events cimport (
+from anonvma_rt.mm.hooks.notes cimport (
+    BENIGN_MISSES,
     BUG_MAPCOUNT,
+    BUG_ON,
     NOTE_LIST,
-    NOTE_LOOK,
     NOTE_NO_LOOK,
     NOTE_UNMAP,
     NOTE_WALK,
 )
-from anonvma_rt.mm.huge_memory cimport huge_page_referenced
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
-from anonvma_rt.mm.memory cimport find_table, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
-from anonvma_rt.mm.page_alloc cimport put_page
-from anonvma_rt.mm.types cimport (
-    BENIGN_MISSES,
-    BUG_ON,
+from anonvma_rt.mm.mm_types cimport (
     GENERATION_SHIFT,
     PAGE_MAPPING_ANON,
     PAGE_SHIFT,
@@ -68,14 +57,13 @@ from anonvma_rt.mm.types cimport (
     page,
     page_anon_vma,
     page_generation,
-    page_table,
-    pte_pfn,
-    pte_present,
     pte_t,
     serial_of,
     vm_area_struct,
 )
-from anonvma_rt.mm.lab.watch cimport mark_look
+from anonvma_rt.mm.page_alloc cimport put_page
+from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
+from anonvma_rt.mm.pgtable cimport ptep_get_and_clear, set_pte
 
 
 # ---- from a page to its anon_vma -----------------------------------------------------------------------------------
@@ -286,34 +274,6 @@ cdef vm_area_struct *rmap_walk_next(Task *t, rmap_walk *w) noexcept nogil:
     return avc.vma
 
 
-cdef pte_t *page_check_address(Task *t, page *p, vm_area_struct *vma, uint64_t address,
-                               spinlock_t **ptl) noexcept nogil:
-    """The pte that shows the page at `address`, with its lock held, or NULL.
-
-    It looks without the lock first, so it may miss a pte between clear and set: whoever calls it can live with that.
-    """
-    cdef page_table *table = find_table(t, vma.vm_mm, address)
-    cdef pte_t *ptep
-    cdef pte_t pte
-    if table == NULL:
-        note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, 0)
-        return NULL
-    ptep = pte_offset(table, address)
-    pte = pte_read(t, ptep)
-    if not pte_present(pte):
-        note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
-        return NULL
-    ptl[0] = pte_lockptr(t, vma.vm_mm, table)
-    mark_look(t, p)
-    spin_lock(t, ptl[0])
-    pte = pte_read(t, ptep)
-    note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
-    if pte_present(pte) and pte_pfn(pte) == p.pfn:
-        return ptep
-    spin_unlock(t, ptl[0])
-    return NULL
-
-
 cdef void try_to_unmap_one(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """Replaces the pte by a migration entry."""
     cdef spinlock_t *ptl = NULL
@@ -357,7 +317,7 @@ cdef bint try_to_unmap(Task *t, page *p) noexcept nogil:
         note(t, NOTE_WALK, WALK_UNMAP, p.pfn, 1)
         anon_vma_unlock_read(t, av)
     if page_mapped(t, p):
-        t.x.counters[BENIGN_MISSES] += 1
+        t.x.counters[<int>BENIGN_MISSES] += 1
         return False
     return True
 

@@ -7,10 +7,11 @@ from libc.errno cimport EFAULT, EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, do_munmap, find_vma, get_unmapped_area
+from anonvma_rt.mm.mm_types cimport MAX_MAP_COUNT, PAGE_SIZE, kernel_of, mm_struct, vm_area_struct, vma_pages
+from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, do_munmap, get_unmapped_area
 from anonvma_rt.mm.mremap cimport move_vma
-from anonvma_rt.mm.types cimport MAX_MAP_COUNT, PAGE_SIZE, kernel_of, mm_struct, vm_area_struct, vma_pages
 from anonvma_rt.mm.vma cimport vma_adjust, vma_merge
+from anonvma_rt.mm.vma_tree cimport find_vma
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 

@@ -3,6 +3,6 @@
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.types cimport mm_struct
+from anonvma_rt.mm.mm_types cimport mm_struct
 
 cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) noexcept nogil

@@ -7,7 +7,7 @@ lock, which vma_adjust takes in some cases only.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.types cimport VM_WRITE, anon_vma, mm_struct, vm_area_struct, vma_pages
+from anonvma_rt.mm.mm_types cimport anon_vma, mm_struct, vm_area_struct
 
 cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff,
                                uint64_t flags) noexcept nogil
@@ -21,10 +21,3 @@ cdef vm_area_struct *vma_merge(Task *t, mm_struct *mm, vm_area_struct *prev, uin
                                uint64_t flags, anon_vma *av, uint64_t pgoff,
                                vm_area_struct *source) noexcept nogil
 cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil
-
-
-cdef inline bint vmas_may_share_anon_vma(vm_area_struct *a, vm_area_struct *b) noexcept nogil:
-    """anon_vma_compatible: a touches b from below, their pages have consecutive indexes, and mprotect alone could make
-    their flags equal."""
-    cdef uint64_t differing = (a.vm_flags ^ b.vm_flags) & ~<uint64_t>VM_WRITE
-    return a.vm_end == b.vm_start and b.vm_pgoff == a.vm_pgoff + vma_pages(a) and not differing

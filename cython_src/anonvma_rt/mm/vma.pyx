@@ -5,26 +5,17 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD, list_is_singular
-from anonvma_rt.engine.parallel.locks cimport guard, unguard
-from anonvma_rt.engine.base.os cimport write_link, write_once64
-from anonvma_rt.engine.run.sync cimport lock_init
 from anonvma_rt.engine.base.operation cimport OP_STORE
+from anonvma_rt.engine.base.os cimport write_link, write_once64
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
+from anonvma_rt.engine.run.sync cimport lock_init
 from anonvma_rt.engine.run.task cimport Task, note, point
-from anonvma_rt.mm.anon_vma cimport (
-    anon_vma_clone,
-    anon_vma_lock,
-    anon_vma_post_update,
-    anon_vma_pre_update,
-    anon_vma_unlock,
-    unlink_anon_vmas,
-)
-from anonvma_rt.mm.lab.events cimport NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
+from anonvma_rt.mm.anon_vma_chain cimport anon_vma_clone, anon_vma_post_update, anon_vma_pre_update, unlink_anon_vmas
 from anonvma_rt.mm.failslab cimport should_fail_alloc
+from anonvma_rt.mm.hooks.notes cimport ALLOC_VMA, NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
-from anonvma_rt.mm.memory cimport pgd_populate
-from anonvma_rt.mm.page_alloc cimport must_alloc
-from anonvma_rt.mm.types cimport (
-    ALLOC_VMA,
+from anonvma_rt.mm.mm_types cimport (
     MERGE_3_0,
     MERGE_6_16,
     MERGE_6_16_FORKED,
@@ -38,6 +29,8 @@ from anonvma_rt.mm.types cimport (
     vm_area_struct,
     vma_pages,
 )
+from anonvma_rt.mm.pgtable cimport pgd_populate
+from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.vma_tree cimport vma_tree_erase, vma_tree_insert
 
 

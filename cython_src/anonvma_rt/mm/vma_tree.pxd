@@ -7,8 +7,11 @@ which vmas were made. A change of vm_start keeps the order of the vmas and so ne
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.os cimport read_once64
-from anonvma_rt.mm.types cimport mm_struct, vm_area_struct
+from anonvma_rt.engine.run.task cimport Task
+from anonvma_rt.mm.mm_types cimport mm_struct, vm_area_struct
 
+cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
+cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
 cdef void vma_tree_insert(mm_struct *mm, vm_area_struct *vma) noexcept nogil
 cdef void vma_tree_erase(mm_struct *mm, vm_area_struct *vma) noexcept nogil
 

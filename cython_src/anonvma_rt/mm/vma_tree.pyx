@@ -1,12 +1,14 @@
-"""Insertion and removal in the treap of an mm's vmas (see vma_tree.pxd).
+"""The treap of an mm's vmas (see vma_tree.pxd).
 
 Source: Seidel, Aragon, "Randomized Search Trees" (Algorithmica 1996).
 """
 
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.base.os cimport read_link, write_link
 from anonvma_rt.engine.base.rng cimport mix64
-from anonvma_rt.mm.types cimport mm_struct, serial_of, vm_area_struct
+from anonvma_rt.engine.run.task cimport Task
+from anonvma_rt.mm.mm_types cimport mm_struct, serial_of, vm_area_struct
 
 
 cdef inline uint64_t priority(vm_area_struct *vma) noexcept nogil:
@@ -53,3 +55,22 @@ cdef void vma_tree_erase(mm_struct *mm, vm_area_struct *vma) noexcept nogil:
             link = &right.left
             right = right.left
     link[0] = left if left != NULL else right
+
+
+cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """The first vma that ends above address, or NULL; mmap_sem is held."""
+    cdef vm_area_struct *vma = <vm_area_struct *>read_link(&mm.mmap_cache)
+    if vma != NULL and vma.vm_start <= address < vma.vm_end:
+        return vma
+    vma = vma_tree_find(mm, address)
+    if vma != NULL:
+        write_link(&mm.mmap_cache, vma)
+    return vma
+
+
+cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """The last vma that starts at or below `address` and is not the one that contains it, or NULL."""
+    cdef vm_area_struct *vma = find_vma(t, mm, address)
+    if vma != NULL:
+        return vma.vm_prev
+    return vma_tree_last(mm)

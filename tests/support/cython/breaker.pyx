@@ -7,15 +7,7 @@ the live objects of an explorer's arena, anon_vma_states() and pool() at anon_vm
 
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.base.arena cimport (
-    ARENA_START,
-    arena_alloc,
-    arena_free,
-    arena_header,
-    arena_retire,
-    arena_root,
-)
-from anonvma_rt.engine.run.explorer cimport Explorer
+from anonvma_rt.engine.base.arena cimport ARENA_START, arena_alloc, arena_free, arena_header, arena_retire, arena_root
 from anonvma_rt.engine.base.klist cimport (
     INIT_LIST_HEAD,
     list_add,
@@ -26,9 +18,10 @@ from anonvma_rt.engine.base.klist cimport (
     list_move_tail,
     list_step,
 )
+from anonvma_rt.engine.base.operation cimport OP_STORE
+from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport lock_init
-from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.run.task cimport Execution, Task, point
 from anonvma_rt.mm.interval_tree cimport (
     anon_vma_interval_tree_first,
@@ -37,8 +30,7 @@ from anonvma_rt.mm.interval_tree cimport (
     anon_vma_interval_tree_remove,
 )
 from anonvma_rt.mm.lab.kernel cimport Kernel
-from anonvma_rt.mm.memory cimport peek_table, pte_offset
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA,
     MAX_MAP_COUNT,
     PAGE_MAPPING_ANON,
@@ -47,7 +39,6 @@ from anonvma_rt.mm.types cimport (
     PTE_PRESENT,
     TYPE_ANON_VMA,
     TYPE_AVC,
-    TYPE_TABLE,
     TYPE_VMA,
     anon_vma,
     anon_vma_chain,
@@ -65,6 +56,7 @@ from anonvma_rt.mm.types cimport (
     vm_area_struct,
     vma_pages,
 )
+from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 
 cdef enum Damage:
     NOTHING

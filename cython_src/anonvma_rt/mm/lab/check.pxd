@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from anonvma_rt.engine.run.task cimport Execution
-from anonvma_rt.mm.types cimport kernel
+from anonvma_rt.mm.mm_types cimport kernel
 
 cdef void check_world(Execution *x) noexcept nogil
 cdef void report(Execution *x, kernel *k, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil

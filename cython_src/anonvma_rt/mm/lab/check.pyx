@@ -9,21 +9,19 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from anonvma_rt.engine.base.arena cimport arena_alloc, arena_drop_last, arena_header_of, arena_live, arena_root
 from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
-from anonvma_rt.mm.types cimport (
-    MAPCOUNT_MISMATCH,
+from anonvma_rt.mm.hooks.notes cimport MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, UNREACHABLE_PTE
+from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT,
     PGDIR_SHIFT,
     PMD_SHIFT,
     PTE_NONE,
     PTRS_PER_TABLE,
     REUSE_NO,
-    STALE_MIGRATION_ENTRY,
     TYPE_ANON_VMA,
     TYPE_AVC,
     TYPE_SCRATCH,
     TYPE_TABLE,
     TYPE_VMA,
-    UNREACHABLE_PTE,
     anon_vma,
     anon_vma_chain,
     avc_of_same_anon_vma,
@@ -47,6 +45,7 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
+
 # Which part of a rule was broken, in Finding.c of list-corruption and unreachable-pte.
 cdef enum:
     I1_CHAIN = 1

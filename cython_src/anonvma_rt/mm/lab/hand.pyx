@@ -10,19 +10,18 @@ from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, arena_close, arena_header, arena_open
-from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Execution, Finding, Task
-from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
+from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
+from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init, read_algorithm, read_plan
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
-from anonvma_rt.mm.memory cimport pmd_offset, pte_offset
-from anonvma_rt.mm.ordering cimport Rule, set_rule
-from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rmap_walk_next, vma_address
 from anonvma_rt.mm.lab.syscall cimport RESOLVED, Step, system_call
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.lab.world cimport World
+from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT,
     PTRS_PER_TABLE,
     TYPE_PAGES,
@@ -42,9 +41,11 @@ from anonvma_rt.mm.types cimport (
     pte_t,
     vm_area_struct,
 )
-from anonvma_rt.mm.lab.world cimport World
+from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
+from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rmap_walk_next, vma_address
 
-from anonvma_rt.mm.lab.kernel import KINDS, VERBS
+from anonvma_rt.mm.lab.kernel import VERBS
+from anonvma_rt.mm.lab.notes import KINDS
 
 cdef enum:
     MOST_FINDINGS = 1000

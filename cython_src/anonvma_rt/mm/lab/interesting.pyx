@@ -16,7 +16,7 @@ from anonvma_rt.engine.base.operation cimport (
     lock_word,
 )
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA,
     CLASS_MMAP_SEM,
     CLASS_PAGE,

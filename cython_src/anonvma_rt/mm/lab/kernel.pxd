@@ -2,13 +2,13 @@
 
 from libc.stdint cimport uint32_t
 
-from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.task cimport Task
+from anonvma_rt.mm.hooks.rule cimport Rule
 from anonvma_rt.mm.lab.interesting cimport object_index
-from anonvma_rt.mm.ordering cimport Rule
 from anonvma_rt.mm.lab.syscall cimport Step
-from anonvma_rt.mm.types cimport algorithm, alloc_plan
+from anonvma_rt.mm.mm_types cimport algorithm, alloc_plan
 
 cdef void kernel_init(Task *t, algorithm *chosen, int processes) noexcept nogil
 cdef int read_algorithm(object fields, algorithm *a) except -1

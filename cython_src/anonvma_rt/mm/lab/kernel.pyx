@@ -11,24 +11,15 @@ from libc.string cimport memset
 from anonvma_rt.engine.base.arena cimport arena_root
 from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.run.subject cimport Subject
-from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY,
-    HALT_REFUSED,
-    VIOLATION_BAD_UNLOCK,
-    Execution,
-    Task,
-    declare_lock_order,
-    halt,
-    note,
-)
-from anonvma_rt.mm.lab.check cimport check_world
-from anonvma_rt.mm.lab.events cimport NOTE_STEP
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_REFUSED, Execution, Task, declare_lock_order, halt, note
 from anonvma_rt.mm.failslab cimport failslab_arm, failslab_failures, failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
+from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
+from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
+from anonvma_rt.mm.hooks.watch cimport watch
+from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, index_objects, is_interesting, read_kinds
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
-from anonvma_rt.mm.ordering cimport Rule, set_rule
-from anonvma_rt.mm.page_alloc cimport alloc_page, must_alloc
 from anonvma_rt.mm.lab.syscall cimport (
     COMPARE,
     MAX_ARGS,
@@ -41,8 +32,7 @@ from anonvma_rt.mm.lab.syscall cimport (
     system_call,
     wants_page,
 )
-from anonvma_rt.mm.types cimport (
-    BUG_ON,
+from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA,
     CLASS_MMAP_SEM,
     CLASS_MMAP_SEM_NESTED,
@@ -50,29 +40,22 @@ from anonvma_rt.mm.types cimport (
     CLASS_PAGE_NESTED,
     CLASS_PTL,
     CLASS_PTL_NESTED,
-    LEAK,
-    LOST_PAGE,
-    MAPCOUNT_MISMATCH,
     MAX_PROCESSES,
     PAGE_SIZE,
-    STALE_MIGRATION_ENTRY,
     TYPE_KERNEL,
-    UNREACHABLE_PTE,
-    WRONG_MERGE,
+    algorithm,
     alloc_failure,
     alloc_plan,
-    algorithm,
     kernel,
     kernel_of,
     pfn_to_page,
 )
-from anonvma_rt.mm.lab.watch cimport watch
+from anonvma_rt.mm.page_alloc cimport alloc_page
+from anonvma_rt.mm.slab cimport must_alloc
 
-from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
-
-from anonvma_rt.mm.lab.notes import ALLOCATIONS
+from anonvma_rt.mm.lab.notes import ALLOCATIONS, COUNTERS, KINDS
 
 # In the order of mm/syscall.pxd, which says what the arguments are.
 VERBS = (
@@ -83,19 +66,6 @@ MERGE_RULES = ("3.0", "symmetric", "6.16", "6.16-uncloned", "6.16-forked")
 REUSE_RULES = ("no", "degree", "counters")
 EXEC_LOCKS = ("widening", "move", "across")
 VMA_LOCKS = ("no", "racy", "fork")
-
-# Violations by number: the engine's own and the kernel's.
-KINDS = {
-    **ENGINE_KINDS,
-    VIOLATION_BAD_UNLOCK: "wrong-root-unlock",
-    STALE_MIGRATION_ENTRY: "stale-migration-entry",
-    MAPCOUNT_MISMATCH: "mapcount-mismatch",
-    LOST_PAGE: "lost-page",
-    UNREACHABLE_PTE: "unreachable-pte",
-    BUG_ON: "bug-on",
-    WRONG_MERGE: "wrong-merge",
-    LEAK: "leak",
-}
 
 cdef enum:
     SETUP = 0
@@ -246,7 +216,7 @@ cdef class Kernel(Subject):
         return dict(KINDS)
 
     def counters(self):
-        return ("benign_misses", "migrated", "aborted", "failed_allocations")
+        return COUNTERS
 
     def lock_classes(self):
         return {"mmap_sem": CLASS_MMAP_SEM, "page": CLASS_PAGE, "anon_vma": CLASS_ANON_VMA, "ptl": CLASS_PTL}
@@ -331,7 +301,7 @@ cdef class Kernel(Subject):
 
 
 cdef void watch_step(Task *t, Step *s) noexcept nogil:
-    """The pages that a thread will migrate are where a selective strategy looks (mm/watch.pxd)."""
+    """The pages that a thread will migrate are where a selective strategy looks (mm/hooks/watch.pxd)."""
     cdef Step one = s[0]
     cdef int64_t i
     cdef int64_t pfn

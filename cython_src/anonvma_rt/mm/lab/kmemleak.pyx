@@ -8,9 +8,9 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from anonvma_rt.engine.base.arena cimport ARENA_START, ARENA_TYPES, arena_header, arena_root
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport Execution
+from anonvma_rt.mm.hooks.notes cimport LEAK
 from anonvma_rt.mm.lab.check cimport report
-from anonvma_rt.mm.types cimport (
-    LEAK,
+from anonvma_rt.mm.mm_types cimport (
     PTRS_PER_TABLE,
     TYPE_ANON_VMA,
     TYPE_AVC,

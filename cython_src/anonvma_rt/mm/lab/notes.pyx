@@ -1,95 +1,21 @@
-"""The names of what a trace holds (events.pxd), for the side that makes sentences of it."""
+"""The Python names of what the kernel's files report (mm/hooks/notes.pxd): notes, assertions, violations, counters."""
 
-from anonvma_rt.mm.lab.events cimport (
-    BUG_DESTINATION_NOT_NONE,
-    BUG_DOUBLE_FREE,
-    BUG_MAPCOUNT,
-    BUG_NEW_PAGE_LOCKED,
-    BUG_ORDER,
-    BUG_PAGE_LOCK,
-    BUG_PAGE_NOT_LOCKED,
-    BUG_SELF_MERGE,
-    BUG_SPLIT_COUNT,
-    NOTE_ALLOC_FAILS,
-    NOTE_CHILD_VMA,
-    NOTE_CLEAR,
-    NOTE_COPY,
-    NOTE_COW,
-    NOTE_FAULT,
-    NOTE_FORK,
-    NOTE_FREE_PAGE,
-    NOTE_FRESH_VMA,
-    NOTE_HUGE_FAULT,
-    NOTE_HUGE_LOOK,
-    NOTE_HUGE_MOVE,
-    NOTE_HUGE_SPLIT,
-    NOTE_LIST,
-    NOTE_LOOK,
-    NOTE_MERGE,
-    NOTE_MIGRATE,
-    NOTE_MOVE,
-    NOTE_NO_LOOK,
-    NOTE_PROTECT,
-    NOTE_RANGE,
-    NOTE_RESTORE,
-    NOTE_SET,
-    NOTE_SPLIT,
-    NOTE_STEP,
-    NOTE_TABLE_MOVE,
-    NOTE_TAIL,
-    NOTE_UNMAP,
-    NOTE_VMA_GONE,
-    NOTE_WAIT,
-    NOTE_WALK,
-    NOTE_ZAP,
-)
+from anonvma_rt.engine.run.task cimport VIOLATION_BAD_UNLOCK
 
-# In the order of the enum Allocation.
-ALLOCATIONS = ("vma", "anon_vma", "anon_vma_chain", "page", "table")
+from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
+from anonvma_rt.mm.hooks.notes import Allocation, Bug, Counter, Kind, Note
 
-NOTES = {
-    NOTE_STEP: "step",
-    NOTE_WALK: "walk",
-    NOTE_LOOK: "look",
-    NOTE_NO_LOOK: "no-look",
-    NOTE_UNMAP: "unmap",
-    NOTE_RESTORE: "restore",
-    NOTE_CLEAR: "clear",
-    NOTE_SET: "set",
-    NOTE_MERGE: "merge",
-    NOTE_FRESH_VMA: "fresh-vma",
-    NOTE_MOVE: "move",
-    NOTE_TAIL: "tail",
-    NOTE_SPLIT: "split",
-    NOTE_VMA_GONE: "vma-gone",
-    NOTE_MIGRATE: "migrate",
-    NOTE_FAULT: "fault",
-    NOTE_ZAP: "zap",
-    NOTE_FREE_PAGE: "free-page",
-    NOTE_WAIT: "wait",
-    NOTE_ALLOC_FAILS: "alloc-fails",
-    NOTE_LIST: "list",
-    NOTE_FORK: "fork",
-    NOTE_CHILD_VMA: "child-vma",
-    NOTE_COPY: "copy",
-    NOTE_COW: "cow",
-    NOTE_PROTECT: "protect",
-    NOTE_RANGE: "range",
-    NOTE_HUGE_FAULT: "huge-fault",
-    NOTE_HUGE_LOOK: "huge-look",
-    NOTE_HUGE_MOVE: "huge-move",
-    NOTE_HUGE_SPLIT: "huge-split",
-    NOTE_TABLE_MOVE: "table-move",
-}
 
-BUGS = {
-    BUG_PAGE_NOT_LOCKED: "page-not-locked",
-    BUG_DOUBLE_FREE: "double-free",
-    BUG_SELF_MERGE: "self-merge",
-    BUG_DESTINATION_NOT_NONE: "destination-not-none",
-    BUG_ORDER: "order",
-    BUG_MAPCOUNT: "mapcount",
-    BUG_PAGE_LOCK: "page-lock",
-    BUG_NEW_PAGE_LOCKED: "new-page-locked",
-    BUG_SPLIT_COUNT: "split-count",
-}
+def names(enum, prefix="", between="-"):
+    """{number: name} of an enum's members, without the prefix that C needs."""
+    return {
+        int(value): name.removeprefix(prefix).lower().replace("_", between) for name, value in enum.__members__.items()
+    }
+
+
+NOTES = names(Note, "NOTE_")
+BUGS = names(Bug, "BUG_")
+ALLOCATIONS = tuple(names(Allocation, "ALLOC_", "_").values())
+COUNTERS = tuple(names(Counter, between="_").values())
+# Violations by number: the engine's own and the kernel's.
+KINDS = {**ENGINE_KINDS, VIOLATION_BAD_UNLOCK: "wrong-root-unlock", **names(Kind)}

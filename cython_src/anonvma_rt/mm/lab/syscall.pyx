@@ -9,22 +9,17 @@ pages); referenced, split (at); uffd_move (from, to); compare (a, b, pages); vma
 from libc.errno cimport EAGAIN, EFAULT, EINVAL
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.base.os cimport read_once32, read_onceu, write_onceu
+from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport down_read, down_write, spinlock_t, try_down_read, up_read, up_write
 from anonvma_rt.engine.run.task cimport Task, must_live, violate
 from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
+from anonvma_rt.mm.hooks.notes cimport LOST_PAGE, WRONG_MERGE
 from anonvma_rt.mm.huge_memory cimport split_huge_page
-from anonvma_rt.mm.memory cimport handle_mm_fault, pmd_offset, pte_offset, unpin_entry
+from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry
 from anonvma_rt.mm.migrate cimport migrate_page, move_pages
-from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, find_vma
-from anonvma_rt.mm.mprotect cimport do_mprotect
-from anonvma_rt.mm.page_alloc cimport get_page_unless_zero, put_page
-from anonvma_rt.mm.rmap cimport page_referenced
-from anonvma_rt.mm.sys_mremap cimport do_mremap
-from anonvma_rt.mm.types cimport (
-    LOST_PAGE,
+from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT,
     PAGE_SIZE,
     TYPE_VMA,
@@ -32,7 +27,6 @@ from anonvma_rt.mm.types cimport (
     VM_HUGEPAGE,
     VM_STACK_INCOMPLETE_SETUP,
     VM_WRITE,
-    WRONG_MERGE,
     kernel,
     kernel_of,
     mm_struct,
@@ -46,8 +40,14 @@ from anonvma_rt.mm.types cimport (
     pte_t,
     vm_area_struct,
 )
+from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap
+from anonvma_rt.mm.mprotect cimport do_mprotect
+from anonvma_rt.mm.page_alloc cimport get_page_unless_zero, put_page
+from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
+from anonvma_rt.mm.rmap cimport page_referenced
+from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.mm.userfaultfd cimport move_pages_pte
-from anonvma_rt.mm.vma_tree cimport vma_tree_find
+from anonvma_rt.mm.vma_tree cimport find_vma, vma_tree_find
 
 
 cdef uint64_t bytes_of(int64_t pages) noexcept nogil:

@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.task cimport Execution
-from anonvma_rt.mm.types cimport kernel, mm_struct
+from anonvma_rt.mm.mm_types cimport kernel, mm_struct
 
 cdef tuple describe_entry(mm_struct *mm, uint64_t address)
 

@@ -5,12 +5,11 @@ from bisect import bisect_right
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header, arena_live, arena_root
-from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
+from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.sync cimport lock_is_held
 from anonvma_rt.mm.lab.kernel cimport Kernel
-from anonvma_rt.mm.memory cimport peek_table, pmd_offset, pte_offset
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT,
     PGDIR_SHIFT,
     PMD_SHIFT,
@@ -46,6 +45,7 @@ from anonvma_rt.mm.types cimport (
     serial_of,
     vm_area_struct,
 )
+from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
 
 cdef object describe(int type, uint32_t serial, char *object, char *inside):

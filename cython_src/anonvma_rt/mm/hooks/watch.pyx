@@ -2,11 +2,12 @@
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.mm.memory cimport pte_offset
-from anonvma_rt.mm.types cimport (
+from anonvma_rt.mm.mm_types cimport (
     MAX_WATCHED,
+    PAGE_SHIFT,
     PAGE_SIZE,
     PTE_NONE,
+    PTRS_PER_TABLE,
     kernel,
     linear_page_index,
     page_table,
@@ -40,7 +41,7 @@ cdef bint moves_watched(kernel *k, vm_area_struct *vma, page_table *table, uint6
     """Whether `table` has an entry for a watched page in [start, end) of vma. No point: nothing is decided here."""
     cdef uint64_t address = start
     while k.n_watched and address < end:
-        if is_watched(k, linear_page_index(vma, address)) and pte_offset(table, address)[0] != PTE_NONE:
+        if is_watched(k, linear_page_index(vma, address)) and table.pte[(address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)] != PTE_NONE:
             return True
         address += PAGE_SIZE
     return False

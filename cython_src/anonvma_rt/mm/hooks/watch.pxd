@@ -8,7 +8,7 @@ inherits and a copy of the page after fork shares. All of this costs a branch un
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.task cimport Task, mark, marking
-from anonvma_rt.mm.types cimport kernel, kernel_of, page, page_table, vm_area_struct
+from anonvma_rt.mm.mm_types cimport kernel, kernel_of, page, page_table, vm_area_struct
 
 cdef void watch(kernel *k, uint64_t index) noexcept nogil
 cdef bint is_watched(kernel *k, uint64_t index) noexcept nogil

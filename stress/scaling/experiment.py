@@ -1,8 +1,8 @@
 """Does one anon_vma_moveto_tail() scale better than the root's lock around every extent, as the mail of 2011 says?
 
-    python -m anonvma_rt.stress.bench.scaling                        the usual points, about two minutes
-    python -m anonvma_rt.stress.bench.scaling --all                  every combination of all factors
-    python -m anonvma_rt.stress.bench.scaling --json F --svg F       as data, and as two pictures
+    python -m anonvma_rt.stress.scaling.experiment                        the usual points, about two minutes
+    python -m anonvma_rt.stress.scaling.experiment --all                  every combination of all factors
+    python -m anonvma_rt.stress.scaling.experiment --json F --svg F       as data, and as two pictures
 
 Processes forked from one root move their pages to and fro at once (carrier `parallel`), with walkers beside them. The
 four strategies are interleaved, medians are of several repeats, and how often the root's lock was taken must be the
@@ -24,9 +24,9 @@ from anonvma_rt.engine.parallel.storm import Storm
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.kernel.algorithm import Algorithm
-from anonvma_rt.mm.lab.scaling import Scaling
 from anonvma_rt.stress.bench.measure import Options, Untrue
-from anonvma_rt.stress.bench.plot import Curve, Panel, page
+from anonvma_rt.stress.scaling.plot import Curve, Panel, page
+from anonvma_rt.stress.scaling.subject import Scaling
 
 ABOUT = "mremap of processes that share a root: one moveto_tail against a lock around every extent"
 STRATEGIES = ("unpatched", "moveto-tail", "rmap-locks", "interval-tree")
@@ -318,7 +318,7 @@ def text(result: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m anonvma_rt.stress.bench.scaling", description=(__doc__ or "").splitlines()[0]
+        prog="python -m anonvma_rt.stress.scaling.experiment", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--all", action="store_true", help="every combination of all factors")
     parser.add_argument("--repeats", type=int, default=5, help="executions of each strategy (default %(default)s)")
@@ -345,7 +345,3 @@ def main(arguments: list[str] | None = None) -> int:
     if options.svg:
         Path(options.svg).write_text(picture(results))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,5 +1,5 @@
-"""The experiment on the scaling claim of the 2011 mail, as a subject: processes that share a root, each of which moves its
-pages to and fro, while others walk.
+"""The experiment on the scaling claim of the 2011 mail, as a subject: processes that share a root, each of which moves
+its pages to and fro, while others walk.
 
 Everything is done by the kernel's own calls: fork makes the sharers, mremap moves, page_referenced walks. What is measured is
 in memory of this object, row by row, and decides nothing.
@@ -9,35 +9,24 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.base.os cimport rt_add, rt_load, rt_store
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport down_write, up_write
-from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport Execution, Task
-from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.fork cimport dup_mmap
+from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init, read_algorithm
-from anonvma_rt.mm.memory cimport peek_table, pte_offset
-from anonvma_rt.mm.lab.meter cimport nanoseconds
+from anonvma_rt.mm.lab.syscall cimport TOUCH, Step, system_call
+from anonvma_rt.mm.mm_types cimport PAGE_SHIFT, VM_WRITE, algorithm, kernel, kernel_of, mm_struct, pfn_to_page, pte_pfn
 from anonvma_rt.mm.mmap cimport do_mmap
+from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 from anonvma_rt.mm.rmap cimport page_referenced
 from anonvma_rt.mm.sys_mremap cimport do_mremap
-from anonvma_rt.mm.lab.syscall cimport TOUCH, Step, system_call
-from anonvma_rt.mm.types cimport (
-    METER_BUCKETS,
-    PAGE_SHIFT,
-    VM_WRITE,
-    algorithm,
-    kernel,
-    kernel_of,
-    lock_meter,
-    mm_struct,
-    pfn_to_page,
-    pte_pfn,
-)
+from anonvma_rt.stress.scaling.meter cimport METER_BUCKETS, lock_meter, measure, nanoseconds
 
-from anonvma_rt.mm.lab.kernel import KINDS
+from anonvma_rt.mm.lab.notes import KINDS
 
 # Both places begin a page table, so an extent ends every 64 pages and nowhere else.
 cdef uint64_t HOME = <uint64_t>4 << 30
@@ -99,9 +88,9 @@ cdef class Scaling(Subject):
         memset(self.meter, 0, sizeof(self.meter))
 
     def measured(self):
-        """Since reset(), by task: `calls` (mremaps of a mover, walks of a walker), when it `began` and `ended` (CLOCK_MONOTONIC),
-        `error` (0, or the errno of a call that failed), `acquisitions` of the root's lock, nanoseconds `waited` for it and
-        `held`, and how many waits and holds were below 2**b nanoseconds, for each b."""
+        """Since reset(), by task: `calls` (mremaps of a mover, walks of a walker), when it `began` and `ended`
+        (CLOCK_MONOTONIC), `error` (0, or the errno of a call that failed), `acquisitions` of the root's lock,
+        nanoseconds `waited` for it and `held`, and how many waits and holds were below 2**b nanoseconds, for each b."""
         return [
             {
                 "calls": self.clock[i].calls,
@@ -142,7 +131,8 @@ cdef class Scaling(Subject):
         for i in range(self.movers):
             source = (i if self.apart else 0) * self.depth + self.depth - 1
             dup_mmap(t, self.mover(t, i), kernel_of(t).mm[source])
-        kernel_of(t).meter = self.meter
+        kernel_of(t).root_lock.tell = <void (*)(void *, int, int) noexcept nogil>measure
+        kernel_of(t).root_lock.data = self.meter
         return 0
 
     cdef mm_struct *mover(self, Task *t, int i) noexcept nogil:

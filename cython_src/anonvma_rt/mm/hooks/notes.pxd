@@ -1,10 +1,11 @@
-"""What the subject says of its steps when the history of an execution is recorded, and which assertion failed.
+"""What the kernel's files report by number: what they do (Note), which assertion failed (Bug), what was broken (Kind).
 
-anonvma_rt/mm/lab/notes.pyx gives Python the names of these numbers; anonvma_rt/trace.py makes sentences of them.
+Python's names are made of these (mm/lab/notes.pyx): NOTE_FRESH_VMA is "fresh-vma" there. A note has three numbers,
+a, b and c; "address" and "pte" are raw, "vma" and "anon_vma" serial numbers.
 """
 
-cdef enum Note:
-    NOTE_STEP = 1        # a: index of the scenario's step; b: 0 begins, 1 ends; c: its result
+cpdef enum Note:
+    NOTE_STEP = 1        # a: index of the call in the scenario; b: 0 begins, 1 ends; c: its result
     NOTE_WALK            # a: 1 unmap walk, 2 restore walk; b: pfn of the page walked for; c: 0 begins, 1 ends
     NOTE_LOOK            # a: vma; b: address; c: the pte that was seen
     NOTE_NO_LOOK         # a: vma; b: pfn; the page would not be inside this vma
@@ -23,7 +24,7 @@ cdef enum Note:
     NOTE_ZAP             # a: mm; b: address; c: the pte
     NOTE_FREE_PAGE       # a: pfn
     NOTE_WAIT            # a: pfn whose lock a fault waits for; b: address
-    NOTE_ALLOC_FAILS     # a: what there was no memory for (Allocation); b: how-many-eth of its task; c: 1 by chance or list
+    NOTE_ALLOC_FAILS     # a: Allocation; b: its number among those of the task; c: 1 by chance or list
     NOTE_LIST            # a: anon_vma; b: vma; c: position in the list, oldest 0
     NOTE_FORK            # a: mm of the parent; b: mm of the child; c: 0 begins, 1 ends
     NOTE_CHILD_VMA       # a: new vma; b: its start; c: vma of the parent
@@ -38,7 +39,7 @@ cdef enum Note:
     NOTE_TABLE_MOVE      # a: destination vma; b: address; the page table now serves it
 
 # The kernel's own assertions: Finding.a of a BUG_ON violation.
-cdef enum Bug:
+cpdef enum Bug:
     BUG_PAGE_NOT_LOCKED = 1    # decoding a migration entry; b: pfn, c: address
     BUG_DOUBLE_FREE            # a reference too many was dropped; b: pfn
     BUG_SELF_MERGE             # a faulted source merged with itself in copy_vma; b: vma
@@ -48,3 +49,28 @@ cdef enum Bug:
     BUG_PAGE_LOCK              # unlock of a page that is not locked; b: pfn
     BUG_NEW_PAGE_LOCKED        # the page just allocated for a migration is locked; b: pfn
     BUG_SPLIT_COUNT            # split_huge_page counted b pmds, and c are mapped
+
+# The lab's rules, as numbers of violations behind the engine's own.
+cpdef enum Kind:
+    STALE_MIGRATION_ENTRY = 16
+    MAPCOUNT_MISMATCH
+    LOST_PAGE
+    UNREACHABLE_PTE
+    BUG_ON
+    WRONG_MERGE
+    LEAK
+
+# Execution.counters.
+cpdef enum Counter:
+    BENIGN_MISSES
+    MIGRATED
+    ABORTED
+    FAILED_ALLOCATIONS
+
+# What there may be no memory for (mm/failslab).
+cpdef enum Allocation:
+    ALLOC_VMA
+    ALLOC_ANON_VMA
+    ALLOC_ANON_VMA_CHAIN
+    ALLOC_PAGE
+    ALLOC_TABLE

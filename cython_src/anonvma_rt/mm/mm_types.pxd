@@ -4,13 +4,13 @@ Addresses are in bytes, lengths inside structures in bytes, `pgoff` and `index` 
 said beside each field. Paging has three levels of 512 entries (39 bits, as arm64 and RISC-V have it).
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.base.klist cimport list_head
+from anonvma_rt.engine.base.operation cimport lock_word
 from anonvma_rt.engine.base.os cimport read_link, read_once64
 from anonvma_rt.engine.run.sync cimport mutex_t, rwsem_t, spinlock_t
-from anonvma_rt.engine.base.operation cimport lock_word
 from anonvma_rt.engine.run.task cimport Finding, Task
 
 cdef enum:
@@ -52,22 +52,6 @@ cdef enum:
     CLASS_PTL
     CLASS_PTL_NESTED
 
-cdef enum Kind:
-    STALE_MIGRATION_ENTRY = 16
-    MAPCOUNT_MISMATCH
-    LOST_PAGE
-    UNREACHABLE_PTE
-    BUG_ON
-    WRONG_MERGE
-    LEAK
-
-# Counters of an execution.
-cdef enum:
-    BENIGN_MISSES
-    MIGRATED
-    ABORTED
-    FAILED_ALLOCATIONS
-
 cdef enum:
     VM_WRITE = 1
     VM_HUGEPAGE = 2
@@ -75,14 +59,6 @@ cdef enum:
     VM_STACK_INCOMPLETE_SETUP = 4
     # It was writable once, so its pages are charged: two vmas that differ in this do not merge.
     VM_ACCOUNT = 8
-
-# What there may be no memory for (mm/failslab); the names are in mm/notes.
-cdef enum Allocation:
-    ALLOC_VMA
-    ALLOC_ANON_VMA
-    ALLOC_AVC
-    ALLOC_PAGE
-    ALLOC_TABLE
 
 # What a pte holds: a state in the low bits, PTE_WRITE, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
@@ -123,7 +99,7 @@ cdef enum VmaLocks:
     VMA_LOCKS_RACY
     VMA_LOCKS_FORK
 
-# The kernel's choices as fields (anonvma_rt/algorithm.py says which version chose what).
+# The kernel's choices as fields (anonvma_rt/kernel/algorithm.py says which version chose what).
 cdef struct algorithm:
     bint tail_after_merge
     bint tail_before_move_back
@@ -160,7 +136,7 @@ cdef struct algorithm:
     int32_t reuse
     int32_t exec_lock
     int32_t vma_locks
-    # An ordering of somebody else's (ordering.pxd), or NULL: a Python object as a plain pointer, and its method.
+    # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
     void *rule
     bint (*place)(void *rule, Task *t, vm_area_struct *source, vm_area_struct *destination, int arrival) noexcept nogil
 
@@ -270,18 +246,10 @@ cdef struct alloc_turn:
     bint racing
 
 
-cdef enum:
-    METER_BUCKETS = 40
-
-# Of one task and the root's lock: nanoseconds waited and held, and how many of each were below 2**b, b being the index.
-# taken: when, 0 while it is not held.
-cdef struct lock_meter:
-    uint64_t acquisitions
-    uint64_t waited
-    uint64_t held
-    uint64_t taken
-    uint64_t waits[METER_BUCKETS]
-    uint64_t holds[METER_BUCKETS]
+# Who is told of the root's lock by the code that takes it (hooks/root_lock.pxd), or NULL.
+cdef struct root_lock_hook:
+    void (*tell)(void *data, int task, int event) noexcept nogil
+    void *data
 
 
 cdef struct kernel:
@@ -300,15 +268,14 @@ cdef struct kernel:
     uint32_t frames_guard
     uint32_t pool_guard
     uint32_t check_round
-    # Ranges of the indices of the pages that the threads migrate, and the tasks for which watch.pxd marks them.
+    # Ranges of the indices of the pages that the threads migrate, and the tasks for which hooks/watch.pxd marks them.
     index_range watched[MAX_WATCHED]
     int32_t n_watched
     uint64_t watchers
     # One row per task; NULL where no allocation can fail.
     alloc_turn *turn
     alloc_plan plan
-    # What is measured, one row per task; NULL where nobody measures (mm/meter).
-    lock_meter *meter
+    root_lock_hook root_lock
     # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
     Finding *findings
     int32_t n_findings

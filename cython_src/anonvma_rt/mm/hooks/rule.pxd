@@ -1,11 +1,11 @@
-"""What mremap does about the order in which a walk meets source and destination: the decision that the 2011 mail is about.
+"""Rule: a user's own answer to what mremap does about the order in which a walk meets source and destination.
 
-order_destination() is asked at the two moments at which the kernel can still do something, before any pte moves. The
-algorithm answers by its flags, or a Rule of somebody else's answers instead.
+That decision is what the 2011 mail is about. order_destination() of mm/mmap asks a Rule, where there is one, instead of
+the algorithm's flags: once a destination is there, and once more before a failed move goes back.
 """
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.types cimport algorithm, vm_area_struct
+from anonvma_rt.mm.mm_types cimport algorithm, vm_area_struct
 
 cdef enum Arrival:
     # copy_vma() let a neighbour grow, which may be older than the source,
@@ -19,4 +19,3 @@ cdef class Rule:
     cdef bint place(self, Task *t, vm_area_struct *source, vm_area_struct *destination, int arrival) noexcept nogil
 
 cdef void set_rule(algorithm *a, Rule rule)
-cdef bint order_destination(Task *t, vm_area_struct *source, vm_area_struct *destination, int arrival) noexcept nogil

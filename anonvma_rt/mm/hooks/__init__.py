@@ -1,0 +1,1 @@
+"""What the kernel's files tell others: notes, marks, an ordering rule, the root's lock."""

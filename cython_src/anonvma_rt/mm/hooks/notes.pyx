@@ -1,0 +1,1 @@
+"""The Python side of the enums in notes.pxd, which Cython makes of them."""

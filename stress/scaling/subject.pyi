@@ -1,0 +1,39 @@
+"""Types of the compiled module; its own docstrings say more."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from anonvma_rt.engine.run.subject import Subject
+
+class Scaling(Subject):
+    def __init__(
+        self,
+        fields: Mapping[str, Any],
+        movers: int = 1,
+        pages: int = 64,
+        rounds: int = 1,
+        walkers: int = 0,
+        walks: int = 0,
+        merging: bool = True,
+        depth: int = 1,
+        apart: bool = False,
+    ) -> None: ...
+    @property
+    def movers(self) -> int: ...
+    @property
+    def walkers(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def merging(self) -> bool: ...
+    @property
+    def apart(self) -> bool: ...
+    @property
+    def pages(self) -> int: ...
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def walks(self) -> int: ...
+    def reset(self) -> None: ...
+    def measured(self) -> list[dict[str, Any]]: ...
+    def latencies(self) -> list[int]: ...
