@@ -16,7 +16,7 @@ from typing import Any
 from hypothesis import note, reject
 from hypothesis import strategies as st
 
-from anonvma_rt.engine.strategy.drawn import Drawn
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import ScenarioError
 from anonvma_rt.execution.reproducer import Reproducer, trace_digest
 from anonvma_rt.kernel.algorithm import CHOICES, PRESETS, SWITCHES, Algorithm
@@ -136,7 +136,7 @@ def execute(
     """
     program: Bound = (load(scenario) if isinstance(scenario, str) else scenario).bind(parameters or {})
     chosen = program.choose(algorithm)
-    with make_explorer(program, chosen, Drawn(schedule.preferences), carrier="fibers") as explorer:
+    with make_explorer(program, chosen, script.drawn(schedule.preferences), carrier="fibers") as explorer:
         before = program.before(explorer)
         # The same for all schedules, and longer than any of them.
         key = (program.scenario.sha256, repr(program.parameters), repr(chosen.as_dict()))

@@ -14,7 +14,7 @@ from typing import Any
 from anonvma_rt import __version__
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, quote
 from anonvma_rt.kernel.failing import Failing
 from anonvma_rt.lab.lab import described_by, make_explorer
@@ -214,7 +214,7 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
     if until is not None and until < 1:
         raise UserError(f"--until must be at least 1, not {until}")
     program = reproducer.program()
-    strategy = Replay(reproducer.segments)
+    strategy = script.replay(reproducer.segments)
     explorer = make_explorer(program, reproducer.algorithm, strategy, seed=reproducer.seed)
     explorer.bound = reproducer.bound
     kinds = explorer.subject.kinds()

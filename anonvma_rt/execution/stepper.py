@@ -11,7 +11,7 @@ from typing import Any
 
 from anonvma_rt import __version__
 from anonvma_rt.engine.run.records import Pending
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, nearest, quote
 from anonvma_rt.execution.reproducer import Reproducer, trace_digest
 from anonvma_rt.kernel.cause import cause
@@ -35,7 +35,7 @@ class Stepper:
     def __init__(self, reproducer: Reproducer) -> None:
         self.reproducer = reproducer
         self.program = reproducer.program()
-        self.explorer = make_explorer(self.program, reproducer.algorithm, Replay(), seed=reproducer.seed)
+        self.explorer = make_explorer(self.program, reproducer.algorithm, script.replay(), seed=reproducer.seed)
         self.explorer.bound = reproducer.bound
         self.before = self.program.before(self.explorer)
         self.segments: Segments = list(reproducer.segments)
@@ -174,12 +174,12 @@ class Stepper:
         def held() -> None:
             while_held([names[task][:15] for task in self.explorer.name_tasks(names)])
 
-        self.explorer.trace(0, Replay(cut(self.segments, self.position)), self.position + 1, hold=held)
+        self.explorer.trace(0, script.replay(cut(self.segments, self.position)), self.position + 1, hold=held)
 
     # ---- within ------------------------------------------------------------------------------------------------------
 
     def _run(self, segments: Segments, until: int | None) -> None:
-        recorded = self.explorer.trace(0, Replay(segments), until)
+        recorded = self.explorer.trace(0, script.replay(segments), until)
         made = sum(steps for _, steps in recorded.segments)
         if recorded.halt == "diverged":
             raise UserError(f"the schedule cannot be followed beyond step {made}")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import BuildRefused, BuildViolation, Explorer
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct
@@ -16,7 +17,6 @@ from anonvma_rt.engine.strategy.portfolio import Portfolio
 from anonvma_rt.engine.strategy.pos import Pos
 from anonvma_rt.engine.strategy.preempt import Preempt
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.engine.strategy.starve import Starve
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.engine.strategy.surw import Surw
@@ -207,7 +207,7 @@ def profile(program: Bound, explorer: Explorer) -> dict[str, Any]:
     and, if that is short, of sixteen sticky walks. `task_steps`, `task_marks`: steps and interesting operations of each
     task, the median over all of these.
     """
-    sequential = explorer.profile(Replay(), 0, LONGEST_PROFILE)
+    sequential = explorer.profile(script.replay(), 0, LONGEST_PROFILE)
     if sequential.halt == "refused":
         raise refusal(program, explorer)
     endless = sequential.longest >= LONGEST_PROFILE

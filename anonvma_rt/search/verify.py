@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import StopToken, cores
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, nearest, quote
 from anonvma_rt.execution.reproducer import Reproducer, trace_digest
 from anonvma_rt.kernel.cause import cause
@@ -223,7 +223,7 @@ class _Search:
         assert exhaust.first is not None
         strategy, index, kind, segments = exhaust.first
         with make_explorer(
-            self.program, self.algorithm, Replay(segments), cpu=cores(1)[0], carrier=self.of.carrier
+            self.program, self.algorithm, script.replay(segments), cpu=cores(1)[0], carrier=self.of.carrier
         ) as explorer:
             explorer.bound = exhaust.bound
             before = self.program.before(explorer)

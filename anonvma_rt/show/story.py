@@ -11,8 +11,7 @@ from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Pending
-from anonvma_rt.engine.strategy.follow import Follow
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer, ReproducerError
 from anonvma_rt.kernel.cause import cause, miss_of
@@ -141,7 +140,7 @@ def told(reproducer: Reproducer, choice: Choice | None = None, *, scenes: bool =
     Raises ReproducerError where the recorded algorithm does not do what the file says any more.
     """
     program = reproducer.program()
-    strategy = Replay(reproducer.segments) if choice is None else Follow(reproducer.segments)
+    strategy = script.replay(reproducer.segments) if choice is None else script.follow(reproducer.segments)
     chosen = reproducer.algorithm if choice is None else program.choose(choice)
     with make_explorer(program, chosen, strategy, seed=reproducer.seed) as explorer:
         explorer.bound = reproducer.bound

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from anonvma_rt.engine.run.explorer import BuildViolation, StopToken, cores
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer, failures_in, trace_digest
 from anonvma_rt.kernel.cause import cause
@@ -71,7 +71,7 @@ class Search:
         original = self.original
         # Not to be stopped: whoever ends the search gets what begins here, if nothing better.
         with self.bench(original.parameters, StopToken()) as bench:
-            done = bench.run(Replay(original.segments), 0, 1)
+            done = bench.run(script.replay(original.segments), 0, 1)
             seen = bench.kinds[done.failures[0][1]] if done.failures else "no violation"
             if done.halt is not None:
                 raise UserError(f"{self.name}: does not reproduce any more: its schedule cannot be followed")
@@ -184,7 +184,7 @@ class Search:
         original, best = self.original, self.best
         program = original.program(best.parameters)
         algorithm = program.choose(original.algorithm)
-        with make_explorer(program, algorithm, Replay(best.segments), cpu=cores(1)[0]) as explorer:
+        with make_explorer(program, algorithm, script.replay(best.segments), cpu=cores(1)[0]) as explorer:
             explorer.bound = best.bound
             before = program.before(explorer)
             recorded = explorer.trace(0)

@@ -1,7 +1,7 @@
 """One failing execution made shorter, with its parameters as they are: fewest switches first, then fewest steps.
 
 Every pass proposes schedules, and only a run decides: a proposal is taken if the same kind of violation came and the
-schedule got smaller. What a schedule is here are cuts (engine/strategy/cuts): they can be taken out one by one.
+schedule got smaller. What a schedule is here are cuts (engine/strategy/script): they can be taken out one by one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,8 +12,7 @@ from anonvma_rt.engine.order.reorder import Order
 from anonvma_rt.engine.run.explorer import Explorer, StopToken, cores
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.search.few import Few
-from anonvma_rt.engine.strategy.cuts import Cuts
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.lab import make_explorer, make_strategy, profile
 from anonvma_rt.subjects.protocols import Bound, Choice
 
@@ -85,7 +84,7 @@ class Bench:
         # Whether an execution counts only if it fails although nobody is starved; see fails().
         self.fair = False
         self.explorer: Explorer = make_explorer(
-            program, algorithm, Replay(), cpu=cores(1)[0], stop=stop, carrier="fibers"
+            program, algorithm, script.replay(), cpu=cores(1)[0], stop=stop, carrier="fibers"
         )
         self.kinds = self.explorer.subject.kinds()
         self.tasks: int = self.explorer.subject.tasks
@@ -118,17 +117,17 @@ class Bench:
     def endless(self, cuts: Sequence[Cut]) -> bool:
         """Whether the tasks still do not end when they take turns for as many steps again."""
         bound = self.explorer.bound
-        return bool(self.failures(self.run(Cuts(cuts, fair=True), 0, 1, 2 * bound)))
+        return bool(self.failures(self.run(script.cuts(cuts, fair=True), 0, 1, 2 * bound)))
 
     def trial(self, cuts: Sequence[Cut], than: Failing | None = None) -> Failing | None:
         """The execution that follows `cuts` as far as it can, if it fails with the right kind and is smaller than
         `than`."""
-        done = self.run(Cuts(cuts), 0, 1)
+        done = self.run(script.cuts(cuts), 0, 1)
         if not self.failures(done):
             return None
         if than is not None and (done.switches, done.points) > (than.switches, than.steps):
             return None
-        made = self.explorer.trace(0, Cuts(cuts)).segments
+        made = self.explorer.trace(0, script.cuts(cuts)).segments
         failing = Failing(self.program.parameters, tuple(made), self.explorer.bound)
         if than is not None and failing.measure >= than.measure:
             return None
@@ -181,7 +180,7 @@ def taken(bench: Bench, best: Failing, proposals: Proposals) -> Failing:
 
 def reordered(bench: Bench, best: Failing) -> Iterator[list[Cut]]:
     """Equivalent executions with as few switches as their class has: of what led to the last step, and of all."""
-    order = Order(bench.explorer.trace(0, Cuts(cuts_of(best.segments))).events, bench.tasks)
+    order = Order(bench.explorer.trace(0, script.cuts(cuts_of(best.segments))).events, bench.tasks)
     if order.steps:
         yield order.cuts(order.past())
         yield order.cuts(order.whole())

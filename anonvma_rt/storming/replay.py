@@ -2,7 +2,7 @@
 
 The log orders steps by their tickets. What a step does besides its announced operation (a look at a directory of page
 tables, say) may have happened a little later, while others made steps; then the replay becomes another execution at a
-place that Retrace names, and the step that looked too early, or the one it should have waited for, is moved by a few
+place that `retrace` names, and the step that looked too early, or the one it should have waited for, is moved by a few
 places. A schedule counts only if the replay ends in the same kind of violation.
 """
 
@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from anonvma_rt.engine.run.explorer import Explorer
-from anonvma_rt.engine.strategy.retrace import Retrace
+from anonvma_rt.engine.strategy import script
+from anonvma_rt.engine.strategy.script import Script
 
 __all__ = ["Confirmation", "confirm"]
 
 ROUNDS = 32  # moves that are kept before a log is given up
 FARTHEST = 24  # places that a step is moved, counted in steps of other tasks
 
-Step = tuple[int, int]  # task, mark
+Step = tuple[int, int]  # task, signature
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,13 @@ class Confirmation:
     """
 
     outcome: str
-    strategy: Retrace | None = None
+    strategy: Script | None = None
     moves: int = field(default=0)
 
 
-def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, marks: bytes) -> Confirmation:
-    """Replays a log, and repairs it where it can. tasks, marks: as Storm.run() keeps them."""
-    steps = list(zip(tasks, memoryview(marks).cast("H"), strict=True))
+def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, signatures: bytes) -> Confirmation:
+    """Replays a log, and repairs it where it can. tasks, signatures: as Storm.run() keeps them."""
+    steps = list(zip(tasks, memoryview(signatures).cast("H"), strict=True))
     strategy, seen = _replayed(explorer, index, steps)
     if seen == kind:
         return Confirmation("confirmed", strategy)
@@ -55,8 +56,10 @@ def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, marks: byte
     return Confirmation(outcome)
 
 
-def _replayed(explorer: Explorer, index: int, steps: list[Step]) -> tuple[Retrace, int | None]:
-    strategy = Retrace(bytes(task for task, _ in steps), array("H", (mark for _, mark in steps)).tobytes())
+def _replayed(explorer: Explorer, index: int, steps: list[Step]) -> tuple[Script, int | None]:
+    strategy = script.retrace(
+        bytes(task for task, _ in steps), array("H", (signature for _, signature in steps)).tobytes()
+    )
     done = explorer.run_with(strategy, index, 1)
     return strategy, done.failures[0][1] if done.failures else None
 

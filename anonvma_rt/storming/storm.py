@@ -17,7 +17,7 @@ from typing import Any
 from anonvma_rt.engine.parallel.storm import Storm
 from anonvma_rt.engine.run.explorer import Explorer, StopToken
 from anonvma_rt.engine.run.records import StormBlock
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer, failures_in, trace_digest
 from anonvma_rt.kernel.cause import cause
@@ -234,7 +234,7 @@ class _Storm:
     def run(self, seconds: float, executions: int | None) -> int:
         """The storm itself; the number of its tasks."""
         with make_explorer(
-            self.program, self.algorithm, Replay(), seed=self.seed, carrier="fibers", stop=self.stop
+            self.program, self.algorithm, script.replay(), seed=self.seed, carrier="fibers", stop=self.stop
         ) as explorer:
             self.kinds = explorer.subject.kinds()
             self.before = self.program.before(explorer)

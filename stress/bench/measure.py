@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from anonvma_rt.engine.run.explorer import Explorer, cores
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.lab import make_explorer, make_strategy, prepare, profile
 from anonvma_rt.subjects.protocols import Bound, Choice
 
@@ -120,4 +120,4 @@ def block_of(explorer: Explorer, n: int) -> Callable[[], None]:
 
 def sequential(subject: Any) -> Explorer:
     """An explorer of fibers whose tasks run one after the other: nothing but points, and no switch at any."""
-    return Explorer(subject, Replay(), cpu=cores(1)[0], carrier="fibers")
+    return Explorer(subject, script.replay(), cpu=cores(1)[0], carrier="fibers")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from anonvma_rt import Scenario, hunt
 from anonvma_rt.cli import main
 from anonvma_rt.engine.run.explorer import EVENT, OPS
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.execution.reproducer import Reproducer, replay
 from anonvma_rt.lab.lab import load, make_explorer, make_strategy
@@ -58,7 +58,7 @@ def names_of(op, what):
 def sequential(scenario):
     """(thread, names) of each operation of the execution in which the threads run one after the other."""
     program = Scenario.load(scenario).bind({})
-    with make_explorer(program, program.choose(WORLDS[scenario]), Replay()) as explorer:
+    with make_explorer(program, program.choose(WORLDS[scenario]), script.replay()) as explorer:
         recorded = explorer.trace(0)
         world = World(explorer)
         return [
@@ -70,8 +70,8 @@ def sequential(scenario):
 
 def marks(program):
     """How many interesting operations each thread has in that execution, as a profile counts them."""
-    with make_explorer(program, program.choose(program.usual()[0]), Replay()) as explorer:
-        return [count for _, count in explorer.profile(Replay(), 0, 10**6).tasks]
+    with make_explorer(program, program.choose(program.usual()[0]), script.replay()) as explorer:
+        return [count for _, count in explorer.profile(script.replay(), 0, 10**6).tasks]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != DEFAULT])
@@ -90,8 +90,8 @@ def test_a_name_stands_for_the_operations_that_a_trace_would_give_it(name):
 
 def marks_of(scenario, names):
     program = Scenario.load(scenario).bind({}).with_interesting(names)
-    with make_explorer(program, program.choose(WORLDS[scenario]), Replay()) as explorer:
-        return [count for _, count in explorer.profile(Replay(), 0, 10**6).tasks]
+    with make_explorer(program, program.choose(WORLDS[scenario]), script.replay()) as explorer:
+        return [count for _, count in explorer.profile(script.replay(), 0, 10**6).tasks]
 
 
 @settings(max_examples=40)
@@ -215,7 +215,7 @@ def test_a_lock_by_name_means_that_it_is_taken_in_every_variant():
     program = load("order").bind({"pages": 3}).with_interesting(["ptl_src", "walker:ptl_dst", "anon_vma"])
     for variant in ("unpatched", "patched"):
         with make_explorer(program, program.choose(variant), make_strategy("surw")) as explorer:
-            assert [count for _, count in explorer.profile(Replay(), 0, 10**6).tasks] == [3, 9]
+            assert [count for _, count in explorer.profile(script.replay(), 0, 10**6).tasks] == [3, 9]
     assert hunt("order", {"pages": 3}, interesting=["ptl_src", "ptl_dst"], strategy="surw", runs=400).as_expected
 
 

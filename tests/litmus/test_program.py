@@ -4,15 +4,15 @@ import pytest
 from engine_programs import explore, failures, verdict
 
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.litmus.program import Program
 
 
 def run(*threads, **options):
     """The values after the sequential execution."""
     program = Program(threads, **options)
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         assert verdict(program, explorer.trace(0)) == "ok"
         return program.values(explorer)
 
@@ -81,7 +81,7 @@ def test_forbidden_outcomes():
 )
 def test_conditions_in_reverse_polish_notation(words, holds):
     program = Program([[("store", "x", 5), ("load", "x", "r")]], forbidden=[words])
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         assert verdict(program, explorer.trace(0)) == ("assertion" if holds else "ok")
 
 

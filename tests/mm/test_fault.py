@@ -34,7 +34,7 @@ from mm_tools import (
 )
 
 from anonvma_rt.engine.run.explorer import BuildViolation
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.lab import make_explorer
@@ -185,11 +185,11 @@ USES = {
 @pytest.mark.parametrize("use", USES)
 def test_a_fault_waits_for_the_page_lock_and_then_finds_the_right_content(use, fail):
     text = READER.replace("STEPS", USES[use]).replace("FAIL", fail)
-    explorer = make_explorer(Scenario.from_text(text).bind({}), Algorithm.parse("unpatched"), Replay())
-    whole = Run(explorer, explorer.trace(0, Replay()))
+    explorer = make_explorer(Scenario.from_text(text).bind({}), Algorithm.parse("unpatched"), script.replay())
+    whole = Run(explorer, explorer.trace(0, script.replay()))
     waited = 0
     for steps in range(1, max(e.step for e in whole.events if e.task == 0)):
-        run_ = clean(Run(explorer, explorer.trace(0, Replay([(0, steps), (1, 1)]))))
+        run_ = clean(Run(explorer, explorer.trace(0, script.replay([(0, steps), (1, 1)]))))
         assert contents(run_.world, 0, 2) == ([9, 9] if use == "touch" else [7, 7])
         waits = run_.notes("wait", task=1)
         assert all(entry == (1, at(0), 0) for entry in waits)

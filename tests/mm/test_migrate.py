@@ -30,8 +30,8 @@ from mm_tools import (
     touch,
 )
 
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pct import Pct
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.mm.lab.kernel import Refused
 
@@ -169,10 +169,10 @@ def test_the_unmap_walk_peeks_between_clear_and_set(algorithm):
 
 def test_the_page_lock_is_tried_three_times_and_then_waited_for():
     made = explorer(PAIR, [migrate(0)], [migrate(0)])
-    whole = clean(Run(made, made.trace(0, Replay())))
+    whole = clean(Run(made, made.trace(0, script.replay())))
     assert whole.counters["migrated"] == 1, "the second one finds that the page is gone"
     locked = next(e.step for e in whole.events if e.what == "trylock")
-    run_ = clean(Run(made, made.trace(0, Replay([(0, locked), (1, 1)]))))
+    run_ = clean(Run(made, made.trace(0, script.replay([(0, locked), (1, 1)]))))
     assert [what for what, lock in run_.locks("PG_locked", task=1) if lock == ("page", 1)][:4] == ["trylock"] * 4
     points = [e for e in run_.events if e.task == 1 and not e.is_note]
     asked = [e.what for e in points if run_.world.name(e.a) == ("page", 1, "PG_locked")]

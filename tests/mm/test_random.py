@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from mm_tools import ALL, BASE, FAR, PAGE, TABLE, at, call, contents, explorer, vmas
 
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pct import Pct
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.mm.lab.kernel import Refused
 from anonvma_rt.mm.lab.world import World
@@ -210,7 +210,7 @@ def test_any_sequence_of_calls_agrees_with_the_model(algorithm, begin, then):
         history.make(verb, arguments)
     with history.build(history.steps) as made:
         agree(World(made), history.memory)
-        assert made.run_with(Replay(), 0, 1).failures == [], "the check"
+        assert made.run_with(script.replay(), 0, 1).failures == [], "the check"
         agree(World(made), history.memory)
 
 

@@ -17,7 +17,7 @@ from anonvma_rt import StopToken, StormInterrupted, UserError, replay, storm
 from anonvma_rt.cli import main
 from anonvma_rt.cli.report import storm_report
 from anonvma_rt.engine.parallel.storm import PROFILE, Storm
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.lab.lab import load, make_explorer
 from anonvma_rt.storming.delays import PROFILES, parse_profile
@@ -95,7 +95,7 @@ def test_without_a_record_hits_are_counted_and_not_replayed():
 def test_a_log_in_a_wrong_order_is_repaired_or_given_up_and_never_confirmed_as_something_else():
     """Neighbouring steps of the log change places, as if a ticket had been taken a little early."""
     program = load(CERTAIN).bind({})
-    explorer = make_explorer(program, program.choose("unpatched"), Replay(), carrier="fibers")
+    explorer = make_explorer(program, program.choose("unpatched"), script.replay(), carrier="fibers")
     explorer.bound = 20_000
     outcomes = set()
     with explorer, Storm(explorer) as engine:

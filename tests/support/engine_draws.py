@@ -10,7 +10,7 @@ from math import sqrt
 
 from engine_programs import explore, split_digests, told
 
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 
 
 def exact(model):
@@ -54,8 +54,8 @@ def follows(observed, probabilities):
 
 def shape_of(program):
     """What the profile of a program says: the arguments of Strategy.profiled."""
-    with explore(program, Replay()) as explorer:
-        profile = explorer.profile(Replay(), 0, 10**6)
+    with explore(program, script.replay()) as explorer:
+        profile = explorer.profile(script.replay(), 0, 10**6)
     return profile.longest, [steps for steps, _ in profile.tasks], [marks for _, marks in profile.tasks]
 
 

@@ -7,13 +7,13 @@ import time
 from collections import Counter, defaultdict, namedtuple
 
 from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.portfolio import Portfolio
 from anonvma_rt.engine.strategy.pos import Pos
 from anonvma_rt.engine.strategy.preempt import Preempt
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.engine.strategy.starve import Starve
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.engine.strategy.surw import Surw
@@ -49,7 +49,7 @@ STRATEGIES = {
     "preempt": lambda: told(Preempt()),
     "starve": lambda: told(Starve()),
     "portfolio": lambda: told(Portfolio()),
-    "replay": lambda: Replay([(0, 3), (1, 1), (2, 4), (0, 2)]),
+    "replay": lambda: script.replay([(0, 3), (1, 1), (2, 4), (0, 2)]),
 }
 
 # Three threads that block each other in every way there is, 27 steps, no deadlock.

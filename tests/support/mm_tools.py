@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import anonvma_rt
 from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import Call
 from anonvma_rt.mm.lab.kernel import Kernel, Refused
@@ -165,7 +165,7 @@ def kernel(setup, threads=((),), after=(), algorithm="unpatched", processes=1, m
 
 
 def explorer(setup, *threads, strategy=None, **options):
-    return Explorer(kernel(setup, threads or ((),), **options), strategy or Replay(), cpu=core())
+    return Explorer(kernel(setup, threads or ((),), **options), strategy or script.replay(), cpu=core())
 
 
 def built(*setup, **options):
@@ -176,16 +176,16 @@ def built(*setup, **options):
 def run(setup, *threads, schedule=(), **options):
     """One execution: by `schedule`, segments of (task, steps), and then each task as long as it can go on."""
     made = explorer(setup, *threads, **options)
-    return Run(made, made.trace(0, Replay(schedule)))
+    return Run(made, made.trace(0, script.replay(schedule)))
 
 
 def sweep(setup, first, second, *others, **options):
     """The executions in which task 1 runs as far as it can before each step of task 0, one after the other."""
     made = explorer(setup, first, second, *others, **options)
-    whole = Run(made, made.trace(0, Replay()))
+    whole = Run(made, made.trace(0, script.replay()))
     last = max(e.step for e in whole.events if e.task == 0)
     for steps in range(last + 1):
-        yield Run(made, made.trace(0, Replay([(0, steps), (1, 1)] if steps else [(1, 1)])))
+        yield Run(made, made.trace(0, script.replay([(0, steps), (1, 1)] if steps else [(1, 1)])))
 
 
 def sweep_both(setup, first, second, **options):
@@ -194,10 +194,10 @@ def sweep_both(setup, first, second, **options):
     What cannot be, because one of them waits for the other there, is left out.
     """
     made = explorer(setup, first, second, **options)
-    whole = Run(made, made.trace(0, Replay()))
+    whole = Run(made, made.trace(0, script.replay()))
     for a in range(1, max(e.step for e in whole.events if e.task == 0)):
         for b in itertools.count(1):
-            run_ = Run(made, made.trace(0, Replay([(0, a), (1, b), (0, 1)])))
+            run_ = Run(made, made.trace(0, script.replay([(0, a), (1, b), (0, 1)])))
             if run_.halt != "diverged":
                 yield run_
             elif sum(steps for _, steps in run_.recorded.segments) < a + b:
@@ -207,8 +207,8 @@ def sweep_both(setup, first, second, **options):
 def world_at(note, setup, thread, nth=0, **options):
     """The state in the middle of one task: before the step of the nth note of this kind."""
     made = explorer(setup, thread, **options)
-    steps = [e.step for e in Run(made, made.trace(0, Replay())).events if e.what == note]
-    made.trace(0, Replay(), until=steps[nth])
+    steps = [e.step for e in Run(made, made.trace(0, script.replay())).events if e.what == note]
+    made.trace(0, script.replay(), until=steps[nth])
     return World(made)
 
 
@@ -290,8 +290,8 @@ setup(script_args=["build_ext", "--inplace"], ext_modules=cythonize(
 def broken(breaker, damage, setup, *threads, address=0, schedule=(), **options):
     """One execution of a kernel that does `damage` to itself, at a page's address where it needs one."""
     made = functools.partial(breaker.Breaker, damage, at(address))
-    explorer = Explorer(kernel(setup, threads or ((),), made=made, **options), Replay())
-    return Run(explorer, explorer.trace(0, Replay(schedule)))
+    explorer = Explorer(kernel(setup, threads or ((),), made=made, **options), script.replay())
+    return Run(explorer, explorer.trace(0, script.replay(schedule)))
 
 
 def load_breaker(tmp_path_factory):

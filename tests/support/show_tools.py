@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 from tempfile import TemporaryDirectory
 
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.lab import load, make_explorer
@@ -50,7 +50,7 @@ def sequential(pages):
     made = replace(
         one, parameters={"pages": pages}, kind=None, bound=1 << 40, algorithm=one.program().choose("moveto-tail")
     )
-    with make_explorer(made.program(), made.algorithm, Replay()) as explorer:
+    with make_explorer(made.program(), made.algorithm, script.replay()) as explorer:
         return replace(made, segments=explorer.trace(0).segments)
 
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 from engine_programs import BUSY, STRATEGIES, WRONG, explore
 
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.litmus.program import Program
 
 
@@ -42,7 +42,7 @@ def test_memory_is_flat_over_executions_that_fail():
 
 @pytest.mark.parametrize(
     "program, strategy, steps",
-    [(Program([[("spin", "x", 1)]]), Replay, 5_000_000), (Program([[("spin", "x", 1)]] * 2), Random, 200_000)],
+    [(Program([[("spin", "x", 1)]]), script.replay, 5_000_000), (Program([[("spin", "x", 1)]] * 2), Random, 200_000)],
     ids=["on and on", "to and fro"],
 )
 def test_a_hunt_of_long_executions_keeps_no_steps(program, strategy, steps):

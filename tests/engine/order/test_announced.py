@@ -8,7 +8,7 @@ import pytest
 from engine_programs import events
 from mm_tools import core
 
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.lab import load, make_explorer, make_strategy, prepare, profile
 
 READS = ("load", "await")
@@ -45,7 +45,7 @@ def swaps(name, algorithm):
                     continue
                 order = [event.task for event in done]
                 order[k], order[k + 1] = order[k + 1], order[k]
-                other = explorer.trace(0, Replay([(task, 1) for task in order]))
+                other = explorer.trace(0, script.replay([(task, 1) for task in order]))
                 made += 1
                 if other.classes != block.classes[8 * index : 8 * index + 8]:
                     left.append((index, done[k], done[k + 1]))

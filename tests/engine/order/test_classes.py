@@ -14,9 +14,9 @@ from hypothesis import assume, given
 from interleavings import canonical, interleavings, small_programs, steps
 
 from anonvma_rt import StopToken, UserError, hunt
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pos import Pos
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.lab.lab import make_explorer, make_strategy, prepare, profile
 from anonvma_rt.litmus.litmus import Litmus
@@ -59,7 +59,7 @@ def compare_with_brute_force(threads):
     with explore(program, Random(), carrier="fibers") as explorer:
         explorer.observing = True
         for done, values in every:
-            block = explorer.run_with(Replay([*starts, *((task, 1) for task, _, _ in done)]), 0, 1)
+            block = explorer.run_with(script.replay([*starts, *((task, 1) for task, _, _ in done)]), 0, 1)
             (one,) = rows(block)
             # The same class where the same hash, and the other way round; and the class says how it ends.
             assert hashes.setdefault(canonical(done), one) == one

@@ -13,8 +13,7 @@ import pytest
 
 from anonvma_rt.engine.parallel.storm import STUCK_SECONDS, Draws, Storm
 from anonvma_rt.engine.run.explorer import Explorer, StopToken
-from anonvma_rt.engine.strategy.replay import Replay
-from anonvma_rt.engine.strategy.retrace import Retrace
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.lab import load
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.litmus.program import Program
@@ -24,7 +23,7 @@ CHAOS = [{}, {"every": 3}, {"every": 2, "most": 40}, {"skew": 300}, {"window": 5
 
 
 def blow(program, count=200, profile=None, seed=1, record=False, keep=0, times=1):
-    with Explorer(program, Replay(), carrier="fibers") as explorer, Storm(explorer) as storm:
+    with Explorer(program, script.replay(), carrier="fibers") as explorer, Storm(explorer) as storm:
         return [storm.run(i * count, count, profile, seed, record, keep) for i in range(times)][-1]
 
 
@@ -127,10 +126,10 @@ def test_a_violation_has_the_kind_that_it_has_on_the_other_carriers(thread, kind
     program = Program([thread, [("load", "x", "r")]], classes=classes)
     block = blow(program, 20, record=True, keep=4)
     assert len(block.failures) == 20 and kinds(program, block) == [kind]
-    with Explorer(program, Replay(), carrier="fibers") as explorer:
+    with Explorer(program, script.replay(), carrier="fibers") as explorer:
         assert kinds(program, explorer.run(0, 1)) == [kind]
         for index, number, tasks, marks in block.kept:
-            assert explorer.run_with(Retrace(tasks, marks), index, 1).failures == [(index, number)]
+            assert explorer.run_with(script.retrace(tasks, marks), index, 1).failures == [(index, number)]
 
 
 @pytest.mark.parametrize("waits", ["lock", "read_lock", "wait"])
@@ -155,29 +154,29 @@ def test_a_task_that_leaves_with_locks_held_takes_the_others_along_and_the_next_
 def test_the_log_of_a_violation_is_a_schedule_that_replays():
     order = load("order").bind({})
     program = order.make_subject(order.choose("unpatched"))
-    with Explorer(program, Replay(), carrier="fibers") as explorer, Storm(explorer) as storm:
+    with Explorer(program, script.replay(), carrier="fibers") as explorer, Storm(explorer) as storm:
         for first in range(0, 4000, 50):
             block = storm.run(first, 50, STALLS, 1, True, 32)
             if block.kept:
                 break
         assert block.kept, "the stalls make it all but certain"
         for index, kind, tasks, marks in block.kept:
-            assert explorer.run_with(Retrace(tasks, marks), index, 1).failures == [(index, kind)]
+            assert explorer.run_with(script.retrace(tasks, marks), index, 1).failures == [(index, kind)]
         assert len(block.kept) + block.unkept == len(block.failures)
 
 
 def test_a_record_that_is_not_followed_says_where():
     program = Program([[("load", "x", "r"), ("store", "x", 1)], [("load", "x", "r")]])
     start, load, store = 0, 8, 9
-    with Explorer(program, Replay(), carrier="fibers") as explorer:
+    with Explorer(program, script.replay(), carrier="fibers") as explorer:
         for wrong in range(3):
             ops = [start, load, store]
             ops[wrong] = 1
-            retraced = Retrace(bytes([0, 0, 0]), b"".join(op.to_bytes(2, "little") for op in ops))
+            retraced = script.retrace(bytes([0, 0, 0]), b"".join(op.to_bytes(2, "little") for op in ops))
             assert explorer.run_with(retraced, 0, 1).halt == "diverged"
             assert retraced.lost and retraced.at == wrong
     with pytest.raises(ValueError, match="3 tasks for 2 bytes"):
-        Retrace(b"abc", b"ab")
+        script.retrace(b"abc", b"ab")
 
 
 # ---- the life of a storm ---------------------------------------------------------------------------------------------
@@ -192,7 +191,7 @@ def test_sixteen_tasks_on_few_cores_come_to_an_end():
 def test_a_token_ends_a_storm_in_the_middle_of_an_execution():
     stop = StopToken()
     program = Program([[("spin", "x", 1)], [("spin", "x", 1)]])
-    with Explorer(program, Replay(), carrier="fibers", stop=stop) as explorer, Storm(explorer) as storm:
+    with Explorer(program, script.replay(), carrier="fibers", stop=stop) as explorer, Storm(explorer) as storm:
         threading.Timer(0.05, stop.stop).start()
         assert storm.run(0, 10).halt == "stopped"
         stop.reset()
@@ -201,7 +200,7 @@ def test_a_token_ends_a_storm_in_the_middle_of_an_execution():
 
 def test_a_signal_handler_that_raises_ends_a_storm():
     program = Program([[("spin", "x", 1)], [("spin", "x", 1)]])
-    with Explorer(program, Replay(), carrier="fibers") as explorer, Storm(explorer) as storm:
+    with Explorer(program, script.replay(), carrier="fibers") as explorer, Storm(explorer) as storm:
         timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         with pytest.raises(KeyboardInterrupt):
@@ -212,7 +211,7 @@ def test_a_signal_handler_that_raises_ends_a_storm():
 
 def test_the_explorer_is_as_it_was_after_a_storm_and_a_storm_after_the_explorer():
     program = Program([[("new", "o"), ("add", "x", 1)], [("add", "x", 1)]])
-    with Explorer(program, Replay(), carrier="fibers") as explorer:
+    with Explorer(program, script.replay(), carrier="fibers") as explorer:
         before = explorer.run(0, 50).digests
         for _ in range(3):
             with Storm(explorer) as storm:
@@ -223,7 +222,7 @@ def test_the_explorer_is_as_it_was_after_a_storm_and_a_storm_after_the_explorer(
 
 
 def test_bad_values_are_refused():
-    with Explorer(Program([[("add", "x", 1)]]), Replay()) as explorer, Storm(explorer) as storm:
+    with Explorer(Program([[("add", "x", 1)]]), script.replay()) as explorer, Storm(explorer) as storm:
         with pytest.raises(ValueError, match="no profile has other"):
             storm.run(0, 1, {"other": 1})
         with pytest.raises(ValueError, match="skew must be from 0"):
@@ -236,7 +235,7 @@ def test_bad_values_are_refused():
 
 
 def test_the_watchdog_has_time_and_nobody_waits_in_an_idle_storm():
-    with Explorer(Program([[("add", "x", 1)]]), Replay()) as explorer, Storm(explorer) as storm:
+    with Explorer(Program([[("add", "x", 1)]]), script.replay()) as explorer, Storm(explorer) as storm:
         assert storm.waiting() == [] and STUCK_SECONDS >= 1
 
 

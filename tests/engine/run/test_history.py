@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anonvma_rt.engine.run.records import Block
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.litmus.program import Program
 
@@ -20,7 +20,7 @@ def check_history(program, explorer, index, hunted):
     assert traced.digests == split_digests(hunted)[index - hunted.first]
     found = {i: kind for i, kind in hunted.failures}.get(index)
     assert (traced.finding.kind if traced.finding else None) == found
-    with explore(program, Replay(traced.segments), seed=99) as other:
+    with explore(program, script.replay(traced.segments), seed=99) as other:
         again = other.trace(12345)
         values = program.values(other)
     for field in ("digests", "segments", "finding", "events", "points", "switches"):
@@ -54,7 +54,7 @@ def test_tracing_changes_nothing_that_comes_later():
     with explore(BUSY) as explorer:
         before = explorer.run(0, 50)
         explorer.trace(3)
-        explorer.trace(4, Replay(), until=5)
+        explorer.trace(4, script.replay(), until=5)
         assert explorer.run(0, 50) == before
 
 
@@ -64,7 +64,7 @@ def test_replay_by_the_explorer_of_a_hunt():
         explorer.bound = 1000
         hunted = explorer.run(0, 10)
         traced = explorer.trace(7)
-        replayed = explorer.run_with(Replay(traced.segments), 0, 1, bound=500)
+        replayed = explorer.run_with(script.replay(traced.segments), 0, 1, bound=500)
         assert replayed.digests == traced.digests
         assert explorer.bound == 1000
         assert explorer.strategy.name == "sticky"
@@ -86,7 +86,7 @@ def test_every_step_of_the_program_leaves_a_note():
     """code is the number of the step in its thread, a the value that it read or wrote."""
     steps = [("store", "x", 5), ("add", "x", 2), ("load", "x", "r"), ("cas", "x", 7, 1, "c"), ("trylock", "a", "t")]
     program = Program([steps])
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         notes = [e for e in all_events(explorer.trace(0)) if e.op == "note"]
     assert [(e.step, e.code, e.a) for e in notes] == [(2, 0, 5), (3, 1, 7), (4, 2, 7), (5, 3, 1), (6, 4, 1)]
 
@@ -102,11 +102,11 @@ PAIR = Program([[("lock", "a"), ("store", "x", value), ("unlock", "a")] for valu
     ids=str,
 )
 def test_a_schedule_that_the_program_cannot_follow_diverges(segments):
-    with explore(PAIR, Replay(segments)) as explorer:
+    with explore(PAIR, script.replay(segments)) as explorer:
         result = explorer.run(0, 10)
         assert (result.halt, result.ran, result.failures) == ("diverged", 0, [])
         # And does no harm to what comes next.
-        assert explorer.run_with(Replay(), 0, 10).ran == 10
+        assert explorer.run_with(script.replay(), 0, 10).ran == 10
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,17 @@ def test_a_schedule_that_the_program_cannot_follow_diverges(segments):
     ids=str,
 )
 def test_past_its_end_a_schedule_goes_on_sequentially(segments):
-    with explore(PAIR, Replay(segments)) as explorer:
+    with explore(PAIR, script.replay(segments)) as explorer:
         assert explorer.trace(0).segments == [(0, 4), (1, 4)]
 
 
 @pytest.mark.parametrize("segments", [[(0,)], [(0, -1)], [(0, 2**64)], [("0", 1)], [None], 5])
 def test_what_is_no_schedule(segments):
     with pytest.raises((TypeError, ValueError, OverflowError)):
-        Replay(segments)
+        script.replay(segments)
 
 
 def test_a_clone_has_the_same_schedule():
-    strategy = Replay([(0, 1), (1, 1)])
+    strategy = script.replay([(0, 1), (1, 1)])
     with explore(PAIR, strategy) as one, explore(PAIR, strategy.clone()) as two:
         assert one.run(0, 3) == two.run(0, 3)

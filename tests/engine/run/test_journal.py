@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from show_tools import HANDFUL, found
 
 from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
-from anonvma_rt.engine.strategy.follow import Follow
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.lab.lab import make_explorer
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.litmus.program import Program
@@ -22,7 +21,7 @@ KERNELS = [one for one in HANDFUL if one[0] not in Litmus.builtin_names()]
 
 def explorer_of(scenario, algorithm, carrier="threads"):
     one = found(scenario, algorithm)
-    explorer = make_explorer(one.program(), one.algorithm, Replay(one.segments), seed=one.seed, carrier=carrier)
+    explorer = make_explorer(one.program(), one.algorithm, script.replay(one.segments), seed=one.seed, carrier=carrier)
     explorer.bound = one.bound
     return explorer, one
 
@@ -104,9 +103,9 @@ def test_values_of_a_random_program_at_any_step(seed, data):
         segments = explorer.trace(0).segments
         steps = sum(made for _, made in segments)
         step = data.draw(st.integers(2, steps))
-        explorer.trace(0, Replay(segments), step)
+        explorer.trace(0, script.replay(segments), step)
         stopped = program.values(explorer)
-        explorer.trace(0, Replay(segments), journal=1)
+        explorer.trace(0, script.replay(segments), journal=1)
         end = program.values(explorer)
         explorer.travel(step)
         assert program.values(explorer) == stopped
@@ -119,7 +118,7 @@ def test_values_of_a_random_program_at_any_step(seed, data):
 
 def test_pending_says_what_each_task_would_do_and_whether_it_can():
     program = program_of(["lock a", "unlock a"], ["lock a", "unlock a"], ["store x 1"])
-    with Explorer(program, Replay([(0, 2), (1, 1), (2, 2)])) as explorer:
+    with Explorer(program, script.replay([(0, 2), (1, 1), (2, 2)])) as explorer:
         told = explorer.trace(0, None, 6)
         lock = program.ids(explorer)["a"]
         assert told.pending == [("unlock", lock, True), ("lock", lock, False), None]
@@ -141,7 +140,7 @@ def test_follow_makes_of_a_schedule_that_can_be_replayed_the_same_execution():
     explorer, one = explorer_of("lkml-2011", "unpatched")
     with explorer:
         replayed = explorer.trace(0)
-        followed = explorer.trace(0, Follow(one.segments))
+        followed = explorer.trace(0, script.follow(one.segments))
         assert followed.events == replayed.events and followed.segments == replayed.segments
 
 
@@ -149,18 +148,18 @@ def test_follow_makes_of_a_schedule_that_can_be_replayed_the_same_execution():
 @given(st.lists(st.tuples(st.integers(-1, 70), st.integers(0, 9)), max_size=20))
 def test_follow_comes_to_the_end_whatever_the_schedule_says(segments):
     program = program_of(["lock a", "lock b", "unlock b", "unlock a"], ["lock a", "store x 1", "unlock a"])
-    with Explorer(program, Follow(segments)) as explorer:
+    with Explorer(program, script.follow(segments)) as explorer:
         told = explorer.trace(0)
         assert told.halt is None and told.finding is None
         assert sum(steps for _, steps in told.segments) == 9
-        again = explorer.trace(0, Follow(segments).clone())
+        again = explorer.trace(0, script.follow(segments).clone())
         assert again.events == told.events
 
 
 def test_a_task_that_cannot_go_on_waits_and_makes_its_steps_later():
     # The schedule wants task 1 to take the lock that task 0 holds.
     program = program_of(["lock a", "store x 1", "unlock a"], ["lock a", "store y 1", "unlock a"])
-    with Explorer(program, Follow([(0, 2), (1, 4), (0, 2)])) as explorer:
+    with Explorer(program, script.follow([(0, 2), (1, 4), (0, 2)])) as explorer:
         told = explorer.trace(0)
         assert told.segments == [(0, 2), (1, 1), (0, 2), (1, 3)]
 

@@ -5,7 +5,7 @@ from engine_programs import events, explore, failures, finding, sample, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.litmus.program import Program
 
 
@@ -17,7 +17,7 @@ def verdicts(program, count=400, **options):
 
 
 def only(program, segments=()):
-    with explore(program, Replay(segments)) as explorer:
+    with explore(program, script.replay(segments)) as explorer:
         return verdict(program, explorer.trace(0))
 
 
@@ -58,7 +58,7 @@ def test_mutual_exclusion(threads, together):
 
 def test_a_waiting_writer_does_not_hold_back_readers():
     program = Program([READER, READER, [("write_lock", "a"), ("store", "w", 1), ("write_unlock", "a")]])
-    with explore(program, Replay([(0, 2), (2, 1), (1, 5), (0, 4), (1, 1), (2, 3)])) as explorer:
+    with explore(program, script.replay([(0, 2), (2, 1), (1, 5), (0, 4), (1, 1), (2, 3)])) as explorer:
         assert explorer.run(0, 1).halt is None
         assert program.values(explorer)["1:seen"] == 1
 
@@ -128,7 +128,7 @@ def test_unlock_of_what_is_not_held(thread, cls):
 
 def test_unlock_by_another_task_names_it_and_the_owner():
     program = Program([HOLDS, [("unlock", "a")]])
-    with explore(program, Replay([(0, 2), (1, 2)])) as explorer:
+    with explore(program, script.replay([(0, 2), (1, 2)])) as explorer:
         traced = explorer.trace(0)
         assert verdict(program, traced) == "bad-unlock"
         found = finding(traced)
@@ -167,7 +167,7 @@ def test_an_inversion_is_found_where_nothing_deadlocks():
     program = Program([nest("a", "b"), nest("b", "a")], classes={"a": 1, "b": 2})
     assert only(program) == "lock-order"
     assert verdicts(program) == {"lock-order"}
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         found = finding(explorer.trace(0))
         # Task 1 holds class 2 and takes class 1.
         assert (found.task, found.a, found.b) == (1, 2, 1)

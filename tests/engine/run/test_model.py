@@ -12,7 +12,7 @@ from engine_programs import explore, pct, sample, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.litmus.program import Program
 
@@ -56,13 +56,13 @@ def test_every_schedule_that_exists_can_be_followed(threads, data):
         choices.append(task)
         ended = model.step(task)
     program = Program(threads)
-    with explore(program, Replay([(task, 1) for task in choices])) as explorer:
+    with explore(program, script.replay([(task, 1) for task in choices])) as explorer:
         traced = explorer.trace(0)
         assert (verdict(program, traced), tuple(sorted(program.values(explorer).items()))) == model.outcome(ended)
         assert follow(threads, traced.segments) == model.outcome(ended)
         if waiting is not None:
             at, task = waiting
-            wrong = Replay([(task, 1) for task in choices[:at]] + [(task, 1)])
+            wrong = script.replay([(task, 1) for task in choices[:at]] + [(task, 1)])
             assert explorer.trace(0, wrong).halt == "diverged"
 
 

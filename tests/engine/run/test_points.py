@@ -12,7 +12,7 @@ from engine_programs import BUSY, CPU, STRATEGIES, events, explore, finding, ver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonvma_rt.engine.strategy.replay import Replay
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.litmus.program import Program
 
 ALL_VERBS = [
@@ -47,7 +47,7 @@ ANNOUNCED = """
 
 def test_each_operation_is_announced_once_in_order_with_its_object():
     program = Program([ALL_VERBS])
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         ids = program.ids(explorer)
         traced = explorer.trace(0)
     announced = events(traced)
@@ -80,7 +80,7 @@ def test_objects_have_stable_small_ids():
 )
 def test_the_point_comes_before_its_operation(segments, seen):
     program = Program([[("store", "x", 1)], [("load", "x", "r")]])
-    with explore(program, Replay(segments)) as explorer:
+    with explore(program, script.replay(segments)) as explorer:
         assert explorer.run(0, 1).halt is None
         assert program.values(explorer) == {"x": 1, "1:r": seen}
 
@@ -102,7 +102,7 @@ def test_until_stops_before_that_step(until):
     threads = [[("store", "x", 1), ("store", "x", 2)], [("store", "x", 3), ("store", "x", 4)], [("store", "x", 5)]]
     program = Program(threads)
     done = [0, 0, 1, 2, 2, 3, 4, 4, 5]  # x before step 1, 2, ...
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         assert explorer.trace(0).points == 8
         traced = explorer.trace(0, until=until)
         assert traced.halt == ("until" if until <= 8 else None)
@@ -127,7 +127,7 @@ def test_switches_are_the_changes_of_task(threads, name, index):
 @pytest.mark.parametrize("tasks", [1, 2, 5, 64])
 def test_a_sequential_schedule_switches_once_per_further_task(tasks):
     program = Program([[("load", "x", "r"), ("add", "x", 1)]] * tasks)
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         traced = explorer.trace(0)
         assert traced.segments == [(task, 3) for task in range(tasks)]
         assert traced.switches == tasks - 1
@@ -147,7 +147,7 @@ def voluntary_switches():
 def test_threads_hand_over_only_where_the_task_changes(segments, per_execution):
     """Counted by the system: 400 points in an execution, and the threads sleep at the changes between them only."""
     steps = [("load", "x", "r")] * 200
-    with explore(Program([steps, steps]), Replay(segments)) as explorer:
+    with explore(Program([steps, steps]), script.replay(segments)) as explorer:
         before = voluntary_switches()
         result = explorer.run(0, 500)
         slept = voluntary_switches() - before
@@ -170,7 +170,7 @@ def test_a_deadlock_is_an_empty_set_of_enabled_tasks():
         result = explorer.run(0, 20_000)
         assert {kind for _, kind in result.failures} == {1}
         assert len(result.failures) > 5_000
-        traced = explorer.trace(0, Replay([(0, 2), (1, 2)]))
+        traced = explorer.trace(0, script.replay([(0, 2), (1, 2)]))
         assert verdict(AB_BA, traced) == "deadlock"
         found = finding(traced)
         assert (found.step, found.a) == (5, 0b11)  # and who is blocked
@@ -179,7 +179,7 @@ def test_a_deadlock_is_an_empty_set_of_enabled_tasks():
 
 def test_a_deadlock_is_found_when_the_last_other_task_ends():
     program = Program([[("lock", "a")], [("lock", "a")], [("await", "x", 1)]])
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         traced = explorer.trace(0)
     assert verdict(program, traced) == "deadlock"
     assert finding(traced).a == 0b110

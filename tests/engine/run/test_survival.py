@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anonvma_rt.engine.run.explorer import BuildViolation
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pct import Pct
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.litmus.program import Program
 
 
 def only(program, segments=()):
-    with explore(program, Replay(segments)) as explorer:
+    with explore(program, script.replay(segments)) as explorer:
         return verdict(program, explorer.trace(0))
 
 
@@ -92,7 +92,7 @@ def test_objects_made_in_an_execution_are_gone_in_the_next():
 
 def test_a_finding_names_the_object():
     program = Program([[("use", "p"), ("free", "o")], [("use", "o")]])
-    with explore(program, Replay()) as explorer:
+    with explore(program, script.replay()) as explorer:
         traced = explorer.trace(0)
         assert verdict(program, traced) == "use-after-free"
         found = finding(traced)
@@ -123,7 +123,7 @@ def test_the_state_is_restored_whatever_happened(threads, setup, cls, seed):
     each of those finds what it finds in an explorer that has done nothing else."""
     program = Program([*threads, [("load", "x", "r"), ("wait", "a")]], setup=setup, classes={"a": cls})
     with explore(program, seed=seed) as explorer:
-        first = explorer.trace(0, Replay())
+        first = explorer.trace(0, script.replay())
         values = program.values(explorer)
         for index in range(0, 24, 8):
             result = explorer.run(index, 8)
@@ -133,7 +133,7 @@ def test_the_state_is_restored_whatever_happened(threads, setup, cls, seed):
                 assert split_digests(alone)[0] == split_digests(result)[7]
                 assert failures(program, alone).get(index + 7) == failures(program, result).get(index + 7)
                 assert program.values(fresh) == program.values(explorer)
-            again = explorer.trace(0, Replay())
+            again = explorer.trace(0, script.replay())
             assert program.values(explorer) == values
             for field in ("digests", "segments", "finding", "events"):
                 assert getattr(again, field) == getattr(first, field)

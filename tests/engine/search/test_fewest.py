@@ -13,7 +13,7 @@ from mm_tools import core
 from anonvma_rt.engine.order.reorder import Order
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.search.few import Few
-from anonvma_rt.engine.strategy.cuts import Cuts
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.litmus.program import Program
 
@@ -134,7 +134,7 @@ def test_an_execution_in_another_order_is_equivalent_and_has_the_fewest_switches
     traced = recorded(threads, index)
     order = Order(traced.events, len(threads))
     cuts = order.cuts(order.whole())
-    with explorer_of(threads, Cuts(cuts)) as explorer:
+    with explorer_of(threads, script.cuts(cuts)) as explorer:
         again = explorer.trace(0)
     kind = class_of(with_starts(threads), traced.segments)
     assert class_of(with_starts(threads), again.segments) == kind
@@ -146,7 +146,7 @@ def test_an_execution_in_another_order_is_equivalent_and_has_the_fewest_switches
 
 def test_what_did_not_lead_to_the_last_step_is_left_out():
     threads = [[("store", "x", 1), ("store", "y", 1)], [("load", "z", "r")], [("load", "x", "r")]]
-    with explorer_of(threads, Cuts([(1, 2), (0, 3), (2, 2)])) as explorer:
+    with explorer_of(threads, script.cuts([(1, 2), (0, 3), (2, 2)])) as explorer:
         traced = explorer.trace(0)
     order = Order(traced.events, 3)
     assert order.whole() == (3, 2, 2)
@@ -158,7 +158,7 @@ def test_one_who_looks_depends_on_the_last_change_however_many_looked_in_between
     words = [[("store", "x", 1)], [("load", "x", "r")], [("load", "x", "r")]]
     locks = [[("lock", "x"), ("unlock", "x")], [("read_lock", "x"), ("read_unlock", "x")], [("read_lock", "x")]]
     for threads in (words, locks):
-        with explorer_of(threads, Cuts([(0, 9), (1, 9), (2, 2)])) as explorer:
+        with explorer_of(threads, script.cuts([(0, 9), (1, 9), (2, 2)])) as explorer:
             order = Order(explorer.trace(0).events, 3)
         assert order.past() == (len(threads[0]) + 1, 0, 2)
 
@@ -171,7 +171,7 @@ def test_an_execution_that_is_too_long_is_left_as_it_is():
 
 
 def followed(threads, cuts, **how):
-    with explorer_of(threads, Cuts(cuts, **how)) as explorer:
+    with explorer_of(threads, script.cuts(cuts, **how)) as explorer:
         return explorer.trace(0).segments
 
 
@@ -192,7 +192,7 @@ def test_fair_cuts_end_with_turns_for_everybody():
 
 def test_a_clone_of_a_strategy_makes_the_same_executions():
     threads = [[("add", "x", 1)] * 3] * 2
-    assert followed(threads, [(0, 1), (1, 2)]) == explorer_segments(threads, Cuts([(0, 1), (1, 2)]).clone())
+    assert followed(threads, [(0, 1), (1, 2)]) == explorer_segments(threads, script.cuts([(0, 1), (1, 2)]).clone())
     few = Few(3, 1).clone()
     assert (few.switches, few.preemptions) == (3, 1)
 

@@ -5,12 +5,12 @@ from engine_draws import shape_of
 from engine_programs import BUSY, CPU, explore, split_digests, told
 
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.portfolio import Portfolio
 from anonvma_rt.engine.strategy.preempt import Preempt
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.engine.strategy.replay import Replay
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.lab import DEFAULT_STRATEGY, STRATEGIES, make_explorer, make_strategy, profile
@@ -64,8 +64,8 @@ def test_members_of_ones_own():
         assert one.run(0, 50) == two.run(0, 50)
     # One whose schedule is fixed keeps its lease, whoever had the turn before.
     fixed = [(0, 3), (1, 1), (2, 4), (0, 2)]
-    mixed = digests(Portfolio([Random(), Pct(2), Replay(fixed)]), 12)
-    assert mixed[1::2] == digests(Replay(fixed), 12)[1::2]
+    mixed = digests(Portfolio([Random(), Pct(2), script.replay(fixed)]), 12)
+    assert mixed[1::2] == digests(script.replay(fixed), 12)[1::2]
     for members in ([], [Random()], [Random()] * 65):
         with pytest.raises(ValueError, match=f"strategy portfolio: 2 to 64 members, not {len(members)}"):
             Portfolio(members)

@@ -6,6 +6,10 @@ the hashes of classes and everything above have in common.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+cdef extern from "<stdint.h>":
+    # A step that never comes: the largest number.
+    const uint64_t NEVER "UINT64_MAX"
+
 cdef enum:
     MAX_TASKS = 64
 

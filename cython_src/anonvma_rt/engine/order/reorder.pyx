@@ -153,7 +153,7 @@ cdef class Order:
 
     def cuts(self, tuple goal):
         """An equivalent order with few switches, up to where each task has made so many steps as `goal` says (past() or
-        whole()): (task, number of its steps) one after the other, as the strategy Cuts takes them."""
+        whole()): (task, number of its steps) one after the other, as the strategy `cuts` takes them."""
         cdef int task
         start = (0,) * self.tasks
         level, came = [start], {start: None}

@@ -7,6 +7,7 @@ Sources: the yields and stalls of "A randomized scheduler with probabilistic gua
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport rt_pause, rt_peek, rt_yield
 from anonvma_rt.engine.base.rng cimport mix64, rng_below, rng_next, rng_start
 from anonvma_rt.engine.parallel.runner cimport Profile, Runner
@@ -18,7 +19,7 @@ cdef enum:
 
 cdef inline uint64_t distance(Runner *r, uint32_t mean) noexcept nogil:
     """From one delay to the next: 1 to 2 * mean - 1, or never."""
-    return 1 + rng_below(&r.rng, 2 * mean - 1) if mean else 0xFFFFFFFFFFFFFFFULL
+    return 1 + rng_below(&r.rng, 2 * mean - 1) if mean else NEVER
 
 
 cdef inline void dawdle(Runner *r, uint32_t most, bint rare) noexcept nogil:
@@ -47,7 +48,7 @@ cdef inline void chaos_begin(Runner *r, uint64_t index) noexcept nogil:
     r.rng = mix64(all + <uint64_t>(r.id + 1) * 0x9E3779B97F4A7C15ULL)
     r.next_delay = distance(r, p.every)
     r.to_stall = <uint32_t>distance(r, p.stall_every) if p.stall_every else 0
-    r.next_window = 0xFFFFFFFFFFFFFFFULL
+    r.next_window = NEVER
     if p.window and rng_below(&all, <uint32_t>r.storm.n) == <uint32_t>r.id:
         r.next_window = 1 + rng_below(&r.rng, 2u << rng_below(&r.rng, 8))
     if p.skew:

@@ -39,7 +39,7 @@ from anonvma_rt.engine.parallel.runner cimport (
     runner_of,
     task_of,
 )
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER, OP_START
 from anonvma_rt.engine.run.task cimport (
     HALT_NONE,
     HALT_STOPPED,
@@ -54,7 +54,6 @@ from anonvma_rt.engine.run.task cimport (
     found,
 )
 
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 
 cdef enum:
     # How often a thread without work gives its core away before it sleeps: where each has a core, and where not.

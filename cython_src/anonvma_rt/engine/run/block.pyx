@@ -6,6 +6,7 @@ from libc.string cimport memset
 
 from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
 from anonvma_rt.engine.run.journal cimport journal_take
+from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport rt_jump, rt_load, rt_protect, rt_unwind
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.run.task cimport (
@@ -25,8 +26,6 @@ from anonvma_rt.engine.run.task cimport (
     hold_here,
     stuck,
 )
-
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 
 
 cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1:

@@ -29,7 +29,7 @@ from anonvma_rt.engine.run.carrier cimport (
 from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, journal_travel
 from anonvma_rt.engine.base.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait, rt_wake
 from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, Event
+from anonvma_rt.engine.base.operation cimport Event, MAX_TASKS, NEVER
 from anonvma_rt.engine.run.subject cimport Subject, count_by_name
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED,
@@ -47,7 +47,6 @@ from anonvma_rt.engine.run.task cimport (
     must_wait,
 )
 
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 
 HALTS = {
     HALT_STOPPED: "stopped",

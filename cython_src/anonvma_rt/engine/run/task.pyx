@@ -5,7 +5,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.base.arena cimport ARENA_POISON, arena_offset, arena_restore
-from anonvma_rt.engine.base.operation cimport OP_AWAIT, OP_LOCK, OP_READ_LOCK, OP_START, OP_WAIT, lock_word
+from anonvma_rt.engine.base.operation cimport NEVER, OP_AWAIT, OP_LOCK, OP_READ_LOCK, OP_START, OP_WAIT, lock_word
 from anonvma_rt.engine.order.classes cimport observe
 from anonvma_rt.engine.run.journal cimport journal_take
 from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
@@ -14,8 +14,6 @@ from anonvma_rt.engine.base.rng cimport rng_start
 cdef enum:
     # ^C and a stop token are looked at this often within one execution, in steps.
     POLL = 16384
-
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 
 
 cdef bint must_wait(Task *t) noexcept nogil:

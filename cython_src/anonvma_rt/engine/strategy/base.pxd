@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_below64
 from anonvma_rt.engine.run.task cimport Execution
@@ -20,6 +21,16 @@ cdef class Strategy:
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil
     cdef void attach(self, Execution *x)
 
+cdef enum:
+    MAX_CHANGES = 32
+
+cdef class Changes(Strategy):
+    # The steps at which something changes, drawn anew for each execution, and how many steps it is thought to have.
+    cdef uint64_t at[MAX_CHANGES]
+    cdef uint64_t k
+    cdef int n
+    cdef void draw_changes(self, Execution *x) noexcept nogil
+
 
 cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil
 cdef int call_pick(Strategy strategy, Execution *x, uint64_t *hold) noexcept nogil
@@ -32,6 +43,11 @@ cdef inline int nth_enabled(uint64_t enabled, uint32_t n) noexcept nogil:
         enabled &= enabled - 1
         n -= 1
     return rt_lowest(enabled)
+
+
+cdef inline int go_on(Execution *x) noexcept nogil:
+    """The running task until it blocks, then the lowest enabled id."""
+    return x.current if x.current >= 0 and x.enabled >> x.current & 1 else rt_lowest(x.enabled)
 
 
 cdef inline uint64_t steps_of(Execution *x, int task) noexcept nogil:
@@ -62,8 +78,8 @@ cdef inline int draw_by_weight(Execution *x, uint64_t tasks, uint64_t *weight) n
 
 
 cdef inline uint64_t next_of(uint64_t *steps, int n, uint64_t now) noexcept nogil:
-    """The smallest of n numbers of steps that is `now` or later; 2**64 - 1 where there is none."""
-    cdef uint64_t nearest = 0xFFFFFFFFFFFFFFFFULL
+    """The smallest of n numbers of steps that is `now` or later; NEVER where there is none."""
+    cdef uint64_t nearest = NEVER
     cdef int i
     for i in range(n):
         if now <= steps[i] < nearest:

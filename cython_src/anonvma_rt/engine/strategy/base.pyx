@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.base.rng cimport rng_below64
 
 
 cdef class Strategy:
@@ -57,6 +58,21 @@ cdef class Strategy:
         x.begin = <void (*)(void *, Execution *) noexcept nogil>call_begin
         x.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>call_pick
         x.finished = NULL
+
+
+cdef class Changes(Strategy):
+    """Draws beforehand at which steps something changes: `n` of as many as the explorer's profile found."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.k = 1
+
+    def profiled(self, steps, task_steps=(), task_marks=()):
+        self.k = max(1, steps)
+
+    cdef void draw_changes(self, Execution *x) noexcept nogil:
+        cdef int i
+        for i in range(self.n):
+            self.at[i] = 1 + rng_below64(&x.rng, self.k)
 
 
 cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil:

@@ -8,49 +8,35 @@ once. With d delays and k steps there are about k^d schedules whatever the numbe
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.os cimport rt_lowest
-from anonvma_rt.engine.base.rng cimport rng_below64
-from anonvma_rt.engine.strategy.base cimport Strategy, next_of
+from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of
 from anonvma_rt.engine.run.task cimport Execution
 
-cdef enum:
-    MAX_DELAYS = 32
 
-
-cdef class Delay(Strategy):
+cdef class Delay(Changes):
     """`delay`: parameter delays (default 2), 0 to 32; the number of steps comes from the explorer's profile."""
 
-    cdef int delays
-    cdef uint64_t k
-    cdef uint64_t at[MAX_DELAYS]
-
     def __init__(self, delays=2):
-        if not 0 <= delays <= MAX_DELAYS:
-            raise ValueError(f"strategy delay: delays must be from 0 to {MAX_DELAYS}, not {delays}")
-        self.delays = delays
-        self.k = 1
-
-    def profiled(self, steps, task_steps=(), task_marks=()):
-        self.k = max(1, steps)
+        if not 0 <= delays <= MAX_CHANGES:
+            raise ValueError(f"strategy delay: delays must be from 0 to {MAX_CHANGES}, not {delays}")
+        self.n = delays
 
     cdef void begin(self, Execution *x) noexcept nogil:
-        cdef int i
-        for i in range(self.delays):
-            self.at[i] = 1 + rng_below64(&x.rng, self.k)
+        self.draw_changes(x)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
         cdef int turn = next_in_turn(x.enabled, x.current if x.current >= 0 else 0)
         cdef int i
-        for i in range(self.delays):
+        for i in range(self.n):
             if self.at[i] == x.steps:
                 turn = next_in_turn(x.enabled, turn + 1)
-        hold[0] = next_of(self.at, self.delays, x.steps + 1) - x.steps
+        hold[0] = next_of(self.at, self.n, x.steps + 1) - x.steps
         return turn
 
     def clone(self):
-        return Delay(self.delays)
+        return Delay(self.n)
 
     def parameters(self):
-        return {"delays": self.delays}
+        return {"delays": self.n}
 
 
 cdef int next_in_turn(uint64_t enabled, int first) noexcept nogil:

@@ -8,32 +8,24 @@ Bugs" (ASPLOS 2010). With n tasks and k steps an execution finds a bug of depth 
 from libc.stdint cimport int32_t, uint64_t
 
 from anonvma_rt.engine.base.os cimport rt_lowest
-from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
-from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.base.rng cimport rng_below
+from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport Execution
 
-cdef enum:
-    MAX_DEPTH = 32
 
-
-cdef class Pct(Strategy):
+cdef class Pct(Changes):
     """`pct`: parameter depth (default 3), 1 to 32; k, the number of steps, comes from the explorer's profile."""
 
     cdef int depth
-    cdef uint64_t k
     cdef int32_t priority[MAX_TASKS]
-    cdef uint64_t change[MAX_DEPTH]
 
     def __init__(self, depth=3):
-        if not 1 <= depth <= MAX_DEPTH:
-            raise ValueError(f"strategy pct: depth must be from 1 to {MAX_DEPTH}, not {depth}")
+        if not 1 <= depth <= MAX_CHANGES:
+            raise ValueError(f"strategy pct: depth must be from 1 to {MAX_CHANGES}, not {depth}")
         self.depth = depth
+        self.n = depth - 1
         self.sees_forced = True
-        self.k = 1
-
-    def profiled(self, steps, task_steps=(), task_marks=()):
-        self.k = max(1, steps)
 
     cdef void begin(self, Execution *x) noexcept nogil:
         cdef int i
@@ -43,30 +35,25 @@ cdef class Pct(Strategy):
             j = rng_below(&x.rng, i + 1)
             self.priority[i] = self.priority[j]
             self.priority[j] = self.depth + i
-        for i in range(self.depth - 1):
-            self.change[i] = 1 + rng_below64(&x.rng, self.k)
+        self.draw_changes(x)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
         cdef uint64_t enabled = x.enabled
-        cdef uint64_t nearest = 0xFFFFFFFFFFFFFFFFULL
         cdef int best = -1
         cdef int i
         cdef int changed
         while True:
             best = highest(self.priority, enabled)
             changed = -1
-            for i in range(self.depth - 1):
-                if self.change[i] == x.steps:
+            for i in range(self.n):
+                if self.at[i] == x.steps:
                     changed = i
             if changed < 0:
                 break
             # The task that is about to make this step falls, and another takes it.
             self.priority[best] = changed
-            self.change[changed] = 0
-        for i in range(self.depth - 1):
-            if self.change[i] > x.steps and self.change[i] - x.steps < nearest:
-                nearest = self.change[i] - x.steps
-        hold[0] = nearest
+            self.at[changed] = 0
+        hold[0] = next_of(self.at, self.n, x.steps + 1) - x.steps
         return best
 
     def clone(self):

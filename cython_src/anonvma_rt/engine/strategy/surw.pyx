@@ -14,10 +14,8 @@ from libc.stdint cimport uint64_t
 from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_below
 from anonvma_rt.engine.strategy.base cimport Strategy, draw_by_weight, keep_counts, left, nth_enabled, steps_of
-from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER
 from anonvma_rt.engine.run.task cimport Execution
-
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 
 
 cdef class Surw(Strategy):

@@ -1,8 +1,0 @@
-"""Types of the compiled module; its own docstrings say more."""
-
-from collections.abc import Iterable
-
-from anonvma_rt.engine.strategy.base import Strategy
-
-class Drawn(Strategy):
-    def __init__(self, preferences: Iterable[tuple[int, int]] = ()) -> None: ...
