@@ -35,9 +35,8 @@ def html_page(story: Story, beside: Story | None = None) -> str:
         "sides": [_side(side) for side in sides],
     }
     plain = "\n\n".join(show_text(side, 110, Style(False, GLYPHS)) for side in sides if side.end <= TEXT_STEPS)
-    page = (resources.files("anonvma_rt.show") / "page.html").read_text("utf-8")
-    style = (resources.files("anonvma_rt.show") / "page.css").read_text("utf-8")
-    script = (resources.files("anonvma_rt.show") / "page.js").read_text("utf-8")
+    folder = resources.files("anonvma_rt.show") / "page"
+    page, style, script = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     parts = {
         "title": _escaped(f"{data['scenario']}: {story.kind or 'no violation'}"),
         "style": style,
@@ -54,7 +53,7 @@ def _side(story: Story) -> dict[str, Any]:
     worth = {id(event) for event, _ in trace.told_events()}
     events = []
     for event, text in trace.told_events(full=True):
-        flags = (1 if id(event) in worth else 0) | (2 if _about_missed(story, event) else 0)
+        flags = (1 if id(event) in worth else 0) | (2 if story.about_missed(event) else 0)
         events.append([event.step, event.task, printable(text.strip()), flags])
     offsets: dict[int, int] = {}
     for lock in [*(h.lock for h in story.locks.holds), *(w.lock for w in story.locks.waits)]:
@@ -86,12 +85,6 @@ def _side(story: Story) -> dict[str, Any]:
         "stale": story.stale,
         "every": story.every,
     }
-
-
-def _about_missed(story: Story, event: Any) -> bool:
-    if story.missed is None or event.what not in ("look", "set", "copy", "unmap", "clear", "restore"):
-        return False
-    return story.missed == f"pte:{story.trace.owners.get(event.a, 0)}:{event.b:#x}"
 
 
 def _escaped(text: str) -> str:

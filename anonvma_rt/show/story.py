@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Pending
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer, ReproducerError
 from anonvma_rt.kernel.cause import cause, miss_of
 from anonvma_rt.lab.lab import make_explorer, refusal
-from anonvma_rt.subjects.history import WALKS, Trace
+from anonvma_rt.subjects.history import WALKS, Event, Trace
 from anonvma_rt.subjects.locks import Locks, locks_of
 from anonvma_rt.subjects.protocols import Choice
 from anonvma_rt.subjects.scenes import Scenes
@@ -75,6 +74,12 @@ class Story:
             process, address = self.trace.finding.a, self.trace.finding.b
             return f"pte:{process}:{address:#x}"
         return None
+
+    def about_missed(self, event: Event) -> bool:
+        """Whether an event is a look at the missed entry, or a change of it."""
+        if self.missed is None or event.what not in ("look", "set", "copy", "unmap", "clear", "restore"):
+            return False
+        return self.missed == f"pte:{self.trace.owners.get(event.a, 0)}:{event.b:#x}"
 
     @cached_property
     def miss(self) -> int | None:
@@ -165,15 +170,10 @@ def told(reproducer: Reproducer, choice: Choice | None = None, *, scenes: bool =
             segments=recorded.segments,
             end=sum(steps for _, steps in recorded.segments),
             pending=recorded.pending,
-            scenes=scenes_of(explorer, program, trace) if scenes else None,
+            scenes=program.scenes(explorer, trace) if scenes else None,
             every=every,
             stacks=recorded.stacks,
         )
-
-
-def scenes_of(explorer: Explorer, program: Any, trace: Trace) -> Scenes:
-    scenes: Scenes = program.scenes(explorer, trace)
-    return scenes
 
 
 def counterpart(reproducer: Reproducer, named: str | None = None) -> Choice | None:

@@ -197,7 +197,7 @@ class _Table:
         return " " if cell in (" ", over) else waiting if cell == waiting else held
 
     def _parts(self, row: Line, event: Event, room: int) -> Sequence[str]:
-        mark = f" {self.style.glyphs[3]}" if self._is_missed(event) else ""
+        mark = f" {self.style.glyphs[3]}" if self.story.about_missed(event) else ""
         text = printable(row.text.strip()) + mark
         return wrap(text, max(12, room), subsequent_indent="  ") or [""]
 
@@ -210,13 +210,8 @@ class _Table:
             for part in wrap(printable(line), self.width - 9, subsequent_indent="  "):
                 yield self.style.paint(f"         {part}", RED if "STALE" in part else DIM)
 
-    def _is_missed(self, event: Event) -> bool:
-        if self.story.missed is None or event.what not in ("look", "set", "copy", "unmap", "clear", "restore"):
-            return False
-        return self.story.missed == f"pte:{self.story.trace.owners.get(event.a, 0)}:{event.b:#x}"
-
     def _painted(self, text: str, event: Event) -> str:
-        return self.style.paint(text, RED if self._is_missed(event) else self._colour(event.task))
+        return self.style.paint(text, RED if self.story.about_missed(event) else self._colour(event.task))
 
     def _colour(self, task: int) -> str:
         return TASK_COLOURS[task % len(TASK_COLOURS)]

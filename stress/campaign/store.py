@@ -23,7 +23,7 @@ from anonvma_rt.errors import quote
 from anonvma_rt.stress.campaign.cell import DONE, Cell, Totals
 from anonvma_rt.stress.campaign.file import Plan
 from anonvma_rt.stress.campaign.place import StoreError, began, lives, path_of
-from anonvma_rt.stress.campaign.schema import APPLICATION, MIGRATIONS, TABLES, VERSION, seal
+from anonvma_rt.stress.campaign.schema import APPLICATION, TABLES, VERSION, seal
 
 __all__ = ["Campaign", "Store", "StoreError"]
 
@@ -58,7 +58,7 @@ class Campaign:
 class Store:
     """An open store. Made by create() or open(); a context manager.
 
-    write: for the one runner; it migrates an older store. Readers never change anything.
+    write: for the one runner. Readers never change anything.
     """
 
     def __init__(self, where: str, write: bool, make: Plan | None = None) -> None:
@@ -116,18 +116,11 @@ class Store:
             application, version = APPLICATION, VERSION
         if application != APPLICATION:
             raise StoreError(f"{self.where}: {_WHY[sqlite3.SQLITE_NOTADB]}")
-        if version > VERSION:
-            raise StoreError(
-                f"{self.where}: written by a newer anonvma_rt (format {version}; {__version__} reads up to {VERSION})"
-            )
-        if write or version < VERSION:
+        if version != VERSION:
+            age = "a newer" if version > VERSION else "an older"
+            raise StoreError(f"{self.where}: written by {age} anonvma_rt (format {version}; this one reads {VERSION})")
+        if write:
             self._check_whole()
-        if version < VERSION:
-            if not write:
-                raise StoreError(
-                    f"{self.where}: of an older format ({version}): `campaign resume` brings it up to date"
-                )
-            self._migrate(version)
         self.database.execute("pragma synchronous = normal")
         self.campaign = self._campaign()
 
@@ -155,12 +148,6 @@ class Store:
                 [(number, spec, seal(number, spec)) for number, spec in specs],
             )
             self.database.execute(f"pragma application_id = {APPLICATION}")
-            self.database.execute(f"pragma user_version = {VERSION}")
-
-    def _migrate(self, version: int) -> None:
-        with self.transaction():
-            for old in range(version, VERSION):
-                MIGRATIONS[old](self.database)
             self.database.execute(f"pragma user_version = {VERSION}")
 
     # What is in it.
