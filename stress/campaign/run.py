@@ -7,19 +7,20 @@ done again, because a range is a pure function. A range whose worker was lost is
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.errors import UserError
-from anonvma_rt.search.hunt import LAST_INDEX
-from anonvma_rt.stress.campaign.cell import DONE, FAILED, POISONED, Cell, Totals
+from anonvma_rt.stress.campaign.cell import Cell, Unit
 from anonvma_rt.stress.campaign.executors import CannotStart, Crew, Lost
+from anonvma_rt.stress.campaign.queue import Live
 from anonvma_rt.stress.campaign.store import Store, StoreError
+from anonvma_rt.stress.campaign.totals import Done, Failed, Outcome, Poisoned, Totals
 from anonvma_rt.stress.campaign.work import RangeTimeout, WrongVersion, run_range
 
 __all__ = ["TRIES", "Progress", "run_campaign"]
@@ -30,10 +31,9 @@ TRIES = 8
 POLL = 0.1  # seconds for which a signal or a stop token can go unseen
 SETTLE = 5.0  # seconds for the futures of a broken executor to say so
 BEAT = 10.0  # seconds between heartbeats
-MOST_MISSING = 100_000  # ranges of a cell between two that are finished
 MOST_RENEWALS = 20  # of an executor, in a row without a finished range
 
-Work = Callable[[Mapping[str, Any]], dict[str, Any]]
+Work = Callable[[Unit], Done]
 
 
 @dataclass
@@ -47,70 +47,9 @@ class Progress:
 
 
 @dataclass(eq=False)
-class _Live:
-    """A cell that has not ended."""
-
-    cell: Cell
-    totals: Totals
-    next: int = 0  # the first range that was never handed out
-    again: list[int] = field(default_factory=list)  # a heap of those that must be handed out again
-    horizon: int = LAST_INDEX  # ranges from here on will not count, whatever comes out of those before
-    waiting: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # finished before their turn
-    tries: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def has_work(self) -> bool:
-        more = bool(self.again) or self.next < min(self.cell.ranges, self.horizon)
-        return self.totals.ended is None and more
-
-    def skip(self, number: int) -> None:
-        """Ranges up to `number`, and without it, are not finished: they must be handed out."""
-        if not self.next <= number < min(self.cell.ranges, self.next + MOST_MISSING):
-            raise StoreError(f"the store is damaged: range {number} of cell {self.cell.number} cannot be there")
-        self.again += range(self.next, number)
-        self.next = number + 1
-
-    def pop(self) -> int:
-        if self.again:
-            return heapq.heappop(self.again)
-        self.next += 1
-        return self.next - 1
-
-    def take(self, number: int, state: str, payload: dict[str, Any]) -> None:
-        """Keeps an outcome until its turn comes."""
-        self.waiting[number] = (state, payload)
-        if state == FAILED or (state == DONE and self.cell.stop == "first" and payload["result"]["violations"]):
-            self.horizon = min(self.horizon, number + 1)
-        while self.totals.ended is None and self.totals.ranges in self.waiting:
-            self.totals.add(*self.waiting.pop(self.totals.ranges))
-
-
-@dataclass(eq=False)
 class _Lease:
-    live: _Live
+    live: Live
     number: int
-
-
-@dataclass
-class _Outcome:
-    """What came of a range."""
-
-    lease: _Lease
-    state: str
-    payload: dict[str, Any]
-
-    @property
-    def executions(self) -> int:
-        return int(self.payload["result"]["executions"]) if self.state == DONE else 0
-
-    @property
-    def violations(self) -> int:
-        return sum(self.payload["result"]["violations"].values()) if self.state == DONE else 0
-
-    @property
-    def classes(self) -> int:
-        """Of interleavings; only the first range of a cell counts them."""
-        return int((self.payload["result"].get("classes") or {}).get("distinct", 0)) if self.state == DONE else 0
 
 
 def run_campaign(
@@ -154,11 +93,11 @@ class _Runner:
         self.own = own
         self.texts = store.texts()
         ended = store.endings()
-        self.lives: dict[int, _Live] = {}
+        self.lives: dict[int, Live] = {}
         for cell in store.cells():
             if cell.number not in ended:
                 self.lives[cell.number] = self._live(cell)
-        self.turns: deque[_Live] = deque(self.lives.values())
+        self.turns: deque[Live] = deque(self.lives.values())
         self.under_way: dict[Future[Any], _Lease] = {}
         self.suspects: deque[_Lease] = deque()  # one of these broke an executor: each is tried alone
         self.renewals = 0
@@ -166,11 +105,11 @@ class _Runner:
         # A runner may have been killed right before it could say that a cell has ended.
         self._end([live for live in self.lives.values() if live.totals.ended])
 
-    def _live(self, cell: Cell) -> _Live:
-        live = _Live(cell, Totals(cell), tries=self.store.tries(cell.number))
-        for number, state, payload in self.store.rows(cell.number):
+    def _live(self, cell: Cell) -> Live:
+        live = Live(cell, Totals(cell), tries=self.store.tries(cell.number))
+        for number, outcome in self.store.rows(cell.number):
             live.skip(number)
-            live.take(number, state, payload)
+            live.take(number, outcome)
         heapq.heapify(live.again)
         return live
 
@@ -220,18 +159,21 @@ class _Runner:
         return leases
 
     def _submit(self, lease: _Lease) -> None:
-        unit = lease.live.cell.unit(lease.number, *reversed(self.texts[lease.live.cell.sha256]), self.own)
         try:
-            self.under_way[self.crew.submit(self.work, unit)] = lease
+            self.under_way[self.crew.submit(self.work, self._unit(lease))] = lease
         except (RuntimeError, OSError) as error:  # it broke since the last look (BrokenExecutor is a RuntimeError)
             broken: Future[Any] = Future()
             broken.set_exception(BrokenExecutor(str(error)))
             self.under_way[broken] = lease
 
+    def _unit(self, lease: _Lease) -> Unit:
+        source, text = self.texts[lease.live.cell.sha256]
+        return lease.live.cell.unit(lease.number, text, source, self.own)
+
     # Taking back.
 
     def _take_back(self, done: Iterable[Future[Any]]) -> None:
-        outcomes: list[_Outcome] = []
+        outcomes: list[tuple[_Lease, Outcome]] = []
         lost: list[tuple[_Lease, str]] = []
         broken: list[tuple[_Lease, BaseException]] = []
         for future in done:
@@ -240,25 +182,25 @@ class _Runner:
             if lease.live.totals.ended is not None:
                 continue  # it lies behind the range that ended its cell
             if error is None:
-                outcomes.append(_Outcome(lease, DONE, future.result()))
+                outcomes.append((lease, future.result()))
             elif isinstance(error, WrongVersion | CannotStart):
                 raise error
             elif isinstance(error, ImportError):
                 raise UserError(f"a worker lacks what it needs: {error}")
             elif isinstance(error, UserError):
-                outcomes.append(_Outcome(lease, FAILED, {"why": str(error)}))
+                outcomes.append((lease, Failed(str(error))))
             elif self.stop.stopped:
                 continue  # whoever stops the runner may have stopped the workers, too: no range is to blame
             elif isinstance(error, (BrokenExecutor, CancelledError, *self.crew.gone)):
                 broken.append((lease, error))
             else:
-                lost.append((lease, _said(error)))
+                lost.append((lease, _reason(error)))
         if broken:
             lost += self._replace_executor(broken)
         for lease, why in lost:
             tried = lease.live.tries[lease.number] = lease.live.tries.get(lease.number, 0) + 1
             if tried >= TRIES:
-                outcomes.append(_Outcome(lease, POISONED, {"why": why, **self._isolate(lease, why)}))
+                outcomes.append((lease, Poisoned(why, self._isolate(lease, why))))
             else:
                 heapq.heappush(lease.live.again, lease.number)
         try:
@@ -266,22 +208,21 @@ class _Runner:
         except StoreError as error:
             raise StoreError(f"{error}{_unstored(outcomes)}") from None
 
-    def _store(self, outcomes: list["_Outcome"], lost: list[tuple[_Lease, str]]) -> None:
+    def _store(self, outcomes: list[tuple[_Lease, Outcome]], lost: list[tuple[_Lease, str]]) -> None:
         with self.store.transaction():
             for lease, why in lost:
                 self.store.lose(lease.live.cell.number, lease.number, why)
-            for outcome in outcomes:
-                lease = outcome.lease
-                self.store.finish(lease.live.cell.number, lease.number, outcome.state, outcome.payload)
-        for outcome in outcomes:
-            outcome.lease.live.take(outcome.lease.number, outcome.state, outcome.payload)
+            for lease, outcome in outcomes:
+                self.store.finish(lease.live.cell.number, lease.number, outcome)
+        for lease, outcome in outcomes:
+            lease.live.take(lease.number, outcome)
             self.renewals = 0
             if self.progress is not None:
-                cell = outcome.lease.live.cell
-                self.progress(Progress(outcome.executions, outcome.violations, outcome.classes, cell))
-        self._end([live for live in {outcome.lease.live for outcome in outcomes} if live.totals.ended])
+                now = Progress(outcome.executions, outcome.violations, outcome.classes, lease.live.cell)
+                self.progress(now)
+        self._end([live for live in {lease.live for lease, _ in outcomes} if live.totals.ended])
 
-    def _end(self, lives: list[_Live]) -> None:
+    def _end(self, lives: list[Live]) -> None:
         """These cells are complete: what lies behind the range that ended them goes."""
         if not lives:
             return
@@ -294,7 +235,7 @@ class _Runner:
             self.turns.remove(live)
             self.cancel(live)
 
-    def cancel(self, live: _Live | None = None) -> None:
+    def cancel(self, live: Live | None = None) -> None:
         """Takes back what no worker has begun; of one cell, or of all."""
         for future, lease in list(self.under_way.items()):
             if (live is None or lease.live is live) and future.cancel():
@@ -323,21 +264,21 @@ class _Runner:
         self.suspects.extend(lease for lease, _ in broken)
         return []
 
-    def _isolate(self, lease: _Lease, why: str) -> dict[str, Any]:
+    def _isolate(self, lease: _Lease, why: str) -> int | None:
         """The execution that kills its worker, by bisection, where that is cheap: where workers tell who was lost."""
         if not self.crew.exact or RangeTimeout.__name__ in why:
-            return {}
-        unit = lease.live.cell.unit(lease.number, *reversed(self.texts[lease.live.cell.sha256]), self.own)
+            return None
+        unit = self._unit(lease)
         low, high = unit["start"], unit["start"] + unit["runs"]
         while high - low > 1:
             middle = (low + high) // 2
             good = self._survives({**unit, "start": low, "runs": middle - low})
             if good is None:
-                return {}
+                return None
             low, high = (middle, high) if good else (low, middle)
-        return {"index": low} if self._survives({**unit, "start": low, "runs": 1}) is False else {}
+        return low if self._survives({**unit, "start": low, "runs": 1}) is False else None
 
-    def _survives(self, unit: dict[str, Any]) -> bool | None:
+    def _survives(self, unit: Unit) -> bool | None:
         """Whether a worker survives a unit; None after a stop."""
         future = self.crew.submit(self.work, unit)
         while not future.done():
@@ -348,20 +289,20 @@ class _Runner:
         return not isinstance(future.exception(), Exception)
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, Lost) else f"{type(error).__name__}: {error}"
 
 
-def _unstored(outcomes: list[_Outcome]) -> str:
+def _unstored(outcomes: list[tuple[_Lease, Outcome]]) -> str:
     """What could not be stored, for the message: it was found, and it will be found again."""
     if not outcomes:
         return ""
-    said = f"; {len(outcomes)} finished range(s) could not be stored and will run again"
-    for outcome in outcomes:
-        first = outcome.payload["result"]["first"] if outcome.state == DONE else None
+    text = f"; {len(outcomes)} finished range(s) could not be stored and will run again"
+    for lease, outcome in outcomes:
+        first = outcome.result["first"] if isinstance(outcome, Done) else None
         if first is not None:
-            cell = outcome.lease.live.cell
+            cell = lease.live.cell
             return (
-                f"{said}, with {first['kind']} of {cell.scenario} under {cell.algorithm} at execution {first['index']}"
+                f"{text}, with {first['kind']} of {cell.scenario} under {cell.algorithm} at execution {first['index']}"
             )
-    return said
+    return text

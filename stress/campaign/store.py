@@ -1,4 +1,4 @@
-"""The store of a campaign: one SQLite file that a kill, a full disk or a newer program leaves intact.
+"""The store of a campaign: one SQLite file that a kill or a full disk leaves intact.
 
 One process writes (the row `runner` says which), any number may read. A range is finished by one transaction, keyed by
 (cell, range), so it is there once or not at all. Whatever is read back was sealed when it was written; nothing in a
@@ -9,37 +9,20 @@ import hashlib
 import json
 import os
 import socket
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote as url_quote
+from functools import partial
+from typing import NamedTuple
 
 from anonvma_rt import __version__
 from anonvma_rt.errors import quote
-from anonvma_rt.stress.campaign.cell import DONE, Cell, Totals
+from anonvma_rt.stress.campaign.cell import Cell
+from anonvma_rt.stress.campaign.database import Database, StoreError, began, lives, seal
 from anonvma_rt.stress.campaign.file import Plan
-from anonvma_rt.stress.campaign.place import StoreError, began, lives, path_of
-from anonvma_rt.stress.campaign.schema import APPLICATION, TABLES, VERSION, seal
+from anonvma_rt.stress.campaign.totals import Done, Outcome, Totals, read_outcome
 
 __all__ = ["Campaign", "Store", "StoreError"]
-
-PATIENCE = 10.0  # seconds to wait for another process that has the file
-_WHY = {
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_READONLY: "it is read-only",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
-    sqlite3.SQLITE_PERM: "permission denied",
-    sqlite3.SQLITE_IOERR: "it cannot be read or written (is the disk full?)",
-    sqlite3.SQLITE_NOTADB: "it is not a campaign's store",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged",
-    sqlite3.SQLITE_BUSY: "another process has it locked",
-    sqlite3.SQLITE_LOCKED: "another process has it locked",
-    sqlite3.SQLITE_TOOBIG: "what is to be stored is too large",
-}
 
 
 @dataclass(frozen=True)
@@ -55,36 +38,32 @@ class Campaign:
     created: float
 
 
-class Store:
-    """An open store. Made by create() or open(); a context manager.
+class CellProgress(NamedTuple):
+    """How far a cell is; ended: why it is complete, or None. ranges: that are finished."""
 
-    write: for the one runner. Readers never change anything.
-    """
+    number: int
+    ended: str | None
+    ranges: int
+    executions: int
+    violations: int
 
-    def __init__(self, where: str, write: bool, make: Plan | None = None) -> None:
-        self.where = where
-        self.path = path_of(where)
-        if sqlite3.sqlite_version_info < (3, 37):
-            raise StoreError(f"stores need SQLite 3.37 or newer, and this Python has {sqlite3.sqlite_version}")
-        exists = self.path.exists()
-        if not exists and make is None:
-            raise StoreError(f"{where}: there is no such store")
-        writable = os.access(self.path.parent, os.W_OK) and (not exists or os.access(self.path, os.W_OK))
-        if write and not writable:
-            raise StoreError(f"{where}: {_WHY[sqlite3.SQLITE_READONLY]}, and whoever runs a campaign writes")
-        with self._explained():
-            self.database = self._connect("rwc" if make is not None else "rw" if write else "ro")
+
+class Store(Database):
+    """An open store. Made by create() or open(); a context manager. Readers never change anything."""
+
+    def __init__(self, where: str, write: bool, plan: Plan | None = None) -> None:
+        super().__init__(where, write, None if plan is None else partial(self._fill, plan))
         try:
             with self._explained():
-                self._prepare(write, make)
+                self.campaign = self._campaign()
         except BaseException:
-            self.database.close()
+            self.close()
             raise
 
     @classmethod
     def create(cls, where: str, plan: Plan) -> "Store":
         """A store for `plan`, or the one that is there if it is of the same campaign. Raises StoreError."""
-        store = cls(where, write=True, make=plan)
+        store = cls(where, write=True, plan=plan)
         if (store.campaign.text, store.campaign.asked) != (plan.text, plan.asked):
             store.close()
             raise StoreError(
@@ -98,57 +77,18 @@ class Store:
         """The store in a file. Raises StoreError."""
         return cls(where, write)
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        uri = f"file:{url_quote(str(self.path))}?mode={mode}"
-        if mode == "ro" and not os.access(self.path.parent, os.W_OK) and not Path(f"{self.path}-wal").exists():
-            uri += "&immutable=1"  # SQLite cannot make the files in which readers of a log meet, and needs none
-        database = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
-        # Functions and triggers that somebody put into the file get no chance.
-        database.execute("pragma trusted_schema = off")
-        database.execute("pragma foreign_keys = on")
-        return database
-
-    def _prepare(self, write: bool, make: Plan | None) -> None:
-        application, version = (self._number(f"pragma {name}") for name in ("application_id", "user_version"))
-        if make is not None and not self._number("select count(*) from sqlite_schema") and not version:
-            self.database.execute("pragma journal_mode = wal")
-            self._make(make)
-            application, version = APPLICATION, VERSION
-        if application != APPLICATION:
-            raise StoreError(f"{self.where}: {_WHY[sqlite3.SQLITE_NOTADB]}")
-        if version != VERSION:
-            age = "a newer" if version > VERSION else "an older"
-            raise StoreError(f"{self.where}: written by {age} anonvma_rt (format {version}; this one reads {VERSION})")
-        if write:
-            self._check_whole()
-        self.database.execute("pragma synchronous = normal")
-        self.campaign = self._campaign()
-
-    def _check_whole(self) -> None:
-        (problem,) = self.database.execute("pragma quick_check(1)").fetchone()
-        if problem != "ok":
-            raise StoreError(f"{self.where}: the file is damaged ({problem}); `report` shows what can still be read")
-        if self._number("select count(*) from sqlite_schema where type in ('trigger', 'view')"):
-            raise StoreError(f"{self.where}: has triggers or views, which no store has")
-
-    def _make(self, plan: Plan) -> None:
+    def _fill(self, plan: Plan) -> None:
         specs = [(cell.number, json.dumps(cell.as_dict())) for cell in plan.cells]
-        with self.transaction():
-            for statement in filter(str.strip, TABLES.split(";")):
-                self.database.execute(statement)
-            self.database.execute(
-                "insert into campaign values (1, ?, ?, ?, ?, ?, ?, ?)",
-                (plan.name, plan.about, plan.source, plan.text, json.dumps(plan.asked), __version__, time.time()),
-            )
-            self.database.executemany(
-                "insert into scenario values (?, ?, ?)", [(sha, *found) for sha, found in plan.texts.items()]
-            )
-            self.database.executemany(
-                "insert into cell values (?, ?, null, ?)",
-                [(number, spec, seal(number, spec)) for number, spec in specs],
-            )
-            self.database.execute(f"pragma application_id = {APPLICATION}")
-            self.database.execute(f"pragma user_version = {VERSION}")
+        self.database.execute(
+            "insert into campaign values (1, ?, ?, ?, ?, ?, ?, ?)",
+            (plan.name, plan.about, plan.source, plan.text, json.dumps(plan.asked), __version__, time.time()),
+        )
+        self.database.executemany(
+            "insert into scenario values (?, ?, ?)", [(sha, *found) for sha, found in plan.texts.items()]
+        )
+        self.database.executemany(
+            "insert into cell values (?, ?, null, ?)", [(number, spec, seal(number, spec)) for number, spec in specs]
+        )
 
     # What is in it.
 
@@ -157,7 +97,7 @@ class Store:
             "select name, about, source, text, asked, made_by, created from campaign"
         ).fetchone()
         if row is None:
-            raise StoreError(f"{self.where}: {_WHY[sqlite3.SQLITE_CORRUPT]} (it names no campaign)")
+            raise StoreError(f"{self.where}: the file is damaged (it names no campaign)")
         name, about, source, text, asked, made_by, created = row
         with self.readable("the campaign"):
             return Campaign(name, about, source, text, tuple(map(str, json.loads(asked))), made_by, created)
@@ -186,8 +126,8 @@ class Store:
         with self._explained():
             return dict(self.database.execute("select number, ended from cell where ended is not null"))
 
-    def rows(self, cell: int) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        """(number, state, payload) of each range of a cell that is finished, in order."""
+    def rows(self, cell: int) -> Iterator[tuple[int, Outcome]]:
+        """The number and the outcome of each range of a cell that is finished, in order."""
         with self._explained():
             rows = self.database.execute(
                 "select number, state, payload, seal from range where cell = ? order by number", (cell,)
@@ -196,25 +136,27 @@ class Store:
                 if seal(cell, number, state, payload) != sealed:
                     raise StoreError(f"{self.where}: the file is damaged (range {number} of cell {cell})")
                 with self.readable(f"range {number} of cell {cell}"):
-                    yield number, state, json.loads(payload)
+                    outcome = read_outcome(state, json.loads(payload))
+                yield number, outcome
 
     def totals(self, cell: Cell) -> Totals:
         """What the finished ranges of a cell add up to, as far as they follow each other without a gap."""
         totals = Totals(cell)
-        for number, state, payload in self.rows(cell.number):
+        for number, outcome in self.rows(cell.number):
             if number != totals.ranges or totals.ended:
                 break
             with self.readable(f"range {number} of cell {cell.number}"):
-                totals.add(state, payload)
+                totals.add(outcome)
         return totals
 
-    def progress(self) -> list[tuple[int, str | None, int, int, int]]:
-        """(cell, ended, finished ranges, executions, violations) of each cell, without reading what was found."""
+    def progress(self) -> list[CellProgress]:
+        """Of each cell, without reading what was found."""
         with self._explained():
-            return self.database.execute(
+            rows = self.database.execute(
                 "select cell.number, ended, count(range.number), coalesce(sum(executions), 0), coalesce(sum(found), 0)"
                 " from cell left join range on range.cell = cell.number group by cell.number order by cell.number"
-            ).fetchall()
+            )
+            return [CellProgress(*row) for row in rows]
 
     def runner(self) -> tuple[str, int] | None:
         """(host, pid) of who is running this campaign now, or None."""
@@ -228,19 +170,6 @@ class Store:
             return self._number("select count(*) from lease where owner is not null")
 
     # What the runner writes.
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it or nothing."""
-        with self._explained():
-            self.database.execute("begin immediate")
-            try:
-                yield
-                self.database.execute("commit")
-            except BaseException:
-                if self.database.in_transaction:
-                    self.database.execute("rollback")
-                raise
 
     def take(self) -> None:
         """Makes this process the runner. Raises StoreError where another one lives."""
@@ -293,24 +222,20 @@ class Store:
             (why, cell, number),
         )
 
-    def finish(self, cell: int, number: int, state: str, payload: Mapping[str, Any]) -> None:
+    def finish(self, cell: int, number: int, outcome: Outcome) -> None:
         """Within a transaction: the outcome of a range. A second one must be the same, and changes nothing."""
-        text = json.dumps(payload)
-        result = payload.get("result", {"executions": 0, "violations": {}})
+        state, text = outcome.state, json.dumps(outcome.as_dict())
         added = self.database.execute(
             "insert into range values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
-            (
-                cell, number, state, result["executions"], sum(result["violations"].values()), text,
-                seal(cell, number, state, text),
-            ),
-        )  # fmt: skip
+            (cell, number, state, outcome.executions, outcome.violations, text, seal(cell, number, state, text)),
+        )
         self.database.execute("delete from lease where cell = ? and number = ?", (cell, number))
-        if added.rowcount == 0 and state == DONE:
+        if added.rowcount == 0 and isinstance(outcome, Done):
             (before,) = self.database.execute(
                 "select payload from range where cell = ? and number = ?", (cell, number)
             ).fetchone()
             known = json.loads(before).get("result", {}).get("schedules_sha256")
-            if known != result["schedules_sha256"]:
+            if known != outcome.result["schedules_sha256"]:
                 raise StoreError(f"{self.where}: range {number} of cell {cell} came out differently when it ran again")
 
     def end(self, cell: int, why: str, ranges: int) -> None:
@@ -318,33 +243,3 @@ class Store:
         self.database.execute("update cell set ended = ? where number = ?", (why, cell))
         self.database.execute("delete from range where cell = ? and number >= ?", (cell, ranges))
         self.database.execute("delete from lease where cell = ?", (cell,))
-
-    def close(self) -> None:
-        self.database.close()
-
-    def __enter__(self) -> "Store":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def _number(self, query: str) -> int:
-        return int(self.database.execute(query).fetchone()[0])
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """SQLite's errors as one line of ours."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", None)
-            why = _WHY.get(code & 0xFF if code is not None else -1)
-            raise StoreError(f"{self.where}: {why or 'the store cannot be used'} ({error})") from None
-
-    @contextmanager
-    def readable(self, what: str) -> Iterator[None]:
-        """Content that is not what a store holds."""
-        try:
-            yield
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise StoreError(f"{self.where}: the file is damaged ({what}: {type(error).__name__})") from None

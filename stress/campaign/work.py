@@ -1,4 +1,4 @@
-"""What a worker does: the executions of one range, whose outcome is plain data.
+"""What a worker does: the executions of one range.
 
 A range is a pure function of its unit, so it may run anywhere, be lost and run again. Everything that the code needs to
 know comes in the unit; the worker's own version must be the one that the unit was made by.
@@ -7,11 +7,10 @@ know comes in the unit; the worker's own version must be the one that the unit w
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Event, Thread
-from typing import Any
 
 from anonvma_rt import __version__
 from anonvma_rt.engine.run.explorer import StopToken
@@ -19,7 +18,8 @@ from anonvma_rt.errors import UserError
 from anonvma_rt.lab.lab import described_by
 from anonvma_rt.own.subject import subject
 from anonvma_rt.search.hunt import hunt
-from anonvma_rt.stress.campaign.cell import MOST_INDICES
+from anonvma_rt.stress.campaign.cell import Unit
+from anonvma_rt.stress.campaign.totals import MOST_INDICES, Done
 from anonvma_rt.subjects.protocols import Described
 
 __all__ = ["RangeTimeout", "WrongVersion", "run_range"]
@@ -60,12 +60,8 @@ def _described(text: str, source: str, own: tuple[str, ...]) -> Described:
     return described_by(text, source, [subject(name) for name in own])
 
 
-def run_range(unit: Mapping[str, Any]) -> dict[str, Any]:
-    """Executes the range that Cell.unit() describes.
-
-    Returns `result` (Result.as_dict() of the hunt), `indices` (violating ones, the first 1000) and `reproducer` (the
-    JSON text of the file for the first violation, or None). Raises WrongVersion, RangeTimeout, and what hunt() raises.
-    """
+def run_range(unit: Unit) -> Done:
+    """Executes a range. Raises WrongVersion, RangeTimeout, and what hunt() raises."""
     if unit["version"] != __version__:
         raise WrongVersion(f"a worker has anonvma_rt {__version__} and the runner {unit['version']}: install the same")
     stop = StopToken()
@@ -89,4 +85,4 @@ def run_range(unit: Mapping[str, Any]) -> dict[str, Any]:
             "a larger `timeout`"
         )
     reproducer = None if result.reproducer is None else json.dumps(result.reproducer.as_dict(), indent=1)
-    return {"result": result.as_dict(), "indices": result.indices[:MOST_INDICES], "reproducer": reproducer}
+    return Done(result.as_dict(), result.indices[:MOST_INDICES], reproducer)

@@ -93,7 +93,7 @@ def _row(row: Row, reproducer: str | None) -> str:
     found = ", ".join(f"{count:,} {kind}" for kind, count in totals.violations.items()) or "none"
     expected = cell.expected or "nothing stated"
     low, high, _ = interval_95(totals.found, totals.executions)
-    first = "" if totals.first is None else f"{totals.first['index']:,}"
+    first = "" if totals.first is None else f"{totals.first.index:,}"
     kind = {"as expected": "good", "measured": "good", "unfinished": "open"}.get(row.verdict, "bad")
     problem = (
         f'<br><span class="faint">{escape(row.problem or "")}</span>' if row.verdict in ("failed", "poisoned") else ""

@@ -9,8 +9,9 @@ from itertools import combinations
 from math import sqrt
 from typing import Any
 
-from anonvma_rt.stress.campaign.cell import ENDINGS, Cell, Totals
+from anonvma_rt.stress.campaign.cell import Cell
 from anonvma_rt.stress.campaign.store import Campaign, Store
+from anonvma_rt.stress.campaign.totals import ENDINGS, Totals
 from anonvma_rt.stress.report.survival import Life, LogRank, curve, log_rank, median
 from anonvma_rt.text.parameters import spelled
 
@@ -44,10 +45,10 @@ class Row:
             return totals.failure
         if totals.poisoned:
             one = totals.poisoned[0]
-            last = one["start"] + one["runs"] - 1
-            place = f"execution {one['index']}" if "index" in one else f"one of executions {one['start']} to {last}"
+            index, last = one.outcome.index, one.start + one.runs - 1
+            place = f"one of executions {one.start} to {last}" if index is None else f"execution {index}"
             more = f" (and {len(totals.poisoned) - 1} ranges more)" if len(totals.poisoned) > 1 else ""
-            return f"{place} is lost with whoever makes it: {one['why']}{more}"
+            return f"{place} is lost with whoever makes it: {one.outcome.why}{more}"
         if self.verdict == "unfinished":
             return "not finished: resume the campaign"
         if self.verdict == "NOT AS EXPECTED":
@@ -73,7 +74,7 @@ class Row:
             "violations": dict(sorted(totals.violations.items())),
             "benign_misses": totals.sums["benign_misses"],
             "classes": totals.classes,
-            "first": totals.first,
+            "first": totals.first and totals.first._asdict(),
             "indices": totals.indices,
             "interval_95": [low, high],
             "interval_method": method,
@@ -82,7 +83,7 @@ class Row:
             "switches": totals.sums["switches"],
             "seconds": totals.sums["seconds"],
             "ranges_sha256": totals.ranges_sha256,
-            "poisoned": totals.poisoned,
+            "poisoned": [one.as_dict() for one in totals.poisoned],
             "expected": cell.expected,
             "verdict": self.verdict,
             "problem": self.problem,
@@ -175,7 +176,7 @@ def _compare(rows: Iterable[Row]) -> list[Comparison]:
         totals = row.totals
         if totals.executions:
             first = totals.first
-            life = Life(totals.executions, False) if first is None else Life(first["index"] + 1, True)
+            life = Life(totals.executions, False) if first is None else Life(first.index + 1, True)
             groups = found.setdefault((row.title, row.cell.algorithm), {})
             groups.setdefault(row.cell.strategy, []).append(life)
     return [
@@ -220,7 +221,7 @@ def text_report(report: Report) -> str:
         totals, cell = row.totals, row.cell
         found = ", ".join(f"{count} {kind}" for kind, count in totals.violations.items()) or "none"
         low, high, _ = interval_95(totals.found, totals.executions)
-        first = "-" if totals.first is None else str(totals.first["index"])
+        first = "-" if totals.first is None else str(totals.first.index)
         lines.append(
             f"  {row.title[:widest]:{widest}}  {cell.algorithm:26}{cell.strategy:14}{cell.seed:>6}"
             f"{totals.executions:>12}  {found:32}{first:>9}{f'{low:.2e} - {high:.2e}':>22}  {row.verdict}"

@@ -87,7 +87,7 @@ def test_a_cell_has_what_bare_hunts_of_its_ranges_have(tmp_path):
             assert found.indices == [index for one in bare for index in one.indices]
             assert found.sums["points"] == sum(one.points for one in bare)
             assert found.classes == asdict(bare[0].classes)
-            stored = [payload["result"]["schedules_sha256"] for _, _, payload in store.rows(cell.number)]
+            stored = [outcome.result["schedules_sha256"] for _, outcome in store.rows(cell.number)]
             assert stored == [one.schedules_sha256 for one in bare]
 
 
@@ -116,8 +116,8 @@ def test_the_first_range_with_a_violation_ends_a_cell_however_many_are_under_way
         run_campaign(store, threads(4, width), work=work)
         (cell,) = make_report(store).rows
         # Execution 31 is the first violation, in range 0.
-        assert (cell.totals.ended, cell.totals.executions, cell.totals.first["index"]) == ("first", 100, 31)
-        assert [number for number, _, _ in store.rows(0)] == [0]
+        assert (cell.totals.ended, cell.totals.executions, cell.totals.first.index) == ("first", 100, 31)
+        assert [number for number, _ in store.rows(0)] == [0]
 
 
 @pytest.mark.parametrize("width", [1, 16])
@@ -134,7 +134,7 @@ def test_a_budget_of_time_ends_as_far_as_it_got_and_says_so(tmp_path):
         run_campaign(store, threads(2, 4))
         (row,) = make_report(store).rows
         assert row.totals.ended == "time" and row.totals.sums["seconds"] >= 0.05
-        assert [number for number, _, _ in store.rows(0)] == list(range(row.totals.ranges))
+        assert [number for number, _ in store.rows(0)] == list(range(row.totals.ranges))
         assert run_campaign(store, threads(2, 4)) and make_report(store).rows[0].totals.ranges == row.totals.ranges
 
 
@@ -152,7 +152,7 @@ def test_a_stop_token_ends_a_campaign_and_what_is_finished_is_kept(tmp_path):
     stop = StopToken()
     with store_of(tmp_path) as store:
         assert not run_campaign(store, threads(), stop, progress=lambda now: stop.stop())
-        before = sum(ranges for _, _, ranges, _, _ in store.progress())
+        before = sum(cell.ranges for cell in store.progress())
         assert 0 < before < 48
         stop.reset()
         assert run_campaign(store, threads(), stop)
@@ -163,7 +163,7 @@ def test_a_stop_token_ends_a_campaign_and_what_is_finished_is_kept(tmp_path):
 
 
 def test_what_was_found_and_could_not_be_stored_is_named(tmp_path, monkeypatch):
-    def full(self, cell, number, state, payload):
+    def full(self, cell, number, outcome):
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(Store, "finish", full)
@@ -209,8 +209,8 @@ def test_a_range_that_kills_its_workers_is_isolated_down_to_the_execution(tmp_pa
         sick, sound = make_report(store).rows
         assert (sick.verdict, sound.verdict) == ("poisoned", "as expected")
         (range_,) = sick.totals.poisoned
-        assert (range_["start"], range_["runs"], range_["index"]) == (100, 100, campaign_work.POISON)
-        assert "SIGKILL" in range_["why"] and "execution 137" in sick.problem
+        assert (range_.start, range_.runs, range_.outcome.index) == (100, 100, campaign_work.POISON)
+        assert "SIGKILL" in range_.outcome.why and "execution 137" in sick.problem
         # What the other ranges found is there.
         assert sick.totals.executions == 200 and sick.totals.found > 0
         assert sound.totals.executions == 300
@@ -220,7 +220,9 @@ def test_a_range_that_raises_is_poison_too(tmp_path):
     with store_of(tmp_path, TWO_SEEDS) as store:
         run_campaign(store, threads(), work=campaign_work.raise_at_poison)
         (range_,) = make_report(store).rows[0].totals.poisoned
-        assert range_["why"] == "ZeroDivisionError: a bug of the lab" and range_["index"] == campaign_work.POISON
+        assert (
+            range_.outcome.why == "ZeroDivisionError: a bug of the lab" and range_.outcome.index == campaign_work.POISON
+        )
 
 
 def test_poison_in_a_pool_that_breaks_as_a_whole_is_pinned_to_its_range(tmp_path):
@@ -228,7 +230,7 @@ def test_poison_in_a_pool_that_breaks_as_a_whole_is_pinned_to_its_range(tmp_path
     with store_of(tmp_path, TWO_SEEDS) as store:
         run_campaign(store, pool, work=campaign_work.die_at_poison)
         sick, sound = make_report(store).rows
-        assert [one["start"] for one in sick.totals.poisoned] == [100]
+        assert [one.start for one in sick.totals.poisoned] == [100]
         assert sound.verdict == "as expected" and sound.totals.executions == 300
 
 

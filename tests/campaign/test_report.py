@@ -16,9 +16,10 @@ from anonvma_rt.execution.reproducer import Reproducer
 
 pytest.importorskip("anonvma_rt.stress.campaign.run", reason="not installed, only built in place")
 
-from anonvma_rt.stress.campaign.cell import DONE, FAILED, POISONED, Cell, Totals
+from anonvma_rt.stress.campaign.cell import Cell
 from anonvma_rt.stress.campaign.file import read_campaign
 from anonvma_rt.stress.campaign.store import Campaign, Store
+from anonvma_rt.stress.campaign.totals import Done, Failed, Poisoned, Totals
 from anonvma_rt.stress.report.html import html_report
 from anonvma_rt.stress.report.junit import junit_report
 from anonvma_rt.stress.report.report import Report, Row, interval_95, make_report
@@ -135,8 +136,8 @@ def hostile_report(text):
         "executions": 5, "benign_misses": 0, "points": 0, "switches": 0, "seconds": 0.0, "violations": {text: 1},
         "schedules_sha256": "00", "first": {"index": 3, "kind": text},
     }  # fmt: skip
-    totals.add(DONE, {"result": result, "indices": [3], "reproducer": text})
-    totals.add(FAILED, {"why": text})
+    totals.add(Done(result, [3], text))
+    totals.add(Failed(text))
     return Report(Campaign(text, text, text, text, (), text, 0.0), [Row(totals, "failed")], [])
 
 
@@ -158,25 +159,22 @@ def cell(**changed):
     return Cell(**(fields | changed))
 
 
-def range_of(violations=0, first=None):
-    return {
-        "result": {
-            "executions": 5, "benign_misses": 1, "points": 2, "switches": 3, "seconds": 0.5, "schedules_sha256": "ab",
-            "violations": {"bug-on": violations} if violations else {},
-            "first": None if first is None else {"index": first, "kind": "bug-on"}, "a_new_field": {"of": "a hunt"},
-        },
-        "indices": [] if first is None else [first],
-        "reproducer": None,
+def range_of(violations=0, first=None, sha="ab"):
+    result = {
+        "executions": 5, "benign_misses": 1, "points": 2, "switches": 3, "seconds": 0.5, "schedules_sha256": sha,
+        "violations": {"bug-on": violations} if violations else {},
+        "first": None if first is None else {"index": first, "kind": "bug-on"}, "a_new_field": {"of": "a hunt"},
     }  # fmt: skip
+    return Done(result, [] if first is None else [first], None)
 
 
 def test_totals_add_up_in_order_and_know_when_to_end():
     totals = Totals(cell())
     for number in range(4):
         assert totals.ended is None
-        totals.add(DONE, range_of(violations=number == 2, first=12 if number == 2 else None))
+        totals.add(range_of(violations=number == 2, first=12 if number == 2 else None))
     assert (totals.ended, totals.executions, dict(totals.violations)) == ("all", 20, {"bug-on": 1})
-    assert totals.first == {"index": 12, "kind": "bug-on"} and totals.indices == [12]
+    assert totals.first == (12, "bug-on") and totals.indices == [12]
     assert not totals.as_expected
 
 
@@ -190,17 +188,17 @@ def test_a_cell_may_still_come_out_as_expected_until_it_ends():
     ):
         totals = Totals(cell(expected=expected))
         for _ in range(3):
-            totals.add(DONE, range_of(violations))
+            totals.add(range_of(violations))
         assert totals.as_expected is still
-        totals.add(DONE, range_of(violations))
+        totals.add(range_of(violations))
         assert totals.as_expected is ended
 
 
 def test_poisoned_ranges_are_no_executions_and_three_end_a_cell():
     totals = Totals(cell())
     for _ in range(3):
-        totals.add(POISONED, {"why": "SIGSEGV"})
-    assert (totals.ended, totals.executions, len(totals.poisoned)) == (POISONED, 0, 3)
+        totals.add(Poisoned("SIGSEGV"))
+    assert (totals.ended, totals.executions, len(totals.poisoned)) == ("poisoned", 0, 3)
 
 
 def test_the_hash_of_a_cell_depends_on_every_range_and_on_their_order():
@@ -208,9 +206,7 @@ def test_the_hash_of_a_cell_depends_on_every_range_and_on_their_order():
     for order in (("aa", "bb", "cc"), ("aa", "cc", "bb"), ("aa", "bb"), ("aa", "bb", "cd")):
         totals = Totals(cell())
         for sha in order:
-            payload = range_of()
-            payload["result"]["schedules_sha256"] = sha
-            totals.add(DONE, payload)
+            totals.add(range_of(sha=sha))
         digests.add(totals.ranges_sha256)
     assert len(digests) == 4
 

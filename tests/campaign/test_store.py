@@ -17,10 +17,10 @@ from anonvma_rt import UserError
 
 pytest.importorskip("anonvma_rt.stress.campaign.run", reason="not installed, only built in place")
 
-from anonvma_rt.stress.campaign.cell import DONE
+from anonvma_rt.stress.campaign.database import TABLES, VERSION, seal
 from anonvma_rt.stress.campaign.file import read_campaign
-from anonvma_rt.stress.campaign.schema import TABLES, VERSION, seal
 from anonvma_rt.stress.campaign.store import Store, StoreError
+from anonvma_rt.stress.campaign.totals import Done
 from anonvma_rt.stress.report.report import make_report
 
 
@@ -223,7 +223,7 @@ def test_names_in_a_store_do_not_leave_the_folder_for_reproducers(copy, tmp_path
     text = json.dumps(payload)
     database.execute(
         "update range set payload = ?, seal = ? where cell = ? and number = ?",
-        (text, seal(cell, number, DONE, text), cell, number),
+        (text, seal(cell, number, Done.state, text), cell, number),
     )
     database.close()
     out, _ = run("reproducers", copy, "--out", tmp_path / "a" / "b" / "c")
@@ -233,15 +233,15 @@ def test_names_in_a_store_do_not_leave_the_folder_for_reproducers(copy, tmp_path
 
 def test_results_are_idempotent_and_a_different_one_is_an_error(tmp_path):
     with empty_store(tmp_path) as store:
-        one = {"result": {"executions": 100, "violations": {}, "schedules_sha256": "aa"}}
+        one = Done({"executions": 100, "violations": {}, "schedules_sha256": "aa"}, [], None)
         for _ in range(2):
             with store.transaction():
-                store.finish(0, 0, DONE, one)
+                store.finish(0, 0, one)
         assert store.progress()[0][2:4] == (1, 100)
-        other = {"result": one["result"] | {"schedules_sha256": "bb"}}
+        other = Done({**one.result, "schedules_sha256": "bb"}, [], None)
         with pytest.raises(StoreError, match="came out differently"), store.transaction():
-            store.finish(0, 0, DONE, other)
-        assert [payload for _, _, payload in store.rows(0)] == [one]
+            store.finish(0, 0, other)
+        assert [outcome for _, outcome in store.rows(0)] == [one]
 
 
 def test_the_tables_are_strict(tmp_path):

@@ -61,12 +61,12 @@ def _work(store: "Store", crew: "Crew", options: argparse.Namespace) -> int:
         _stopped_by_signals() as stop,
         progress_bar(
             total=sum(known) if len(known) == len(budgets) else None,
-            initial=sum(executions for _, _, _, executions, _ in done),
+            initial=sum(cell.executions for cell in done),
             unit_scale=True,
             delay=0,
         ) as bar,
     ):
-        violations, classes = sum(found for *_, found in done), 0
+        violations, classes = sum(cell.violations for cell in done), 0
 
         def progress(now: "Progress") -> None:
             nonlocal violations, classes
@@ -125,11 +125,11 @@ def _status_of(store: "Store") -> dict[str, Any]:
     return {
         "campaign": store.campaign.name,
         "cells": len(cells),
-        "ended": sum(ended is not None for _, ended, *_ in cells),
-        "complete": all(ended is not None for _, ended, *_ in cells),
-        "ranges": sum(ranges for _, _, ranges, _, _ in cells),
-        "executions": sum(executions for *_, executions, _ in cells),
-        "violations": sum(found for *_, found in cells),
+        "ended": sum(cell.ended is not None for cell in cells),
+        "complete": all(cell.ended is not None for cell in cells),
+        "ranges": sum(cell.ranges for cell in cells),
+        "executions": sum(cell.executions for cell in cells),
+        "violations": sum(cell.violations for cell in cells),
         "under_way": store.under_way() if runner is not None else 0,
         "runner": None if runner is None else {"host": runner[0], "pid": runner[1]},
     }
@@ -176,21 +176,22 @@ def _report(options: argparse.Namespace) -> int:
 def _reproducers(options: argparse.Namespace) -> int:
     from anonvma_rt.execution.reproducer import Reproducer
     from anonvma_rt.stress.campaign.store import Store
+    from anonvma_rt.stress.campaign.totals import Done
 
     written: list[str] = []
     own = [subject(name) for name in options.subject]
     with Store.open(options.store) as store:
         folder = Folder(Path(options.out))
         for cell in store.cells():
-            for number, _, payload in store.rows(cell.number):
-                if payload.get("reproducer") is None:
+            for number, outcome in store.rows(cell.number):
+                if not isinstance(outcome, Done) or outcome.reproducer is None:
                     continue
                 where = f"{store.where}: range {number} of cell {cell.number}"
                 with store.readable(where):
-                    content = payload["reproducer"].encode()
+                    content = outcome.reproducer.encode()
                 reproducer = Reproducer.from_bytes(content, where, own)
                 path = str(folder.path / f"{cell.number}-{reproducer.name()}")
-                write_file(path, payload["reproducer"] + "\n", "--out")
+                write_file(path, outcome.reproducer + "\n", "--out")
                 written.append(path)
                 if not options.all:
                     break
