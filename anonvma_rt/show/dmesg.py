@@ -31,7 +31,7 @@ class Side:
 
 
 def dmesg(story: Story) -> str:
-    """The report. story: told with stacks. Where nothing was violated, one line says so."""
+    """The report. story: made with stacks. Where nothing was violated, one line says so."""
     step = story.trace.finding.step if story.trace.finding else story.end
     prefix = f"[{step / 1e6:12.6f}] "
     return "\n".join((prefix + printable(line)).rstrip() for line in _lines(story, step))

@@ -1,6 +1,6 @@
 """The story of one recorded execution: what every form of `show` draws from.
 
-The execution is made again once, with its journal; events become rows and locks, the journal becomes scenes. told()
+The execution is made again once, with its journal; events become rows and locks, the journal becomes scenes. story_of()
 makes it of a reproducer, and of the same schedule under another algorithm.
 """
 
@@ -20,7 +20,7 @@ from anonvma_rt.subjects.locks import Locks, locks_of
 from anonvma_rt.subjects.protocols import Choice
 from anonvma_rt.subjects.scenes import Scenes
 
-__all__ = ["Story", "counterpart", "told"]
+__all__ = ["Story", "counterpart", "story_of"]
 
 # Bytes that a journal may compare: about a second. A larger execution is looked at before every n-th step only.
 JOURNAL_BYTES = 1 << 30
@@ -139,7 +139,9 @@ class Story:
         return None if same else min(shorter.end + 1, max(self.end, other.end))
 
 
-def told(reproducer: Reproducer, choice: Choice | None = None, *, scenes: bool = True, stacks: bool = False) -> Story:
+def story_of(
+    reproducer: Reproducer, choice: Choice | None = None, *, scenes: bool = True, stacks: bool = False
+) -> Story:
     """Makes the execution again. choice: another algorithm, under the same schedule as far as it can be followed.
 
     Raises ReproducerError where the recorded algorithm does not do what the file says any more.

@@ -12,13 +12,12 @@ from typing import Any
 
 from anonvma_rt.engine.run.explorer import cores
 from anonvma_rt.search.hunt import hunt
-from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, stood
+from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, require, shown
 from anonvma_rt.stress.campaign.executors import Crew, ProcessWorkers
 from anonvma_rt.stress.campaign.file import read_campaign
 from anonvma_rt.stress.campaign.run import run_campaign
 from anonvma_rt.stress.campaign.store import Store
 
-ABOUT = "campaigns beside bare hunts of the same ranges, and two workers beside one"
 SCENARIO, ALGORITHM, STRATEGY = "lkml-2011", "moveto-tail", "pct"
 RANGES, SECONDS = 6, 1.0
 MOST_OVER_BARE, LEAST_GAIN = 1.05, 1.8  # the second on two idle cores
@@ -32,7 +31,7 @@ def run(options: Options) -> dict[str, Any]:
     def campaign(workers: int) -> float:
         seconds, ranges_sha256 = _campaign(runs, workers)
         hashes.add(ranges_sha256)
-        stood(len(hashes) == 1, "campaign: any number of workers makes the same executions")
+        require(len(hashes) == 1, "campaign: any number of workers makes the same executions")
         return seconds
 
     calls: dict[str, Callable[[], object]] = {
@@ -83,6 +82,6 @@ def text(result: dict[str, Any]) -> str:
     return (
         f"Campaigns, lkml-2011, {result['ranges']} ranges of {result['executions_per_range']} executions, "
         f"{result['cores']} cores; median (min-max) of {result['rounds']} rounds.\n\n"
-        f"  one worker takes {said(over)} times the time of bare hunts   aim: at most {over['aim']}\n"
-        f"  two workers are {said(gain)} times as fast as one   aim: at least {gain['aim']} on two idle cores"
+        f"  one worker takes {shown(over)} times the time of bare hunts   aim: at most {over['aim']}\n"
+        f"  two workers are {shown(gain)} times as fast as one   aim: at least {gain['aim']} on two idle cores"
     )

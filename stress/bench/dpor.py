@@ -3,12 +3,10 @@
 from functools import partial
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import cores, handoff
 from anonvma_rt.lab.lab import CARRIERS, load
 from anonvma_rt.search.verify import verify
-from anonvma_rt.stress.bench.measure import Options, explorer_of, in_turns, ratio, said, sized, spread, stood
+from anonvma_rt.stress.bench.measure import Options, Turns, explorer_of, ratio, require, shown, spread
 
-ABOUT = "the exhaustive search on ORDER, 5 pages: executions per second on each carrier"
 PAGES = 5
 CLASSES = {1: (3, 1), 2: (15, 7), 3: (84, 46), 4: (495, 299)}  # all, and the violating ones
 # Executions per second, on an idle machine like that of the measurements; never asserted.
@@ -24,32 +22,33 @@ def run(options: Options) -> dict[str, Any]:
         for carrier in CARRIERS:
             found = searched(pages, carrier)
             counted = found.classes, sum(found.violating_classes.values())
-            stood(found.complete and counted == expected, f"dpor: ORDER, {pages} pages: {expected} classes, {counted}")
-    stood(not searched(3, "fibers", "patched").violating_classes, "dpor: patched, no class is wrong")
+            require(
+                found.complete and counted == expected, f"dpor: ORDER, {pages} pages: {expected} classes, {counted}"
+            )
+    require(not searched(3, "fibers", "patched").violating_classes, "dpor: patched, no class is wrong")
     classes = searched(PAGES, "fibers").classes
-    cpu = cores(1)[0]
     program = load("order").bind({"pages": PAGES})
     with explorer_of(program, program.choose("unpatched"), "random", "fibers") as bare:
-        size = sized(bare.floor)
 
-        def search(carrier: str) -> float:
+        def search(carrier: str, n: int) -> float:
             found = searched(PAGES, carrier)
-            stood(found.classes == classes, f"dpor: the search visits {classes} classes each time")
+            require(found.classes == n, f"dpor: the search visits {n} classes each time")
             return float(found.seconds)
 
-        calls: dict[str, Any] = {carrier: partial(search, carrier) for carrier in CARRIERS}
-        calls["floor"] = lambda: bare.floor(size)
-        calls["handoff"] = lambda: handoff(cpu, 1000)
-        seconds = in_turns(options, "dpor", calls)
-    floor = [took / size for took in seconds["floor"]]
+        turns = Turns(options, "dpor")
+        for carrier in CARRIERS:
+            turns.add(carrier, partial(search, carrier), classes)
+        turns.add("floor", bare.floor)
+        turns.add_handoff()
+        seconds = turns.measure()
     rows = []
     for carrier in CARRIERS:
-        cost = [took / classes for took in seconds[carrier]]
+        cost = seconds[carrier]
         rows.append(
             {
                 "carrier": carrier,
                 "executions_per_second": spread([1 / one for one in cost]),
-                "floors": ratio(cost, floor),
+                "floors": ratio(cost, seconds["floor"]),
                 "handoffs": ratio(cost, seconds["handoff"]),
                 "aim_executions_per_second": AIMS.get(carrier),
             }
@@ -67,7 +66,7 @@ def text(result: dict[str, Any]) -> str:
     for row in result["results"]:
         aim = row["aim_executions_per_second"]
         lines.append(
-            f"  {row['carrier']:9}{said(row['executions_per_second'], 0):>30}{said(row['floors'], 1):>22}"
-            f"{said(row['handoffs'], 2):>22}" + (f"   aim: {aim} executions/s" if aim else "")
+            f"  {row['carrier']:9}{shown(row['executions_per_second'], 0):>30}{shown(row['floors'], 1):>22}"
+            f"{shown(row['handoffs'], 2):>22}" + (f"   aim: {aim} executions/s" if aim else "")
         )
     return "\n".join(lines)

@@ -6,9 +6,8 @@ from typing import Any
 from anonvma_rt.engine.run.explorer import cores
 from anonvma_rt.lab.lab import CARRIERS
 from anonvma_rt.search.hunt import hunt
-from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, stood
+from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, require, shown
 
-ABOUT = "two explorers on two cores beside one, hunting lkml-2011"
 STRATEGY = "portfolio"
 AIM = 1.8  # on an idle machine
 RUNS = {"fibers": 50_000, "threads": 10_000}  # long beside the last block, in which one explorer waits
@@ -20,9 +19,9 @@ def run(options: Options) -> dict[str, Any]:
     def seconds_of(carrier: str, jobs: int) -> float:
         found = hunt("lkml-2011", None, ["unpatched"], STRATEGY, carrier, runs=RUNS[carrier], jobs=jobs, classes=0)
         one = found.results[0]
-        stood(sum(one.violations.values()) > one.executions // 10, "jobs: lkml-2011, unpatched goes wrong")
+        require(sum(one.violations.values()) > one.executions // 10, "jobs: lkml-2011, unpatched goes wrong")
         sums[carrier].add(one.schedules_sha256)
-        stood(len(sums[carrier]) == 1, "jobs: any number of explorers makes the same executions")
+        require(len(sums[carrier]) == 1, "jobs: any number of explorers makes the same executions")
         return one.seconds
 
     calls = {(carrier, jobs): partial(seconds_of, carrier, jobs) for carrier in CARRIERS for jobs in (1, 2)}
@@ -41,7 +40,7 @@ def text(result: dict[str, Any]) -> str:
         "",
     ]
     for row in result["results"]:
-        times = said(row["two_over_one"])
+        times = shown(row["two_over_one"])
         lines.append(
             f"  {row['carrier']:9}{times} times as many executions   aim: at least {row['aim']} on an idle machine"
         )

@@ -8,16 +8,13 @@ broken links: the price of the check is in the ratio.
 import importlib
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from anonvma_rt import get_cimport_path
-from anonvma_rt.engine.run.explorer import cores, handoff
 from anonvma_rt.errors import UserError
-from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, said, spread, stood
+from anonvma_rt.stress.bench.measure import Options, Turns, ratio, require, shown, spread
 
-ABOUT = "the intrusive list in Cython against the same list in C; needs a C compiler and Cython"
 SIZES = 16, 64, 1024, 65536
 OPERATIONS = 400_000
 LANGUAGES = "c", "cython"
@@ -176,7 +173,7 @@ def checked(nodes: Any, m: int) -> None:
         for walker in LANGUAGES:
             getattr(nodes, f"walk_{walker}")(m)
             sums.append(nodes.sum)
-    stood(sums == [sum(i * i for i in range(1, m + 1))] * 4, f"lists: a walk of {m} nodes meets every one")
+    require(sums == [sum(i * i for i in range(1, m + 1))] * 4, f"lists: a walk of {m} nodes meets every one")
 
 
 def run(options: Options, sizes: tuple[int, ...] = SIZES, operations: int = OPERATIONS) -> dict[str, Any]:
@@ -184,18 +181,18 @@ def run(options: Options, sizes: tuple[int, ...] = SIZES, operations: int = OPER
     with tempfile.TemporaryDirectory(prefix="anonvma_rt_bench_") as folder:
         module = compile_module("anonvma_rt_list_bench", SOURCE, folder)
         cells = [(kind, m) for kind in ("pairs", "walk") for m in sizes]
-        calls: dict[Any, Any] = {}
+        turns = Turns(options, "lists")
         for kind, m in cells:
             nodes = module.Nodes(m)
             checked(nodes, m)
             nodes.fill()
             for language in LANGUAGES:
-                calls[kind, m, language] = partial(getattr(nodes, f"{kind}_{language}"), max(operations, m))
-        calls["handoff"] = lambda: handoff(cores(1)[0], 1000)
-        seconds = in_turns(options, "lists", calls)
+                turns.add((kind, m, language), getattr(nodes, f"{kind}_{language}"), max(operations, m))
+        turns.add_handoff()
+        seconds = turns.measure()
     rows = []
     for kind, m in cells:
-        plain, ours = ([took / max(operations, m) for took in seconds[kind, m, language]] for language in LANGUAGES)
+        plain, ours = (seconds[kind, m, language] for language in LANGUAGES)
         rows.append(
             {
                 "operation": kind,
@@ -219,7 +216,7 @@ def text(result: dict[str, Any]) -> str:
     for row in result["results"]:
         lines.append(
             f"  {names[row['operation']]:26}{row['nodes']:>6}{row['c_nanoseconds']['median']:9.2f}"
-            f"{row['cython_nanoseconds']['median']:12.2f}{said(row['cython_over_c']):>20}"
+            f"{row['cython_nanoseconds']['median']:12.2f}{shown(row['cython_over_c']):>20}"
             f"{row['handoffs']['median']:12.5f}"
         )
     return "\n".join(lines)

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any, TypeVar
 
-from anonvma_rt.engine.run.explorer import Explorer, cores
+from anonvma_rt.engine.run.explorer import Explorer, cores, handoff
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.lab import make_explorer, make_strategy, prepare, profile
 from anonvma_rt.subjects.protocols import Bound, Choice
 
 __all__ = [
-    "Options", "Untrue", "block_of", "explorer_of", "in_turns", "ratio", "said", "sequential", "sized", "spread",
-    "stood",
+    "Options", "Turns", "Untrue", "calibrate", "explorer_of", "in_turns", "less", "ratio", "require", "sequential",
+    "shown", "spread",
 ]  # fmt: skip
 
 Key = TypeVar("Key", bound=Hashable)
@@ -28,8 +29,8 @@ class Untrue(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """rounds: how often everything is measured in turns. executions: of each cell of `search`; seeds: of `zoo`. tell:
-    called with what is being done."""
+    """What a benchmark's run() is told. rounds: how often everything is measured in turns. executions: of each cell of
+    `search`; seeds: of `zoo`. tell: called with what is being done."""
 
     rounds: int = 7
     executions: int = 50_000
@@ -37,8 +38,8 @@ class Options:
     tell: Callable[[str], None] = lambda what: None
 
 
-def stood(condition: bool, what: str) -> None:
-    """Raises Untrue, with `what` should have been so, unless it was."""
+def require(condition: bool, what: str) -> None:
+    """Raises Untrue, with what should have been so, unless it was."""
     if not condition:
         raise Untrue(what)
 
@@ -60,15 +61,15 @@ def in_turns(
         options.tell(f"{name} {turn + 1}/{options.rounds}")
         for key in calls if turn % 2 else reversed(list(calls)):
             started = clock()
-            told = calls[key]()
+            own = calls[key]()
             took = clock() - started
             if turn >= 0:
-                seconds[key].append(told if isinstance(told, float) else took)
+                seconds[key].append(own if isinstance(own, float) else took)
     return seconds
 
 
-def sized(call: Callable[[int], object]) -> int:
-    """For which n call(n) takes about a while."""
+def calibrate(call: Callable[[int], object]) -> int:
+    """The n for which call(n) takes about a while."""
     n = 8
     while True:
         started = perf_counter()
@@ -93,13 +94,42 @@ def ratio(values: Sequence[float], to: Sequence[float]) -> dict[str, float]:
     return spread([one / other for one, other in zip(values, to, strict=True)])
 
 
-def said(figure: Mapping[str, float], digits: int = 2) -> str:
+def shown(figure: Mapping[str, float], digits: int = 2) -> str:
     """A spread for a table.
 
-    >>> said({"median": 2.0, "min": 1.0, "max": 3.0}, 1)
+    >>> shown({"median": 2.0, "min": 1.0, "max": 3.0}, 1)
     '2.0 (1.0-3.0)'
     """
     return f"{figure['median']:.{digits}f} ({figure['min']:.{digits}f}-{figure['max']:.{digits}f})"
+
+
+class Turns:
+    """Calls that are measured in turns, each of as many executions (or whatever it repeats) as take about a while."""
+
+    def __init__(self, options: Options, name: str, clock: Callable[[], float] = perf_counter) -> None:
+        self.options, self.name, self.clock = options, name, clock
+        self.calls: dict[Any, Callable[[], object]] = {}
+        self.size: dict[Any, int] = {}
+
+    def add(self, key: Hashable, call: Callable[[int], object], n: int | None = None) -> None:
+        """call: with how often it repeats; n: so often, and not as often as takes a while."""
+        self.size[key] = calibrate(call) if n is None else n
+        self.calls[key] = partial(call, self.size[key])
+
+    def add_handoff(self) -> None:
+        """Of a thread to another on the same core: the clock of this host that does not depend on the lab."""
+        cpu = cores(1)[0]
+        self.add("handoff", lambda n: handoff(cpu, 1000), 1)
+
+    def measure(self) -> dict[Any, list[float]]:
+        """Seconds of one repetition of each call, one value per round."""
+        seconds = in_turns(self.options, self.name, self.calls, self.clock)
+        return {key: [took / self.size[key] for took in row] for key, row in seconds.items()}
+
+
+def less(values: Sequence[float], others: Sequence[float], parts: int) -> list[float]:
+    """What one of `parts` adds, where the others are the same without them."""
+    return [(value - other) / parts for value, other in zip(values, others, strict=True)]
 
 
 def explorer_of(program: Bound, algorithm: Choice, strategy: str, carrier: str) -> Explorer:
@@ -107,15 +137,6 @@ def explorer_of(program: Bound, algorithm: Choice, strategy: str, carrier: str) 
     explorer = make_explorer(program, algorithm, make_strategy(strategy), seed=1, cpu=cores(1)[0], carrier=carrier)
     prepare(explorer, profile(program, explorer))
     return explorer
-
-
-def block_of(explorer: Explorer, n: int) -> Callable[[], None]:
-    """A call that makes executions 0 to n - 1."""
-
-    def call() -> None:
-        explorer.run(0, n)
-
-    return call
 
 
 def sequential(subject: Any) -> Explorer:

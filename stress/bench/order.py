@@ -5,11 +5,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import Explorer, cores, handoff, mutex_pairs
+from anonvma_rt.engine.run.explorer import Explorer, mutex_pairs
 from anonvma_rt.lab.lab import CARRIERS, STRATEGIES, load
-from anonvma_rt.stress.bench.measure import Options, block_of, explorer_of, in_turns, ratio, said, sized, spread, stood
+from anonvma_rt.stress.bench.measure import Options, Turns, explorer_of, ratio, require, shown, spread
 
-ABOUT = "ORDER, 4 pages: an execution on each carrier under each strategy, in floors and in hand-overs"
 PAGES = 4
 # Two tasks begin, and a page takes ten locks and unlocks.
 POINTS = 2 + 10 * PAGES
@@ -22,7 +21,6 @@ AIMS = {("fibers", "random"): 8.0, ("fibers", "pct:depth=2"): 5.0, ("threads", "
 
 def run(options: Options) -> dict[str, Any]:
     program = load("order").bind({"pages": PAGES})
-    cpu = cores(1)[0]
     with ExitStack() as stack:
         explorers: dict[tuple[str, str], Explorer] = {}
         chances: dict[str, float] = {}
@@ -32,17 +30,14 @@ def run(options: Options) -> dict[str, Any]:
                 explorers[carrier, strategy] = explorer
             chances[strategy] = checked([explorers[carrier, strategy] for carrier in CARRIERS], strategy)
             with explorer_of(program, program.choose("patched"), strategy, "fibers") as patched:
-                stood(not patched.run(0, CHECKED).failures, f"order: {strategy}: patched, no execution is wrong")
-        bare = explorers["fibers", "random"]
-        size: dict[Any, int] = {key: sized(partial(explorer.run, 0)) for key, explorer in explorers.items()}
-        size["floor"] = sized(bare.floor)
-        size["mutex"] = sized(mutex_pairs)
-        calls: dict[Any, Any] = {key: block_of(explorer, size[key]) for key, explorer in explorers.items()}
-        calls["floor"] = lambda: bare.floor(size["floor"])
-        calls["mutex"] = lambda: mutex_pairs(size["mutex"])
-        calls["handoff"] = lambda: handoff(cpu, 1000)
-        size["handoff"] = 1
-        seconds = {key: [took / size[key] for took in row] for key, row in in_turns(options, "order", calls).items()}
+                require(not patched.run(0, CHECKED).failures, f"order: {strategy}: patched, no execution is wrong")
+        turns = Turns(options, "order")
+        for key, explorer in explorers.items():
+            turns.add(key, partial(explorer.run, 0))
+        turns.add("floor", explorers["fibers", "random"].floor)
+        turns.add("mutex", mutex_pairs)
+        turns.add_handoff()
+        seconds = turns.measure()
         rows = []
         for (carrier, strategy), explorer in explorers.items():
             block = explorer.run(0, CHECKED)
@@ -75,12 +70,12 @@ def checked(explorers: list[Explorer], strategy: str) -> float:
     """The probability of the violation, after a look at whether every carrier makes the executions that it should."""
     blocks = [explorer.run(0, CHECKED) for explorer in explorers]
     for block in blocks:
-        stood(block.points == POINTS * CHECKED, f"order: {strategy}: every execution has {POINTS} points")
-        stood(block.digests == blocks[0].digests, f"order: {strategy}: all carriers make the same executions")
+        require(block.points == POINTS * CHECKED, f"order: {strategy}: every execution has {POINTS} points")
+        require(block.digests == blocks[0].digests, f"order: {strategy}: all carriers make the same executions")
     chance = len(blocks[0].failures) / CHECKED
-    stood(0 < chance < 1, f"order: {strategy}: unpatched, some executions are wrong and some are not")
+    require(0 < chance < 1, f"order: {strategy}: unpatched, some executions are wrong and some are not")
     if strategy == "random":
-        stood(0.42 < chance < 0.6, "order: random: half of the executions are wrong")
+        require(0.42 < chance < 0.6, "order: random: half of the executions are wrong")
     return chance
 
 
@@ -90,9 +85,9 @@ def text(result: dict[str, Any]) -> str:
     lines = [
         f"ORDER, {result['pages']} pages, unpatched, {POINTS} points an execution; median (min-max) of "
         f"{result['rounds']} rounds, all in turns.",
-        f"  floor (the same bodies, no scheduler, modelled locks)   {said(floor)} us",
-        f"    with {result['mutex_pairs']} real mutexes at {said(mutex, 1)} ns it would be {real:.2f} us at most",
-        f"  hand-over between two threads on one core               {said(result['handoff_microseconds'])} us",
+        f"  floor (the same bodies, no scheduler, modelled locks)   {shown(floor)} us",
+        f"    with {result['mutex_pairs']} real mutexes at {shown(mutex, 1)} ns it would be {real:.2f} us at most",
+        f"  hand-over between two threads on one core               {shown(result['handoff_microseconds'])} us",
         "",
         f"  {'carrier':9}{'strategy':13}{'P(bug)':>8}{'switches':>9}{'us':>9}{'floors':>24}{'hand-overs':>22}",
     ]
@@ -100,6 +95,6 @@ def text(result: dict[str, Any]) -> str:
         aim = f"   aim: at most {row['aim_floors']:.0f} floors" if "aim_floors" in row else ""
         lines.append(
             f"  {row['carrier']:9}{row['strategy']:13}{row['probability']:8.3f}{row['switches']:9.1f}"
-            f"{row['microseconds']['median']:9.2f}{said(row['floors'], 1):>24}{said(row['handoffs'], 2):>22}{aim}"
+            f"{row['microseconds']['median']:9.2f}{shown(row['floors'], 1):>24}{shown(row['handoffs'], 2):>22}{aim}"
         )
     return "\n".join(lines)

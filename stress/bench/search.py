@@ -6,9 +6,8 @@ lkml-2011, unpatched; each cell is one hunt. Counts are exact for a seed, so the
 from typing import Any
 
 from anonvma_rt.search.hunt import hunt
-from anonvma_rt.stress.bench.measure import Options, stood
+from anonvma_rt.stress.bench.measure import Options, require
 
-ABOUT = "the probability of the bug of 2011 by strategy and size: the table of docs/search.md; takes minutes"
 STRATEGIES = (
     "portfolio", "surw", "urw", "pos", "pct:depth=2", "pct:depth=3", "preempt", "delay", "starve", "sticky", "random",
 )  # fmt: skip
@@ -38,12 +37,12 @@ def run(options: Options) -> dict[str, Any]:
     rows = []
     for strategy in STRATEGIES:
         patched = hunt("lkml-2011", None, ["moveto-tail"], strategy, "fibers", runs=CHECKED).results[0]
-        stood(not patched.violations, f"search: {strategy}: moveto-tail never goes wrong")
+        require(not patched.violations, f"search: {strategy}: moveto-tail never goes wrong")
         for pages in PAGES:
             options.tell(f"search: {strategy}, {pages} pages")
             rows.append(measure(strategy, pages, options.executions))
     at_most = {row["strategy"]: row for row in rows if row["pages"] == PAGES[-1]}
-    stood(at_most["surw"]["violations"] > 0, "search: surw finds the bug at any size")
+    require(at_most["surw"]["violations"] > 0, "search: surw finds the bug at any size")
     yardstick = at_most[YARDSTICK]["upper_bound_95"]
     times = {strategy: at_most[strategy]["probability"] / yardstick for strategy in ("surw", "portfolio")}
     return {"results": rows, "times_the_yardstick": times, "yardstick": YARDSTICK, "aim": AIM}

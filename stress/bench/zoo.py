@@ -12,7 +12,6 @@ from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, Untrue
 
-ABOUT = "executions until the first violation, for every bug of the zoo: the table of docs/zoo.md"
 LIMIT = 1 << 20
 
 

@@ -28,7 +28,6 @@ from anonvma_rt.stress.bench.measure import Options, Untrue
 from anonvma_rt.stress.scaling.plot import Curve, Panel, page
 from anonvma_rt.stress.scaling.subject import Scaling
 
-ABOUT = "mremap of processes that share a root: one moveto_tail against a lock around every extent"
 STRATEGIES = ("unpatched", "moveto-tail", "rmap-locks", "interval-tree")
 SHARERS, PAGES, WALKERS, DEPTHS = (1, 2, 4, 8, 16), (1, 16, 64, 512, 4096, 65536), (0, 1, 4), (1, 8)
 LATENCY_LIMIT = 64  # pages of one extent

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from show_tools import found
 
-from anonvma_rt.show.story import told
+from anonvma_rt.show.story import story_of
 from anonvma_rt.show.svg import svg_picture
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
@@ -87,6 +87,6 @@ def test_lessons_4_and_5_end_as_they_say(outputs):
 def test_the_picture_in_the_docs_was_made_by_the_tool(pytestconfig):
     """Of the same violation; to make it anew: anonvma-rt show FILE --svg docs/lkml-2011.svg."""
     picture = ElementTree.parse(pytestconfig.rootpath / "docs" / "lkml-2011.svg").getroot()
-    made = ElementTree.fromstring(svg_picture(told(found("lkml-2011", "unpatched"))))
+    made = ElementTree.fromstring(svg_picture(story_of(found("lkml-2011", "unpatched"))))
     assert [part.text for part in picture[:2]] == [part.text for part in made[:2]]
     assert "docs/lkml-2011.svg" in (pytestconfig.rootpath / "README.md").read_text()

@@ -8,7 +8,7 @@ from show_tools import HANDFUL, found, hostile, sequential
 
 from anonvma_rt.cli import main
 from anonvma_rt.show.html import html_page
-from anonvma_rt.show.story import counterpart, told
+from anonvma_rt.show.story import counterpart, story_of
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this host (Debian: apt-get install chromium)")
 
@@ -21,7 +21,7 @@ def browser():
 
 def written(one, path):
     other = counterpart(one)
-    path.write_text(html_page(told(one), told(one, other) if other else None), "utf-8")
+    path.write_text(html_page(story_of(one), story_of(one, other) if other else None), "utf-8")
     return path
 
 
@@ -63,21 +63,21 @@ def test_the_page_of_2011_loads_steps_and_shows_the_violation(browser, tmp_path,
     assert step(browser) == miss
     browser.key("Home")
     assert step(browser) == 0 and "before the first step" in text(browser, "#live")
-    story = told(found("lkml-2011", "unpatched"))
+    story = story_of(found("lkml-2011", "unpatched"))
     for _, first, _ in story.runs[1:]:
         browser.key("n")
         assert step(browser) == first
     browser.key("d")
     differs = step(browser)
     assert differs == story.first_difference(
-        told(found("lkml-2011", "unpatched"), counterpart(found("lkml-2011", "unpatched")))
+        story_of(found("lkml-2011", "unpatched"), counterpart(found("lkml-2011", "unpatched")))
     )
     assert browser.errors == []
 
 
 def test_every_step_shows_the_state_that_the_execution_had(browser, tmp_path):
     one = found("lkml-2011", "unpatched")
-    story = told(one)
+    story = story_of(one)
     browser.open(written(one, tmp_path / "page.html"))
     for at in [0, *range(1, story.end, 7), story.end, story.end // 2]:
         browser.run(f"go({at})")
@@ -142,7 +142,7 @@ def test_a_screen_reader_finds_names_for_everything_and_hears_each_step(browser,
 
 
 def test_hostile_names_do_nothing_in_the_page(browser, tmp_path):
-    story = hostile(told(found("lkml-2011", "unpatched")))
+    story = hostile(story_of(found("lkml-2011", "unpatched")))
     path = tmp_path / "page.html"
     path.write_text(html_page(story, story), "utf-8")
     browser.errors.clear()
@@ -160,7 +160,7 @@ def test_two_thousand_steps_are_small_and_quick(browser, tmp_path):
     assert one.steps >= 2000
     begun = time.process_time()
     path = tmp_path / "long.html"
-    path.write_text(html_page(told(one), told(one, one.program().choose("rmap-locks"))), "utf-8")
+    path.write_text(html_page(story_of(one), story_of(one, one.program().choose("rmap-locks"))), "utf-8")
     assert time.process_time() - begun < 1
     assert path.stat().st_size < 2_000_000
     browser.errors.clear()

@@ -10,7 +10,7 @@ from show_tools import HANDFUL, found, sequential
 
 from anonvma_rt.cli import main
 from anonvma_rt.show.perfetto import perfetto_events, write_perfetto
-from anonvma_rt.show.story import told
+from anonvma_rt.show.story import story_of
 
 ALLOWED = {"M", "X", "i", "C", "s", "f"}
 
@@ -57,12 +57,12 @@ def check_format(trace):
 
 @pytest.mark.parametrize(("scenario", "algorithm"), HANDFUL)
 def test_the_rules_of_the_format(scenario, algorithm, tmp_path):
-    write_perfetto(told(found(scenario, algorithm)), tmp_path / "trace.json")
+    write_perfetto(story_of(found(scenario, algorithm)), tmp_path / "trace.json")
     check_format(json.loads((tmp_path / "trace.json").read_text()))
 
 
 def test_tasks_locks_waits_points_counters_and_flows_are_those_of_the_execution():
-    story = told(found("lkml-2011", "unpatched"))
+    story = story_of(found("lkml-2011", "unpatched"))
     events = perfetto_events(story)
     slices = [event for event in events if event["ph"] == "X"]
     runs = [(event["ts"], event["ts"] + event["dur"] - 1) for event in slices if event["cat"] == "task"]
@@ -82,7 +82,7 @@ def test_tasks_locks_waits_points_counters_and_flows_are_those_of_the_execution(
 
 def test_the_patched_algorithm_leaves_no_entry_behind():
     one = found("lkml-2011", "unpatched")
-    counted = [e for e in perfetto_events(told(one, one.program().choose("moveto-tail"))) if e["ph"] == "C"]
+    counted = [e for e in perfetto_events(story_of(one, one.program().choose("moveto-tail"))) if e["ph"] == "C"]
     entries = [event["args"]["migration"] for event in counted if event["name"] == "entries"]
     assert max(entries) == 1 and entries[-1] == 0
 
@@ -98,7 +98,7 @@ def test_gz_is_compressed_and_the_same_bytes_each_time(tmp_path, capsys):
 
 @pytest.mark.parametrize("pages", [2000, pytest.param(66_000, marks=pytest.mark.long)])
 def test_a_large_trace_is_exported_in_time(pages, tmp_path):
-    story = told(sequential(pages))
+    story = story_of(sequential(pages))
     if pages == 66_000:
         assert len(story.trace.events) >= 200_000
     begun = time.process_time()

@@ -15,7 +15,7 @@ from anonvma_rt.show.dmesg import dmesg
 from anonvma_rt.show.html import html_page
 from anonvma_rt.show.perfetto import perfetto_events, write_perfetto
 from anonvma_rt.show.stacks import Stacks, demangled
-from anonvma_rt.show.story import counterpart, told
+from anonvma_rt.show.story import counterpart, story_of
 from anonvma_rt.show.svg import svg_picture
 from anonvma_rt.show.terminal import GLYPHS, Style, show_text, style_for
 from anonvma_rt.subjects.history import Event
@@ -26,9 +26,9 @@ PLAIN = Style(False, GLYPHS)
 
 def every_form(one):
     """All forms of a reproducer; each must name the violation."""
-    story = told(one, stacks=True)
+    story = story_of(one, stacks=True)
     other = counterpart(one)
-    beside = told(one, other) if other else None
+    beside = story_of(one, other) if other else None
     text = show_text(story, 100, PLAIN)
     page = html_page(story, beside)
     report = dmesg(story)
@@ -62,12 +62,12 @@ def test_every_violation_of_the_zoo_renders_in_all_forms(scenario, algorithm):
 @pytest.mark.parametrize("width", [30, 50, 80, 110, 200])
 @pytest.mark.parametrize(("scenario", "algorithm"), [("lkml-2011", "unpatched"), ("philosophers", "right-handed")])
 def test_no_line_is_wider_than_the_terminal(scenario, algorithm, width):
-    text = show_text(told(found(scenario, algorithm)), width, PLAIN)
+    text = show_text(story_of(found(scenario, algorithm)), width, PLAIN)
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_colour_changes_nothing_but_colour():
-    story = told(found("lkml-2011", "unpatched"))
+    story = story_of(found("lkml-2011", "unpatched"))
     coloured = show_text(story, 110, Style(True, GLYPHS))
     assert "\x1b[1;31m" in coloured
     stripped = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", coloured).splitlines()]
@@ -94,7 +94,7 @@ def test_colour_only_for_a_terminal_that_wants_it(monkeypatch):
 
 
 def test_the_story_of_2011_shows_lists_entries_locks_and_the_missed_pte():
-    text = show_text(told(found("lkml-2011", "unpatched")), 120, PLAIN)
+    text = show_text(story_of(found("lkml-2011", "unpatched")), 120, PLAIN)
     assert "list of anon_vma 1: A B" in text
     assert "STALE migration entry of page 9 (the missed one)" in text
     assert re.search(r"puts it at A\+8 ◀", text)
@@ -136,7 +136,7 @@ def test_bad_input_is_one_line(options, says, tmp_path, capsys, monkeypatch):
 
 def test_an_execution_that_is_too_long_for_a_page_is_refused():
     with pytest.raises(Exception, match="too many for a page"):
-        html_page(told(sequential(16_384), scenes=False))
+        html_page(story_of(sequential(16_384), scenes=False))
 
 
 # ---- locks -----------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_readers_share_and_a_failed_try_takes_nothing():
 
 
 def test_who_waits_for_ever_is_told_from_what_it_stands_at():
-    story = told(found("philosophers", "right-handed"))
+    story = story_of(found("philosophers", "right-handed"))
     waits = story.locks.waits
     assert len(waits) == 3 and not any(one.ended for one in waits)
     assert {story.trace.lock(one.lock) for one in waits} == {"fork0", "fork1", "fork2"}
@@ -174,7 +174,7 @@ def test_who_waits_for_ever_is_told_from_what_it_stands_at():
 
 @pytest.mark.parametrize(("scenario", "algorithm"), HANDFUL)
 def test_no_two_tasks_hold_a_lock_that_one_of_them_has_alone(scenario, algorithm):
-    story = told(found(scenario, algorithm))
+    story = story_of(found(scenario, algorithm))
     holds = story.locks.holds
     for i, one in enumerate(holds):
         for two in holds[i + 1 :]:
@@ -189,7 +189,7 @@ def test_no_two_tasks_hold_a_lock_that_one_of_them_has_alone(scenario, algorithm
 
 @pytest.mark.skipif(Stacks().why_not is not None, reason=f"{Stacks().why_not}")
 def test_the_report_has_both_stacks_as_they_were():
-    text = dmesg(told(found("lkml-2011", "unpatched"), stacks=True))
+    text = dmesg(story_of(found("lkml-2011", "unpatched"), stacks=True))
     assert "BUG: anonvma_rt: stale-migration-entry in remove_migration_pte / move_ptes" in text
     for function, file in [
         ("remove_migration_pte", "mm/migrate.pyx"),
@@ -205,7 +205,7 @@ def test_the_report_has_both_stacks_as_they_were():
 @pytest.mark.skipif(Stacks().why_not is not None, reason=f"{Stacks().why_not}")
 def test_a_frame_stands_inside_the_function_that_it_names(request):
     sources = request.config.rootpath / "cython_src"
-    story = told(found("lkml-2011", "unpatched"), stacks=True)
+    story = story_of(found("lkml-2011", "unpatched"), stacks=True)
     stacks = Stacks()
     stacks.resolve(story.stacks)
     frames = {frame for stack in story.stacks for frame in stacks.of(stack)}
@@ -219,7 +219,7 @@ def test_a_frame_stands_inside_the_function_that_it_names(request):
 
 def test_without_addr2line_the_report_says_so_and_what_the_tasks_did(monkeypatch):
     monkeypatch.setattr("anonvma_rt.show.stacks.shutil.which", lambda name: None)
-    text = dmesg(told(found("lkml-2011", "unpatched"), stacks=True))
+    text = dmesg(story_of(found("lkml-2011", "unpatched"), stacks=True))
     assert "no call stack: addr2line is not there" in text and "in: looks at B+0" in text
 
 
@@ -229,7 +229,7 @@ def test_names_of_compiled_functions_are_read_back():
 
 
 def test_the_cause_of_a_deadlock_names_what_each_task_waits_for():
-    why = told(found("philosophers", "right-handed")).why
+    why = story_of(found("philosophers", "right-handed")).why
     assert all(f'is at "lock fork{i}"' in why for i in range(3))
 
 
@@ -246,9 +246,9 @@ def test_the_picture_numbers_what_explains_the_violation(tmp_path, capsys):
     said = [text for *_, text in marks]
     assert "puts a migration entry at B+0" in said and "puts it at A+8" in said and said[-1] == "looks at B+0: none"
     # What made the assertion fail is in the middle of a litmus test, not at its end.
-    picture = svg_picture(told(found("order", "unpatched")))
+    picture = svg_picture(story_of(found("order", "unpatched")))
     names = {name for text in re.findall(r"\d+\. step[^<]*: ([^<]*)<", picture) for name in text.split()}
-    why = told(found("order", "unpatched")).why
+    why = story_of(found("order", "unpatched")).why
     assert set(re.findall(r"at_\w+", why)) <= names
 
 
@@ -259,7 +259,7 @@ CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 
 
 def test_hostile_names_are_inert_in_every_form(tmp_path):
-    story = hostile(told(found("lkml-2011", "unpatched"), stacks=True))
+    story = hostile(story_of(found("lkml-2011", "unpatched"), stacks=True))
     page = html_page(story, story)
     forms = [
         show_text(story, 100, PLAIN),
@@ -299,4 +299,4 @@ def test_the_right_algorithm_is_the_one_usually_compared():
 
 def test_a_told_execution_is_the_replayed_one():
     one = found("merge", "unpatched")
-    assert told(one).trace.events == replay(one).trace.events
+    assert story_of(one).trace.events == replay(one).trace.events

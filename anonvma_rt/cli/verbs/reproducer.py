@@ -65,7 +65,7 @@ def _show(options: argparse.Namespace) -> int:
     from anonvma_rt.show.dmesg import dmesg
     from anonvma_rt.show.html import html_page
     from anonvma_rt.show.perfetto import write_perfetto
-    from anonvma_rt.show.story import counterpart, told
+    from anonvma_rt.show.story import counterpart, story_of
     from anonvma_rt.show.svg import svg_picture
     from anonvma_rt.show.terminal import show_text, style_for
 
@@ -75,10 +75,10 @@ def _show(options: argparse.Namespace) -> int:
     files = [path for path in (options.html, options.perfetto, options.svg) if path]
     if options.dmesg and files:
         raise UserError("--dmesg prints a report: use it without --html, --perfetto and --svg")
-    story = told(reproducer, stacks=options.dmesg)
+    story = story_of(reproducer, stacks=options.dmesg)
     if options.html:
         other = counterpart(reproducer, options.algorithm)
-        write_file(options.html, html_page(story, told(reproducer, other) if other else None))
+        write_file(options.html, html_page(story, story_of(reproducer, other) if other else None))
     if options.perfetto:
         write_perfetto(story, Path(options.perfetto))
     if options.svg:
