@@ -14,7 +14,7 @@ SPREAD = {"median", "min", "max"}
 
 
 def module(name):
-    return import_module(f"anonvma_rt.stress.bench.{bench.BENCHMARKS[name]}")
+    return import_module(f"anonvma_rt.stress.{bench.BENCHMARKS[name]}")
 
 
 @pytest.fixture(autouse=True)
