@@ -11,7 +11,7 @@ from engine_programs import WRONG, explore, split_digests
 from anonvma_rt import Reproducer, UserError, hunt, replay, verify
 from anonvma_rt.cli import main
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.search.second_carrier import MOST_CONFIRMED, Confirmed, Confirmer
+from anonvma_rt.search.second_carrier import MOST_CONFIRMED, Confirmed, Confirmer, Disagreement
 
 RUNS = 1500
 
@@ -51,6 +51,25 @@ def test_the_first_thousand_are_tried_and_the_first_of_each_kind_whenever_it_com
             if kind == late:
                 confirmer.show(index, kind, digests[index])
         assert confirmer.result == Confirmed("threads", MOST_CONFIRMED + 1, MOST_CONFIRMED + 1)
+
+
+def confirmed(digest, failures):
+    """What becomes of a violation of kind 1 with digest b"a", if the other carrier makes this of it."""
+    block = SimpleNamespace(digests=digest, failures=failures, halt=None)
+    subject = SimpleNamespace(kinds=lambda: {1: "assertion", 2: "deadlock"})
+    confirmer = Confirmer(SimpleNamespace(subject=subject, run=lambda first, count: block), "threads")
+    confirmer.show(0, 1, b"a")
+    return confirmer.result
+
+
+def test_the_same_violation_after_other_choices_is_a_disagreement():
+    assert confirmed(b"a", [(0, 1)]).agrees
+    assert confirmed(b"b", [(0, 1)]).disagreements == [Disagreement(0, "assertion", "assertion", False)]
+
+
+def test_another_verdict_after_the_same_choices_is_a_disagreement():
+    assert confirmed(b"a", [(0, 2)]).disagreements == [Disagreement(0, "assertion", "deadlock", True)]
+    assert confirmed(b"a", []).disagreements == [Disagreement(0, "assertion", "none", True)]
 
 
 def test_a_stack_overflow_of_a_fiber_is_not_tried_on_a_stack_without_a_guard():

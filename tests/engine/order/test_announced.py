@@ -1,6 +1,6 @@
 """What a subject announces is all that its tasks tell each other: independent steps may be swapped.
 
-That is what a proof and a count of classes rest on (engine/relation.pxd). Neighbours that are independent by what they
+A proof and a count of classes rest on that (engine/order/relation.pxd). Neighbours that are independent by what they
 announce are swapped, and the execution must stay in its class: the same operations, the same end.
 """
 

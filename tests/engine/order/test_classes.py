@@ -1,6 +1,6 @@
 """Observed executions: to which class of interleavings each belongs, compared with brute force, and at what it changes.
 
-Two executions are of one class if they order all dependent operations alike (engine/relation.pxd).
+Two executions are of one class if they order all dependent operations alike (engine/order/relation.pxd).
 """
 
 import random

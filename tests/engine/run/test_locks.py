@@ -210,6 +210,11 @@ def test_the_order_is_checked_before_blocking():
     assert only(program, [(0, 2), (1, 2), (0, 1)]) == "lock-order"
 
 
+def test_one_of_two_locks_of_a_class_is_still_held():
+    twice = [("lock", "a"), ("trylock", "b", "t"), ("unlock", "b"), *nest("c"), ("unlock", "a")]
+    assert only(Program([twice, nest("c", "a")], classes={"a": 1, "b": 1, "c": 2})) == "lock-order"
+
+
 ORDERS = Program(
     [nest("a", "b"), [("trylock", "c", "t"), *nest("b", "a")], [("trylock", "c", "t"), ("unlock", "c")]],
     classes={"a": 1, "b": 2, "c": 3},

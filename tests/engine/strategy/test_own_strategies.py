@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+from typing import ClassVar
 
 import pytest
 from embedding_tools import command, own  # noqa: F401
@@ -111,6 +112,27 @@ def test_what_it_sees_is_the_moment(own):  # noqa: F811
 def test_a_lease_is_as_long_as_it_says():
     with Explorer(program(), Leased(), seed=1) as explorer:
         assert explorer.trace(0).segments[0] == (1, 5)  # it is asked three times, and always says the same
+
+
+class Patient(PyStrategy):
+    """Task 1 comes to the lock that task 0 has; then task 0 may go on as long as it likes. Keeps when it was asked."""
+
+    asked: ClassVar[list[int]] = []
+
+    def choose(self, moment):
+        self.asked.append(moment.step)
+        return (0, 2) if moment.step == 1 else (1, 1) if moment.step == 3 else (moment.enabled[0], 99)
+
+
+def test_a_lease_ends_where_the_enabled_tasks_change():
+    from anonvma_rt.litmus.program import Program
+
+    locks = [("lock", "a"), ("store", "x", 1), ("unlock", "a"), ("store", "y", 1), ("store", "y", 2)]
+    Patient.asked.clear()
+    with Explorer(Program([locks, locks]), Patient(), seed=1) as explorer:
+        assert explorer.trace(0).segments == [(0, 2), (1, 1), (0, 4), (1, 5)]
+    # Between 4 and 6 only task 0 can go on. It unlocks in step 5, and task 1 could have its lock in step 6.
+    assert Patient.asked == [1, 3, 6]
 
 
 def program():
