@@ -3,41 +3,13 @@
 from errno import EINVAL, ENOMEM
 
 import pytest
-from mm_tools import (
-    ALL,
-    BASE,
-    anon_vmas,
-    at,
-    brk,
-    broken,
-    built,
-    call,
-    clean,
-    contents,
-    fork,
-    frame,
-    load_breaker,
-    migrate,
-    mmap,
-    mprotect,
-    mremap,
-    munmap,
-    only_list,
-    refuses,
-    run,
-    sweep,
-    touch,
-    vmas,
-)
+from calls import BASE, at, brk, call, fork, migrate, mmap, mprotect, mremap, munmap, touch
+from kernels import ALL, broken, built, clean, refuses, run, sweep
+from looks import anon_vmas, contents, frame, only_list, vmas
 
 from anonvma_rt.mm.lab.kernel import Refused
 
 HEAP = [brk(0, 4), touch(0, 4)]
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def test_the_first_brk_makes_a_vma_and_the_next_ones_extend_it():

@@ -7,18 +7,14 @@ calls the check of its parent class; that it compiles at all shows that downstre
 from errno import ENOMEM
 
 import pytest
-from mm_tools import FAR, at, broken, clean, load_breaker, mmap, mremap, munmap, touch
+from calls import FAR, at, mmap, mremap, munmap, touch
+from kernels import broken, clean
 
 # Three vmas by address: A and C share an anon_vma, B between them has another one, and its index tells that it moved.
 APART = [mmap(0, 6), touch(0, 6), munmap(2, 2), mmap(16, 1), touch(16, 1), mremap(16, 1, to=2)]
 # A and B share an anon_vma and stand side by side.
 TWINS = [mmap(0, 6), touch(0, 6), munmap(2, 2)]
 HOLE = 100
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def test_an_undamaged_world_passes(breaker):

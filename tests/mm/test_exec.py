@@ -7,34 +7,9 @@ index means the new address, while the ptes still are at the old one.
 from errno import EFAULT, EINVAL, ENOMEM
 
 import pytest
-from mm_tools import (
-    BASE,
-    FAR,
-    TABLE,
-    anon_vmas,
-    at,
-    built,
-    call,
-    clean,
-    contents,
-    exec_stack,
-    fork,
-    frame,
-    migrate,
-    mmap,
-    mremap,
-    munmap,
-    only_list,
-    pages_at,
-    refuses,
-    run,
-    sweep,
-    sweep_both,
-    tables,
-    touch,
-    vmas,
-    world_at,
-)
+from calls import BASE, FAR, TABLE, at, call, exec_stack, fork, migrate, mmap, mremap, munmap, touch
+from kernels import built, clean, refuses, run, sweep, sweep_both, world_at
+from looks import anon_vmas, contents, frame, only_list, pages_at, tables, vmas
 
 HERE, DOWN = 100, 8
 STACK = [mmap(HERE, 4, stack=True), touch(HERE, 2, 5), touch(HERE + 3, 1, 6)]

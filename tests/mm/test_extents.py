@@ -7,29 +7,9 @@ The failure is the one of kernel-reference Z2: a page table cannot be allocated 
 from errno import ENOMEM
 
 import pytest
-from mm_tools import (
-    ALL,
-    FAR,
-    LATENCY_LIMIT,
-    TABLE,
-    anon_vmas,
-    at,
-    built,
-    clean,
-    compare,
-    contents,
-    frame,
-    mmap,
-    mremap,
-    munmap,
-    only_list,
-    read,
-    run,
-    tables,
-    touch,
-    vmas,
-    world_at,
-)
+from calls import FAR, TABLE, at, compare, mmap, mremap, munmap, read, touch
+from kernels import ALL, built, clean, run, world_at
+from looks import anon_vmas, contents, frame, only_list, tables, vmas
 
 from anonvma_rt.kernel.failing import ALLOCATIONS
 
@@ -76,7 +56,6 @@ def extents(run_, task=0):
     ],
 )
 def test_extents_end_at_both_borders_and_after_64_pages(source, pages, to, expected):
-    assert LATENCY_LIMIT == 64
     run_ = clean(run(area(source, pages), [mremap(source, pages, to=to)]))
     assert extents(run_) == expected
     assert contents(run_.world, to, pages) == [7] * pages

@@ -10,22 +10,11 @@ import random
 from errno import EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM
 
 import pytest
+from calls import FAR, exit_process, fork, migrate, mmap, mprotect, mremap, touch
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from mm_tools import (
-    FAR,
-    clean,
-    exit_process,
-    explorer,
-    fork,
-    migrate,
-    mmap,
-    mprotect,
-    mremap,
-    run,
-    touch,
-    vmas,
-)
+from kernels import clean, explorer, run
+from looks import vmas
 
 from anonvma_rt import Machine, Reproducer, hunt, replay, verify
 from anonvma_rt.engine.run.explorer import Explorer

@@ -7,31 +7,9 @@ of it, and a fault that meets its entry sleeps until the page is unlocked and is
 from errno import EFAULT
 
 import pytest
-from mm_tools import (
-    ALL,
-    BASE,
-    PAGE,
-    TABLE,
-    Run,
-    anon_vmas,
-    at,
-    built,
-    clean,
-    compare,
-    contents,
-    frame,
-    load_breaker,
-    migrate,
-    mmap,
-    mremap,
-    munmap,
-    only_list,
-    read,
-    run,
-    sweep,
-    tables,
-    touch,
-)
+from calls import BASE, PAGE, TABLE, at, compare, migrate, mmap, mremap, munmap, read, touch
+from kernels import ALL, Run, built, clean, run, sweep
+from looks import anon_vmas, contents, frame, only_list, tables
 
 from anonvma_rt.engine.run.explorer import BuildViolation
 from anonvma_rt.engine.strategy import script
@@ -40,11 +18,6 @@ from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.lab import make_explorer
 
 EVERY = pytest.mark.parametrize("algorithm", ALL)
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 # ---- one thread ------------------------------------------------------------------------------------------------------

@@ -7,49 +7,15 @@ anon_vma of its own, whose root is the parent's root, before any pte is copied. 
 from errno import EEXIST, EFAULT
 
 import pytest
-from mm_tools import (
-    ALL,
-    FAR,
-    TABLE,
-    Vma,
-    anon_vmas,
-    at,
-    built,
-    clean,
-    contents,
-    exit_process,
-    explorer,
-    fork,
-    frame,
-    load_breaker,
-    migrate,
-    mmap,
-    mprotect,
-    mremap,
-    munmap,
-    pages_at,
-    read,
-    refuses,
-    run,
-    sweep,
-    sweep_both,
-    tables,
-    touch,
-    vmas,
-    world_at,
-    writable,
-)
+from calls import FAR, TABLE, at, exit_process, fork, migrate, mmap, mprotect, mremap, munmap, read, touch
+from kernels import ALL, built, clean, explorer, refuses, run, sweep, sweep_both, world_at
+from looks import Vma, anon_vmas, contents, frame, pages_at, tables, vmas, writable
 
 TWO, THREE = {"processes": 2}, {"processes": 3}
 PARENT, CHILD, GRANDCHILD = 0, 1, 2
 AREA = [mmap(0, 4), touch(0, 4)]
 FORKED = [*AREA, fork(CHILD)]
 GENERATIONS = [*FORKED, fork(GRANDCHILD, process=CHILD)]
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def ids(world, process):

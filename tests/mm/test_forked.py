@@ -7,25 +7,9 @@ the whole chain, and a vma that has such a chain merges with no newcomer. Whoeve
 from errno import ENOMEM
 
 import pytest
-from mm_tools import (
-    ALL,
-    FAR,
-    FAR2,
-    TABLE,
-    anon_vmas,
-    broken,
-    clean,
-    compare,
-    contents,
-    load_breaker,
-    migrate,
-    mmap,
-    mremap,
-    munmap,
-    read,
-    touch,
-    vmas,
-)
+from calls import FAR, FAR2, TABLE, compare, migrate, mmap, mremap, munmap, read, touch
+from kernels import ALL, broken, clean
+from looks import anon_vmas, contents, vmas
 
 from anonvma_rt.kernel.algorithm import PRESETS
 
@@ -34,11 +18,6 @@ AREA = [mmap(0, 6), touch(0, 6)]
 APART = [*AREA, mremap(2, 2, to=FAR)]
 OWN, PARENT = 1, 2
 STALE = 2  # the page whose entry is left behind
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def orders(world):

@@ -7,35 +7,9 @@ stay huge while its page is none any more, so counted pmds that differ from the 
 from errno import EFAULT
 
 import pytest
-from mm_tools import (
-    FAR,
-    FAR2,
-    at,
-    built,
-    clean,
-    contents,
-    exit_process,
-    explorer,
-    fork,
-    frame,
-    load_breaker,
-    migrate,
-    mmap,
-    mprotect,
-    mremap,
-    munmap,
-    pages_at,
-    read,
-    run,
-    split,
-    sweep,
-    sweep_both,
-    tables,
-    touch,
-    vmas,
-    world_at,
-    writable,
-)
+from calls import FAR, FAR2, at, exit_process, fork, migrate, mmap, mprotect, mremap, munmap, read, split, touch
+from kernels import built, clean, explorer, run, sweep, sweep_both, world_at
+from looks import contents, frame, pages_at, tables, vmas, writable
 
 from anonvma_rt.engine.strategy.pct import Pct
 
@@ -44,11 +18,6 @@ AREA = [mmap(0, HUGE, huge=True), touch(0, 3, 5), touch(HUGE - 1, 1, 6)]
 CONTENTS = [5] * 3 + [0] * (HUGE - 4) + [6]
 TWO = {"processes": 2}
 PARENT, CHILD = 0, 1
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def states(world, page=0, pages=HUGE, process=0):

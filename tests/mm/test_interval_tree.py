@@ -7,38 +7,17 @@ of the same anon_vma, after any sequence of calls that moves, splits, merges and
 from math import log2
 
 import pytest
+from calls import BASE, FAR, FAR2, PAGE, brk, fork, migrate, mmap, mprotect, mremap, munmap, touch
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
-from mm_tools import (
-    BASE,
-    FAR,
-    FAR2,
-    PAGE,
-    brk,
-    clean,
-    explorer,
-    fork,
-    load_breaker,
-    migrate,
-    mmap,
-    mprotect,
-    mremap,
-    munmap,
-    run,
-    touch,
-    vmas,
-)
+from kernels import clean, explorer, run
+from looks import vmas
 
 from anonvma_rt.mm.lab.kernel import Refused
 from anonvma_rt.mm.lab.world import World
 
 INDEX0 = BASE // PAGE
 MOST = 12  # indexes of the drawn vmas: so few that keys are often equal and ranges overlap
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def make_tree(breaker):

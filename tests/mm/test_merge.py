@@ -5,25 +5,9 @@ tail; the root lock that vma_adjust takes in cases 1 and 3 is another matter, an
 """
 
 import pytest
-from mm_tools import (
-    ALL,
-    FAR,
-    anon_vmas,
-    built,
-    clean,
-    compare,
-    contents,
-    mmap,
-    mremap,
-    munmap,
-    only_list,
-    read,
-    run,
-    tables,
-    touch,
-    vmas,
-    world_at,
-)
+from calls import FAR, compare, mmap, mremap, munmap, read, touch
+from kernels import ALL, built, clean, run, world_at
+from looks import anon_vmas, contents, only_list, tables, vmas
 
 # A third of [0, 6) is moved away; the rest stays. By case of the way back: what is moved, which vma takes it.
 AREA = mmap(0, 6), touch(0, 6)

@@ -7,28 +7,9 @@ anon_vma is pinned, because between the two walks nothing maps the page and its 
 from errno import EINVAL
 
 import pytest
-from mm_tools import (
-    ALL,
-    FAR,
-    Run,
-    at,
-    built,
-    clean,
-    compare,
-    contents,
-    explorer,
-    frame,
-    load_breaker,
-    migrate,
-    mmap,
-    mremap,
-    munmap,
-    read,
-    run,
-    sweep,
-    tables,
-    touch,
-)
+from calls import FAR, at, compare, migrate, mmap, mremap, munmap, read, touch
+from kernels import ALL, Run, built, clean, explorer, run, sweep
+from looks import contents, frame, tables
 
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pct import Pct
@@ -38,11 +19,6 @@ from anonvma_rt.mm.lab.kernel import Refused
 EVERY = pytest.mark.parametrize("algorithm", ALL)
 PAIR = [mmap(0, 2), touch(0, 2)]
 FREED = {"mapcount": 0, "refcount": 0, "locked": False, "anon_vma": None}
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def page(world, number):

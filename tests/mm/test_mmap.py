@@ -8,28 +8,9 @@ import random
 from errno import EFAULT, EINVAL, ENOMEM
 
 import pytest
-from mm_tools import (
-    BASE,
-    FAR,
-    FAR2,
-    PAGE,
-    TABLE,
-    anon_vmas,
-    at,
-    built,
-    call,
-    clean,
-    contents,
-    frame,
-    mmap,
-    mremap,
-    munmap,
-    only_list,
-    run,
-    tables,
-    touch,
-    vmas,
-)
+from calls import BASE, FAR, FAR2, PAGE, TABLE, at, call, mmap, mremap, munmap, touch
+from kernels import built, clean, run
+from looks import anon_vmas, contents, frame, only_list, tables, vmas
 
 from anonvma_rt.mm.lab.kernel import Refused
 

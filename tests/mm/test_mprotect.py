@@ -7,43 +7,11 @@ the one behind that. Kernel-reference 2.7 and 2.8: the vma that grows imports fr
 from errno import EFAULT, EINVAL, ENOMEM
 
 import pytest
-from mm_tools import (
-    ALL,
-    BASE,
-    PAGE,
-    TABLE,
-    anon_vmas,
-    at,
-    broken,
-    built,
-    call,
-    clean,
-    contents,
-    fork,
-    frame,
-    load_breaker,
-    migrate,
-    mmap,
-    mprotect,
-    mremap,
-    only_list,
-    pages_at,
-    read,
-    refuses,
-    run,
-    sweep,
-    sweep_both,
-    touch,
-    vmas,
-    writable,
-)
+from calls import BASE, PAGE, TABLE, at, call, fork, migrate, mmap, mprotect, mremap, read, touch
+from kernels import ALL, broken, built, clean, refuses, run, sweep, sweep_both
+from looks import anon_vmas, contents, frame, only_list, pages_at, vmas, writable
 
 R, W = False, True
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def merges(run_):

@@ -7,30 +7,9 @@ later has still destroyed it; the tests of the arguments themselves come before 
 from errno import EFAULT, EINVAL, ENOMEM
 
 import pytest
-from mm_tools import (
-    ALL,
-    BASE,
-    FAR,
-    FAR2,
-    PAGE,
-    TABLE,
-    anon_vmas,
-    at,
-    built,
-    call,
-    clean,
-    compare,
-    contents,
-    frame,
-    mmap,
-    mremap,
-    munmap,
-    only_list,
-    run,
-    tables,
-    touch,
-    vmas,
-)
+from calls import BASE, FAR, FAR2, PAGE, TABLE, at, call, compare, mmap, mremap, munmap, touch
+from kernels import ALL, built, clean, run
+from looks import anon_vmas, contents, frame, only_list, tables, vmas
 
 from anonvma_rt.mm.lab.kernel import Refused
 

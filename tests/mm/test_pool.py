@@ -6,35 +6,14 @@ that nobody uses (3.19, and since 6.0 by two counters), so that a chain of forks
 """
 
 import pytest
-from mm_tools import (
-    Run,
-    anon_vmas,
-    built,
-    clean,
-    contents,
-    exit_process,
-    explorer,
-    fork,
-    load_breaker,
-    migrate,
-    mmap,
-    munmap,
-    pages_at,
-    run,
-    sweep,
-    sweep_both,
-    touch,
-)
+from calls import exit_process, fork, migrate, mmap, munmap, touch
+from kernels import Run, built, clean, explorer, run, sweep, sweep_both
+from looks import anon_vmas, contents, pages_at
 
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.mm.lab.world import World
 
 NO, DEGREE, COUNTERS = (f"unpatched,reuse={word}" for word in ("no", "degree", "counters"))
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 def area(page):

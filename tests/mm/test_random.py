@@ -8,9 +8,11 @@ import contextlib
 from errno import EFAULT, EINVAL, ENOMEM
 
 import pytest
+from calls import BASE, FAR, PAGE, TABLE, at, call
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from mm_tools import ALL, BASE, FAR, PAGE, TABLE, at, call, contents, explorer, vmas
+from kernels import ALL, explorer
+from looks import contents, vmas
 
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pct import Pct

@@ -8,23 +8,11 @@ to write; of what happens inside it knows nothing. Areas are multiples of a quar
 from errno import EEXIST, EFAULT, EINVAL, ENOMEM
 
 import pytest
+from calls import exit_process, fork, migrate, mmap, mprotect, mremap, munmap, read, split, touch
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
-from mm_tools import (
-    contents,
-    exit_process,
-    explorer,
-    fork,
-    migrate,
-    mmap,
-    mprotect,
-    mremap,
-    munmap,
-    read,
-    split,
-    touch,
-    vmas,
-)
+from kernels import explorer
+from looks import contents, vmas
 
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.sticky import Sticky

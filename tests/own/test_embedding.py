@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from embedding_tools import WHERE, command, documented, own  # noqa: F401
+from embedding_tools import documented
 
+import anonvma_rt
 from anonvma_rt import Reproducer, UserError, hunt, replay, shrink, storm, subject, verify
 from anonvma_rt.lab.lab import load
 
@@ -159,7 +160,7 @@ def test_the_values_of_a_subject_are_its_state(tmp_path):
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 
-def test_every_verb_takes_a_subject(command):  # noqa: F811
+def test_every_verb_takes_a_subject(command):
     code, out, err = command("hunt", STACK, "--runs", 3000, "-p", "nodes=4")
     assert (code, err) == (0, "") and "duplicate-node" in out and "aba_stack:Stack (nodes=4)" in out
     (line,) = (line for line in out.splitlines() if line.startswith("Replay it: anonvma-rt "))
@@ -185,13 +186,13 @@ def test_every_verb_takes_a_subject(command):  # noqa: F811
         ("broken:Any", "broken cannot be imported: ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_class_that_cannot_be_had_is_one_clear_line(command, name, says):  # noqa: F811
+def test_a_class_that_cannot_be_had_is_one_clear_line(command, name, says):
     (command.here / "broken.py").write_text("1 / 0\n")
     code, out, err = command("hunt", name, "--runs", 10)
     assert (code, out) == (2, "") and err.count("\n") == 1 and says in err
 
 
-def test_nothing_in_a_file_makes_the_program_import(command):  # noqa: F811
+def test_nothing_in_a_file_makes_the_program_import(command):
     """A module that would tell, named in every place where a file has a name."""
     (command.here / "tell.py").write_text("open('imported', 'w').close()\n")
     scenario = (
@@ -211,7 +212,7 @@ def test_nothing_in_a_file_makes_the_program_import(command):  # noqa: F811
     assert code == 2 and (command.here / "imported").exists()  # the user's own word does
 
 
-def test_a_name_is_not_imported_by_load(own):  # noqa: F811
+def test_a_name_is_not_imported_by_load(own):
     with pytest.raises(UserError, match="needs code of your own"):
         load("tell:Any")
     assert load(STACK, [subject(STACK)]).name == STACK
@@ -220,14 +221,14 @@ def test_a_name_is_not_imported_by_load(own):  # noqa: F811
 # ---- the documentation -----------------------------------------------------------------------------------------------
 
 
-def test_the_subject_and_the_rule_of_the_documentation_work(command):  # noqa: F811
+def test_the_subject_and_the_rule_of_the_documentation_work(command):
     code, out, _ = command("hunt", "counter:Counter", "--runs", 500, "--json")
     assert (code, json.loads(out)["results"][0]["violations"].keys()) == (1, {"lost-update"})
     code, out, _ = command("verify", "merge", "-p", "pages=1", "--algorithm", "unpatched,rule=mypatch:Mine", "--json")
     assert code == 0 and json.loads(out)["results"][0]["complete"]
 
 
-def test_the_python_of_the_documentation_works(own, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_the_python_of_the_documentation_works(own, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = [text for text in documented("python") if "setup(" not in text]
     strategy, recording, tests, hypothesis = blocks
@@ -241,7 +242,7 @@ def test_the_python_of_the_documentation_works(own, tmp_path, monkeypatch, capsy
     names["test_the_stack"]()
     (tmp_path / "test_it.py").write_text(tests)
     words = [sys.executable, "-m", "pytest", "-p", "pytest_anonvma_rt", "-p", "no:cacheprovider", "test_it.py"]
-    environment = os.environ | {"PYTHONPATH": f"{WHERE}{os.pathsep}{own}"}
+    environment = os.environ | {"PYTHONPATH": f"{Path(anonvma_rt.__file__).parents[1]}{os.pathsep}{own}"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "1 failed, 1 passed" in done.stdout and "counter:Counter under usual: lost-update" in done.stdout
 
@@ -249,7 +250,7 @@ def test_the_python_of_the_documentation_works(own, tmp_path, monkeypatch, capsy
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_belongs_to_the_code_that_was_searched(own, tmp_path, monkeypatch):  # noqa: F811
+def test_a_checkpoint_belongs_to_the_code_that_was_searched(own, tmp_path, monkeypatch):
     import aba_stack
     import ordering_rule
 
@@ -270,7 +271,7 @@ def test_a_checkpoint_belongs_to_the_code_that_was_searched(own, tmp_path, monke
 # ---- shrinking -------------------------------------------------------------------------------------------------------
 
 
-def test_a_failing_execution_of_a_subject_is_shrunk(saved, command):  # noqa: F811
+def test_a_failing_execution_of_a_subject_is_shrunk(saved, command):
     small = shrink(saved, own=[subject(STACK)])
     assert small.after.switches == 2 and small.after.parameters == {"nodes": 2} and small.confirmed == small.replays
     with pytest.raises(UserError, match="needs code of your own"):
@@ -295,7 +296,7 @@ def test_a_storm_of_a_subject_finds_its_bug_at_full_speed_and_replays_it(tmp_pat
     assert fixed.violations == {}
 
 
-def test_storm_show_and_step_on_the_command_line(saved, command):  # noqa: F811
+def test_storm_show_and_step_on_the_command_line(saved, command):
     code, out, _ = command("storm", "embedded:Plain", "--seconds", "0.5", "--json")
     assert code == 1 and json.loads(out)["results"][0]["violations"].keys() == {"lost-update"}
     page, picture = command.here / "page.html", command.here / "picture.svg"
@@ -313,7 +314,7 @@ def test_storm_show_and_step_on_the_command_line(saved, command):  # noqa: F811
     assert steps.returncode == 0 and "top = " in steps.stdout and "owner of node 0 = " in steps.stdout, steps.stderr
 
 
-def test_a_campaign_hunts_a_subject_only_where_the_user_says_so(command):  # noqa: F811
+def test_a_campaign_hunts_a_subject_only_where_the_user_says_so(command):
     pytest.importorskip("anonvma_rt.stress")
     (command.here / "mine.toml").write_text(
         f'campaign = "mine"\nexecutions = 3000\nrange = 1000\n[[cells]]\nscenarios = ["{STACK}"]\n'

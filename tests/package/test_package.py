@@ -7,7 +7,6 @@ are; every way to install and every way to start the tests are behind `-m long`.
 import base64
 import contextlib
 import csv
-import fcntl
 import hashlib
 import importlib.metadata
 import io
@@ -25,6 +24,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from compiled import once
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -85,26 +85,6 @@ class Venv:
 
     def install(self, *arguments, **options):
         return self.python("-m", "pip", "--disable-pip-version-check", "install", *arguments, **options)
-
-
-def once(tmp_path_factory, name, make):
-    """The folder that make(folder) filled, by whichever worker came first; the others wait, or fail with it."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder, state = shared / name, shared / f"{name}.state"
-    with open(shared / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not state.exists():
-            folder.mkdir()
-            try:
-                make(folder)
-                state.write_text("made")
-            except BaseException as error:
-                state.write_text(str(error))
-                raise
-    assert state.read_text() == "made", f"{name} could not be made: {state.read_text()}"
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ import sys
 import time
 
 import pytest
+from engine_programs import CPU
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from interleavings import classes, enumerate_all, small_programs, steps
-from mm_tools import core
+from interpreter import class_of, interleavings
+from random_programs import small_programs, steps
 
 from anonvma_rt import Reproducer, StopToken, UserError, VerifyInterrupted, replay, verify
 from anonvma_rt.cli import main
@@ -27,7 +28,7 @@ def search(threads, carrier="fibers", preemptions=None):
     """(executions, sleep-blocked, the set of final values without zeros) of a Program."""
     program = Program([steps(thread) for thread in threads])
     ran, blocked, finals, hashes = 0, 0, set(), set()
-    with Explorer(program, Dpor(preemptions), cpu=core(), carrier=carrier) as explorer:
+    with Explorer(program, Dpor(preemptions), cpu=CPU, carrier=carrier) as explorer:
         explorer.observing = True
         while not explorer.strategy.exhausted:
             block = explorer.run(ran + blocked, 1)
@@ -73,15 +74,15 @@ def test_the_classic_litmus_tests_have_their_sc_verdicts(name, count):
 @given(small_programs())
 def test_every_class_of_a_random_program_is_visited_once_and_no_other(threads):
     visited, _, finals = search(threads)
-    everything = list(enumerate_all(threads))
-    assert visited == len({one for one, _ in everything})
+    everything = list(interleavings(threads))
+    assert visited == len({class_of(done) for done, _ in everything})
     assert finals == {final for _, final in everything}
 
 
 @given(small_programs(7), st.integers(0, 3))
 def test_a_bound_on_preemptions_leaves_the_schedules_within_it_and_no_other(threads, preemptions):
     visited, blocked, finals = search(threads, preemptions=preemptions)
-    within = list(enumerate_all(threads, preemptions))
+    within = list(interleavings(threads, preemptions))
     assert (visited, blocked) == (len(within), 0)
     assert finals == {final for _, final in within}
 
@@ -97,7 +98,7 @@ def test_parts_that_are_shed_make_up_the_whole(threads, draw):
     """Whatever is given away, and when, and who takes it: each class belongs to one part."""
     program = Program([steps(thread) for thread in threads])
     frontier, visited = Frontier(), 0
-    explorers = [Explorer(program, Dpor(), cpu=core(), carrier="fibers") for _ in range(3)]
+    explorers = [Explorer(program, Dpor(), cpu=CPU, carrier="fibers") for _ in range(3)]
     searching = []
     while searching or frontier.parts:
         explorer = draw.choice(explorers)
@@ -125,7 +126,7 @@ def test_parts_that_are_shed_make_up_the_whole(threads, draw):
             searching.remove(explorer)
     for explorer in explorers:
         explorer.close()
-    assert visited == len(classes(threads))
+    assert visited == len({class_of(done) for done, _ in interleavings(threads)})
 
 
 SMALL = [

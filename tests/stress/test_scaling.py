@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
-from mm_tools import core
+from engine_programs import CPU
 
 from anonvma_rt.engine.run.explorer import OPS, Explorer
 from anonvma_rt.engine.strategy.random import Random
@@ -23,7 +23,7 @@ plot = pytest.importorskip("anonvma_rt.stress.scaling.plot")
 
 def run(strategy, point, carrier="fibers", strategy_of_search=None, **how):
     subject = scaling.subject(strategy, point, **how)
-    with Explorer(subject, strategy_of_search or Sticky(), carrier=carrier, cpu=core()) as explorer:
+    with Explorer(subject, strategy_of_search or Sticky(), carrier=carrier, cpu=CPU) as explorer:
         block = explorer.run(0, 1)
     assert not block.failures and block.halt is None
     return subject, subject.measured()

@@ -1,4 +1,4 @@
-"""What a strategy's distribution is, exactly, and whether a sample follows it: for tests of strategies.
+"""What a strategy's distribution is, exactly, and a sample of what it does: for tests of strategies.
 
 A model of a strategy is a function of `draw`, where draw(n) is a number below n; exact() tries every sequence of
 draws. The models know nothing of the engine: they are the strategies once more, for tasks that never wait.
@@ -6,7 +6,6 @@ draws. The models know nothing of the engine: they are the strategies once more,
 
 from collections import Counter, defaultdict
 from fractions import Fraction
-from math import sqrt
 
 from engine_programs import explore, split_digests, told
 
@@ -34,22 +33,6 @@ def exact(model):
         outcomes[outcome] += Fraction(1, ways)
     assert sum(outcomes.values()) == 1
     return outcomes
-
-
-def statistic(observed, probabilities):
-    """Pearson's chi-square; what cannot happen must not have happened."""
-    n = sum(observed.values())
-    assert observed.keys() <= probabilities.keys()
-    return sum((observed[outcome] - float(n * p)) ** 2 / float(n * p) for outcome, p in probabilities.items())
-
-
-def limit(freedom, z=4.0):
-    """The quantile of chi-square that a true model passes but once in 30 000 times (Wilson and Hilferty)."""
-    return freedom * (1 - 2 / (9 * freedom) + z * sqrt(2 / (9 * freedom))) ** 3
-
-
-def follows(observed, probabilities):
-    return statistic(observed, probabilities) <= limit(max(1, len(probabilities) - 1))
 
 
 def shape_of(program):

@@ -7,14 +7,13 @@ Python face.
 
 import doctest
 import gc
-import importlib.util
 import pickle
 import weakref
 from itertools import chain
 
 import pytest
+from compiled import build, load, once
 
-from anonvma_rt import get_cimport_path
 from anonvma_rt.engine.base import klist
 
 Fault, List, ListCorruption, Node = klist.Fault, klist.List, klist.ListCorruption, klist.Node
@@ -97,26 +96,9 @@ def source():
     return text
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
-    cython = pytest.importorskip("Cython.Build")
-    setuptools = pytest.importorskip("setuptools")
-    folder = tmp_path_factory.mktemp("raw")
-    (folder / "rawlist.pyx").write_text(source())
-    modules = cython.cythonize(
-        [setuptools.Extension("rawlist", [str(folder / "rawlist.pyx")], extra_compile_args=["-O1", "-g0"])],
-        include_path=[get_cimport_path()],
-        language_level=3,
-        quiet=True,
-    )
-    command = setuptools.Distribution({"ext_modules": modules}).get_command_obj("build_ext")
-    command.build_lib = command.build_temp = str(folder)
-    command.ensure_finalized()
-    command.run()
-    spec = importlib.util.spec_from_file_location("rawlist", command.get_ext_fullpath("rawlist"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(once(tmp_path_factory, "rawlist", lambda folder: build(folder, {"rawlist": source()})), "rawlist")
 
 
 @pytest.fixture

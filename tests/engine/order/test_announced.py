@@ -5,8 +5,7 @@ announce are swapped, and the execution must stay in its class: the same operati
 """
 
 import pytest
-from engine_programs import events
-from mm_tools import core
+from engine_programs import CPU, events
 
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.lab import load, make_explorer, make_strategy, prepare, profile
@@ -30,7 +29,7 @@ def swaps(name, algorithm):
     program = described.bind(SMALL if "pages" in described.parameters else {})
     made, left, first = 0, [], {}
     strategy = make_strategy("pos")
-    with make_explorer(program, program.choose(algorithm), strategy, carrier="fibers", cpu=core()) as explorer:
+    with make_explorer(program, program.choose(algorithm), strategy, carrier="fibers", cpu=CPU) as explorer:
         prepare(explorer, profile(program, explorer))
         explorer.observing = True
         block = explorer.run(0, 4000)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from mm_tools import core, load_breaker
+from engine_programs import CPU
 
 from anonvma_rt import Algorithm, Reproducer, UserError, hunt, replay
 from anonvma_rt.engine.run.explorer import Explorer
@@ -16,11 +16,6 @@ from anonvma_rt.lab.lab import STRATEGIES, make_explorer
 from anonvma_rt.litmus.program import Program
 
 SCENARIOS = ["lkml-2011", "error-path", "fork-child-first", "exec-stack", "reused-root", "order"]
-
-
-@pytest.fixture(scope="session")
-def breaker(tmp_path_factory):
-    return load_breaker(tmp_path_factory)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -49,7 +44,7 @@ def test_a_violation_found_on_fibers_replays_on_threads(tmp_path):
 
 
 def test_a_stack_overflow_in_a_task_is_a_violation_and_no_crash(breaker):
-    with Explorer(breaker.Deep(), Sticky(), cpu=core(), carrier="fibers") as explorer:
+    with Explorer(breaker.Deep(), Sticky(), cpu=CPU, carrier="fibers") as explorer:
         block = explorer.run(0, 50)
         kinds = explorer.subject.kinds()
     assert [kinds[kind] for _, kind in block.failures] == ["stack-overflow"] * 50

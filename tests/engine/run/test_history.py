@@ -1,10 +1,10 @@
 """Rule 5: history is bought only on failure. A hunt keeps digests; a trace is the same execution, run again."""
 
 import pytest
-from engine_model import random_threads
 from engine_programs import BUSY, STRATEGIES, WRONG, all_events, events, explore, finding, split_digests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_programs import random_threads
 
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.strategy import script

@@ -7,10 +7,12 @@ reaches each outcome as often as counting says.
 from collections import Counter
 
 import pytest
-from engine_model import Model, chi_square, enumerate_outcomes, follow, random_threads
+from chi_square import follows
 from engine_programs import explore, pct, sample, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interpreter import Model
+from random_programs import random_threads
 
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.sticky import Sticky
@@ -23,7 +25,7 @@ RACE = [("load", "x", "r"), ("add", "x", 1)]
 @settings(max_examples=25)
 def test_random_executions_reach_only_what_exists(threads, seed):
     program = Program(threads)
-    expected = enumerate_outcomes(threads)
+    expected = Model(threads).outcomes()
     assert abs(sum(expected.values()) - 1) < 1e-9
     with explore(program, seed=seed) as explorer:
         assert set(sample(program, explorer, 0, 150)) <= set(expected)
@@ -34,32 +36,32 @@ def test_random_executions_reach_only_what_exists(threads, seed):
 def test_random_executions_reach_all_that_exists_as_often_as_it_should(threads, seed):
     """An outcome of probability p is missed by 3 000 executions with probability exp(-3000 p)."""
     program = Program(threads)
-    expected = enumerate_outcomes(threads)
+    expected = Model(threads).outcomes()
     with explore(program, seed=seed) as explorer:
         reached = sample(program, explorer, 0, 3000)
     assert set(reached) <= set(expected)
     assert {outcome for outcome, p in expected.items() if p > 0.008} <= set(reached)
-    assert chi_square(reached, expected)
+    assert follows(reached, expected)
 
 
 @given(threads=random_threads(tasks=4, steps=5), data=st.data())
 def test_every_schedule_that_exists_can_be_followed(threads, data):
     """A walk of the interpreter, replayed by the engine: the same final state; one task that must wait: refused."""
     model, choices, ended = Model(threads), [], None
-    waiting = None
+    state, waiting = model.first, None
     while not ended:
-        enabled = model.enabled()
+        enabled = model.enabled(state)
         disabled = [task for task in range(len(threads)) if task not in enabled]
         if disabled and (waiting is None or data.draw(st.booleans())):
             waiting = len(choices), data.draw(st.sampled_from(disabled))
         task = data.draw(st.sampled_from(enabled))
         choices.append(task)
-        ended = model.step(task)
-    program = Program(threads)
+        state, ended, _ = model.step(state, task)
+    program, outcome = Program(threads), (ended, model.values(state))
     with explore(program, script.replay([(task, 1) for task in choices])) as explorer:
         traced = explorer.trace(0)
-        assert (verdict(program, traced), tuple(sorted(program.values(explorer).items()))) == model.outcome(ended)
-        assert follow(threads, traced.segments) == model.outcome(ended)
+        assert (verdict(program, traced), tuple(sorted(program.values(explorer).items()))) == outcome
+        assert model.follow(traced.segments) == outcome
         if waiting is not None:
             at, task = waiting
             wrong = script.replay([(task, 1) for task in choices[:at]] + [(task, 1)])
@@ -78,9 +80,9 @@ def test_every_schedule_that_exists_can_be_followed(threads, data):
 def test_the_uniform_walk_is_uniform(threads):
     """Chi-square over the outcomes, whose probabilities are exact: 1/k at each step with k enabled tasks."""
     program = Program(threads)
-    expected = enumerate_outcomes(threads)
+    expected = Model(threads).outcomes()
     with explore(program, seed=5) as explorer:
-        assert chi_square(sample(program, explorer, 0, 20_000), expected)
+        assert follows(sample(program, explorer, 0, 20_000), expected)
 
 
 def test_each_of_three_enabled_tasks_is_equally_likely():
@@ -95,12 +97,12 @@ def test_each_of_three_enabled_tasks_is_equally_likely():
             names[traced.digests] = tuple(task for task, _ in traced.segments)
     assert len(names) == 6
     orders = Counter({names[digest]: n for digest, n in counted.items()})
-    assert chi_square(orders, dict.fromkeys(orders, 1 / 6))
+    assert follows(orders, dict.fromkeys(orders, 1 / 6))
     for place in range(3):
         first = Counter()
         for order, n in orders.items():
             first[order[place]] += n
-        assert chi_square(first, dict.fromkeys(range(3), 1 / 3))
+        assert follows(first, dict.fromkeys(range(3), 1 / 3))
 
 
 @pytest.mark.parametrize("n", [2, 5, 20])
@@ -121,7 +123,7 @@ def test_the_sticky_walk_stays_n_steps_on_average(n):
                 at += length
     expected = {k: (1 - 1 / n) ** (k - 1) / n for k in range(1, 4 * n)}
     expected[4 * n] = (1 - 1 / n) ** (4 * n - 1)
-    assert chi_square(runs, expected)
+    assert follows(runs, expected)
 
 
 def test_strategies_differ_in_what_they_reach():

@@ -7,10 +7,11 @@ import os
 from itertools import pairwise
 
 import pytest
-from engine_model import follow, random_threads
 from engine_programs import BUSY, CPU, STRATEGIES, events, explore, finding, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interpreter import Model
+from random_programs import random_threads
 
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.litmus.program import Program
@@ -93,7 +94,7 @@ def test_an_operation_happens_in_the_step_of_its_point(threads, index):
     with explore(program) as explorer:
         traced = explorer.trace(index)
         outcome = verdict(program, traced), tuple(sorted(program.values(explorer).items()))
-    assert follow(threads, traced.segments) == outcome
+    assert Model(threads).follow(traced.segments) == outcome
 
 
 @given(until=st.integers(0, 12))

@@ -5,10 +5,11 @@ from itertools import groupby
 from math import factorial, prod
 
 import pytest
+from engine_programs import CPU
 from hypothesis import given
 from hypothesis import strategies as st
-from interleavings import canonical, interleavings, small_programs, steps
-from mm_tools import core
+from interpreter import class_of, interleavings
+from random_programs import small_programs, steps
 
 from anonvma_rt.engine.order.reorder import Order
 from anonvma_rt.engine.run.explorer import Explorer
@@ -20,11 +21,6 @@ from anonvma_rt.litmus.program import Program
 MOST = 2000  # interleavings of a program, if nothing ever waits
 
 
-def with_starts(threads):
-    """The engine begins each thread in a step of its own, so the truth does as well."""
-    return [[("start", f"thread {i}"), *thread] for i, thread in enumerate(threads)]
-
-
 def few_interleavings(threads):
     lengths = [len(thread) + 1 for thread in threads]
     return factorial(sum(lengths)) // prod(map(factorial, lengths)) <= MOST
@@ -34,23 +30,40 @@ PROGRAMS = small_programs(7).filter(few_interleavings)
 
 
 def explorer_of(threads, strategy):
-    return Explorer(Program([steps(thread) for thread in threads]), strategy, cpu=core(), carrier="fibers")
+    return Explorer(Program([steps(thread) for thread in threads]), strategy, cpu=CPU, carrier="fibers")
 
 
-def fewest_switches(threads):
-    """For each class the number of switches of that member which has the fewest."""
-    fewest = {}
-    for done, _ in interleavings(threads):
-        switches = len(list(groupby(done, key=lambda step: step[0]))) - 1
-        fewest[canonical(done)] = min(fewest.get(canonical(done), switches), switches)
-    return fewest
+class Truth:
+    """All interleavings of a program, by the order in which the threads make their steps."""
+
+    def __init__(self, threads):
+        self.classes = {
+            tuple(step[0] for step in done): class_of(done) for done, _ in interleavings(threads, starts=True)
+        }
+        self.beginnings = {order[:at] for order in self.classes for at in range(len(order) + 1)}
+
+    def fewest_switches(self):
+        """For each class the number of switches of that member which has the fewest."""
+        fewest = {}
+        for order, kind in self.classes.items():
+            switches = len(list(groupby(order))) - 1
+            fewest[kind] = min(fewest.get(kind, switches), switches)
+        return fewest
+
+    def class_of(self, segments):
+        """The class of the execution with that schedule; a last step in which nobody could go on belongs to nobody."""
+        order = order_of(segments)
+        return self.classes[order if order in self.classes else order[:-1]]
+
+    def preemptions(self, segments):
+        """How often a thread is left that could have gone on."""
+        order = order_of(segments)
+        left = [at for at in range(1, len(order)) if order[at] != order[at - 1]]
+        return sum((*order[:at], order[at - 1]) in self.beginnings for at in left)
 
 
-def class_of(threads, segments):
-    """The class of the execution with that schedule; a last step in which nobody could go on belongs to nobody."""
-    order = [task for task, made in segments for _ in range(made)]
-    ((done, _),) = interleavings(threads, order=order)
-    return canonical(done)
+def order_of(segments):
+    return tuple(task for task, made in segments for _ in range(made))
 
 
 def visited(threads, few):
@@ -67,34 +80,25 @@ def visited(threads, few):
 
 @given(threads=PROGRAMS)
 def test_few_visits_exactly_the_classes_that_have_a_member_with_so_few_switches(threads):
-    fewest = fewest_switches(with_starts(threads))
+    truth = Truth(threads)
+    fewest = truth.fewest_switches()
     for switches in range(1 + max(fewest.values())):
         few = Few(switches)
         made = list(visited(threads, few))
         assert all(len(segments) <= switches + 1 for segments in made)
         expected = {kind for kind, least in fewest.items() if least <= switches}
-        assert {class_of(with_starts(threads), segments) for segments in made} == expected
+        assert set(map(truth.class_of, made)) == expected
         assert not few.limited
-
-
-def preemptions(threads, segments):
-    """How often a thread is left that could have gone on."""
-    order = [task for task, made in segments for _ in range(made)]
-    left = 0
-    for at in range(1, len(order)):
-        if order[at] != order[at - 1]:
-            ((done, _),) = interleavings(threads, order=[*order[:at], order[at - 1]])
-            left += len(done) > at
-    return left
 
 
 @given(threads=PROGRAMS)
 def test_few_counts_preemptions_and_says_whether_they_left_something_out(threads):
+    truth = Truth(threads)
     everything = {tuple(segments) for segments in visited(threads, Few(4))}
     for bound in range(3):
         few = Few(4, bound)
         made = {tuple(segments) for segments in visited(threads, few)}
-        assert made == {one for one in everything if preemptions(with_starts(threads), one) <= bound}
+        assert made == {one for one in everything if truth.preemptions(one) <= bound}
         assert few.limited or made == everything
 
 
@@ -136,12 +140,13 @@ def test_an_execution_in_another_order_is_equivalent_and_has_the_fewest_switches
     cuts = order.cuts(order.whole())
     with explorer_of(threads, script.cuts(cuts)) as explorer:
         again = explorer.trace(0)
-    kind = class_of(with_starts(threads), traced.segments)
-    assert class_of(with_starts(threads), again.segments) == kind
+    truth = Truth(threads)
+    kind = truth.class_of(traced.segments)
+    assert truth.class_of(again.segments) == kind
     assert len(cuts) <= len(traced.segments)
     tries = {"trylock", "read_trylock"} & {verb for thread in threads for verb, *_ in thread}
     if not tries:  # whether a try failed is not recorded, so two that did are kept in their order
-        assert len(cuts) - 1 == fewest_switches(with_starts(threads))[kind]
+        assert len(cuts) - 1 == truth.fewest_switches()[kind]
 
 
 def test_what_did_not_lead_to_the_last_step_is_left_out():

@@ -1,8 +1,9 @@
 """A search that is handed to another explorer, whose subject has more tasks, is as good as a new one."""
 
 import pytest
-from interleavings import classes, steps
-from mm_tools import core
+from engine_programs import CPU
+from interpreter import class_of, interleavings
+from random_programs import steps
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.search.dpor import Dpor
@@ -14,7 +15,7 @@ FOUR = [[("add", "x", 1)]] * 4
 
 
 def explorer_of(threads, strategy):
-    return Explorer(Program([steps(thread) for thread in threads]), strategy, cpu=core(), carrier="fibers")
+    return Explorer(Program([steps(thread) for thread in threads]), strategy, cpu=CPU, carrier="fibers")
 
 
 def test_a_search_begins_anew_with_more_tasks():
@@ -25,7 +26,7 @@ def test_a_search_begins_anew_with_more_tasks():
     with explorer_of(FOUR, dpor) as explorer:
         while not dpor.exhausted:
             visited += explorer.run(visited, 100).ran
-    assert visited == len(classes(FOUR))
+    assert visited == len({class_of(done) for done, _ in interleavings(FOUR)})
 
 
 @pytest.mark.parametrize("before", [TWO, FOUR])

@@ -3,7 +3,8 @@
 from math import comb
 
 import pytest
-from engine_draws import exact, follows, interleavings, schedules, shape_of
+from chi_square import follows
+from engine_draws import exact, interleavings, schedules, shape_of
 from engine_programs import events, explore, told
 
 from anonvma_rt.engine.strategy.delay import Delay

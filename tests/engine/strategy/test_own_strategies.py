@@ -6,7 +6,6 @@ import threading
 from typing import ClassVar
 
 import pytest
-from embedding_tools import command, own  # noqa: F401
 
 from anonvma_rt import Algorithm, Machine, Moment, PyStrategy, Reproducer, UserError, hunt, replay, verify
 from anonvma_rt.engine.run.explorer import Explorer
@@ -83,7 +82,7 @@ def test_what_it_found_replays_without_it(tmp_path):
     assert replayed.reproduced == 3 and replayed.same_trace
 
 
-def test_what_it_sees_is_the_moment(own):  # noqa: F811
+def test_what_it_sees_is_the_moment(own):
     import embedded
 
     seen = []
@@ -191,7 +190,7 @@ def test_names_of_strategies():
 # ---- Cython ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_compiled_strategy_is_as_good_as_a_built_in_one(own):  # noqa: F811
+def test_a_compiled_strategy_is_as_good_as_a_built_in_one(own):
     import embedded
 
     (mine,) = hunt(**MERGE, strategy=embedded.Toss(), runs=3000, carrier="fibers").results
@@ -199,7 +198,7 @@ def test_a_compiled_strategy_is_as_good_as_a_built_in_one(own):  # noqa: F811
     assert mine.schedules_sha256 == theirs.schedules_sha256
 
 
-def test_strategies_on_the_command_line(command):  # noqa: F811
+def test_strategies_on_the_command_line(command):
     (command.here / "mine.py").write_text(
         "from anonvma_rt import PyStrategy\n"
         "class First(PyStrategy):\n"
@@ -230,7 +229,7 @@ def ruled(name, base="unpatched"):
     return Algorithm.parse(base).with_rule(getattr(ordering_rule, name)())
 
 
-def test_the_patch_of_2011_as_a_rule_makes_the_same_executions_as_the_built_in_one(own):  # noqa: F811
+def test_the_patch_of_2011_as_a_rule_makes_the_same_executions_as_the_built_in_one(own):
     for scenario, parameters in (("merge", {"pages": 2}), ("error-path", {"pages": 2}), ("lkml-2011", {"pages": 4})):
         mine, theirs = hunt(scenario, parameters, [ruled("MoveToTail"), "unpatched,ordering=tail"], runs=2000).results
         assert mine.schedules_sha256 == theirs.schedules_sha256 and mine.violations == {}
@@ -238,7 +237,7 @@ def test_the_patch_of_2011_as_a_rule_makes_the_same_executions_as_the_built_in_o
         assert mine.schedules_sha256 == theirs.schedules_sha256
 
 
-def test_right_rules_are_verified_and_wrong_ones_found(own):  # noqa: F811
+def test_right_rules_are_verified_and_wrong_ones_found(own):
     expected = {"MoveToTail": True, "UnderTheLock": True, "MergeOnly": False, "SourceToTail": False}
     result = verify("error-path", {"pages": 2}, [ruled(name) for name in expected])
     assert [one.complete and not one.violating_classes for one in result.results] == list(expected.values())
@@ -248,7 +247,7 @@ def test_right_rules_are_verified_and_wrong_ones_found(own):  # noqa: F811
     assert half.violations == {}  # nothing fails half-way there
 
 
-def test_a_rule_has_a_name_and_stands_in_the_place_of_the_ordering(own):  # noqa: F811
+def test_a_rule_has_a_name_and_stands_in_the_place_of_the_ordering(own):
     algorithm = ruled("MoveToTail", "rmap-locks")
     assert (algorithm.name, algorithm.ordering) == ("rmap-locks,rule=ordering_rule:MoveToTail", "none")
     assert algorithm == Algorithm.parse(algorithm.name, [algorithm.rule]) and algorithm.as_dict()["rule"]
@@ -259,7 +258,7 @@ def test_a_rule_has_a_name_and_stands_in_the_place_of_the_ordering(own):  # noqa
         Algorithm.parse("unpatched").with_rule(object())
 
 
-def test_a_rule_by_hand(own):  # noqa: F811
+def test_a_rule_by_hand(own):
     at, away = 1 << 30, 2 << 30
     for algorithm, order in (("unpatched", "older first"), (ruled("MoveToTail"), "source first")):
         machine = Machine(algorithm)
@@ -272,7 +271,7 @@ def test_a_rule_by_hand(own):  # noqa: F811
         assert shown == (process, at) and machine.check() == [], order
 
 
-def test_a_reproducer_with_a_rule_replays_only_with_it(own, tmp_path):  # noqa: F811
+def test_a_reproducer_with_a_rule_replays_only_with_it(own, tmp_path):
     algorithm = ruled("SourceToTail")
     (one,) = hunt("merge", algorithms=[algorithm], runs=10_000, carrier="fibers", out=tmp_path).results
     with pytest.raises(UserError, match=r"needs code of your own.*--rule ordering_rule:SourceToTail"):
@@ -282,7 +281,7 @@ def test_a_reproducer_with_a_rule_replays_only_with_it(own, tmp_path):  # noqa: 
     assert replayed.reproduced == 2 and replayed.same_trace
 
 
-def test_rules_on_the_command_line(command):  # noqa: F811
+def test_rules_on_the_command_line(command):
     hunted = ["hunt", "merge", "--runs", 10_000, "--carrier", "fibers", "--algorithm"]
     code, out, err = command(*hunted, "unpatched,rule=ordering_rule:MoveToTail")
     assert (code, err) == (0, "")

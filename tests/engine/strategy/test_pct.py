@@ -3,10 +3,10 @@
 from itertools import pairwise
 
 import pytest
-from engine_model import enumerate_outcomes
 from engine_programs import CPU, events, explore, failures, pct
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interpreter import Model
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.pct import Pct
@@ -48,9 +48,8 @@ def test_a_lesser_depth_never_finds_it(depth):
     """d orders need d - 1 changes of task in the midst of things; and the uniform walk needs no depth."""
     assert hits(depth, pct(depth - 1, steps_of(depth)), 10_000) == 0
     threads, outcome = ping_pong(depth)
-    probability = sum(
-        p for (_, values), p in enumerate_outcomes(threads).items() if outcome.items() <= dict(values).items()
-    )
+    likely = Model(threads).outcomes()
+    probability = sum(p for (_, values), p in likely.items() if outcome.items() <= dict(values).items())
     assert hits(depth, Random(), 2_000) == pytest.approx(2_000 * probability, rel=0.5)
 
 
