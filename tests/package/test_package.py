@@ -421,7 +421,7 @@ def test_every_way_to_install_and_to_start_the_tests(way, tmp_path):
         assert "lkml-2011" in run(venv.bin / "anonvma-rt", "list", cwd=tmp_path)
         install_downstream(venv, tmp_path)
         check_downstream(venv)
-    some = ["tests/kernel/test_algorithm.py", "tests/engine/base/test_klist.py", "tests/kernel/test_scenario.py"]
+    some = ["tests/kernel/test_algorithm.py", "tests/engine/base/test_klist.py", "tests/kernel/scenario"]
     built_in_place = way != "wheel"
     for workers in ([], ["-n", "2"]):
         said = venv.python("-m", "pytest", *workers, *some, cwd=source, expect=0 if built_in_place else None)

@@ -41,7 +41,7 @@ class Run:
         self.kind = explorer.subject.kinds()[recorded.finding.kind] if recorded.finding else None
         self.bug = BUGS.get(recorded.finding.a) if self.kind == "bug-on" else None
         self.halt = recorded.halt
-        self.counters = dict(zip(explorer.subject.counters(), recorded.counters, strict=False))
+        self.counters = recorded.counters
 
     @functools.cached_property
     def events(self):
@@ -74,7 +74,7 @@ def kernel(setup, threads=((),), after=(), algorithm="unpatched", processes=1, m
 
 
 def explorer(setup, *threads, strategy=None, **options):
-    return Explorer(kernel(setup, threads or ((),), **options), strategy or script.replay(), cpu=CPU)
+    return Explorer(kernel(setup, threads or ((),), **options), strategy or script.replay(), cpu=CPU, carrier="fibers")
 
 
 def built(*setup, **options):
@@ -139,5 +139,5 @@ def refuses(errno, *setup, **options):
 def broken(breaker, damage, setup, *threads, address=0, schedule=(), **options):
     """One execution of a kernel that does `damage` to itself, at a page's address where it needs one."""
     made = functools.partial(breaker.Breaker, damage, at(address))
-    explorer = Explorer(kernel(setup, threads or ((),), made=made, **options), script.replay())
+    explorer = Explorer(kernel(setup, threads or ((),), made=made, **options), script.replay(), carrier="fibers")
     return Run(explorer, explorer.trace(0, script.replay(schedule)))

@@ -1,4 +1,4 @@
-"""Long random sequences of calls on a Machine, against a model in plain Python (machine_model.py), for every preset.
+"""Long random sequences of calls on a Machine, against a model in plain Python (memory_model.py), for every preset.
 
 Nothing races here, so the algorithms that lose a pte in a race have to be as clean as all others: after every call all
 invariants hold, what is mapped is what the model says, and so is every page that is read.
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from machine_model import TOP, Memory
+from memory_model import TOP, Memory
 
 from anonvma_rt.kernel.algorithm import PRESETS
 from anonvma_rt.kernel.machine import PAGE, Machine
