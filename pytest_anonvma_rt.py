@@ -13,7 +13,6 @@ its own, and imports nothing of anonvma_rt before a test needs it: pytest loads 
 """
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,7 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from anonvma_rt import HuntResult, Reproducer
     from anonvma_rt.execution.reproducer import Replayed
-    from anonvma_rt.search.hunt_result import Result
+    from anonvma_rt.search.hunt_result import Hunted
     from anonvma_rt.subjects.history import Trace
     from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
@@ -105,11 +104,11 @@ class Anonvma:
         """
         __tracebackhide__ = True
         from anonvma_rt import UserError, hunt
-        from anonvma_rt.lab.lab import load
+        from anonvma_rt.lab.load import bind
 
         try:
-            described = load(scenario) if isinstance(scenario, str) else scenario
-            program = described.bind(parameters or {})
+            program = bind(scenario, parameters)
+            described = program.scenario
             given = algorithm if isinstance(algorithm, (list, tuple)) else [algorithm]
             chosen = [program.choose(one) for one in (program.usual() if algorithm is None else given)]
             wanted = {one.name: expect or program.expected(one.name) or "none" for one in chosen}
@@ -117,17 +116,16 @@ class Anonvma:
                 self._replay_only(described, chosen)
                 return None
             self._try_known(described, program, chosen, wanted)
-            with tempfile.TemporaryDirectory(prefix="anonvma_rt-") as found:
-                count = self.runs or runs or USUAL_RUNS
-                result = hunt(described, parameters, chosen, strategy, seed=self.seed, runs=count, out=found)
-                self.results.append(result)
-                for one in result.results:
-                    self._judge(one, wanted[one.algorithm], result)
+            count = self.runs or runs or USUAL_RUNS
+            result = hunt(described, parameters, chosen, strategy, seed=self.seed, runs=count)
+            self.results.append(result)
+            for one in result.results:
+                self._judge(one, wanted[one.algorithm], result)
         except UserError as error:
             pytest.fail(f"anonvma_rt: {error}", pytrace=False)
         return result
 
-    def _judge(self, one: "Result", wanted: str, result: "HuntResult") -> None:
+    def _judge(self, one: "Hunted", wanted: str, result: "HuntResult") -> None:
         __tracebackhide__ = True
         if set(one.violations) == {wanted} - {"none"}:
             return
@@ -138,15 +136,17 @@ class Anonvma:
                 f"{one.executions} executions (strategy {result.strategy}, seed {result.seed})",
                 pytrace=False,
             )
-        saved = one.first.reproducer
-        if saved is None or one.trace is None:
-            pytest.fail(f"{result.scenario} under {one.algorithm}: {one.first.kind}; {one.unsaved}", pytrace=False)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = Path(saved).name
-        (self.folder / f".{name}").write_bytes(Path(saved).read_bytes())
-        kept = (self.folder / f".{name}").replace(self.folder / name)
+        from anonvma_rt.execution.folder import Folder
+
+        if one.reproducer is None or one.trace is None:
+            pytest.fail(
+                f"{result.scenario} under {one.algorithm}: {one.first.kind}; it did not come again", pytrace=False
+            )
+        saved = Folder(self.folder).keep(one.reproducer)
+        if saved.path is None:
+            pytest.fail(f"{result.scenario} under {one.algorithm}: {one.first.kind}; {saved.why_not}", pytrace=False)
         where = f"execution {one.first.index} of strategy {result.strategy} with seed {result.seed}"
-        self._fail(kept, result.scenario, one.algorithm, one.first.kind, one.trace, where)
+        self._fail(saved.path, result.scenario, one.algorithm, one.first.kind, one.trace, where)
 
     def _try_known(
         self, described: "Described", program: "Bound", chosen: "Sequence[Choice]", wanted: Mapping[str, str]

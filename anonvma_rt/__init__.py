@@ -46,10 +46,12 @@ from anonvma_rt.kernel.machine import KernelBug, Machine, Page, Process, Pte, Vi
 from anonvma_rt.kernel.recording import RecordedProcess, Recording  # noqa: E402
 from anonvma_rt.kernel.scenario import Scenario  # noqa: E402
 from anonvma_rt.own.subject import subject  # noqa: E402
-from anonvma_rt.search.hunt import HuntInterrupted, HuntResult, hunt  # noqa: E402
+from anonvma_rt.search.hunt import hunt  # noqa: E402
+from anonvma_rt.search.hunt_result import HuntInterrupted, HuntResult  # noqa: E402
 from anonvma_rt.search.verify import Verification, VerifyInterrupted, verify  # noqa: E402
 from anonvma_rt.shrinking.shrink import ShrinkInterrupted, Shrunk, shrink  # noqa: E402
-from anonvma_rt.storming.storm import StormInterrupted, StormResult, storm  # noqa: E402
+from anonvma_rt.storming.storm import storm  # noqa: E402
+from anonvma_rt.storming.storm_result import StormInterrupted, StormResult  # noqa: E402
 
 __all__ = [
     "Algorithm",

@@ -8,7 +8,18 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
-__all__ = ["AlgorithmError", "ParameterError", "ScenarioError", "UserError", "nearest", "printable", "quote"]
+__all__ = [
+    "AlgorithmError",
+    "ParameterError",
+    "ScenarioError",
+    "UserError",
+    "among",
+    "at_least",
+    "between",
+    "nearest",
+    "printable",
+    "quote",
+]
 
 LONGEST_QUOTE = 60  # characters of the user's own text that a message repeats
 MOST_CHOICES = 12  # choices that a message lists
@@ -78,3 +89,21 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def at_least(option: str, value: int, least: int = 1) -> None:
+    """Raises UserError for a smaller number."""
+    if value < least:
+        raise UserError(f"{option} must be at least {least}, not {value}")
+
+
+def between(option: str, value: int, least: int, most: int, most_is: str = "") -> None:
+    """Raises UserError for a number outside of these bounds. most_is: the upper one in words."""
+    if not least <= value <= most:
+        raise UserError(f"{option} must be from {least} to {most_is or most}, not {value}")
+
+
+def among(what: str, word: str, choices: Iterable[str]) -> None:
+    """Raises UserError for a word that is none of these."""
+    if word not in choices:
+        raise UserError(f"unknown {what} {quote(word)}{nearest(word, choices)}")

@@ -18,15 +18,17 @@ from hypothesis import strategies as st
 
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import ScenarioError
-from anonvma_rt.execution.reproducer import Reproducer, trace_digest
+from anonvma_rt.execution.folder import Folder
+from anonvma_rt.execution.record import record
+from anonvma_rt.execution.reproducer import FoundBy, Reproducer
 from anonvma_rt.kernel.algorithm import CHOICES, PRESETS, SWITCHES, Algorithm
-from anonvma_rt.kernel.cause import cause
 from anonvma_rt.kernel.recording import RecordedProcess, Recording
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import load, make_explorer, profile
+from anonvma_rt.lab.explorers import make_explorer, profile
+from anonvma_rt.lab.load import bind
 from anonvma_rt.show.text import history, how_to_replay
 from anonvma_rt.subjects.history import Trace
-from anonvma_rt.subjects.protocols import Bound, Choice, Described
+from anonvma_rt.subjects.protocols import Choice, Described
 
 __all__ = ["Counterexample", "Execution", "Schedule", "algorithms", "check", "execute", "scenarios", "schedules"]
 
@@ -134,38 +136,19 @@ def execute(
     >>> execute("merge", "unpatched", Schedule()).kind is None
     True
     """
-    program: Bound = (load(scenario) if isinstance(scenario, str) else scenario).bind(parameters or {})
+    program = bind(scenario, parameters)
     chosen = program.choose(algorithm)
     with make_explorer(program, chosen, script.drawn(schedule.preferences), carrier="fibers") as explorer:
-        before = program.before(explorer)
         # The same for all schedules, and longer than any of them.
         key = (program.scenario.sha256, repr(program.parameters), repr(chosen.as_dict()))
         if key not in _bounds:
             if len(_bounds) >= MOST_BOUNDS:
                 _bounds.clear()
-            _bounds[key] = profile(program, explorer)["bound"]
+            _bounds[key] = profile(program, explorer).bound
         explorer.bound = _bounds[key]
-        recorded = explorer.trace(0)
-        if recorded.halt == "refused":
-            raise program.refusal(*explorer.refusal)
-        trace = program.trace(recorded, explorer, before)
-        if trace.kind is None:
-            return Execution(None, trace, None)
-        reproducer = Reproducer(
-            scenario=program.scenario,
-            parameters=program.parameters,
-            algorithm=chosen,
-            strategy="hypothesis",
-            seed=0,
-            index=0,
-            bound=explorer.bound,
-            segments=recorded.segments,
-            kind=trace.kind,
-            cause=cause(trace) or "",
-            digest=recorded.digests.hex(),
-            trace=trace_digest(recorded),
-        )
-    return Execution(trace.kind, trace, reproducer)
+        recorded = record(program, chosen, explorer)
+    found = None if recorded.kind is None else Reproducer.of(recorded, FoundBy(recorded.kind, "hypothesis"))
+    return Execution(recorded.kind, recorded.trace, found)
 
 
 def check(
@@ -190,9 +173,8 @@ def check(
     found = execution.reproducer
     if found is None or execution.kind in allowed:
         return execution
-    Path(out).mkdir(parents=True, exist_ok=True)
-    path = found.save(Path(out) / found.name().replace("-0-0.json", "-hypothesis.json"))
-    replay = how_to_replay(str(path), found.scenario.name, found.algorithm.name)
+    saved = Folder(out).keep(found, found.name().replace("-0-0.json", "-hypothesis.json"))
+    replay = saved.why_not or how_to_replay(str(saved.path), found.scenario.name, found.algorithm.name)
     note(replay)
     raise Counterexample(
         f"{found.scenario.name} under {found.algorithm.name}: {execution.kind}\n\n"

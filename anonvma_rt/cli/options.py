@@ -17,11 +17,11 @@ from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import ALLOCATIONS
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import DEFAULT_STRATEGY, STRATEGIES, load, names_of_all, with_values
+from anonvma_rt.lab.load import DEFAULT_SCENARIO, load, names_of_all
+from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES, with_values
 from anonvma_rt.mm.hooks.rule import Rule
 from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
-from anonvma_rt.search.hunt import DEFAULT_SCENARIO
 from anonvma_rt.subjects.protocols import Choice, Described
 from anonvma_rt.text.parameters import parse_parameters
 

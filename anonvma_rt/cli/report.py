@@ -7,12 +7,12 @@ from anonvma_rt.errors import printable
 from anonvma_rt.execution.reproducer import Replayed, Reproducer
 from anonvma_rt.kernel.cause import cause
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
-from anonvma_rt.search.hunt_result import HuntResult, Result
+from anonvma_rt.search.hunt_result import Hunted, HuntResult
 from anonvma_rt.search.second_carrier import NEVER_TRIED, Confirmed
 from anonvma_rt.search.verify import Verdict, Verification
 from anonvma_rt.show.text import history, how_to_replay, sentences
 from anonvma_rt.shrinking.shrink import Shrunk, Size
-from anonvma_rt.storming.storm import StormOfOne, StormResult
+from anonvma_rt.storming.storm_result import Stormed, StormResult
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["hunt_report", "replay_report", "shrink_report", "storm_report", "verify_report"]
@@ -66,18 +66,18 @@ def _kinds(violations: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in violations.items())
 
 
-def _verdict(one: Result | Verdict | StormOfOne) -> str:
+def _verdict(one: Hunted | Verdict | Stormed) -> str:
     return "as expected" if one.as_expected else f"NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
 
 
-def _row(one: Result) -> str:
+def _row(one: Hunted) -> str:
     return (
         f"  {one.algorithm:26} {one.executions:>10}  {_kinds(one.violations) or 'none':32}{one.upper_bound_95:>12.2e}  "
         f"{one.executions_per_second:>9.0f}  {_verdict(one)}"
     )
 
 
-def _numbers(one: Result) -> list[str]:
+def _numbers(one: Hunted) -> list[str]:
     """What the executions say about those that were not made, and what a second carrier said of the violations."""
     lines = []
     seen, proved = one.classes, one.pct_guarantee
@@ -98,7 +98,7 @@ def _numbers(one: Result) -> list[str]:
     return [f"  {one.algorithm}: {line}" for line in lines]
 
 
-def _confirmed(one: Result, confirmed: Confirmed) -> list[str]:
+def _confirmed(one: Hunted, confirmed: Confirmed) -> list[str]:
     found = sum(count for kind, count in one.violations.items() if kind != NEVER_TRIED)
     tried = f"{confirmed.tried} of {found}" if confirmed.tried < found else str(found)
     lines = [f"{confirmed.confirmed} of {tried} violations confirmed on {confirmed.on}"] if found else []
@@ -192,7 +192,7 @@ def storm_report(result: StormResult, width: int) -> str:
     return "\n".join(lines)
 
 
-def _storm_of_one(one: StormOfOne, recording: bool) -> list[str]:
+def _storm_of_one(one: Stormed, recording: bool) -> list[str]:
     rate = one.executions / one.seconds if one.seconds else 0.0
     found = ", ".join(f"{n} {kind} ({n / one.seconds:.1f}/s)" for kind, n in one.violations.items())
     lines = [
@@ -204,7 +204,7 @@ def _storm_of_one(one: StormOfOne, recording: bool) -> list[str]:
     for r in one.rates:
         if r.executions == 0:
             continue
-        low, high = r.interval
+        low, high = r.interval_95
         lines.append(
             f"  {r.profile:22}{r.executions:>11}{r.executions / max(r.seconds, 1e-9):>9.0f}{r.hits:>12}"
             f"{r.hits / max(r.seconds, 1e-9):>12.1f}   "

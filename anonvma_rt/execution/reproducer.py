@@ -13,17 +13,18 @@ from typing import Any
 
 from anonvma_rt import __version__
 from anonvma_rt.engine.run.explorer import Explorer
-from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.strategy import script
-from anonvma_rt.errors import UserError, quote
-from anonvma_rt.kernel.failing import Failing
-from anonvma_rt.lab.lab import described_by, make_explorer
+from anonvma_rt.errors import UserError, at_least, quote
+from anonvma_rt.execution.record import Record, record
+from anonvma_rt.execution.schedule import Schedule, pairs_text, read_pairs
+from anonvma_rt.lab.explorers import make_explorer
+from anonvma_rt.lab.load import described_by
 from anonvma_rt.own.subject import is_embedded
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.protocols import Bound, Choice, Described
 from anonvma_rt.text.files import write_whole
 
-__all__ = ["Replayed", "Reproducer", "ReproducerError", "replay"]
+__all__ = ["FoundBy", "Replayed", "Reproducer", "ReproducerError", "replay"]
 
 FORMAT = "anonvma-rt reproducer"
 VERSION = 1
@@ -35,8 +36,18 @@ class ReproducerError(UserError):
 
 
 @dataclass(frozen=True)
+class FoundBy:
+    """How a violation was found: its kind, the strategy by name, and which execution under which seed."""
+
+    kind: str
+    strategy: str
+    seed: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True)
 class Reproducer:
-    """One failing execution. `segments` is the schedule: (task, steps) one after the other.
+    """One failing execution.
 
     strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
     steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
@@ -51,7 +62,7 @@ class Reproducer:
     seed: int
     index: int
     bound: int
-    segments: Sequence[tuple[int, int]]
+    schedule: Schedule
     kind: str
     cause: str
     digest: str
@@ -61,18 +72,47 @@ class Reproducer:
     shrunk_from: Mapping[str, Any] | None = None
     failures: Sequence[tuple[int, int]] | None = None
 
+    @classmethod
+    def of(cls, record: Record, found: FoundBy, shrunk_from: Mapping[str, Any] | None = None) -> "Reproducer":
+        """What makes a recorded violation come again."""
+        return cls(
+            scenario=record.program.scenario,
+            parameters=record.program.parameters,
+            algorithm=record.choice,
+            strategy=found.strategy,
+            seed=found.seed,
+            index=found.index,
+            interesting=record.program.interesting,
+            bound=record.bound,
+            schedule=record.schedule,
+            kind=found.kind,
+            cause=record.cause,
+            digest=record.digest,
+            trace=record.events_sha256,
+            shrunk_from=shrunk_from,
+            failures=record.failures,
+        )
+
     @property
     def steps(self) -> int:
-        return sum(steps for _, steps in self.segments)
+        return self.schedule.steps
 
     @property
     def switches(self) -> int:
-        return max(0, len(self.segments) - 1)
+        return self.schedule.switches
 
     def program(self, parameters: Mapping[str, int | bool] | None = None) -> Bound:
         """What is executed; with other parameters, the same with those."""
         program = self.scenario.bind(self.parameters if parameters is None else parameters)
-        return program if self.failures is None else program.fail(Failing.named(self.failures))
+        if self.interesting:
+            program = program.with_interesting(self.interesting)
+        return program if self.failures is None else program.fail(self.failures)
+
+    def open(self, program: Bound, other: Choice | None = None) -> Explorer:
+        """An explorer that makes the execution again, or one under another choice that follows the schedule as far as
+        it can; `program` is program()."""
+        strategy = script.replay(self.schedule) if other is None else script.follow(self.schedule)
+        return make_explorer(program, other or self.algorithm, strategy, bound=self.bound, seed=self.seed)
 
     def name(self) -> str:
         """The file name under which a hunt saves it."""
@@ -100,14 +140,14 @@ class Reproducer:
                 "index": self.index,
             },
             "bound": self.bound,
-            "schedule": _pairs(self.segments),
+            "schedule": str(self.schedule),
             "schedule_digest": self.digest,
             "trace_sha256": self.trace,
         }
         if self.shrunk_from is not None:
             body["shrunk_from"] = dict(self.shrunk_from)
         if self.failures is not None:
-            body["failed_allocations"] = _pairs(self.failures)
+            body["failed_allocations"] = pairs_text(self.failures)
         return body | {"sha256": _checksum(body)}
 
     def save(self, path: Path) -> Path:
@@ -173,14 +213,14 @@ class Reproducer:
             index=body["found_by"]["index"],
             interesting=tuple(body["found_by"].get("interesting", ())),
             bound=body["bound"],
-            segments=_read_pairs(body["schedule"]),
+            schedule=Schedule.read(body["schedule"]),
             kind=body["violation"]["kind"],
             cause=body["violation"]["cause"],
             digest=body["schedule_digest"],
             trace=body["trace_sha256"],
             version=body["written_by"].removeprefix("anonvma_rt "),
             shrunk_from=body.get("shrunk_from"),
-            failures=_read_pairs(body["failed_allocations"]) if "failed_allocations" in body else None,
+            failures=read_pairs(body["failed_allocations"]) if "failed_allocations" in body else None,
         )
 
 
@@ -209,60 +249,35 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
     until: stop the recorded one before that step. The explorer of the result is idle and holds the final state. Raises
     ReproducerError where the schedule cannot be followed any more.
     """
-    if times < 1:
-        raise UserError(f"--times must be at least 1, not {times}")
-    if until is not None and until < 1:
-        raise UserError(f"--until must be at least 1, not {until}")
+    at_least("--times", times)
+    if until is not None:
+        at_least("--until", until)
     program = reproducer.program()
-    strategy = script.replay(reproducer.segments)
-    explorer = make_explorer(program, reproducer.algorithm, strategy, seed=reproducer.seed)
-    explorer.bound = reproducer.bound
+    explorer = reproducer.open(program)
     kinds = explorer.subject.kinds()
-    before = program.before(explorer)
     done = explorer.run(0, times)
-    diverged = done.halt is not None
     same = sum(
         1
         for index, kind in done.failures
         if kinds[kind] == reproducer.kind and done.digests[8 * index : 8 * index + 8].hex() == reproducer.digest
     )
-    recorded = explorer.trace(0, strategy, until)
-    if diverged and not done.ran:
+    if done.halt is not None and not done.ran:
         raise ReproducerError(
             f"the schedule of {reproducer.name()} cannot be followed: this anonvma_rt {__version__} or your own code "
             f"makes other steps than when {reproducer.version} wrote it"
         )
-    trace = program.trace(recorded, explorer, before)
-    segments = recorded.segments
+    recorded = record(program, reproducer.algorithm, explorer, until=until)
     return Replayed(
         times=times,
         reproduced=same,
-        kind=kinds[done.failures[0][1]] if done.failures else None,
-        steps=sum(steps for _, steps in segments),
-        switches=max(0, len(segments) - 1),
-        same_trace=trace_digest(recorded) == reproducer.trace,
-        trace=trace,
+        kind=kinds[done.failures[0].kind] if done.failures else None,
+        steps=recorded.schedule.steps,
+        switches=recorded.schedule.switches,
+        same_trace=recorded.events_sha256 == reproducer.trace,
+        trace=recorded.trace,
         explorer=explorer,
         program=program,
     )
-
-
-def trace_digest(recorded: Recorded) -> str:
-    return hashlib.sha256(recorded.events).hexdigest()
-
-
-def failures_in(trace: Trace) -> list[tuple[int, int]]:
-    """The allocations that failed by chance or by name in a recorded execution, as (task, n)."""
-    return [(event.task, event.b) for event in trace.events if event.what == "alloc-fails" and event.c]
-
-
-def _pairs(pairs: Sequence[tuple[int, int]]) -> str:
-    return " ".join(f"{task}x{number}" for task, number in pairs)
-
-
-def _read_pairs(text: str) -> list[tuple[int, int]]:
-    pairs = (pair.split("x") for pair in text.split())
-    return [(int(task), int(number)) for task, number in pairs]
 
 
 def _checksum(body: Mapping[str, Any]) -> str:

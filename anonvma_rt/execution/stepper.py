@@ -5,23 +5,20 @@ the execution has to be kept, and whoever looks sees the real state. From any po
 what the schedule said after that is then forgotten.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from anonvma_rt import __version__
 from anonvma_rt.engine.run.records import Pending
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, nearest, quote
-from anonvma_rt.execution.reproducer import Reproducer, trace_digest
-from anonvma_rt.kernel.cause import cause
-from anonvma_rt.lab.lab import make_explorer
+from anonvma_rt.execution.record import Record, record
+from anonvma_rt.execution.reproducer import FoundBy, Reproducer
+from anonvma_rt.execution.schedule import Schedule
 from anonvma_rt.subjects.history import Trace
 
 __all__ = ["Stepper", "find_task"]
 
 BY_HAND = "hand"
-Segments = list[tuple[int, int]]
 
 
 class Stepper:
@@ -35,10 +32,8 @@ class Stepper:
     def __init__(self, reproducer: Reproducer) -> None:
         self.reproducer = reproducer
         self.program = reproducer.program()
-        self.explorer = make_explorer(self.program, reproducer.algorithm, script.replay(), seed=reproducer.seed)
-        self.explorer.bound = reproducer.bound
-        self.before = self.program.before(self.explorer)
-        self.segments: Segments = list(reproducer.segments)
+        self.explorer = reproducer.open(self.program)
+        self.schedule = reproducer.schedule
         self.by_hand = False
         self.names: Trace | None = None
         self.goto(self.length)
@@ -58,7 +53,19 @@ class Stepper:
 
     @property
     def length(self) -> int:
-        return sum(steps for _, steps in self.segments)
+        return self.schedule.steps
+
+    @property
+    def trace(self) -> Trace:
+        return self.record.trace
+
+    @property
+    def pending(self) -> list[Pending | None]:
+        return self.record.pending
+
+    @property
+    def over(self) -> bool:
+        return self.record.halt is None
 
     @property
     def tasks(self) -> Sequence[str]:
@@ -74,7 +81,7 @@ class Stepper:
         if not 0 <= position <= self.length:
             end = "nobody has decided who makes the next step" if self.by_hand else "the execution has no more steps"
             raise UserError(f"there is no step {position} (0 to {self.length}): {end}")
-        self._run(cut(self.segments, position), position + 1)
+        self._run(self.schedule.upto(position), position + 1)
 
     def forward(self, steps: int = 1) -> None:
         if self.position == self.length and self.over:
@@ -113,16 +120,16 @@ class Stepper:
         """Lets a task make the next steps, whatever the schedule says; how many it made: fewer where it had to wait.
         Raises UserError where it cannot make one."""
         for made in range(steps):
-            stands = self.pending[task]
-            if self.over or stands is None or not stands[2]:
+            pending = self.pending[task]
+            if self.over or pending is None or not pending.enabled:
                 if made:
                     return made
                 raise UserError(self.why_not(task))
-            segments = merged([*cut(self.segments, self.position), (task, 1)])
-            if segments != cut(self.segments, self.position + 1):
+            schedule = self.schedule.upto(self.position).then(task)
+            if schedule != self.schedule.upto(self.position + 1):
                 self.by_hand = True
-                self.segments = segments
-            self._run(cut(self.segments, self.position + 1), self.position + 2)
+                self.schedule = schedule
+            self._run(schedule, self.position + 2)
         return steps
 
     def finish(self) -> None:
@@ -130,17 +137,17 @@ class Stepper:
         if not self.by_hand:
             self.goto(self.length)
         if not self.over:
-            self._run(cut(self.segments, self.position), None)
-            self.segments = merged(self.recorded.segments)
+            self._run(self.schedule.upto(self.position), None)
+            self.schedule = self.record.schedule
 
     def why_not(self, task: int) -> str:
         name = quote(self.tasks[task])
-        stands = self.pending[task]
+        pending = self.pending[task]
         if self.over:
             return "the execution is over"
-        if stands is None:
+        if pending is None:
             return f"{name} has ended"
-        return f"{name} cannot go on: it waits for {self.trace.lock(stands[1])}"
+        return f"{name} cannot go on: it waits for {self.trace.lock(pending.object)}"
 
     def result(self) -> Reproducer:
         """The finished execution as a reproducer. Raises UserError where it violates nothing."""
@@ -150,76 +157,33 @@ class Stepper:
             raise UserError("the execution violates nothing, so there is nothing to reproduce")
         if not self.by_hand:
             return self.reproducer
-        return replace(
-            self.reproducer,
-            strategy=BY_HAND,
-            index=0,
-            segments=self.segments,
-            kind=self.kind,
-            cause=cause(self.trace) or "",
-            digest=self.recorded.digests.hex(),
-            trace=trace_digest(self.recorded),
-            version=__version__,
-        )
+        found = FoundBy(self.kind, BY_HAND, self.reproducer.seed)
+        return Reproducer.of(self.record, found, self.reproducer.shrunk_from)
 
     # ---- for a debugger ----------------------------------------------------------------------------------------------
 
-    def hold(self, while_held: Callable[[list[str]], None]) -> None:
+    def pause(self, while_paused: Callable[[list[str]], None]) -> None:
         """Comes to this position once more and stays there, each task on its own thread, named after it, while
-        `while_held` runs with the names of those threads."""
+        `while_paused` runs with the names of those threads."""
         if self.over:
             raise UserError("the execution is over: there is no task left to look at")
         names = [f"{task}:{name}" for task, name in enumerate(self.tasks)]
 
-        def held() -> None:
-            while_held([names[task][:15] for task in self.explorer.name_tasks(names)])
+        def paused() -> None:
+            while_paused([names[task][:15] for task in self.explorer.name_tasks(names)])
 
-        self.explorer.trace(0, script.replay(cut(self.segments, self.position)), self.position + 1, hold=held)
+        self.explorer.trace(0, script.replay(self.schedule.upto(self.position)), self.position + 1, hold=paused)
 
     # ---- within ------------------------------------------------------------------------------------------------------
 
-    def _run(self, segments: Segments, until: int | None) -> None:
-        recorded = self.explorer.trace(0, script.replay(segments), until)
-        made = sum(steps for _, steps in recorded.segments)
-        if recorded.halt == "diverged":
-            raise UserError(f"the schedule cannot be followed beyond step {made}")
-        self.recorded = recorded
-        self.position = made
-        self.trace = self.program.trace(recorded, self.explorer, self.before)
+    def _run(self, schedule: Schedule, until: int | None) -> None:
+        made = record(self.program, self.reproducer.algorithm, self.explorer, 0, script.replay(schedule), until=until)
+        if made.halt == "diverged":
+            raise UserError(f"the schedule cannot be followed beyond step {made.schedule.steps}")
+        self.record: Record = made
+        self.position = made.schedule.steps
         if self.names is not None:
             self.trace.name_vmas_like(self.names)
-        self.pending: list[Pending | None] = recorded.pending
-        self.over = recorded.halt is None
-
-
-def cut(segments: Iterable[tuple[int, int]], position: int) -> Segments:
-    """The first steps of a schedule.
-
-    >>> cut([(0, 3), (1, 4)], 5)
-    [(0, 3), (1, 2)]
-    """
-    kept: Segments = []
-    for task, steps in segments:
-        if position <= 0:
-            break
-        kept.append((task, min(steps, position)))
-        position -= steps
-    return kept
-
-
-def merged(segments: Iterable[tuple[int, int]]) -> Segments:
-    """The same schedule with one segment for each run of a task.
-
-    >>> merged([(0, 3), (0, 1), (1, 1)])
-    [(0, 4), (1, 1)]
-    """
-    result: Segments = []
-    for task, steps in segments:
-        if result and result[-1][0] == task:
-            result[-1] = (task, result[-1][1] + steps)
-        else:
-            result.append((task, steps))
-    return result
 
 
 def find_task(tasks: Sequence[str], word: str) -> int:

@@ -6,9 +6,9 @@ independent draws. It is an estimate and never a proof.
 
 from collections import Counter
 from dataclasses import dataclass
-from math import lgamma, log, log1p
+from math import lgamma, log, log1p, sqrt
 
-__all__ = ["ClassCount", "count_classes", "upper_bound_95"]
+__all__ = ["ClassCount", "count_classes", "upper_bound_95", "wilson_95"]
 
 MOST_LOGARITHMS = 1000  # of which a sum is more exact than a difference of large ones
 MOST_STEPS = 100  # a handful suffices; where rounding keeps the last one from being small, more change nothing
@@ -94,3 +94,20 @@ def upper_bound_95(hits: int, trials: int) -> float:
         if p == 1.0 or abs(p - before) <= 1e-12 * p:
             break
     return p
+
+
+def wilson_95(hits: int, trials: int) -> tuple[float, float]:
+    """Wilson's interval for the probability of a hit per trial, two-sided, at 95 % (JASA 1927).
+
+    >>> low, high = wilson_95(0, 100)
+    >>> low, round(high, 3)
+    (0.0, 0.037)
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    z = 1.959963984540054
+    p = hits / trials
+    middle = (p + z * z / (2 * trials)) / (1 + z * z / trials)
+    spread = z / (1 + z * z / trials) * sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
+    low = 0.0 if hits == 0 else max(0.0, middle - spread)
+    return low, 1.0 if hits == trials else min(1.0, middle + spread)

@@ -7,6 +7,8 @@ from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.search.probe import Probe
+from anonvma_rt.lab.explorers import checked
+from anonvma_rt.subjects.protocols import Bound
 
 __all__ = ["Estimate", "estimate"]
 
@@ -48,8 +50,8 @@ def mean_of(weights: Sequence[float]) -> Estimate:
     return Estimate(mean, sqrt(variance / n) if n else 0.0, n)
 
 
-def estimate(explorer: Explorer, steps: int) -> Estimate:
+def estimate(program: Bound, explorer: Explorer, steps: int) -> Estimate:
     """Sends random descents through an explorer, which is idle; `steps` is the length of a long execution."""
     probe = Probe()
-    explorer.run_with(probe, 0, max(16, min(PROBES, MOST_STEPS // max(1, steps))))
+    checked(program, explorer, explorer.run_with(probe, 0, max(16, min(PROBES, MOST_STEPS // max(1, steps)))))
     return mean_of(probe.weights)

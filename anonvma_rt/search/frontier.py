@@ -1,16 +1,20 @@
-"""What is left of an exhaustive search: parts that nobody searches yet, and the states above all parts.
+"""The state of an exhaustive search: what it has found (Tally), and what is left of it (Frontier): parts that nobody
+searches yet, and the states above all parts. A checkpoint keeps both, of the same moment.
 
 A state is known by the tasks that were chosen on the way to it. An explorer that searches a part may find that in a
 state above it another task should have been tried as well; that task then is a new part. Each part leaves out what was
 explored before it in the states above, so no class is in two of them, whoever searches them and in whatever order.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["WHOLE", "Frontier"]
+from anonvma_rt.engine.run.records import Block
+from anonvma_rt.execution.schedule import Schedule
+
+__all__ = ["WHOLE", "Found", "Frontier", "Tally"]
 
 Part = dict[str, Any]
 WHOLE: Part = {"tasks": [], "explored": [], "backtrack": [], "sleep": 0, "root": 0}
@@ -81,3 +85,67 @@ class Frontier:
         made.parts = deque(dict(part) for part in data["parts"])
         made.states = {tuple(path): State(*sets) for path, *sets in data["states"]}
         return made
+
+
+@dataclass(frozen=True)
+class Found:
+    """The first violation, and the strategy that came to it."""
+
+    strategy: str
+    index: int
+    kind: str
+    schedule: Schedule
+
+
+@dataclass
+class Tally:
+    """visited: executions of the search, each of a class or given up (sleep_blocked). scouts: executions of the short
+    hunt that went before. violating: executions by kind.
+
+    With a bound on preemptions a class may be visited by several schedules: `seen` has the hashes of the classes,
+    `seen_violating` those of violating ones by kind.
+    """
+
+    visited: int = 0
+    scouts: int = 0
+    classes: int = 0
+    sleep_blocked: int = 0
+    violating: Counter[str] = field(default_factory=Counter)
+    seen: set[int] = field(default_factory=set)
+    seen_violating: dict[str, set[int]] = field(default_factory=dict)
+    first: Found | None = None
+
+    def add(self, block: Block, kinds: Mapping[int, str]) -> None:
+        """A block of the search; of its classes where they were observed."""
+        self.visited += block.ran + block.pruned
+        self.classes += block.ran
+        self.sleep_blocked += block.pruned
+        self.violating.update(kinds[kind] for _, kind in block.failures)
+        hashes = memoryview(block.classes).cast("Q")
+        self.seen.update(hashes)
+        if len(hashes):
+            for index, kind in block.failures:
+                self.seen_violating.setdefault(kinds[kind], set()).add(hashes[index - block.first])
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "first": self.first and list(self.first.__dict__.values()),
+            "violating": dict(self.violating),
+            "seen": sorted(self.seen),
+            "seen_violating": {kind: sorted(seen) for kind, seen in self.seen_violating.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Tally":
+        first = data["first"]
+        return cls(
+            visited=data["visited"],
+            scouts=data["scouts"],
+            classes=data["classes"],
+            sleep_blocked=data["sleep_blocked"],
+            violating=Counter(data["violating"]),
+            seen=set(data["seen"]),
+            seen_violating={kind: set(seen) for kind, seen in data["seen_violating"].items()},
+            first=first and Found(first[0], first[1], first[2], Schedule((task, steps) for task, steps in first[3])),
+        )

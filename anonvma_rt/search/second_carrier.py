@@ -57,7 +57,7 @@ class Confirmer:
             return
         self.known.add(kind)
         block = self.explorer.run(index, 1)
-        other = self.kinds[block.failures[0][1]] if block.failures else block.halt or "none"
+        other = self.kinds[block.failures[0].kind] if block.failures else block.halt or "none"
         same = block.digests == digest
         self.result.tried += 1
         if other == self.kinds[kind] and same:

@@ -68,7 +68,7 @@ def _side(story: Story) -> dict[str, Any]:
         "end": story.end,
         "at": story.trace.finding.step if story.trace.finding else None,
         "tasks": [printable(task) for task in trace.tasks],
-        "runs": story.runs,
+        "runs": story.schedule.runs(),
         "events": events,
         "locks": [printable(trace.lock(offset)) for offset in offsets],
         "holds": [[h.task, offsets[h.lock], h.first, h.last, h.shared, h.given_back] for h in story.locks.holds],

@@ -73,7 +73,7 @@ def _metadata(story: Story, events: list[dict[str, Any]]) -> Iterator[dict[str, 
 
 
 def _tasks(story: Story) -> Iterator[dict[str, Any]]:
-    for task, first, last in story.runs:
+    for task, first, last in story.schedule.runs():
         steps = f"steps {first} to {last}"
         yield {"ph": "X", "pid": PROCESS, "tid": _thread(task), "ts": first, "dur": last - first + 1, "cat": "task",
                "name": steps}  # fmt: skip

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from anonvma_rt.engine.run.records import Pending
-from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError
+from anonvma_rt.execution.record import record
 from anonvma_rt.execution.reproducer import Reproducer, ReproducerError
+from anonvma_rt.execution.schedule import Schedule
 from anonvma_rt.kernel.cause import cause, miss_of
-from anonvma_rt.lab.lab import make_explorer, refusal
 from anonvma_rt.subjects.history import WALKS, Event, Trace
 from anonvma_rt.subjects.locks import Locks, locks_of
 from anonvma_rt.subjects.protocols import Choice
@@ -34,7 +34,7 @@ class Story:
     """One execution. scenes: None where none were asked for, or the memory is too large; every: they are right at each
     `every`-th step.
 
-    end: the last step. pending: what each task stood at, as Explorer.trace() says it. stacks: the return addresses of
+    pending: what each task stood at, as Explorer.trace() says it. stacks: the return addresses of
     each event, where asked for.
     """
 
@@ -43,12 +43,16 @@ class Story:
     algorithm: str
     trace: Trace
     kind: str | None
-    segments: list[tuple[int, int]]
-    end: int
+    schedule: Schedule
     pending: list[Pending | None]
     scenes: Scenes | None
     every: int
     stacks: list[tuple[int, ...]] | None
+
+    @property
+    def end(self) -> int:
+        """The last step."""
+        return self.schedule.steps
 
     @cached_property
     def why(self) -> str | None:
@@ -59,19 +63,10 @@ class Story:
         return locks_of(self.trace.events, self.pending, self.end)
 
     @cached_property
-    def runs(self) -> list[tuple[int, int, int]]:
-        """(task, first step, last step) of what each task did in a row."""
-        runs, at = [], 1
-        for task, steps in self.segments:
-            runs.append((task, at, at + steps - 1))
-            at += steps
-        return runs
-
-    @cached_property
     def missed(self) -> str | None:
         """The scenes' name of the entry that the violation is about."""
         if self.kind in ("stale-migration-entry", "unreachable-pte") and self.trace.finding:
-            process, address = self.trace.finding.a, self.trace.finding.b
+            process, address = self.trace.finding[3:5]
             return f"pte:{process}:{address:#x}"
         return None
 
@@ -147,34 +142,27 @@ def story_of(
     Raises ReproducerError where the recorded algorithm does not do what the file says any more.
     """
     program = reproducer.program()
-    strategy = script.replay(reproducer.segments) if choice is None else script.follow(reproducer.segments)
     chosen = reproducer.algorithm if choice is None else program.choose(choice)
-    with make_explorer(program, chosen, strategy, seed=reproducer.seed) as explorer:
-        explorer.bound = reproducer.bound
-        before = program.before(explorer)
+    with reproducer.open(program, None if choice is None else chosen) as explorer:
         scenes = scenes and explorer.arena_bytes <= LARGEST_MEMORY
         every = max(1, -(-explorer.arena_bytes * reproducer.steps // JOURNAL_BYTES))
-        recorded = explorer.trace(0, strategy, journal=every if scenes else 0, stacks=stacks)
-        if recorded.halt == "refused":
-            raise refusal(program, explorer)
-        trace = program.trace(recorded, explorer, before)
-        if choice is None and trace.kind != reproducer.kind:
+        made = record(program, chosen, explorer, journal=every if scenes else 0, stacks=stacks)
+        if choice is None and made.kind != reproducer.kind:
             raise ReproducerError(
-                f"{reproducer.name()} does not replay: {trace.kind or 'no violation'} instead of {reproducer.kind} "
+                f"{reproducer.name()} does not replay: {made.kind or 'no violation'} instead of {reproducer.kind} "
                 f"(it was written by anonvma_rt {reproducer.version})"
             )
         return Story(
             scenario=reproducer.scenario.name,
             parameters=program.parameters,
             algorithm=chosen.name,
-            trace=trace,
-            kind=trace.kind,
-            segments=recorded.segments,
-            end=sum(steps for _, steps in recorded.segments),
-            pending=recorded.pending,
-            scenes=program.scenes(explorer, trace) if scenes else None,
+            trace=made.trace,
+            kind=made.kind,
+            schedule=made.schedule,
+            pending=made.pending,
+            scenes=program.scenes(explorer, made.trace) if scenes else None,
             every=every,
-            stacks=recorded.stacks,
+            stacks=made.stacks,
         )
 
 

@@ -114,7 +114,7 @@ class _Picture:
         name = name if len(name) <= 14 else f"{name[:13]}…"
         colour = f"t{task % len(COLOURS)}"
         yield f'<text x="16" y="{top + 13:.0f}" class="{colour} name">{_text(name)}</text>'
-        for owner, first, last in self.story.runs:
+        for owner, first, last in self.story.schedule.runs():
             if owner == task:
                 yield self.bar(first - 1, last, top, RUN - 3, f"run {colour}")
         for first, last, lock, waits, slot in self.spans[task]:
@@ -130,7 +130,7 @@ class _Picture:
         )
 
     def handoffs(self) -> Iterator[str]:
-        for (task, _, last), (other, _, _) in pairwise(self.story.runs):
+        for (task, _, last), (other, _, _) in pairwise(self.story.schedule.runs()):
             x = f'x1="{self.x(last):.1f}" x2="{self.x(last):.1f}"'
             yield f'<line {x} y1="{self.tops[task] + 7:.0f}" y2="{self.tops[other] + 7:.0f}" class="flow"/>'
 

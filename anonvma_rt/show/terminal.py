@@ -70,10 +70,9 @@ class Line(NamedTuple):
 def show_text(story: Story, width: int, style: Style, full: bool = False) -> str:
     """The whole story as text of at most `width` columns."""
     table = _Table(story, width, style, full)
-    switches = max(0, len(story.segments) - 1)
     parameters = spelled(story.parameters)
     title = f"{story.scenario}{f' ({parameters})' if parameters else ''} under {story.algorithm}"
-    what = f"{story.kind or 'no violation'}, {story.end} steps, {switches} switches"
+    what = f"{story.kind or 'no violation'}, {story.end} steps, {story.schedule.switches} switches"
     parts = [style.paint(_fold(title, width, ""), BOLD), style.paint(_fold(what, width, ""), RED)]
     if story.why:
         parts += ["", _fold(story.why, width, "  ")]

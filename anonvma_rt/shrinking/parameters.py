@@ -1,4 +1,4 @@
-"""The search for a minimal failing execution: its schedule (shrink_schedule.py) and its parameters in turn.
+"""The search for a minimal failing execution: its schedule (schedule.py) and its parameters in turn.
 
 Every size is asked the same question: is there a failing execution with no more switches than the best one has? Where
 there are few such executions all of them are tried, so the answer is exact; else the best schedule is stretched to the
@@ -6,48 +6,62 @@ new size, those with few preemptions are tried, and then a short hunt is made. A
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from anonvma_rt.engine.run.explorer import BuildViolation, StopToken, cores
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError
-from anonvma_rt.execution.reproducer import Reproducer, failures_in, trace_digest
-from anonvma_rt.kernel.cause import cause
-from anonvma_rt.lab.lab import make_explorer, smallest
-from anonvma_rt.shrinking.schedule import Bench, Cut, Failing, cuts_of, fewer, hunted, settle, shorten
+from anonvma_rt.execution.folder import Saved, save
+from anonvma_rt.execution.record import record
+from anonvma_rt.execution.reproducer import FoundBy, Reproducer
+from anonvma_rt.execution.schedule import Cut
+from anonvma_rt.lab.explorers import make_explorer
+from anonvma_rt.lab.load import least_values
+from anonvma_rt.shrinking.schedule import Asked, Bench, Candidate, fewer, hunted, settle, shorten
 
-__all__ = ["Search"]
+__all__ = ["ShrinkPlan", "Shrinking"]
 
 FIRST = 8  # values of a parameter, from the smallest on, that are tried one by one
 
 Values = Mapping[str, int | bool]
 
 
-class Search:
+@dataclass(frozen=True)
+class ShrinkPlan:
+    """The arguments of shrink(). name: of the reproducer, for messages. target: where to save, None to save nothing."""
+
+    original: Reproducer
+    name: str
+    keep: frozenset[str]
+    budget: int
+    target: Path | None
+    stop: StopToken
+    progress: Callable[[int], None] | None
+
+
+class Shrinking:
     """`best` is the smallest failing execution so far, whenever this is left; `minimal` the same as a reproducer, after
     save().
 
-    name: of the reproducer, for messages. target: where to save, None to save nothing; unsaved: why that failed.
-    executions: made so far. fewest: see shrink.Shrunk. begun: the reproducer did reproduce.
+    saved: where, or why not. executions: made so far. fewest: see shrink.Shrunk. begun: the reproducer did reproduce.
     """
 
-    def __init__(
-        self, original: Reproducer, name: str, keep: frozenset[str], budget: int, target: Path | None,
-        stop: StopToken, progress: Callable[[int], None] | None,
-    ) -> None:  # fmt: skip
-        self.original, self.name, self.keep, self.budget, self.target = original, name, keep, budget, target
-        self.stop, self.progress = stop, progress
+    def __init__(self, plan: ShrinkPlan) -> None:
+        original = plan.original
+        self.plan, self.original = plan, original
         # The simplest values: of a number the smallest, of a switch how it usually is.
         known = original.scenario.parameters
-        self.least = {name: p.default for name, p in known.items()} | smallest(original.scenario)
-        self.best = Failing(original.parameters, tuple(original.segments), original.bound)
+        self.least = {name: p.default for name, p in known.items()} | least_values(original.scenario)
+        self.best = Candidate(original.parameters, original.schedule, original.bound)
         self.minimal = original
-        self.saved: Failing | None = None
-        self.unsaved: str | None = None
+        self.kept: Candidate | None = None
+        self.saved = Saved()
         self.executions = 0
         self.fewest = False
         self.begun = False
-        self.fair = False
+        self.asked = Asked(original.kind, plan.budget, plan.stop, self.found, self.count)
         # Values that were tried in vain, and the execution to which they had to be compared.
         self.vain: set[tuple[object, ...]] = set()
         # Steps of each task, by the values for which they were measured.
@@ -68,47 +82,42 @@ class Search:
 
     def begin(self) -> bool:
         """Makes the execution of the reproducer once more. Whether it is so long that its parameters come first."""
-        original = self.original
+        original, name = self.original, self.plan.name
         # Not to be stopped: whoever ends the search gets what begins here, if nothing better.
         with self.bench(original.parameters, StopToken()) as bench:
-            done = bench.run(script.replay(original.segments), 0, 1)
-            seen = bench.kinds[done.failures[0][1]] if done.failures else "no violation"
+            done = bench.run(script.replay(original.schedule), 0, 1)
+            seen = bench.kinds[done.failures[0].kind] if done.failures else "no violation"
             if done.halt is not None:
-                raise UserError(f"{self.name}: does not reproduce any more: its schedule cannot be followed")
+                raise UserError(f"{name}: does not reproduce any more: its schedule cannot be followed")
             if seen != original.kind:
                 raise UserError(
-                    f"{self.name}: does not reproduce any more: its schedule ends with {seen} and not with "
-                    f"{original.kind}"
+                    f"{name}: does not reproduce any more: its schedule ends with {seen} and not with {original.kind}"
                 )
-            self.fair = original.kind == "livelock" and bench.endless(cuts_of(original.segments))
+            fair = original.kind == "livelock" and bench.endless(original.schedule.cuts())
+            self.asked = replace(self.asked, fair=fair)
             self.begun = True
-            return bench.allowance(original.steps) < self.budget
+            return bench.allowance(original.steps) < self.plan.budget
 
     def bench(self, values: Values, stop: StopToken | None = None) -> Bench:
         original = self.original
         program = original.program(values)
-        if original.interesting:
-            program = program.with_interesting(original.interesting)
-        bench = Bench(
-            program, program.choose(original.algorithm), original.kind,
-            original.bound if values == original.parameters else None,
-            self.budget, stop or self.stop, self.found, self.count,
-        )  # fmt: skip
-        bench.fair = self.fair
-        self.lengths[tuple(values.values())] = bench.shape["task_steps"]
+        bound = original.bound if values == original.parameters else None
+        asked = self.asked if stop is None else replace(self.asked, stop=stop)
+        bench = Bench(program, program.choose(original.algorithm), asked, bound)
+        self.lengths[tuple(values.values())] = bench.profile.task_steps
         return bench
 
     def count(self, executions: int) -> None:
         self.executions += executions
-        if self.progress is not None:
-            self.progress(executions)
+        if self.plan.progress is not None:
+            self.plan.progress(executions)
 
-    def found(self, failing: Failing) -> None:
+    def found(self, failing: Candidate) -> None:
         """Takes what is better. Parameters that differ from those of the best are smaller ones: no others are tried."""
         if failing.parameters == self.best.parameters:
             better = failing.measure < self.best.measure
         else:
-            better = failing.switches <= self.best.switches
+            better = failing.schedule.switches <= self.best.schedule.switches
         if better:
             self.best = failing
 
@@ -116,7 +125,7 @@ class Search:
 
     def smaller(self) -> None:
         """All at once as small as they can be, then one after the other."""
-        free = [name for name in self.best.parameters if name not in self.keep]
+        free = [name for name in self.best.parameters if name not in self.plan.keep]
         self.fails({**self.best.parameters, **{name: self.least[name] for name in free}})
         for name in free:
             if isinstance(self.best.parameters[name], bool):
@@ -161,14 +170,14 @@ class Search:
             return True
         return False
 
-    def candidates(self, bench: Bench, start: Failing) -> Iterator[Failing]:
+    def candidates(self, bench: Bench, start: Candidate) -> Iterator[Candidate]:
         """Failing executions; whether one is better than the best so far, found() has seen to."""
         lengths = self.lengths[tuple(start.parameters.values())]
-        for cuts in stretched(cuts_of(start.segments), lengths, bench.shape["task_steps"]):
+        for cuts in stretched(start.schedule.cuts(), lengths, bench.profile.task_steps):
             found = bench.trial(cuts)
             if found is not None:
                 yield shorten(bench, found)
-        found, complete = fewer(bench, start.switches, bench.shape["steps"])
+        found, complete = fewer(bench, start.schedule.switches, bench.profile.steps)
         if found is not None:
             yield found
         if not complete:
@@ -179,46 +188,26 @@ class Search:
 
     def save(self) -> None:
         """Makes the best so far a reproducer, and its file."""
-        if self.best == self.saved:
+        if self.best == self.kept:
             return
-        original, best = self.original, self.best
+        original, best, target = self.original, self.best, self.plan.target
         program = original.program(best.parameters)
-        algorithm = program.choose(original.algorithm)
-        with make_explorer(program, algorithm, script.replay(best.segments), cpu=cores(1)[0]) as explorer:
-            explorer.bound = best.bound
-            before = program.before(explorer)
-            recorded = explorer.trace(0)
-            trace = program.trace(recorded, explorer, before)
-        found = {
+        choice = program.choose(original.algorithm)
+        with make_explorer(
+            program, choice, script.replay(best.schedule), bound=best.bound, cpu=cores(1)[0]
+        ) as explorer:
+            recorded = record(program, choice, explorer)
+        found: dict[str, Any] = {
             "steps": original.steps,
             "switches": original.switches,
             "parameters": dict(original.parameters),
             "schedule_digest": original.digest,
         }
-        self.minimal = Reproducer(
-            scenario=original.scenario,
-            parameters=best.parameters,
-            algorithm=algorithm,
-            strategy=original.strategy,
-            seed=original.seed,
-            index=original.index,
-            bound=best.bound,
-            segments=recorded.segments,
-            kind=original.kind,
-            cause=cause(trace) or "",
-            digest=recorded.digests.hex(),
-            trace=trace_digest(recorded),
-            interesting=original.interesting,
-            failures=failures_in(trace) if original.failures is not None else None,
-            shrunk_from=original.shrunk_from or found,
-        )
-        if self.target is not None:
-            try:
-                self.minimal.save(self.target)
-                self.unsaved = None
-            except OSError as error:
-                self.unsaved = f"{self.target} could not be saved: {error.strerror or error}"
-        self.saved = best
+        found_by = FoundBy(original.kind, original.strategy, original.seed, original.index)
+        self.minimal = Reproducer.of(recorded, found_by, original.shrunk_from or found)
+        if target is not None:
+            self.saved = save(self.minimal, target, str(target))
+        self.kept = best
 
 
 def stretched(cuts: Sequence[Cut], old: Sequence[int], new: Sequence[int]) -> Iterator[list[Cut]]:

@@ -5,16 +5,17 @@ the budget, which is in executions: no clock decides anything. Whatever it takes
 can be ended at any time, and a result is as it was when it is shrunk again.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import StopToken
-from anonvma_rt.errors import UserError, nearest, quote
+from anonvma_rt.errors import UserError, at_least, nearest, quote
+from anonvma_rt.execution.folder import try_to_write
 from anonvma_rt.execution.reproducer import Reproducer, replay
-from anonvma_rt.shrinking.parameters import Search
+from anonvma_rt.execution.results import Interrupted
+from anonvma_rt.shrinking.parameters import Shrinking, ShrinkPlan
 from anonvma_rt.shrinking.schedule import Stopped
 from anonvma_rt.subjects.history import Trace
 
@@ -31,6 +32,10 @@ class Size:
     steps: int
     switches: int
     parameters: Mapping[str, int | bool]
+
+    @classmethod
+    def of(cls, reproducer: Reproducer) -> "Size":
+        return cls(reproducer.steps, reproducer.switches, dict(reproducer.parameters))
 
 
 @dataclass
@@ -65,12 +70,10 @@ class Shrunk:
         return shown | {"before": asdict(self.before), "after": asdict(self.after)}
 
 
-class ShrinkInterrupted(KeyboardInterrupt):
-    """^C while an execution was shrunk; `result` is the smallest found up to then, and was saved."""
+class ShrinkInterrupted(Interrupted):
+    """^C while an execution was shrunk; `result` was saved."""
 
-    def __init__(self, result: Shrunk) -> None:
-        super().__init__("shrinking was interrupted")
-        self.result = result
+    what = "shrinking"
 
 
 def smaller_name(file: str | Path) -> Path:
@@ -108,8 +111,7 @@ def shrink(
     >>> shrink(first.reproducer).after
     Size(steps=5, switches=1, parameters={'seats': 2})
     """
-    if budget < 1:
-        raise UserError(f"--budget must be at least 1, not {budget}")
+    at_least("--budget", budget)
     path = None if isinstance(reproducer, Reproducer) else Path(reproducer)
     original = reproducer if isinstance(reproducer, Reproducer) else Reproducer.load(reproducer, own)
     keep = frozenset(keep)
@@ -119,7 +121,8 @@ def shrink(
     target = None if out is None else Path(out)
     if target is not None:
         _try_to_write(target, path)
-    search = Search(original, str(path or original.name()), keep, budget, target, stop or StopToken(), progress)
+    name = str(path or original.name())
+    search = Shrinking(ShrinkPlan(original, name, keep, budget, target, stop or StopToken(), progress))
     try:
         search.run()
     except Stopped:
@@ -131,7 +134,7 @@ def shrink(
     return _result(search, interrupted=False)
 
 
-def _result(search: Search, interrupted: bool) -> Shrunk:
+def _result(search: Shrinking, interrupted: bool) -> Shrunk:
     """What was found, made again on threads."""
     original = search.original
     search.save()
@@ -142,8 +145,8 @@ def _result(search: Search, interrupted: bool) -> Shrunk:
         scenario=original.scenario.name,
         algorithm=original.algorithm.name,
         kind=original.kind,
-        before=Size(original.steps, original.switches, dict(original.parameters)),
-        after=Size(minimal.steps, minimal.switches, dict(minimal.parameters)),
+        before=Size.of(original),
+        after=Size.of(minimal),
         executions=search.executions,
         fewest=search.fewest,
         replays=REPLAYS,
@@ -152,8 +155,8 @@ def _result(search: Search, interrupted: bool) -> Shrunk:
         interrupted=interrupted,
         minimal=minimal,
         trace=replayed.trace,
-        reproducer=str(search.target) if search.target is not None and search.unsaved is None else None,
-        unsaved=search.unsaved,
+        reproducer=search.saved.path,
+        unsaved=search.saved.why_not,
     )
 
 
@@ -164,9 +167,7 @@ def _try_to_write(target: Path, source: Path | None) -> None:
             raise UserError(f"-o {quote(str(target))}: is the reproducer itself, which is kept as it is")
         if target.is_dir():
             raise UserError(f"-o {quote(str(target))}: is a folder; a file is needed")
-        probe = target.with_name(f".{target.name}.{os.getpid()}")
-        probe.write_bytes(b"\0" * 4096)
-        probe.unlink()
+        try_to_write(target)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"-o {quote(str(target))}: cannot be written: {why}") from None

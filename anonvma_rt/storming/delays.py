@@ -1,16 +1,16 @@
-"""Delay profiles of a storm: where its tasks are delayed and for how long, each a name with a few numbers.
+"""The delays of a storm: where its tasks are delayed and for how long, each a name with a few numbers.
 
-A profile is data for the engine (engine/chaos), where every delay is a function of (seed, execution, task, the task's
-own points). No profile is best everywhere: which one finds a race differs by orders of magnitude between scenarios, and
+They are data for the engine (engine/chaos), where every delay is a function of (seed, execution, task, the task's
+own points). None are best everywhere: which find a race differs by orders of magnitude between scenarios, and
 between runs of one, so a storm has several and learns while it runs.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anonvma_rt.errors import UserError, nearest, quote
+from anonvma_rt.errors import UserError, among, nearest, quote
 
-__all__ = ["PROFILES", "Profile", "parse_profile"]
+__all__ = ["DELAYS", "Delays", "parse_delays"]
 
 MOST = 1 << 24
 
@@ -24,7 +24,7 @@ class _Known:
     names: Mapping[str, str]
 
 
-PROFILES: dict[str, _Known] = {
+DELAYS: dict[str, _Known] = {
     "none": _Known("no delays: the tasks run as they come", {}, {}),
     "yield": _Known("a task gives its core away at one point in `every`", {"every": 32, "most": 0}, {"every": "every"}),
     "spin": _Known(
@@ -50,7 +50,7 @@ PROFILES: dict[str, _Known] = {
 
 
 @dataclass(frozen=True)
-class Profile:
+class Delays:
     """text: as the user wrote it. numbers: for the engine. lock: the lock class to stall at, "" for any."""
 
     text: str
@@ -67,18 +67,17 @@ class Profile:
         return {**self.numbers, "stall_class": lock_classes[self.lock]}
 
 
-def parse_profile(text: str) -> Profile:
-    """The profile that `NAME` or `NAME:parameter=value,...` stands for. Raises UserError with the nearest name.
+def parse_delays(text: str) -> Delays:
+    """What `NAME` or `NAME:parameter=value,...` stands for. Raises UserError with the nearest name.
 
-    >>> parse_profile("spin:every=4").numbers
+    >>> parse_delays("spin:every=4").numbers
     {'every': 4, 'most': 64}
-    >>> parse_profile("stall:lock=ptl").lock
+    >>> parse_delays("stall:lock=ptl").lock
     'ptl'
     """
     name, _, rest = text.partition(":")
-    if name not in PROFILES:
-        raise UserError(f"unknown profile {quote(name)}{nearest(name, PROFILES)}")
-    known = PROFILES[name]
+    among("profile", name, DELAYS)
+    known = DELAYS[name]
     numbers, lock = dict(known.usual), ""
     for assignment in filter(None, rest.split(",")):
         key, equals, value = (part.strip() for part in assignment.partition("="))
@@ -90,4 +89,4 @@ def parse_profile(text: str) -> Profile:
         if not equals or not value.isdecimal() or not 1 <= int(value) <= MOST:
             raise UserError(f"profile {name}: {key} must be a whole number from 1 to {MOST}, not {quote(value)}")
         numbers[known.names[key]] = int(value)
-    return Profile(text, numbers, lock)
+    return Delays(text, numbers, lock)

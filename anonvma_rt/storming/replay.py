@@ -8,9 +8,10 @@ places. A schedule counts only if the replay ends in the same kind of violation.
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import Kept
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.script import Script
 
@@ -19,7 +20,7 @@ __all__ = ["Confirmation", "confirm"]
 ROUNDS = 32  # moves that are kept before a log is given up
 FARTHEST = 24  # places that a step is moved, counted in steps of other tasks
 
-Step = tuple[int, int]  # task, signature
+Line = tuple[int, int]  # of a log: task, signature
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,23 @@ class Confirmation:
 
     outcome: str
     strategy: Script | None = None
-    moves: int = field(default=0)
 
 
-def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, signatures: bytes) -> Confirmation:
-    """Replays a log, and repairs it where it can. tasks, signatures: as Storm.run() keeps them."""
-    steps = list(zip(tasks, memoryview(signatures).cast("H"), strict=True))
-    strategy, seen = _replayed(explorer, index, steps)
-    if seen == kind:
+def confirm(explorer: Explorer, log: Kept) -> Confirmation:
+    """Replays a log, and repairs it where it can."""
+    steps = list(zip(log.tasks, memoryview(log.marks).cast("H"), strict=True))
+    strategy, seen = _replayed(explorer, log.index, steps)
+    if seen == log.kind:
         return Confirmation("confirmed", strategy)
     outcome = "lost" if strategy.lost else "no violation" if seen is None else "another violation"
-    for moves in range(1, ROUNDS + 1):
+    for _ in range(ROUNDS):
         if not strategy.lost:
             break
         reached = strategy.at
         for candidate in _moved(steps, reached):
-            strategy, seen = _replayed(explorer, index, candidate)
-            if seen == kind:
-                return Confirmation("repaired", strategy, moves)
+            strategy, seen = _replayed(explorer, log.index, candidate)
+            if seen == log.kind:
+                return Confirmation("repaired", strategy)
             if strategy.at > reached:
                 steps = candidate
                 break
@@ -56,15 +56,15 @@ def confirm(explorer: Explorer, index: int, kind: int, tasks: bytes, signatures:
     return Confirmation(outcome)
 
 
-def _replayed(explorer: Explorer, index: int, steps: list[Step]) -> tuple[Script, int | None]:
+def _replayed(explorer: Explorer, index: int, steps: list[Line]) -> tuple[Script, int | None]:
     strategy = script.retrace(
         bytes(task for task, _ in steps), array("H", (signature for _, signature in steps)).tobytes()
     )
     done = explorer.run_with(strategy, index, 1)
-    return strategy, done.failures[0][1] if done.failures else None
+    return strategy, done.failures[0].kind if done.failures else None
 
 
-def _moved(steps: list[Step], at: int) -> Iterator[list[Step]]:
+def _moved(steps: list[Line], at: int) -> Iterator[list[Line]]:
     """Schedules in which step `at` might be what was recorded: the task's step before it is made later, or a step that
     another task made before that one is."""
     if at >= len(steps):
@@ -81,11 +81,11 @@ def _moved(steps: list[Step], at: int) -> Iterator[list[Step]]:
             yield _moved_to(steps, step, before)
 
 
-def _last(steps: list[Step], end: int, task: int) -> int | None:
+def _last(steps: list[Line], end: int, task: int) -> int | None:
     """The last step of a task before `end`."""
     return next((i for i in range(end - 1, -1, -1) if steps[i][0] == task), None)
 
 
-def _moved_to(steps: list[Step], step: int, place: int) -> list[Step]:
+def _moved_to(steps: list[Line], step: int, place: int) -> list[Line]:
     """The step right behind the one that is at `place` now."""
     return [*steps[:step], *steps[step + 1 : place + 1], steps[step], *steps[place + 1 :]]

@@ -3,7 +3,8 @@
 from functools import partial
 from typing import Any
 
-from anonvma_rt.lab.lab import CARRIERS, load
+from anonvma_rt.lab.explorers import CARRIERS
+from anonvma_rt.lab.load import load
 from anonvma_rt.search.verify import verify
 from anonvma_rt.stress.bench.measure import Options, Turns, explorer_of, ratio, require, shown, spread
 

@@ -8,7 +8,7 @@ from typing import Any
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import CARRIERS
+from anonvma_rt.lab.explorers import CARRIERS
 from anonvma_rt.stress.bench.measure import Options, Turns, explorer_of, ratio, require, shown, spread
 
 # Strategy: the least probability that unpatched goes wrong; the random walk finds nothing here.

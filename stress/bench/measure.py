@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from anonvma_rt.engine.run.explorer import Explorer, cores, handoff
 from anonvma_rt.engine.strategy import script
-from anonvma_rt.lab.lab import make_explorer, make_strategy, prepare, profile
+from anonvma_rt.lab.explorers import make_explorer, prepare, profile
+from anonvma_rt.lab.strategies import make_strategy
 from anonvma_rt.subjects.protocols import Bound, Choice
 
 __all__ = [

@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer, mutex_pairs
-from anonvma_rt.lab.lab import CARRIERS, STRATEGIES, load
+from anonvma_rt.lab.explorers import CARRIERS
+from anonvma_rt.lab.load import load
+from anonvma_rt.lab.strategies import STRATEGIES
 from anonvma_rt.stress.bench.measure import Options, Turns, explorer_of, ratio, require, shown, spread
 
 PAGES = 4

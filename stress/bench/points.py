@@ -4,7 +4,7 @@ from functools import partial
 from time import process_time
 from typing import Any
 
-from anonvma_rt.lab.lab import load
+from anonvma_rt.lab.load import load
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.stress.bench.measure import Options, Turns, explorer_of, less, ratio, require, sequential, shown, spread
 

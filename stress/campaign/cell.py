@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 from anonvma_rt import __version__
-from anonvma_rt.search.hunt import LAST_INDEX
+from anonvma_rt.execution.plan import LAST_INDEX
 
 __all__ = ["STOPS", "Cell", "Unit"]
 

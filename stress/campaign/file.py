@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from anonvma_rt.errors import UserError, nearest, quote
+from anonvma_rt.execution.plan import LAST_INDEX
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.kernel.scenario_file import VIOLATION_KINDS
-from anonvma_rt.lab.lab import CARRIERS, DEFAULT_STRATEGY, load, make_strategy, names_of_all
+from anonvma_rt.lab.explorers import CARRIERS
+from anonvma_rt.lab.load import load, names_of_all
+from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.own.subject import Embedded
-from anonvma_rt.search.hunt import DEFAULT_RUNS, LAST_INDEX
+from anonvma_rt.search.hunt import DEFAULT_RUNS
 from anonvma_rt.stress.campaign.cell import STOPS, Cell
 from anonvma_rt.subjects.protocols import Bound, Described
 from anonvma_rt.text.files import read_text

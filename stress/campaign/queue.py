@@ -3,7 +3,7 @@
 import heapq
 from dataclasses import dataclass, field
 
-from anonvma_rt.search.hunt import LAST_INDEX
+from anonvma_rt.execution.plan import LAST_INDEX
 from anonvma_rt.stress.campaign.cell import Cell
 from anonvma_rt.stress.campaign.database import StoreError
 from anonvma_rt.stress.campaign.totals import Failed, Outcome, Totals

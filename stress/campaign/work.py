@@ -15,7 +15,7 @@ from threading import Event, Thread
 from anonvma_rt import __version__
 from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab.lab import described_by
+from anonvma_rt.lab.load import described_by
 from anonvma_rt.own.subject import subject
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.campaign.cell import Unit

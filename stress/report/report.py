@@ -6,9 +6,9 @@ Everything is computed from the ranges in the store when it is asked for. html.p
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from math import sqrt
 from typing import Any
 
+from anonvma_rt.search.bounds import wilson_95
 from anonvma_rt.stress.campaign.cell import Cell
 from anonvma_rt.stress.campaign.store import Campaign, Store
 from anonvma_rt.stress.campaign.totals import ENDINGS, Totals
@@ -16,8 +16,6 @@ from anonvma_rt.stress.report.survival import Life, LogRank, curve, log_rank, me
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["Comparison", "Report", "Row", "interval_95", "make_report", "text_report"]
-
-Z = 1.959963984540054  # 97.5 % of a normal variable lie below it
 
 
 @dataclass(frozen=True)
@@ -199,9 +197,7 @@ def interval_95(hits: int, trials: int) -> tuple[float, float, str]:
     try:
         from scipy.stats import beta  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
-        p, z = hits / trials, Z * Z / trials
-        middle, spread = (p + z / 2) / (1 + z), sqrt(z * (p * (1 - p) + z / 4)) / (1 + z)
-        return max(0.0, middle - spread) if hits else 0.0, min(1.0, middle + spread) if hits < trials else 1.0, "wilson"
+        return *wilson_95(hits, trials), "wilson"
     low = float(beta.ppf(0.025, hits, trials - hits + 1)) if hits else 0.0
     high = float(beta.ppf(0.975, hits + 1, trials - hits)) if hits < trials else 1.0
     return low, high, "exact"

@@ -12,7 +12,8 @@ from anonvma_rt import Machine, Reproducer, hunt, replay, verify
 from anonvma_rt.engine.parallel.storm import Storm
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.lab.lab import STRATEGIES, load, names_of_all
+from anonvma_rt.lab.load import load, names_of_all
+from anonvma_rt.lab.strategies import STRATEGIES
 from anonvma_rt.storming.storm import storm
 
 PAGE = 4096

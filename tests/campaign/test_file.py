@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from anonvma_rt import UserError
 from anonvma_rt.cli import _parser
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import names_of_all
+from anonvma_rt.lab.load import names_of_all
 
 pytest.importorskip("anonvma_rt.stress.campaign.run", reason="not installed, only built in place")
 

@@ -80,7 +80,7 @@ def test_by_hand_from_nothing_to_a_deadlock_that_replays(tmp_path):
         assert stepper.kind == "deadlock"
         path = stepper.result().save(tmp_path / "made.json")
     made = Reproducer.load(path)
-    assert made.strategy == "hand" and [task for task, _ in made.segments][:3] == [2, 1, 0]
+    assert made.strategy == "hand" and [task for task, _ in made.schedule][:3] == [2, 1, 0]
     again = replay(made, times=3)
     assert again.reproduced == 3 and again.same_trace
     again.explorer.close()
@@ -100,9 +100,9 @@ def test_what_violates_nothing_is_not_saved():
 def test_choosing_what_the_schedule_says_anyway_forgets_nothing():
     one = found("lkml-2011", "unpatched")
     with Stepper(one) as stepper:
-        stepper.choose(one.segments[0][0], 5)
+        stepper.choose(one.schedule[0][0], 5)
         assert not stepper.by_hand and stepper.length == one.steps
-        other = 1 - one.segments[0][0]
+        other = 1 - one.schedule[0][0]
         stepper.choose(other)
         assert stepper.by_hand and stepper.length == stepper.position == 6
         with pytest.raises(UserError, match="nobody has decided who makes the next step"):

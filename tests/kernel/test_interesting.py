@@ -13,7 +13,9 @@ from anonvma_rt.engine.run.explorer import EVENT, OPS
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.execution.reproducer import Reproducer, replay
-from anonvma_rt.lab.lab import load, make_explorer, make_strategy
+from anonvma_rt.lab.explorers import make_explorer
+from anonvma_rt.lab.load import load
+from anonvma_rt.lab.strategies import make_strategy
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.mm.lab.interesting import DEFAULT, NAMES
 from anonvma_rt.mm.lab.world import World

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from anonvma_rt.cli import main
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import described_by, load, names_of_all
+from anonvma_rt.lab.load import described_by, load, names_of_all
 from anonvma_rt.litmus.file import KINDS
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.litmus.program import Program

@@ -9,7 +9,7 @@ from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.errors import AlgorithmError, ParameterError
 from anonvma_rt.execution.reproducer import Reproducer, replay
 from anonvma_rt.kernel.cause import cause
-from anonvma_rt.lab.lab import make_explorer
+from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.litmus import Litmus, Variant
 from anonvma_rt.search.hunt import hunt
 

@@ -15,7 +15,7 @@ from embedding_tools import documented
 
 import anonvma_rt
 from anonvma_rt import Reproducer, UserError, hunt, replay, shrink, storm, subject, verify
-from anonvma_rt.lab.lab import load
+from anonvma_rt.lab.load import load
 
 STACK = "aba_stack:Stack"
 pytestmark = pytest.mark.usefixtures("own")

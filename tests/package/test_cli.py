@@ -17,7 +17,7 @@ import pytest
 from anonvma_rt.cli import main
 from anonvma_rt.kernel.algorithm import BEHAVIOUR, PRESETS
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import load
+from anonvma_rt.lab.load import load
 from anonvma_rt.litmus.litmus import Litmus
 
 HUNT = ["hunt", "merge", "--runs", "1500"]

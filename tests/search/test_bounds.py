@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from anonvma_rt import hunt
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import make_explorer, make_strategy, profile
+from anonvma_rt.lab.explorers import make_explorer, profile
+from anonvma_rt.lab.strategies import make_strategy
 from anonvma_rt.search.bounds import count_classes, upper_bound_95
 
 
@@ -79,7 +80,7 @@ def test_the_guarantee_of_pct_is_of_the_numbers_that_it_used():
     result = hunt(scenario, algorithms=["unpatched"], strategy="pct:depth=3", runs=2000, carrier="fibers").results[0]
     program = scenario.bind({})
     with make_explorer(program, program.choose("unpatched"), make_strategy("pct"), carrier="fibers") as explorer:
-        k = profile(program, explorer)["steps"]
+        k = profile(program, explorer).steps
     proved = result.pct_guarantee
     assert (proved.tasks, proved.steps, proved.depth) == (2, k, 3)
     assert proved.probability == 1 / (2 * k**2)

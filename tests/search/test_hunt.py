@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import STRATEGIES
-from anonvma_rt.search.hunt import hunt, upper_bound_95
+from anonvma_rt.lab.strategies import STRATEGIES
+from anonvma_rt.search.bounds import upper_bound_95
+from anonvma_rt.search.hunt import hunt
 
 BUSY = """
 name = "busy"

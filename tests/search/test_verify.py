@@ -16,12 +16,11 @@ from anonvma_rt import Reproducer, StopToken, UserError, VerifyInterrupted, repl
 from anonvma_rt.cli import main
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.search.dpor import Dpor
-from anonvma_rt.lab.lab import load
+from anonvma_rt.lab import pump
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.search import exhaust
 from anonvma_rt.search.checkpoint import Checkpoint
 from anonvma_rt.search.frontier import Frontier
-from anonvma_rt.search.verify import _question
 
 
 def search(threads, carrier="fibers", preemptions=None):
@@ -227,7 +226,7 @@ def test_an_interrupt_says_how_far_the_search_came():
 @pytest.mark.parametrize("jobs", [2, 3])
 def test_explorers_together_visit_the_same_classes(jobs, monkeypatch):
     monkeypatch.setattr(exhaust, "ALONE", 100)
-    monkeypatch.setattr(exhaust, "BLOCK_SECONDS", 0.001)
+    monkeypatch.setattr(pump, "BLOCK_SECONDS", 0.001)
     unpatched, patched = verify("order", {"pages": 6}, jobs=jobs, all_violations=True).results
     assert (unpatched.classes, unpatched.violating_classes) == (18_564, {"assertion": 12_616})
     assert (patched.classes, patched.violating_classes, patched.complete) == (18_564, {}, True)
@@ -243,7 +242,7 @@ def test_a_search_goes_on_from_its_checkpoint(tmp_path):
         if all(one.complete for one in part.results):
             break
         # What a limit of 700 leaves is gone on with by the next one: the limit is of all executions so far.
-        data = Checkpoint(file, question(part, all_violations=True))
+        data = Checkpoint(file, json.loads(file.read_text())["question"])
         for search in data.searches.values():
             search["visited"] = 0
         data.save()
@@ -253,11 +252,6 @@ def test_a_search_goes_on_from_its_checkpoint(tmp_path):
     # A finished one says at once what it found.
     again = verify("order", {"pages": 5}, all_violations=True, checkpoint=file).results
     assert [one.verdict for one in again] == [one.verdict for one in whole]
-
-
-def question(result, all_violations):
-    program = load(result.scenario).bind(result.parameters)
-    return _question(program, result.preemptions, all_violations)
 
 
 def test_a_search_that_was_killed_goes_on_from_its_checkpoint(tmp_path, monkeypatch):

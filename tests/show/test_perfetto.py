@@ -66,7 +66,7 @@ def test_tasks_locks_waits_points_counters_and_flows_are_those_of_the_execution(
     events = perfetto_events(story)
     slices = [event for event in events if event["ph"] == "X"]
     runs = [(event["ts"], event["ts"] + event["dur"] - 1) for event in slices if event["cat"] == "task"]
-    assert runs == [(first, last) for _, first, last in story.runs]
+    assert runs == [(first, last) for _, first, last in story.schedule.runs()]
     assert sum(event["cat"] == "lock" for event in slices) == len(story.locks.holds)
     assert sum(event["cat"] == "wait" for event in slices) == len(story.locks.waits) > 0
     assert sum(event["ph"] == "s" for event in events) == len(story.locks.flows) > 0

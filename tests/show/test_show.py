@@ -10,7 +10,7 @@ from show_tools import HANDFUL, VIOLATING, found, hostile, hostile_reproducer, s
 from anonvma_rt.cli import main
 from anonvma_rt.engine.run.explorer import OPS
 from anonvma_rt.execution.reproducer import replay
-from anonvma_rt.lab.lab import load
+from anonvma_rt.lab.load import load
 from anonvma_rt.show.dmesg import dmesg
 from anonvma_rt.show.html import html_page
 from anonvma_rt.show.perfetto import perfetto_events, write_perfetto

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from anonvma_rt import Reproducer, ShrinkInterrupted, StopToken, UserError, hunt, replay, shrink
 from anonvma_rt.cli import main
-from anonvma_rt.lab.lab import load
+from anonvma_rt.execution.schedule import Schedule
+from anonvma_rt.lab.load import load
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.shrinking.parameters import stretched
-from anonvma_rt.shrinking.schedule import Bench, cuts_of
+from anonvma_rt.shrinking.schedule import Bench
 from anonvma_rt.shrinking.shrink import smaller_name
 from anonvma_rt.subjects.history import Trace
 
@@ -271,6 +272,12 @@ class Spinning:
     source: str = "test"
     sha256: str = ""
     parameters: dict = field(default_factory=dict)
+    interesting: tuple = ()
+    failing: None = None
+
+    @property
+    def scenario(self):
+        return self
 
     def bind(self, values):
         return self
@@ -295,17 +302,17 @@ def livelock(segments):
     """The reproducer of an execution of Spinning that ends at its bound, whatever its digests."""
     return Reproducer(
         scenario=Spinning(), parameters={}, algorithm=next(iter(TWO_WRONGS.variants.values())), strategy="test", seed=0,
-        index=0, bound=1000, segments=segments, kind="livelock", cause="", digest="", trace="",
+        index=0, bound=1000, schedule=Schedule(segments), kind="livelock", cause="", digest="", trace="",
     )  # fmt: skip
 
 
 def test_a_livelock_does_not_become_the_starvation_of_a_task_that_would_end_it():
     result = shrink(livelock([(0, 4), (1, 1), (0, 7), (2, 2), (0, 987)]))
     assert_smaller(result)
-    assert result.minimal.segments == [(2, 2), (0, 999)], "C has the lock, so B will not get it"
+    assert result.minimal.schedule == ((2, 2), (0, 999)), "C has the lock, so B will not get it"
     starved = shrink(livelock([(0, 4), (1, 1), (0, 996)]))
     assert_smaller(starved)
-    assert starved.minimal.segments == [(0, 1001)], "it was one to begin with"
+    assert starved.minimal.schedule == ((0, 1001),), "it was one to begin with"
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------
@@ -400,10 +407,10 @@ def test_what_does_not_reproduce_any_more_is_refused(mail, tmp_path):
     other = replace(one, kind="lost-page").save(tmp_path / "kind.json")
     with pytest.raises(UserError, match=r"ends with stale-migration-entry and not with lost-page"):
         shrink(other)
-    cannot = replace(one, segments=[(7, 5), (0, 5)]).save(tmp_path / "cannot.json")
+    cannot = replace(one, schedule=Schedule([(7, 5), (0, 5)])).save(tmp_path / "cannot.json")
     with pytest.raises(UserError, match=r"cannot be followed"):
         shrink(cannot)
-    harmless = replace(one, segments=[]).save(tmp_path / "harmless.json")
+    harmless = replace(one, schedule=Schedule()).save(tmp_path / "harmless.json")
     with pytest.raises(UserError, match=r"ends with no violation and not with stale-migration-entry"):
         shrink(harmless)
 
@@ -497,5 +504,5 @@ def test_a_stop_token_ends_it_with_what_there_is(mail):
 
 
 def test_cuts_count_from_the_beginning_of_each_task():
-    assert cuts_of([(0, 5), (1, 3), (0, 2), (1, 1)]) == [(0, 5), (1, 3), (0, 7), (1, 4)]
-    assert cuts_of([]) == []
+    assert Schedule([(0, 5), (1, 3), (0, 2), (1, 1)]).cuts() == [(0, 5), (1, 3), (0, 7), (1, 4)]
+    assert Schedule().cuts() == []

@@ -49,7 +49,8 @@ def test_each_gives_json_and_a_table(name):
 
 
 def test_order_has_every_strategy_on_every_carrier_with_its_aims():
-    from anonvma_rt.lab.lab import CARRIERS, STRATEGIES
+    from anonvma_rt.lab.explorers import CARRIERS
+    from anonvma_rt.lab.strategies import STRATEGIES
 
     rows = module("order").run(QUICK)["results"]
     assert {(row["carrier"], row["strategy"]) for row in rows} == {

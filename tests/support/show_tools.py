@@ -6,8 +6,10 @@ from tempfile import TemporaryDirectory
 
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.execution.reproducer import Reproducer
+from anonvma_rt.execution.schedule import Schedule
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import load, make_explorer
+from anonvma_rt.lab.explorers import make_explorer
+from anonvma_rt.lab.load import load
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.search.hunt import hunt
 
@@ -51,7 +53,7 @@ def sequential(pages):
         one, parameters={"pages": pages}, kind=None, bound=1 << 40, algorithm=one.program().choose("moveto-tail")
     )
     with make_explorer(made.program(), made.algorithm, script.replay()) as explorer:
-        return replace(made, segments=explorer.trace(0).segments)
+        return replace(made, schedule=Schedule(explorer.trace(0).segments))
 
 
 BAD = "<img/src=x/onerror=alert(1)></script><script>alert(2)</script>@data@ \x1b]0;owned\x07\x1b[31m\x9b2J\r\n\u202e"

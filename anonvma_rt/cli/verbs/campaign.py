@@ -18,8 +18,8 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import INTERRUPTED, conclude, progress_bar, write_file
 from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.errors import UserError
+from anonvma_rt.execution.folder import Folder
 from anonvma_rt.own.subject import subject
-from anonvma_rt.search.hunt import Folder
 
 if TYPE_CHECKING:
     from anonvma_rt.stress.campaign.executors import Crew
@@ -190,7 +190,7 @@ def _reproducers(options: argparse.Namespace) -> int:
                 with store.readable(where):
                     content = outcome.reproducer.encode()
                 reproducer = Reproducer.from_bytes(content, where, own)
-                path = str(folder.path / f"{cell.number}-{reproducer.name()}")
+                path = str(Path(options.out) / f"{cell.number}-{reproducer.name()}")
                 write_file(path, outcome.reproducer + "\n", "--out")
                 written.append(path)
                 if not options.all:

@@ -7,7 +7,7 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
 from anonvma_rt.cli.report import hunt_report
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab.lab import HUNT_CARRIERS
+from anonvma_rt.lab.explorers import HUNT_CARRIERS
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
 from anonvma_rt.search.hunt_result import HuntInterrupted
 from anonvma_rt.text.names import split_names

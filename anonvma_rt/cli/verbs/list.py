@@ -8,10 +8,11 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import conclude
 from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import HUNT_CARRIERS, STRATEGIES
+from anonvma_rt.lab.explorers import HUNT_CARRIERS
+from anonvma_rt.lab.strategies import STRATEGIES
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
-from anonvma_rt.storming.delays import PROFILES
+from anonvma_rt.storming.delays import DELAYS
 from anonvma_rt.subjects.protocols import Described
 
 
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         "strategies": [{"name": name, "about": about} for name, (_, about) in STRATEGIES.items()],
         "interesting": [{"name": name, "about": about} for name, (_, about) in INTERESTING.items()],
         "carriers": [{"name": name, "about": about} for name, about in HUNT_CARRIERS.items()],
-        "profiles": [{"name": name, "about": known.about} for name, known in PROFILES.items()],
+        "profiles": [{"name": name, "about": known.about} for name, known in DELAYS.items()],
     }
     return conclude(options, lambda: listing, lambda: "\n".join(_lines(listing)))
 

@@ -99,7 +99,7 @@ def _show(options: argparse.Namespace) -> int:
             "kind": story.kind,
             "cause": story.why,
             "steps": story.end,
-            "switches": max(0, len(story.segments) - 1),
+            "switches": story.schedule.switches,
             "rows": [[step, story.trace.task(task), text.strip()] for step, task, text in rows],
             "html": options.html,
             "perfetto": options.perfetto,

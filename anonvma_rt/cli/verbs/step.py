@@ -238,7 +238,7 @@ class _Session:
             with contextlib.suppress(EOFError, KeyboardInterrupt):
                 input()
 
-        self.stepper.hold(held)
+        self.stepper.pause(held)
         self.stands()
 
 

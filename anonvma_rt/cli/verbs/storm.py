@@ -7,10 +7,10 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
 from anonvma_rt.cli.report import storm_report
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab.lab import load
-from anonvma_rt.search.hunt import DEFAULT_SCENARIO
-from anonvma_rt.storming.delays import PROFILES
-from anonvma_rt.storming.storm import DEFAULT_SECONDS, StormInterrupted, storm
+from anonvma_rt.lab.load import DEFAULT_SCENARIO, load
+from anonvma_rt.storming.delays import DELAYS
+from anonvma_rt.storming.storm import DEFAULT_SECONDS, storm
+from anonvma_rt.storming.storm_result import StormInterrupted
 
 
 def _seconds(text: str) -> float:
@@ -27,7 +27,7 @@ OPTIONS = (
     opt.option("--seconds", "T", "for each algorithm (default %(default)g)", type=_seconds, default=DEFAULT_SECONDS),
     opt.SEED,
     opt.several(
-        "--profile", "P", f"NAME or NAME:parameter=value, of {', '.join(PROFILES)}; may be repeated (default: all)"
+        "--profile", "P", f"NAME or NAME:parameter=value, of {', '.join(DELAYS)}; may be repeated (default: all)"
     ),
     opt.Option(
         "--record",

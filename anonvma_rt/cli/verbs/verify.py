@@ -7,7 +7,7 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
 from anonvma_rt.cli.report import verify_report
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab.lab import smallest
+from anonvma_rt.lab.load import least_values
 from anonvma_rt.search.class_count import Estimate
 from anonvma_rt.search.verify import VerifyInterrupted, verify
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         if options.parameter or options.checkpoint:
             raise UserError("--all takes the smallest sizes and no checkpoint: omit -p and --checkpoint")
         # Where allocations fail by chance there is nothing to prove.
-        scenarios = [one for one in scenarios if one.bind(smallest(one)).failing is None]
+        scenarios = [one for one in scenarios if one.bind(least_values(one)).failing is None]
         limit = LIMIT_OF_ALL if limit is None else limit
     with progress_bar() as bar:
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
             partial(
                 verify,
                 described,
-                smallest(described) if options.all else options.parameter,
+                least_values(described) if options.all else options.parameter,
                 options.algorithm or (described.algorithms() if options.all else None),
                 carrier=options.carrier,
                 jobs=options.jobs,

@@ -8,7 +8,9 @@ import pytest
 from engine_programs import CPU, events
 
 from anonvma_rt.engine.strategy import script
-from anonvma_rt.lab.lab import load, make_explorer, make_strategy, prepare, profile
+from anonvma_rt.lab.explorers import make_explorer, prepare, profile
+from anonvma_rt.lab.load import load
+from anonvma_rt.lab.strategies import make_strategy
 
 READS = ("load", "await")
 SHARES = ("read-lock", "read-unlock")

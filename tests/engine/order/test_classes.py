@@ -19,7 +19,8 @@ from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pos import Pos
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.sticky import Sticky
-from anonvma_rt.lab.lab import make_explorer, make_strategy, prepare, profile
+from anonvma_rt.lab.explorers import make_explorer, prepare, profile
+from anonvma_rt.lab.strategies import make_strategy
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.litmus.program import Program
 

@@ -14,7 +14,7 @@ import pytest
 from anonvma_rt.engine.parallel.storm import STUCK_SECONDS, Draws, Storm
 from anonvma_rt.engine.run.explorer import Explorer, StopToken
 from anonvma_rt.engine.strategy import script
-from anonvma_rt.lab.lab import load
+from anonvma_rt.lab.load import load
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.litmus.program import Program
 

@@ -3,7 +3,9 @@
 import pytest
 
 from anonvma_rt import hunt
-from anonvma_rt.lab.lab import CARRIERS, STRATEGIES, load
+from anonvma_rt.lab.explorers import CARRIERS
+from anonvma_rt.lab.load import load
+from anonvma_rt.lab.strategies import STRATEGIES
 
 # Plain moves, a fork that copies, huge pages that split, locks that are tried; two litmus tests, one of which stops.
 SCENARIOS = ("lkml-2011", "fork-child-first", "thp-split-vs-move", "fault-during-fork", "order", "lock-order")

@@ -12,7 +12,8 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import STRATEGIES, make_explorer
+from anonvma_rt.lab.explorers import make_explorer
+from anonvma_rt.lab.strategies import STRATEGIES
 from anonvma_rt.litmus.program import Program
 
 SCENARIOS = ["lkml-2011", "error-path", "fork-child-first", "exec-stack", "reused-root", "order"]

@@ -11,7 +11,7 @@ from show_tools import HANDFUL, found
 from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.lab.lab import make_explorer
+from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.mm.lab.world import World
@@ -21,7 +21,7 @@ KERNELS = [one for one in HANDFUL if one[0] not in Litmus.builtin_names()]
 
 def explorer_of(scenario, algorithm, carrier="threads"):
     one = found(scenario, algorithm)
-    explorer = make_explorer(one.program(), one.algorithm, script.replay(one.segments), seed=one.seed, carrier=carrier)
+    explorer = make_explorer(one.program(), one.algorithm, script.replay(one.schedule), seed=one.seed, carrier=carrier)
     explorer.bound = one.bound
     return explorer, one
 
@@ -140,7 +140,7 @@ def test_follow_makes_of_a_schedule_that_can_be_replayed_the_same_execution():
     explorer, one = explorer_of("lkml-2011", "unpatched")
     with explorer:
         replayed = explorer.trace(0)
-        followed = explorer.trace(0, script.follow(one.segments))
+        followed = explorer.trace(0, script.follow(one.schedule))
         assert followed.events == replayed.events and followed.segments == replayed.segments
 
 
@@ -181,7 +181,7 @@ def test_a_held_execution_has_a_named_thread_for_each_task_that_has_begun():
                 explorer.trace(0)
             seen.append((explorer.name_tasks(["first", "second"]), comms(), threading.active_count()))
 
-        before, after = 10, one.segments[0][1] + 5
+        before, after = 10, one.schedule[0][1] + 5
         told = explorer.trace(0, None, before, hold=look)
         assert told.events == explorer.trace(0, None, before).events
         explorer.trace(0, None, after, hold=look)

@@ -11,7 +11,7 @@ from anonvma_rt import Algorithm, Machine, Moment, PyStrategy, Reproducer, UserE
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.portfolio import Portfolio
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.lab.lab import strategy_name
+from anonvma_rt.lab.strategies import strategy_name
 
 MERGE = {"scenario": "merge", "parameters": {"pages": 2}, "algorithms": ["unpatched"]}
 

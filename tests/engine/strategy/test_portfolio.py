@@ -13,7 +13,8 @@ from anonvma_rt.engine.strategy.preempt import Preempt
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import DEFAULT_STRATEGY, STRATEGIES, make_explorer, make_strategy, profile
+from anonvma_rt.lab.explorers import make_explorer, profile
+from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES, make_strategy
 from anonvma_rt.litmus.program import Program
 
 SHAPE = (27, [9, 9, 9])

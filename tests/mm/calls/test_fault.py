@@ -15,7 +15,7 @@ from anonvma_rt.engine.run.explorer import BuildViolation
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.lab import make_explorer
+from anonvma_rt.lab.explorers import make_explorer
 
 EVERY = pytest.mark.parametrize("algorithm", ALL)
 

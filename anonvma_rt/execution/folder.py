@@ -1,0 +1,68 @@
+"""Where reproducers go. The place is tried before the work, because afterwards is too late to learn that it is full."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from anonvma_rt.errors import ParameterError, quote
+from anonvma_rt.execution.reproducer import Reproducer
+
+__all__ = ["Folder", "Saved", "save", "try_to_write"]
+
+
+class Saved(NamedTuple):
+    """path: of the file, None if there is none; why_not: what went wrong, if it should be there."""
+
+    path: str | None = None
+    why_not: str | None = None
+
+
+class Folder:
+    """A folder for reproducers, made if it is not there; without a path nothing is saved. Use as a context manager, or
+    call leave(). Raises ParameterError where nothing can be written."""
+
+    def __init__(self, path: str | Path | None) -> None:
+        self.path = None if path is None else Path(path)
+        self.made = self.path is not None and not self.path.exists()
+        if self.path is not None:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                try_to_write(self.path / "anonvma-rt")
+            except OSError as error:
+                raise ParameterError(
+                    f"--out {quote(str(path))}: reproducers cannot be written there: {error.strerror or error}"
+                ) from None
+
+    def __enter__(self) -> "Folder":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.leave()
+
+    def keep(self, reproducer: Reproducer, name: str | None = None) -> Saved:
+        """Saves a reproducer, under its own name or another."""
+        name = name or reproducer.name()
+        return Saved() if self.path is None else save(reproducer, self.path / name, name)
+
+    def leave(self) -> None:
+        """Removes the folder again if it was made for nothing."""
+        if self.path is not None and self.made:
+            try:
+                self.path.rmdir()
+            except OSError:
+                return
+
+
+def save(reproducer: Reproducer, path: Path, called: str) -> Saved:
+    """Writes one file; `called` is its name in the message where that fails."""
+    try:
+        return Saved(str(reproducer.save(path)))
+    except OSError as error:
+        return Saved(None, f"{called} could not be saved: {error.strerror or error}")
+
+
+def try_to_write(path: Path) -> None:
+    """Writes a small file beside `path` and removes it. Raises OSError."""
+    probe = path.with_name(f".{path.name}.{os.getpid()}")
+    probe.write_bytes(b"\0" * 4096)
+    probe.unlink()
