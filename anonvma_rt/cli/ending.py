@@ -46,14 +46,16 @@ def show_progress(bar: Any) -> Callable[[str, int], None]:
     return progress
 
 
-def collect(calls: Iterable[Callable[[], T]], interruption: type[KeyboardInterrupt]) -> tuple[list[T], bool]:
+def collect(calls: Iterable[Callable[[], T]]) -> tuple[list[T], bool]:
     """The results of the calls, made one after the other, and whether ^C ended it; that call has a result, too."""
+    from anonvma_rt.execution.results import Interrupted
+
     found: list[T] = []
     try:
         for call in calls:
             found.append(call())
-    except interruption as interrupted:
-        return [*found, interrupted.result], True  # type: ignore[attr-defined]
+    except Interrupted as interrupted:
+        return [*found, interrupted.result], True
     return found, False
 
 

@@ -67,7 +67,9 @@ def _kinds(violations: Mapping[str, int]) -> str:
 
 
 def _verdict(one: Hunted | Verdict | Stormed) -> str:
-    return "as expected" if one.as_expected else f"NOT AS EXPECTED: {one.expected or 'none (nothing stated)'}"
+    if one.as_expected:
+        return "as expected"
+    return f"NOT AS EXPECTED: {one.expected}" if one.expected else "VIOLATED (no expectation stated)"
 
 
 def _row(one: Hunted) -> str:
@@ -116,7 +118,7 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
     for one in result.results:
         kinds = _kinds(one.violating_classes)
         blocked = f", {one.sleep_blocked} sleep-blocked" if one.sleep_blocked else ""
-        unexpected = "" if one.as_expected else f"; {_verdict(one)}"
+        unexpected = "" if one.as_expected else f"; {_verdict(one) if one.expected else 'no expectation stated'}"
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{unexpected}")
     lines.append("")
     shown = next((one for one in result.results if one.trace is not None), None) if table else None

@@ -84,15 +84,13 @@ def _sides(story: Story) -> list[Side]:
         last = _last(story, one, matters)
         if last is None:
             continue
-        stands = story.pending[one]
-        if one == task and (stands is None or stands[2]):
+        pending = story.pending[one]
+        if one == task and (pending is None or pending.enabled):
             heading = "detected"
-        elif stands is not None and not stands[2]:
-            heading = f"waiting for {trace.lock(stands[1])}"
-        elif stands is not None:
-            heading = "on its way"
-        else:
+        elif pending is None:
             heading = "ended, last seen"
+        else:
+            heading = "on its way" if pending.enabled else f"waiting for {trace.lock(pending.object)}"
         sides.append(Side(last, trace.events[last], heading))
     return sides
 

@@ -6,6 +6,7 @@ the page as JSON inside a script element that is no program, and from there as t
 
 import json
 import re
+from html import escape
 from importlib import resources
 from typing import Any
 
@@ -38,10 +39,10 @@ def html_page(story: Story, beside: Story | None = None) -> str:
     folder = resources.files("anonvma_rt.show") / "page"
     page, style, script = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     parts = {
-        "title": _escaped(f"{data['scenario']}: {story.kind or 'no violation'}"),
+        "title": escape(f"{data['scenario']}: {story.kind or 'no violation'}", quote=False),
         "style": style,
         "script": script,
-        "text": _escaped(plain),
+        "text": escape(plain, quote=False),
         "data": _json(data),
     }
     # In one go: what is put in may look like a mark, too.
@@ -85,10 +86,6 @@ def _side(story: Story) -> dict[str, Any]:
         "stale": story.stale,
         "every": story.every,
     }
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _json(data: Any) -> str:

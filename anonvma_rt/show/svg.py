@@ -6,6 +6,7 @@ looks at it.
 
 import re
 from collections.abc import Iterator
+from html import escape
 from itertools import pairwise
 from textwrap import wrap
 
@@ -176,7 +177,7 @@ def _names(text: str) -> set[str]:
 
 
 def _text(text: str) -> str:
-    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    return escape(printable(text), quote=False).replace('"', "&quot;")
 
 
 def _style() -> str:

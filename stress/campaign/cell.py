@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from anonvma_rt import __version__
 from anonvma_rt.execution.plan import LAST_INDEX
 
-__all__ = ["STOPS", "Cell", "Unit"]
+__all__ = ["STOPS", "Budget", "Cell", "Unit"]
 
 STOPS = {
     "all": "every execution of the budget",
@@ -19,6 +19,18 @@ STOPS = {
     "bound": "the range after which the upper bound at 95 % is small enough is the last",
 }
 MOST_OBSERVED = 65_536  # executions of the first range whose classes are counted; ranges cannot be added up in this
+
+
+class Budget(TypedDict):
+    """The fields of a Cell that say how much of it is executed, in what portions, and by whom."""
+
+    executions: int | None
+    seconds: float | None
+    range_size: int
+    timeout: float
+    stop: str
+    bound: float | None
+    carrier: str
 
 
 class Unit(TypedDict):

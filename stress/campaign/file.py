@@ -7,7 +7,7 @@ error, and every scenario, parameter, algorithm and strategy is tried before the
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from itertools import product
+from itertools import count, product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.own.subject import Embedded
 from anonvma_rt.search.hunt import DEFAULT_RUNS
-from anonvma_rt.stress.campaign.cell import STOPS, Cell
+from anonvma_rt.stress.campaign.cell import STOPS, Budget, Cell
 from anonvma_rt.subjects.protocols import Bound, Described
 from anonvma_rt.text.files import read_text
 from anonvma_rt.text.toml import as_table, check_keys, get_line, get_list, get_word, load_toml, shown
@@ -97,16 +97,16 @@ def read_campaign(text: str, source: str, asked: tuple[str, ...] = (), own: Sequ
     for number, table in enumerate(tables, 1):
         where = f"{source}: cells {number}"
         groups.append(_Group(usual | as_table(table, where), where, folder, asked, own))
-    count = sum(group.count for group in groups)
-    if count > MOST_CELLS:
-        few = shown(count) if count < 1 << 62 else "2**62 or more"
+    total = sum(group.size for group in groups)
+    if total > MOST_CELLS:
+        few = shown(total) if total < 1 << 62 else "2**62 or more"
         raise CampaignError(f"{source}: {few} cells; the most is {MOST_CELLS}: make its lists shorter")
     cells: list[Cell] = []
     texts: dict[str, tuple[str, str]] = {}
     for group in groups:
         for scenario in group.scenarios:
             texts[scenario.sha256] = (scenario.source, scenario.text)
-        cells += (Cell(number, **fields) for number, fields in enumerate(group.cells(), len(cells)))
+        cells += group.cells(len(cells))
     if asked and not any(group.takes_asked for group in groups):
         raise CampaignError(f'{source}: no group of cells has algorithms = "asked", so --algorithm changes nothing')
     return Plan(name, get_line(top, "about", source, " ").strip(), source, text, asked, tuple(cells), texts)
@@ -137,27 +137,29 @@ class _Group:
             raise CampaignError(f"{where}: expect: unknown expectation {shown(self.expect)}{hint}")
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         each = prod(len(values) for values in self.parameters.values()) * len(self.strategies) * len(self.seeds)
         return each * sum(len(algorithms) for algorithms in self.algorithms.values())
 
-    def cells(self) -> Iterator[dict[str, Any]]:
-        """The fields of each cell but its number."""
+    def cells(self, first: int) -> Iterator[Cell]:
+        """first: the number of the first one."""
+        numbers = count(first)
         for scenario in self.scenarios:
             for values in product(*self.parameters.values()):
                 bound, algorithms = self._bind(scenario, dict(zip(self.parameters, values, strict=True)))
                 for algorithm, strategy, seed in product(algorithms, self.strategies, self.seeds):
-                    yield {
-                        "scenario": scenario.name,
-                        "sha256": scenario.sha256,
-                        "parameters": dict(bound.parameters),
-                        "algorithm": algorithm,
-                        "strategy": strategy or scenario.strategy or DEFAULT_STRATEGY,
-                        "seed": seed,
-                        "expected": bound.expected(algorithm) if self.expect == "scenario" else self.expect,
-                        "judged": self.expect != "anything",
+                    yield Cell(
+                        number=next(numbers),
+                        scenario=scenario.name,
+                        sha256=scenario.sha256,
+                        parameters=dict(bound.parameters),
+                        algorithm=algorithm,
+                        strategy=strategy or scenario.strategy or DEFAULT_STRATEGY,
+                        seed=seed,
+                        expected=bound.expected(algorithm) if self.expect == "scenario" else self.expect,
+                        judged=self.expect != "anything",
                         **self.budget,
-                    }
+                    )
 
     def _bind(self, scenario: Described, values: dict[str, Any]) -> tuple[Bound, list[str]]:
         try:
@@ -232,7 +234,7 @@ def _seeds(table: dict[str, Any], where: str) -> range | list[int]:
     return [_whole(seed, f"{where}: seeds", 0, LAST_INDEX - 1) for seed in given]
 
 
-def _budget(table: dict[str, Any], where: str) -> dict[str, Any]:
+def _budget(table: dict[str, Any], where: str) -> Budget:
     stop, bound = table.get("stop", "all"), None
     if isinstance(stop, dict):
         check_keys(stop, ("upper_bound",), f"{where}: stop")

@@ -51,7 +51,7 @@ class Row:
             return "not finished: resume the campaign"
         if self.verdict == "NOT AS EXPECTED":
             found = ", ".join(f"{count} {kind}" for kind, count in totals.violations.items()) or "none"
-            wanted = cell.expected or "none (nothing stated)"
+            wanted = cell.expected or "none (no expectation stated)"
             return f"expected {wanted}, found {found} in {totals.executions} executions"
         return None
 

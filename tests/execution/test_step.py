@@ -164,7 +164,7 @@ def test_json_is_one_object_and_nothing_else(script):
         ("step 0", "from 1 on"),
         ("back", "this is the beginning"),
         ("goto 9999", "there is no step 9999 (0 to 107)"),
-        ("goto", "goto N is right"),
+        ("goto", "usage: goto N"),
         ("next nobody", 'unknown task "nobody"'),
         ("on nothing", 'nobody does anything to "nothing"'),
         ("print vma Z", 'no vma "Z" now'),
@@ -174,10 +174,10 @@ def test_json_is_one_object_and_nothing_else(script):
         ("print pte 0xffffffffffff", "no address of a process"),
         ("print pte Z+1", 'no vma "Z"'),
         ("print moon", "nothing is called"),
-        ("save", "save FILE is right"),
+        ("save", "usage: save FILE"),
         ("save /no/such/folder/x.json", "/no/such/folder/x.json: cannot be written"),
         ("step 'x", "No closing quotation"),
-        ("debugger now", "debugger is right"),
+        ("debugger now", "usage: debugger"),
     ],
 )
 def test_a_script_ends_at_its_first_wrong_command_with_one_line(script, command, says):
@@ -188,7 +188,7 @@ def test_a_script_ends_at_its_first_wrong_command_with_one_line(script, command,
 
 def test_the_debugger_command_tells_how_to_attach(script):
     out = script("lkml-2011", "unpatched", "goto 60", "debugger", "", "where").out
-    assert f"process {os.getpid()} stands after step 60; threads: 0:mremap, 1:migrate" in out
+    assert f"process {os.getpid()} is paused after step 60; threads: 0:mremap, 1:migrate" in out
     assert f"gdb -p {os.getpid()}" in out
     assert out.rstrip().splitlines()[-1].startswith("  1 migrate is about to")
 

@@ -9,7 +9,6 @@ from anonvma_rt.cli.report import hunt_report
 from anonvma_rt.errors import UserError
 from anonvma_rt.lab.explorers import HUNT_CARRIERS
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
-from anonvma_rt.search.hunt_result import HuntInterrupted
 from anonvma_rt.text.names import split_names
 
 OPTIONS = (
@@ -78,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
             )
             for scenario in scenarios
         ]
-        found, interrupted = collect(hunts, HuntInterrupted)
+        found, interrupted = collect(hunts)
     return conclude_results(
         options,
         found,

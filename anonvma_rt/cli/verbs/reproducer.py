@@ -12,7 +12,7 @@ from anonvma_rt.cli.ending import collect, conclude, progress_bar, width, write_
 from anonvma_rt.cli.report import replay_report, shrink_report
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import replay
-from anonvma_rt.shrinking.shrink import DEFAULT_BUDGET, ShrinkInterrupted, shrink, smaller_name
+from anonvma_rt.shrinking.shrink import DEFAULT_BUDGET, shrink, smaller_name
 
 FULL = opt.flag("--full", "every point in the table, not only what matters")
 
@@ -50,7 +50,7 @@ def _shrink(options: argparse.Namespace) -> int:
             progress=bar.update,
             own=opt.own_code(options),
         )
-        (result,), interrupted = collect([call], ShrinkInterrupted)
+        (result,), interrupted = collect([call])
     return conclude(
         options,
         result.as_dict,

@@ -24,7 +24,7 @@ COMMANDS = {
     "on": "OBJECT           run until somebody has done something to it: page 9, anon_vma 1, ptl 0x40000000",
     "violation": "          to the end of the schedule, where the violation is",
     "where": "              what each task is about to do, and which locks it holds",
-    "print": "THING         look at one thing; `print` alone says what there is, `print world` prints everything",
+    "print": "THING         look at one thing; `print` alone lists the things, `print world` prints everything",
     "task": "TASK [N]       by hand: let another task make the next step (or N); the rest of the schedule is forgotten",
     "finish": "             by hand: let the rest run by itself, task after task",
     "save": "FILE           save what you made as a reproducer, if it violates something",
@@ -32,6 +32,8 @@ COMMANDS = {
     "help": "               this",
     "quit": "               the end",
 }
+# What a task is about to do, where that is not the operation's name and its object.
+ABOUT_TO = {"atomic": "update {} atomically"}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,11 +46,11 @@ def run(options: argparse.Namespace) -> int:
         session = _Session(stepper, say=(lambda text: None) if options.json else print)
         session.greet()
         session.loop(asked, prompt="(step) " if asked and not options.json else "")
-        told = {
+        document = {
             "position": stepper.position, "steps": stepper.length, "kind": stepper.kind, "over": stepper.over,
             "by_hand": stepper.by_hand, "saved": session.saved,
         }  # fmt: skip
-    return conclude(options, lambda: told, None)
+    return conclude(options, lambda: document, None)
 
 
 class _Session:
@@ -62,8 +64,8 @@ class _Session:
     def greet(self) -> None:
         reproducer = self.stepper.reproducer
         name = f"{reproducer.scenario.name} under {reproducer.algorithm.name}"
-        self.say(f"{name}: {self.stepper.length} steps, then {reproducer.kind}. `help` says what there is.")
-        self.stands()
+        self.say(f"{name}: {self.stepper.length} steps, then {reproducer.kind}. `help` lists the commands.")
+        self.say_position()
 
     def loop(self, asked: bool, prompt: str) -> None:
         """Until `quit` or the end of the input. Raises UserError for a wrong command of a script."""
@@ -106,7 +108,7 @@ class _Session:
         takes = {"step": (0, 1), "back": (0, 1), "goto": (1, 1), "next": (1, 1), "on": (1, 9), "print": (0, 9),
                  "task": (1, 2), "save": (1, 1)}.get(name, (0, 0))  # fmt: skip
         if not takes[0] <= len(rest) <= takes[1]:
-            raise UserError(f"{name} {COMMANDS[name].split('  ')[0]}".strip() + " is right")
+            raise UserError(f"usage: {name} {COMMANDS[name].split('  ')[0]}".strip())
         getattr(self, f"do_{name}")(*rest)
         return True
 
@@ -115,22 +117,22 @@ class _Session:
     def do_step(self, steps: str = "1") -> None:
         before = self.stepper.position
         self.stepper.forward(_count(steps))
-        self.happened(before)
+        self.say_events(before)
 
     def do_back(self, steps: str = "1") -> None:
         self.stepper.back(_count(steps))
-        self.stands()
+        self.say_position()
 
     def do_goto(self, position: str) -> None:
         self.stepper.goto(_count(position, least=0))
-        self.stands()
+        self.say_position()
 
     def do_next(self, task: str) -> None:
         number = find_task(self.stepper.tasks, task)
         before = self.stepper.position
         if not self.stepper.until(lambda event: event.task == number):
             raise UserError(f"{quote(self.stepper.tasks[number])} makes no more steps in this schedule")
-        self.happened(before)
+        self.say_events(before)
 
     def do_on(self, *words: str) -> None:
         wanted = " ".join(words)
@@ -145,25 +147,25 @@ class _Session:
 
         if not self.stepper.until(is_it):
             raise UserError(f"nobody does anything to {quote(wanted)} after this")
-        self.happened(before)
+        self.say_events(before)
 
     def do_violation(self) -> None:
         before = self.stepper.position
         self.stepper.to_the_violation()
-        self.happened(before, most=8)
+        self.say_events(before, most=8)
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
-    def happened(self, before: int, most: int = 40) -> None:
-        """What was done since a position, and where the execution stands now."""
+    def say_events(self, before: int, most: int = 40) -> None:
+        """What was done since a position, and the position now."""
         rows = [row for row in self.stepper.trace.rows(full=True) if row[0] > before]
         if len(rows) > most:
             self.say(f"  ... {len(rows) - most} more")
         for step, task, text in rows[-most:]:
             self.say(f"{step:7d}  {self.stepper.trace.task(task)}: {text.strip()}")
-        self.stands()
+        self.say_position()
 
-    def stands(self) -> None:
+    def say_position(self) -> None:
         stepper = self.stepper
         if stepper.kind:
             self.say(f"after step {stepper.position}: {stepper.kind}. {cause(stepper.trace) or ''}".rstrip())
@@ -178,13 +180,14 @@ class _Session:
         trace = stepper.trace
         locks = locks_of(trace.events, stepper.pending, stepper.position)
         for task, name in enumerate(stepper.tasks):
-            stands = stepper.pending[task]
-            if stands is None:
+            pending = stepper.pending[task]
+            if pending is None:
                 does = "has ended"
-            elif stands[0] == "start":
+            elif pending.op == "start":
                 does = "has not begun"
             else:
-                does = f"is about to {stands[0]} {trace.object(stands[1])}" + ("" if stands[2] else ", and has to wait")
+                what = ABOUT_TO.get(pending.op, f"{pending.op} {{}}").format(trace.object(pending.object))
+                does = f"is about to {what}" + ("" if pending.enabled else ", and has to wait")
             held = ", ".join(trace.lock(hold.lock) for hold in locks.held(task, stepper.position))
             self.say(f"  {task} {name} {does}{f'; holds {held}' if held else ''}")
 
@@ -210,12 +213,12 @@ class _Session:
         made = self.stepper.choose(find_task(self.stepper.tasks, task), wanted)
         if made < wanted:
             self.say(f"only {made} of {wanted} steps: {self.stepper.why_not(find_task(self.stepper.tasks, task))}")
-        self.happened(before)
+        self.say_events(before)
 
     def do_finish(self) -> None:
         before = self.stepper.position
         self.stepper.finish()
-        self.happened(before, most=8)
+        self.say_events(before, most=8)
 
     def do_save(self, path: str) -> None:
         if not self.stepper.over:
@@ -228,18 +231,18 @@ class _Session:
         self.say(f"saved: anonvma-rt replay {path}")
 
     def do_debugger(self) -> None:
-        def held(names: list[str]) -> None:
+        def wait(names: list[str]) -> None:
             if not names:
                 self.say("no task has begun yet, so there is no thread to look at")
                 return
-            self.say(f"process {os.getpid()} stands after step {self.stepper.position}; threads: {', '.join(names)}")
+            self.say(f"process {os.getpid()} is paused after step {self.stepper.position}; threads: {', '.join(names)}")
             self.say(f"in another terminal: gdb -p {os.getpid()} -ex 'info threads' -ex 'thread apply all bt'")
             self.say("Enter goes on")
             with contextlib.suppress(EOFError, KeyboardInterrupt):
                 input()
 
-        self.stepper.pause(held)
-        self.stands()
+        self.stepper.pause(wait)
+        self.say_position()
 
 
 def _count(word: str, least: int = 1) -> int:

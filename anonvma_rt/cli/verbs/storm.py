@@ -10,7 +10,6 @@ from anonvma_rt.errors import UserError
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, load
 from anonvma_rt.storming.delays import DELAYS
 from anonvma_rt.storming.storm import DEFAULT_SECONDS, storm
-from anonvma_rt.storming.storm_result import StormInterrupted
 
 
 def _seconds(text: str) -> float:
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             progress=progress,
             fail_alloc=options.fail_alloc,
         )
-        found, interrupted = collect([call], StormInterrupted)
+        found, interrupted = collect([call])
     return conclude_results(options, found, lambda result: storm_report(result, width()), interrupted=interrupted)
 
 

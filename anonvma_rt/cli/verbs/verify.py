@@ -9,7 +9,7 @@ from anonvma_rt.cli.report import verify_report
 from anonvma_rt.errors import UserError
 from anonvma_rt.lab.load import least_values
 from anonvma_rt.search.class_count import Estimate
-from anonvma_rt.search.verify import VerifyInterrupted, verify
+from anonvma_rt.search.verify import verify
 
 LIMIT_OF_ALL = 200_000
 OPTIONS = (
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
             )
             for described in scenarios
         ]
-        found, interrupted = collect(searches, VerifyInterrupted)
+        found, interrupted = collect(searches)
     return conclude_results(
         options,
         found,
