@@ -1,110 +1,10 @@
-"""The list, primitive by primitive.
-
-The first half compiles a small module against klist.pxd, as a user would, and looks at the raw links: a case is a
-sentence, a call in the kernel's argument order, the rings before and the rings after. The second half is about the
-Python face.
-"""
-
-import doctest
-import gc
-import pickle
-import weakref
-from itertools import chain
+"""The list, primitive by primitive: a case is a sentence, a call in the kernel's argument order, the rings before and
+the rings after."""
 
 import pytest
-from compiled import build, load, once
+from rawlist import SIGNATURES, WALKS, Fault
 
-from anonvma_rt.engine.base import klist
-
-Fault, List, ListCorruption, Node = klist.Fault, klist.List, klist.ListCorruption, klist.Node
 POISONED = ("POISON1", "POISON2")
-
-# ---- the raw list ----------------------------------------------------------------------------------------------------
-
-SIGNATURES = {  # how many links each takes
-    "void": {
-        "INIT_LIST_HEAD": 1, "list_add": 2, "list_add_tail": 2, "list_del": 1, "list_del_init": 1, "list_replace": 2,
-        "list_replace_init": 2, "list_swap": 2, "list_move": 2, "list_move_tail": 2, "list_bulk_move_tail": 3,
-        "list_rotate_left": 1, "list_rotate_to_front": 2, "list_cut_position": 3, "list_cut_before": 3,
-        "list_splice": 2, "list_splice_tail": 2, "list_splice_init": 2, "list_splice_tail_init": 2,
-    },
-    "int": {
-        "list_is_first": 2, "list_is_last": 2, "list_is_head": 2, "list_empty": 1, "list_is_singular": 1,
-        "list_del_valid": 1, "list_add_valid": 3, "list_count_nodes": 1,
-    },
-    "link": {"list_first": 1, "list_last": 1, "list_first_or_null": 1},
-}  # fmt: skip
-WALKS = ["list_for_each", "list_for_each_prev", "list_for_each_safe", "list_for_each_prev_safe"]
-
-SOURCE = """
-from anonvma_rt.engine.base cimport klist as k
-
-cdef struct item:
-    int value
-    k.list_head link
-
-cdef item items[10]
-
-cdef k.list_head *link(int i):
-    return &items[i].link
-
-cdef item *item_of(k.list_head *link):
-    return <item *>k.container_of(link, <size_t>&(<item *>NULL).link)
-
-cdef name(k.list_head *link):
-    if link == k.LIST_POISON1() or link == k.LIST_POISON2():
-        return "POISON1" if link == k.LIST_POISON1() else "POISON2"
-    return item_of(link).value if &items[0].link <= link <= &items[9].link else <size_t>link
-
-def reset():
-    for i in range(10):
-        items[i] = item(i, k.list_head(NULL, NULL))
-
-def set_links(int i, next, prev):
-    items[i].link.next = link(next) if next < 10 else <k.list_head *><size_t>next
-    items[i].link.prev = link(prev) if prev < 10 else <k.list_head *><size_t>prev
-
-def links(int i):
-    return name(items[i].link.next), name(items[i].link.prev)
-
-def walk(str kind, int head, body):
-    cdef k.list_cursor c
-    if kind == "list_for_each":
-        c = k.list_for_each(link(head))
-    elif kind == "list_for_each_prev":
-        c = k.list_for_each_prev(link(head))
-    elif kind == "list_for_each_safe":
-        c = k.list_for_each_safe(link(head))
-    else:
-        c = k.list_for_each_prev_safe(link(head))
-    seen = []
-    while len(seen) < 20 and k.list_step(&c):
-        seen.append(item_of(c.pos).value)
-        body(seen[-1])
-    again = bool(c.corrupt) and k.list_step(&c)
-    return seen, c.corrupt, name(c.pos), again
-"""
-
-
-def source():
-    text = SOURCE
-    for kind, arities in SIGNATURES.items():
-        for function, arity in arities.items():
-            call = f"k.{function}({', '.join(f'link({x})' for x in 'abc'[:arity])})"
-            text += f"\ndef {function}({', '.join(f'int {x}' for x in 'abc'[:arity])}):\n"
-            text += f"    {call}\n" if kind == "void" else f"    return {call if kind == 'int' else f'name({call})'}\n"
-    return text
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    return load(once(tmp_path_factory, "rawlist", lambda folder: build(folder, {"rawlist": source()})), "rawlist")
-
-
-@pytest.fixture
-def raw(compiled):
-    compiled.reset()
-    return compiled
 
 
 def links_of(rings):
@@ -229,10 +129,10 @@ FREED = 0x6B6B6B6B6B6B6B6B  # what an allocator may leave behind
     ("next", "prev", "fault"),
     [
         (3, 1, Fault.OK),
-        (klist.POISON1, 1, Fault.NEXT_POISONED),
-        (klist.POISON1, klist.POISON2, Fault.NEXT_POISONED),
-        (3, klist.POISON2, Fault.PREV_POISONED),
-        (3, klist.POISON1, Fault.PREV_WILD),
+        ("POISON1", 1, Fault.NEXT_POISONED),
+        ("POISON1", "POISON2", Fault.NEXT_POISONED),
+        (3, "POISON2", Fault.PREV_POISONED),
+        (3, "POISON1", Fault.PREV_WILD),
         (FREED, FREED, Fault.NEXT_WILD),
         (4095, 1, Fault.NEXT_WILD),
         (3, FREED, Fault.PREV_WILD),
@@ -242,7 +142,7 @@ FREED = 0x6B6B6B6B6B6B6B6B  # what an allocator may leave behind
 )
 def test_list_del_valid_names_the_fault(raw, next, prev, fault):
     lay(raw, "0123 4")
-    raw.set_links(2, next, prev)
+    raw.set_links(2, getattr(raw, str(next), next), getattr(raw, str(prev), prev))
     assert raw.list_del_valid(2) == fault
 
 
@@ -271,7 +171,7 @@ def test_list_add_valid_names_the_fault(raw):
     raw.set_links(5, 4, 1)
     assert raw.list_add_valid(9, 1, 5) == Fault.PREV_BROKEN
     lay(raw, "4")
-    raw.set_links(9, klist.POISON1, klist.POISON2)
+    raw.set_links(9, raw.POISON1, raw.POISON2)
     assert raw.list_add_valid(9, 4, 4) == Fault.OK
 
 
@@ -281,15 +181,11 @@ def test_list_add_valid_beside_a_deleted_entry(raw):
     assert raw.list_add_valid(9, 0, 1) == raw.list_add_valid(9, 1, 2) == Fault.NEXT_BROKEN
 
 
-def test_adding_next_to_a_deleted_node_does_not_follow_its_links():
+def test_adding_next_to_a_deleted_entry_does_not_follow_its_links(raw):
     """list_add(new, deleted) hands the poison itself to list_add_valid."""
-    deleted, new = klist.first(head := List("a")), Node("b")
-    klist.del_(deleted)
-    for function, fault in ((klist.add, Fault.NEXT_POISONED), (klist.add_tail, Fault.PREV_POISONED)):
-        with pytest.raises(ListCorruption) as caught:
-            function(new, deleted)
-        assert caught.value.fault is fault
-    assert head.links != deleted.links
+    raw.set_links(1, raw.POISON1, raw.POISON2)
+    assert raw.add_valid_after(9, 1) == Fault.NEXT_POISONED
+    assert raw.add_valid_before(9, 1) == Fault.PREV_POISONED
 
 
 # ---- raw walks -------------------------------------------------------------------------------------------------------
@@ -354,211 +250,11 @@ def test_a_walk_from_a_broken_head_stops_at_once(raw, kind):
     assert raw.walk(kind, 0, id) == ([], wild, 0, False)
 
 
-# ---- the Python face -------------------------------------------------------------------------------------------------
+def test_the_faults_are_the_codes_of_the_list(raw):
+    assert {fault.name: fault for fault in Fault} == raw.FAULTS
 
 
-def test_the_examples_in_the_docstrings():
-    result = doctest.testmod(klist)
-    assert result.attempted > 50
-    assert not result.failed
-
-
-def test_faults_are_the_c_codes_and_have_a_text():
-    assert [fault.value for fault in Fault][:9] == list(range(9))
-    assert len({fault.text for fault in Fault}) == len(Fault)
-
-
-def test_the_poison_faults_on_64_bit():
-    assert klist.POISON1 != klist.POISON2
-    assert {klist.POISON1 & 0xFFF, klist.POISON2 & 0xFFF} == {0x100, 0x122}
-    assert klist.POISON1 >> 32 in (0xDEAD0000, 0)
-
-
-def corruption(fault, function, *arguments):
-    with pytest.raises(ListCorruption) as caught:
-        function(*arguments)
-    assert caught.value.fault is fault
-    return caught.value
-
-
-def test_a_second_del_raises():
-    node = klist.first(head := List("ab"))
-    klist.del_(node)
-    error = corruption(Fault.NEXT_POISONED, klist.del_, node)
-    assert str(error) == "list_del: next is LIST_POISON1, the entry was deleted before"
-    for function in (klist.del_init, klist.replace):
-        corruption(Fault.NEXT_POISONED, function, node, *[Node()] * (function is klist.replace))
-    corruption(Fault.NEXT_POISONED, klist.move, node, head)
-
-
-def test_a_deleted_node_may_be_added_again():
-    node = klist.first(head := List("ab"))
-    klist.del_(node)
-    klist.add_tail(node, head)
-    assert [node.value for node in head] == ["b", "a"]
-
-
-@pytest.mark.parametrize("function", [klist.add, klist.add_tail])
-def test_adding_a_linked_node_raises_wherever_it_is(function):
-    head, other = List("abcd"), List("x")
-    for node in list(head):
-        for place in (head, other, klist.first(other), node):
-            corruption(Fault.ADDED_TWICE, function, node, place)
-    corruption(Fault.ADDED_TWICE, function, node := Node(), node)
-    assert [node.value for node in head] == ["a", "b", "c", "d"]
-
-
-def test_nothing_is_written_when_an_operation_is_refused():
-    head = List("abc")
-    a, b, c = head
-    before = [link.links for link in (head, a, b, c)]
-    for function, arguments in [
-        (klist.swap, (a, a)),
-        (klist.swap, (a, Node())),
-        (klist.move, (a, Node())),
-        (klist.add, (Node(), Node())),
-        (klist.replace, (head, Node())),
-        (klist.bulk_move_tail, (head, b, a)),
-        (klist.bulk_move_tail, (List(), a, b)),
-        (klist.rotate_to_front, (a, List())),
-        (klist.cut_position, (head, head, a)),
-        (klist.cut_position, (List("x"), head, a)),
-        (klist.cut_before, (List(), List("x"), a)),
-        (klist.splice, (head, head)),
-        (klist.splice_init, (head, a)),
-        (klist.init, (head,)),
-        (klist.init, (a,)),
-    ]:
-        with pytest.raises(ValueError, match=r"list_|INIT_LIST_HEAD"):
-            function(*arguments)
-    for function, arguments in [
-        (klist.move, (a, a)),
-        (klist.replace, (a, b)),
-        (klist.replace, (a, a)),
-        (klist.replace_init, (head, head)),
-        (klist.replace, (head, List("x"))),
-    ]:
-        corruption(Fault.ADDED_TWICE, function, *arguments)
-    assert [link.links for link in (head, a, b, c)] == before
-
-
-def test_wrong_types_are_refused():
-    bare = klist.Link()
-    for function, arguments in [
-        (klist.add, (None, List())),
-        (klist.add, (Node(), None)),
-        (klist.add, (List(), List())),
-        (klist.add, (Node(), bare)),
-        (klist.replace, (bare, klist.Link())),
-        (klist.replace, (bare, Node())),
-        (klist.replace_init, (Node(), bare)),
-        (klist.init, (bare,)),
-        (klist.rotate_left, (Node(),)),
-    ]:
-        with pytest.raises(TypeError):
-            function(*arguments)
-
-
-def test_a_walk_through_a_deleted_node_raises():
-    for walk, fault in [(klist.for_each, Fault.NEXT_POISONED), (klist.for_each_prev, Fault.PREV_POISONED)]:
-        head = List("abc")
-        nodes = walk(head)
-        klist.del_(next(nodes))
-        corruption(fault, next, nodes)
-        assert list(nodes) == []
-        assert len(head) == 2
-
-
-@pytest.mark.parametrize("walk", [klist.for_each, klist.for_each_safe])
-def test_a_walk_that_leaves_its_list_raises_even_if_it_would_meet_a_foreign_head(walk):
-    head, other = List("abc"), List()
-    nodes = walk(head)
-    next(nodes)
-    for node in list(head):
-        klist.move_tail(node, other)
-    corruption(Fault.ESCAPED, list, nodes)
-
-
-def test_a_safe_walk_outlives_the_deletion_of_the_next_node():
-    head = List("abc")
-    nodes = klist.for_each_safe(head)
-    klist.del_(next(nodes).next)
-    gc.collect()
-    corruption(Fault.NEXT_POISONED, next, nodes)
-
-
-def test_a_walk_that_ended_stays_ended():
-    head = List("a")
-    nodes = iter(head)
-    assert len(list(nodes)) == 1
-    klist.add_tail(Node("b"), head)
-    assert list(nodes) == []
-
-
-def test_a_spliced_list_is_poisoned_until_init():
-    a, b = List("ab"), List()
-    klist.splice_tail(a, b)
-    assert a.links == (klist.POISON1, klist.POISON2)
-    corruption(Fault.NEXT_POISONED, klist.first, a)
-    corruption(Fault.NEXT_POISONED, klist.add, Node(), a)
-    klist.init(a)
-    klist.add(Node("x"), a)
-    assert (repr(a), repr(b)) == ("List(['x'])", "List(['a', 'b'])")
-
-
-class Value:
-    pass
-
-
-def test_a_list_keeps_its_nodes_and_a_node_its_list():
-    value = Value()
-    gone = weakref.ref(value)
-    node = Node(value)
-    klist.add(node, List())
-    del value
-    gc.collect()
-    assert node in node.owner
-    assert klist.first(node.owner) is node
-    owner = node.owner
-    del node
-    gc.collect()
-    assert klist.first(owner).value is gone()
-    del owner
-    gc.collect()
-    assert gone() is None
-
-
-def test_a_cycle_through_values_is_collected():
-    head = List([Value(), Value()])
-    for node in head:
-        node.value.head = head
-    gone = weakref.ref(klist.first(head).value)
-    del head, node
-    gc.collect()
-    assert gone() is None
-
-
-def test_node_neighbours_and_owner():
-    head = List("ab")
-    a, b = head
-    assert (a.prev, a.next, b.prev, b.next) == (None, b, a, None)
-    klist.del_(a)
-    assert (a.prev, a.next, a.owner, b.prev) == (None, None, None, None)
-
-
-def test_corruption_survives_pickling():
-    error = pickle.loads(pickle.dumps(ListCorruption("list_del", Fault.PREV_BROKEN)))
-    assert isinstance(error, RuntimeError)
-    assert (error.operation, error.fault) == ("list_del", Fault.PREV_BROKEN)
-
-
-def test_links_point_at_addresses_not_at_objects():
-    with pytest.raises(TypeError):
-        pickle.dumps(List("a"))
-
-
-def test_long_lists():
-    head, other = List(range(5000)), List(range(5000, 10000))
-    klist.splice_tail_init(other, head)
-    assert [node.value for node in chain(head, other)] == list(range(10000))
-    assert [node.value for node in reversed(head)] == list(range(9999, -1, -1))
+def test_the_poison_faults_on_64_bit(raw):
+    assert raw.POISON1 != raw.POISON2
+    assert {raw.POISON1 & 0xFFF, raw.POISON2 & 0xFFF} == {0x100, 0x122}
+    assert raw.POISON1 >> 32 in (0xDEAD0000, 0)

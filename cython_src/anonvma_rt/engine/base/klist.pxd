@@ -1,7 +1,7 @@
 # The kernel's intrusive doubly linked list, for the rebuilt subject, the engine and whoever cimports it. Names,
 # argument order and results are those of Linux include/linux/list.h (v3.1, and later additions such as list_swap,
 # list_cut_before and list_bulk_move_tail); the text is this project's own. All of it is inline and costs what C costs
-# (stress/bench/klist.py measures it).
+# (stress/bench/lists.py measures it).
 #
 # A struct carries a list_head as a member, and the head of a list is one too, so that an entry needs no allocation and
 # leaves its list without a search:
@@ -28,7 +28,7 @@ cdef struct list_head:
     list_head *next
     list_head *prev
 
-# What list_del_valid, list_add_valid and list_cursor.corrupt say. anonvma_rt.engine.base.klist.Fault is the same for Python.
+# What list_del_valid, list_add_valid and list_cursor.corrupt say.
 cdef enum list_fault:
     LIST_OK = 0
     LIST_NEXT_POISONED  # next is LIST_POISON1: the entry was deleted before
