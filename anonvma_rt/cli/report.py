@@ -5,7 +5,6 @@ from typing import Any
 
 from anonvma_rt.errors import printable
 from anonvma_rt.execution.reproducer import Replayed, Reproducer
-from anonvma_rt.kernel.cause import cause
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
 from anonvma_rt.search.hunt_result import Hunted, HuntResult
 from anonvma_rt.search.second_carrier import NEVER_TRIED, Confirmed
@@ -38,7 +37,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         return "\n".join(lines)
     lines.append(f"The first violation of {shown.algorithm}, execution {shown.first.index}: {shown.first.kind}")
     if shown.trace is not None:
-        lines += ["", history(shown.trace, width) if table else sentences(cause(shown.trace), width), ""]
+        lines += ["", history(shown.trace, width) if table else sentences(shown.trace.cause(), width), ""]
     if shown.first.reproducer:
         path = shown.first.reproducer
         lines.append(how_to_replay(path, result.scenario, shown.algorithm))
@@ -139,7 +138,7 @@ def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: 
         f"{replayed.steps} steps, {replayed.switches} switches"
         + ("" if replayed.same_trace else "; the recorded events differ from those of the file"),
     ]
-    why = cause(replayed.trace)
+    why = replayed.trace.cause()
     if why:
         lines += ["", sentences(why, width)]
     return "\n".join([*lines, "", replayed.trace.table(width, full)])

@@ -13,7 +13,6 @@ from anonvma_rt.engine.run.records import Pending
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.execution.schedule import Schedule
-from anonvma_rt.kernel.cause import cause
 from anonvma_rt.lab.explorers import checked
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.protocols import Bound, Choice
@@ -49,7 +48,7 @@ class Record:
 
     @property
     def cause(self) -> str:
-        return cause(self.trace) or ""
+        return self.trace.cause() or ""
 
 
 def record(

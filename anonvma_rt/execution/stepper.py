@@ -183,7 +183,7 @@ class Stepper:
         self.record: Record = made
         self.position = made.schedule.steps
         if self.names is not None:
-            self.trace.name_vmas_like(self.names)
+            self.trace.keep_names_of(self.names)
 
 
 def find_task(tasks: Sequence[str], word: str) -> int:

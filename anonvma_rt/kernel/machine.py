@@ -12,7 +12,7 @@ from errno import EINVAL, ENOMEM, ESRCH
 
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import Failing
-from anonvma_rt.kernel.refusals import reason_of
+from anonvma_rt.kernel.reasons import CHECKS, reason_of
 from anonvma_rt.mm.lab.hand import Crash, Hand
 
 __all__ = ["KernelBug", "Machine", "Page", "Process", "Pte", "Violation", "Vma"]
@@ -373,12 +373,4 @@ def _frame(pfn: int) -> int:
 
 
 def _violation(kind: str, a: int, b: int, c: int) -> Violation:
-    if kind == "stale-migration-entry":
-        return Violation(kind, f"process {a} has an entry for page {c} at {b:#x}, and nobody migrates that page")
-    if kind == "mapcount-mismatch":
-        return Violation(kind, f"page {a} counts {b} mappings, and the page tables hold {c}")
-    if kind == "unreachable-pte":
-        return Violation(kind, f"the pte at {b:#x} of process {a} cannot be found through the reverse map (rule {c})")
-    if kind == "list-corruption":
-        return Violation(kind, f"vma {a} and anon_vma {b} are not linked as they should be (rule {c})")
-    return Violation(kind, f"({a}, {b}, {c})")
+    return Violation(kind, CHECKS.get(kind, "({a}, {b}, {c})").format(a=a, b=b, c=c))

@@ -6,7 +6,7 @@ simulated kernel executes. The built-in files in scenarios/ show the format, and
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from errno import errorcode
 from typing import Any, NamedTuple
@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from anonvma_rt.engine.run.explorer import BuildRefused, Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.errors import AlgorithmError, ScenarioError, UserError
+from anonvma_rt.kernel import view
 from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
 from anonvma_rt.kernel.failing import Failing
-from anonvma_rt.kernel.look import KERNEL_THINGS, kernel_look
-from anonvma_rt.kernel.refusals import TASK_SIZE, reason_of
+from anonvma_rt.kernel.history import KernelTrace
+from anonvma_rt.kernel.reasons import TASK_SIZE, reason_of
 from anonvma_rt.kernel.scenario_file import (
     ALL_OTHERS,
     FAIL_AFTER,
@@ -27,12 +28,9 @@ from anonvma_rt.kernel.scenario_file import (
     RawCall,
     read_document,
 )
-from anonvma_rt.kernel.scenes import kernel_scenes, names_in_time
-from anonvma_rt.kernel.view import kernel_lock_names, kernel_state, vma_starts
 from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
 from anonvma_rt.mm.lab.kernel import Kernel, Refused
 from anonvma_rt.mm.lab.world import World
-from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.scenes import Scenes
 from anonvma_rt.text.expression import evaluate
 from anonvma_rt.text.files import Builtins
@@ -144,31 +142,22 @@ class BoundScenario:
         assert isinstance(error, Refused)
         return self.refusal(-1, error.index, error.errno)
 
-    def before(self, explorer: Explorer) -> dict[int, tuple[int, int]]:
-        return vma_starts(explorer)
+    # What is shown of an explorer's kernel: view.py.
+    before = staticmethod(view.vma_starts)
+    lock_names = staticmethod(view.lock_names)
+    state = staticmethod(view.state)
+    look = staticmethod(view.look)
+    things = view.THINGS
 
-    def trace(self, recorded: Recorded, explorer: Explorer, before: dict[int, tuple[int, int]]) -> Trace:
-        return Trace.of(recorded, self.task_names(), before, explorer.subject.kinds(), World(explorer))
+    def trace(self, recorded: Recorded, explorer: Explorer, before: dict[int, tuple[int, int]]) -> KernelTrace:
+        return KernelTrace.of(recorded, self.task_names(), explorer.subject.kinds(), World(explorer).name, before)
+
+    def scenes(self, explorer: Explorer, trace: KernelTrace) -> Scenes:
+        trace.name = view.names_in_time(explorer, trace)
+        return view.scenes(explorer, trace)
 
     def task_names(self) -> list[str]:
         return [thread.name for thread in self.threads]
-
-    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
-        return kernel_lock_names(explorer)
-
-    def state(self, explorer: Explorer, trace: Trace) -> str:
-        return kernel_state(explorer, trace)
-
-    @property
-    def things(self) -> str:
-        return KERNEL_THINGS
-
-    def look(self, explorer: Explorer, trace: Trace, words: list[str]) -> list[str]:
-        return kernel_look(explorer, trace, words)
-
-    def scenes(self, explorer: Explorer, trace: Trace) -> Scenes:
-        trace.name = names_in_time(explorer, trace)
-        return kernel_scenes(explorer, trace)
 
     def expected(self, algorithm_name: str) -> str | None:
         """What the scenario says of an algorithm (a preset, an alias or a modified preset).

@@ -1,12 +1,13 @@
-"""The history of an execution of a litmus test: its steps as they are written, with the values that they read."""
+"""The history of an execution of a litmus test: its lines as they are written, with the values that they read."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
-from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.litmus.compile import Code
+from anonvma_rt.litmus.program import VERBS
 from anonvma_rt.subjects.history import Event, Trace
 
 __all__ = ["LitmusTrace"]
@@ -16,59 +17,69 @@ READS = ("load", "get", "trylock", "cas")
 
 @dataclass
 class LitmusTrace(Trace):
-    """steps: the lines of each task. The event of a made step has its number in `a` and its value in `b`."""
+    """lines: those of each task; the note of a step that was made has the number of its line as code, and its value in
+    `a`. objects: the names of locks and variables by their offsets. end: the outcome that must not be, in words."""
 
-    steps: Sequence[Sequence[str]] = field(default_factory=list)
-    steps_are_told: ClassVar[bool] = True
+    lines: Sequence[Sequence[str]]
+    objects: dict[int, str]
+    end: str
 
     @classmethod
     def of_code(cls, recorded: Recorded, explorer: Explorer, code: Code) -> "LitmusTrace":
         """From what the explorer of one variant has just recorded."""
-        threads = {thread.name: [one.text for one in thread.instructions] for thread in code.threads}
-        kinds = explorer.subject.kinds()
         objects = {offset: name for name, offset in code.subject.ids(explorer).items()}
-        events = []
-        for step, task, op, number, a, b, c in EVENT.iter_unpack(recorded.events):
-            is_note = OPS[op] == "note"
-            events.append(Event(step, task, OPS[op], is_note, *((number, a, 0) if is_note else (a, b, c))))
-        finding = recorded.finding
-        kind = kinds[finding.kind] if finding else None
-        trace = cls(events, list(threads), {}, {}, finding, kind, objects.get, steps=list(threads.values()),
-                    pending=recorded.pending)  # fmt: skip
-        if finding is None:
-            return trace
-        if kind == "assertion":
-            forbidden = code.forbidden[finding.a]
+        lines = [[one.text for one in thread.instructions] for thread in code.threads]
+        tasks = [thread.name for thread in code.threads]
+        trace = cls.read(recorded, tasks, code.subject.kinds(), {}, lines=lines, objects=objects, end="")
+        if trace.finding and trace.kind == "assertion":
+            forbidden = code.forbidden[trace.finding.a]
             values = ", ".join(f"{n} = {value}" for n, value in code.final(explorer).items() if n in forbidden.words)
-            trace.told = f"The end is one that must not be, {forbidden.text}: {values}."
-        elif kind == "deadlock":
-            waiting = [f'{trace.task(i)} is at "{trace.next_step(i)}"' for i in range(64) if finding.a >> i & 1]
-            trace.told = f"Nobody can go on: {'; '.join(waiting)}."
-        elif kind in ("bad-unlock", "use-after-free", "list-corruption"):
-            at, step = finding.task, finding.step
-            trace.told = f"{trace.task(at)} stopped at step {step}, in '{trace.next_step(at)}': {kind}."
+            trace.end = f"{forbidden.text}: {values}"
         return trace
 
-    def next_step(self, task: int) -> str:
-        """What the task would have done next; each step that it made left a note."""
-        made = sum(1 for event in self.events if event.is_note and event.task == task)
-        return self.steps[task][made] if made < len(self.steps[task]) else "end"
+    def cause(self) -> str | None:
+        if self.finding is None:
+            return None
+        if self.kind == "assertion":
+            return f"The end is one that must not be, {self.end}."
+        if self.kind in ("bad-unlock", "use-after-free", "list-corruption"):
+            _, task, step, *_ = self.finding
+            return f"{self.task(task)} stopped at step {step}, in '{self.next_line(task)}': {self.kind}."
+        return super().cause()
+
+    def waiting(self, task: int) -> str:
+        return f'{self.task(task)} is at "{self.next_line(task)}"'
+
+    def next_line(self, task: int) -> str:
+        """What the task would have done next; each line that it has done left a note."""
+        done = sum(1 for event in self.events if event.is_note and event.task == task)
+        return self.lines[task][done] if done < len(self.lines[task]) else "end"
 
     def object(self, offset: int) -> str:
-        return self.name(offset) or f"object {offset}"
+        return self.objects.get(offset, f"object {offset}")
 
-    def lock(self, offset: int) -> str:
-        return self.object(offset)
+    def tells(self, lock: int) -> bool:
+        return False
+
+    def marks(self) -> list[tuple[Event, str]]:
+        """The lines on the names that the verdict speaks of, and on those that they were read from."""
+        rows = super().marks()
+        names = _names(self.cause() or "")
+        names |= {name for _, text in rows if names & _names(text) for name in _names(text)}
+        return [(event, text) for event, text in rows if names & _names(text)] or rows
 
     def _point(self, event: Event, full: bool) -> str | None:
         return "starts" if full and event.what == "start" else None
 
-    def _note(self, e: Event, pfn: int | None, full: bool) -> str | None:
-        line = self.steps[e.task][e.a]
+    def note(self, event: Event, full: bool) -> str | None:
+        line = self.lines[event.task][event.code]
         verb, _, rest = line.partition(" ")
         if verb in READS:
             name, *old, register = rest.split()
-            return f"{' '.join([verb, name, *old])} -> {register} = {e.b}"
-        if verb == "add":
-            return f"{line} -> {e.b}"
-        return line
+            return f"{' '.join([verb, name, *old])} -> {register} = {event.a}"
+        return f"{line} -> {event.a}" if verb == "add" else line
+
+
+def _names(text: str) -> set[str]:
+    """The names in a text, without the verbs that act on them."""
+    return set(re.findall(r"[A-Za-z_]\w*", text)) - set(VERBS)

@@ -8,17 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from anonvma_rt.errors import printable
-from anonvma_rt.kernel.cause import miss_of
 from anonvma_rt.show.moments import in_words
 from anonvma_rt.show.stacks import Stacks
 from anonvma_rt.show.story import Story
-from anonvma_rt.subjects.history import VMA_FIRST, Event
+from anonvma_rt.subjects.history import Event
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["dmesg"]
 
 RULE = "=" * 66
-ARRIVALS = ("set", "copy", "restore", "huge-move")
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,15 @@ def _lines(story: Story, step: int) -> Iterator[str]:
 
 def _sides(story: Story) -> list[Side]:
     """The one that found it or missed it first, then the others, each at what it did last that matters."""
-    if story.kind == "stale-migration-entry" and (found := _missed_and_moved(story)):
-        return found
     trace = story.trace
+    if accesses := trace.accesses():
+        places = {id(event): i for i, event in enumerate(trace.events)}
+        return [Side(places[id(event)], event, heading) for event, heading in accesses]
     task = trace.finding.task if trace.finding else -1
     order = (
         [task, *(other for other in range(len(trace.tasks)) if other != task)] if task >= 0 else range(len(trace.tasks))
     )
-    matters = _concerns(story) if task < 0 else None
+    matters = trace.concerns if task < 0 else None
     sides = []
     for one in order:
         last = _last(story, one, matters)
@@ -102,51 +101,6 @@ def _last(story: Story, task: int, matters: Callable[[Event], bool] | None) -> i
     return next(reversed(chosen or own), None)
 
 
-def _concerns(story: Story) -> Callable[[Event], bool]:
-    """Whether an event has to do with what the check found at the end."""
-    a, b = (story.trace.finding.a, story.trace.finding.b) if story.trace.finding else (0, 0)
-    pages: set[int] = set()
-    addresses: set[int] = set()
-    objects: set[tuple[str, int]] = set()
-    if story.kind == "mapcount-mismatch":
-        pages = {a}
-    elif story.kind == "use-after-free":
-        pages = {b}
-    elif story.kind == "lost-page":
-        addresses = {a, b}
-    elif story.kind == "unreachable-pte":
-        addresses = {b}
-    elif story.kind == "list-corruption":
-        objects = {("vma", a), ("anon_vma", b)}
-
-    def concerns(event: Event) -> bool:
-        if event.is_note:
-            return event.b in addresses or (event.what in VMA_FIRST and ("vma", event.a) in objects)
-        named = story.trace.name(event.a)
-        # Of a litmus test the names are all there is.
-        what, number, field = named if isinstance(named, tuple) else ("", 0, "")
-        return (what == "page" and number in pages) or (what, number) in objects or field in addresses
-
-    return concerns
-
-
-def _missed_and_moved(story: Story) -> list[Side]:
-    """The look that did not see the entry, and what brought the entry to where it stays."""
-    trace = story.trace
-    miss = miss_of(trace)
-    places = {id(event): i for i, event in enumerate(trace.events)}
-    arrived = next((e for e in reversed(trace.events) if e.what in ARRIVALS and miss.here(e)), None)
-    looked = next(reversed(miss.looks()), None)
-    sides = []
-    if looked is not None:
-        where = trace.place(looked.a, looked.b) if looked.what == "look" else f"(skipped) {trace.vma(looked.a)}"
-        sides.append(Side(places[id(looked)], looked, f"read of pte {where}"))
-    if arrived is not None:
-        where = trace.place(arrived.a, arrived.b)
-        sides.append(Side(places[id(arrived)], arrived, f"write to pte {where} ({arrived.b:#x})"))
-    return sides if len(sides) == 2 else []
-
-
 def _function(story: Story, stacks: Stacks, side: Side) -> str:
     frames = stacks.of(story.stacks[side.place]) if story.stacks else []
     return frames[0].function if frames else story.trace.task(side.event.task)
@@ -157,9 +111,7 @@ def _stack(story: Story, stacks: Stacks, side: Side) -> Iterator[str]:
     for frame in frames:
         yield f"{frame.function} at cython_src/{frame.file}:{frame.line}"
     if not frames:
-        text = next(
-            (text for event, text in story.trace.told_events(full=True) if event is side.event), side.event.what
-        )
+        text = next((text for event, text in story.trace.texts(full=True) if event is side.event), side.event.what)
         yield f"in: {text.strip()}"
         if stacks.why_not and story.stacks:
             yield f"(no call stack: {stacks.why_not})"

@@ -6,6 +6,7 @@ the page as JSON inside a script element that is no program, and from there as t
 
 import json
 import re
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from typing import Any
@@ -14,6 +15,7 @@ from anonvma_rt import __version__
 from anonvma_rt.errors import UserError, printable
 from anonvma_rt.show.story import Story
 from anonvma_rt.show.terminal import GLYPHS, Style, show_text
+from anonvma_rt.subjects.scenes import Key
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["LONGEST", "html_page"]
@@ -51,9 +53,9 @@ def html_page(story: Story, beside: Story | None = None) -> str:
 
 def _side(story: Story) -> dict[str, Any]:
     trace = story.trace
-    worth = {id(event) for event, _ in trace.told_events()}
+    worth = {id(event) for event, _ in trace.texts()}
     events = []
-    for event, text in trace.told_events(full=True):
+    for event, text in trace.texts(full=True):
         flags = (1 if id(event) in worth else 0) | (2 if story.about_missed(event) else 0)
         events.append([event.step, event.task, printable(text.strip()), flags])
     offsets: dict[int, int] = {}
@@ -61,7 +63,7 @@ def _side(story: Story) -> dict[str, Any]:
         offsets.setdefault(lock, len(offsets))
     later: dict[int, dict[str, Any]] = {}
     for step, changes in [*(story.scenes.later if story.scenes else []), *story.walkers]:
-        later.setdefault(step, {}).update(changes)
+        later.setdefault(step, {}).update(_named(changes))
     return {
         "algorithm": printable(story.algorithm),
         "kind": story.kind,
@@ -79,13 +81,18 @@ def _side(story: Story) -> dict[str, Any]:
             for f in story.locks.flows
             if f.lock in offsets
         ],
-        "first": story.scenes.first if story.scenes else {},
+        "first": _named(story.scenes.first) if story.scenes else {},
         "later": sorted(later.items()),
-        "missed": story.missed,
+        "missed": str(story.missed) if story.missed else None,
         "miss": story.miss,
-        "stale": story.stale,
+        "stale": _named(story.stale),
         "every": story.every,
     }
+
+
+def _named(values: Mapping[Key, Any]) -> dict[str, Any]:
+    """With the names that the page's script takes apart."""
+    return {str(key): value for key, value in values.items()}
 
 
 def _json(data: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from anonvma_rt.errors import UserError, printable
 from anonvma_rt.show.story import Story
+from anonvma_rt.subjects.scenes import VMAS, EntryAt, Key, PageFrame, Value
 
 __all__ = ["perfetto_events", "write_perfetto"]
 
@@ -108,7 +109,7 @@ def _locks(story: Story) -> Iterator[dict[str, Any]]:
 
 
 def _points(story: Story) -> Iterator[dict[str, Any]]:
-    for event, text in story.trace.told_events(full=True):
+    for event, text in story.trace.texts(full=True):
         yield {"ph": "i", "s": "t", "pid": PROCESS, "tid": _thread(event.task) if event.task >= 0 else 0,
                "ts": event.step, "cat": "note" if event.is_note else "point",
                "name": printable(text.strip())}  # fmt: skip
@@ -123,37 +124,37 @@ def _counters(story: Story) -> Iterator[dict[str, Any]]:
     """How many entries of each kind there are, the mapcount of each page that changes, the values of a litmus test."""
     if story.scenes is None:
         return
-    state: dict[str, Any] = dict(story.scenes.first)
+    state: dict[Key, Any] = dict(story.scenes.first)
     entries = {"present": 0, "migration": 0, "huge": 0}
-    pages = {name for _, changes in story.scenes.later for name in changes if name.startswith("page:")}
-    for name, value in state.items():
-        if name.startswith("pte:") and value:
-            entries[value[0]] += 1
-    kernel = "vmas" in state
+    pages = {key for _, changes in story.scenes.later for key in changes if isinstance(key, PageFrame)}
+    for key, value in state.items():
+        if isinstance(key, EntryAt):
+            entries[value.state] += 1
 
     def counted(step: int, name: str, values: dict[str, int]) -> dict[str, Any]:
         return {"ph": "C", "pid": PROCESS, "tid": 0, "ts": step, "name": printable(name), "args": values}
 
-    if kernel:
+    def of_one(step: int, key: Key, value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(key, PageFrame):
+            yield counted(step, f"mapcount of page {key.pfn}", {"mapcount": value.mapcount})
+        elif isinstance(key, Value):
+            yield counted(step, key.name, {"value": value})
+
+    if VMAS in state:
         yield counted(0, "entries", dict(entries))
-    for name in sorted(pages):
-        if name in state:
-            yield counted(0, f"mapcount of page {name[5:]}", {"mapcount": state[name][0]})
-    for name, value in state.items():
-        if name.startswith("value:"):
-            yield counted(0, name[6:], {"value": value})
+    named: list[Key] = [*sorted(pages & set(state), key=str), *(key for key in state if isinstance(key, Value))]
+    for key in named:
+        yield from of_one(0, key, state[key])
     for step, changes in story.scenes.later:
         before = dict(entries)
-        for name, value in changes.items():
-            old = state.get(name)
-            state[name] = value
-            if name.startswith("pte:"):
+        for key, value in changes.items():
+            old = state.get(key)
+            state[key] = value
+            if isinstance(key, EntryAt):
                 for entry, change in ((old, -1), (value, 1)):
                     if entry:
-                        entries[entry[0]] += change
-            elif name.startswith("page:") and (old is None or old[0] != value[0]):
-                yield counted(step, f"mapcount of page {name[5:]}", {"mapcount": value[0]})
-            elif name.startswith("value:"):
-                yield counted(step, name[6:], {"value": value})
+                        entries[entry.state] += change
+            elif not isinstance(key, PageFrame) or old is None or old.mapcount != value.mapcount:
+                yield from of_one(step, key, value)
         if entries != before:
             yield counted(step, "entries", dict(entries))

@@ -14,11 +14,10 @@ from anonvma_rt.errors import UserError
 from anonvma_rt.execution.record import record
 from anonvma_rt.execution.reproducer import Reproducer, ReproducerError
 from anonvma_rt.execution.schedule import Schedule
-from anonvma_rt.kernel.cause import cause, miss_of
-from anonvma_rt.subjects.history import WALKS, Event, Trace
+from anonvma_rt.subjects.history import Event, Trace
 from anonvma_rt.subjects.locks import Locks, locks_of
 from anonvma_rt.subjects.protocols import Choice
-from anonvma_rt.subjects.scenes import Scenes
+from anonvma_rt.subjects.scenes import Key, Scenes
 
 __all__ = ["Story", "counterpart", "story_of"]
 
@@ -26,7 +25,6 @@ __all__ = ["Story", "counterpart", "story_of"]
 JOURNAL_BYTES = 1 << 30
 # Of a larger memory there are no scenes: to read what changed in it would take minutes.
 LARGEST_MEMORY = 64 << 20
-RESTORE = 2
 
 
 @dataclass(frozen=True)
@@ -56,73 +54,36 @@ class Story:
 
     @cached_property
     def why(self) -> str | None:
-        return cause(self.trace)
+        return self.trace.cause()
 
     @cached_property
     def locks(self) -> Locks:
         return locks_of(self.trace.events, self.pending, self.end)
 
     @cached_property
-    def missed(self) -> str | None:
-        """The scenes' name of the entry that the violation is about."""
-        if self.kind in ("stale-migration-entry", "unreachable-pte") and self.trace.finding:
-            process, address = self.trace.finding[3:5]
-            return f"pte:{process}:{address:#x}"
-        return None
-
-    def about_missed(self, event: Event) -> bool:
-        """Whether an event is a look at the missed entry, or a change of it."""
-        if self.missed is None or event.what not in ("look", "set", "copy", "unmap", "clear", "restore"):
-            return False
-        return self.missed == f"pte:{self.trace.owners.get(event.a, 0)}:{event.b:#x}"
+    def missed(self) -> Key | None:
+        """What the violation is about, as the scenes name it."""
+        return self.trace.missed()
 
     @cached_property
     def miss(self) -> int | None:
         """The step of the last look that passed over the missed entry."""
-        if self.missed not in self.stale:
-            return None
-        looks = miss_of(self.trace).looks()
-        return looks[-1].step if looks else None
+        misses = self.trace.misses() if self.missed in self.stale else []
+        return misses[-1].step if misses else None
 
     @cached_property
-    def stale(self) -> dict[str, int]:
+    def stale(self) -> Mapping[Key, int]:
         """Migration entries that are left at the end, and the step from which nobody comes for them any more."""
-        if self.scenes is None:
-            return {}
-        ended: dict[int, int] = {}
-        for event in self.trace.events:
-            if event.what == "walk" and event.a == RESTORE:
-                ended[event.b] = event.step if event.c else 0
-        changed = {name: step for step, changes in self.scenes.later for name in changes}
-        return {
-            name: max(ended[value[1]], changed.get(name, 0))
-            for name, value in self.scenes.at(self.end).items()
-            if name.startswith("pte:") and value[0] == "migration" and ended.get(value[1])
-        }
+        return self.trace.stale(self.scenes, self.end) if self.scenes else {}
 
     @cached_property
-    def walkers(self) -> list[tuple[int, dict[str, Any]]]:
-        """Where each walk of the reverse map is: ("walker:TASK": [kind, page, anon_vma, vma or ""]) by step, None at
-        its end. In the form of Scenes.later."""
-        found: list[tuple[int, dict[str, Any]]] = []
-        walk: dict[int, list[Any]] = {}
-        for event in self.trace.events:
-            if event.what == "walk":
-                walk[event.task] = [WALKS[event.a], event.b, 0, ""]
-                if event.c:
-                    del walk[event.task]
-            elif event.what == "list" and event.task in walk:
-                walk[event.task][2] = event.a
-            elif event.what in ("look", "no-look", "huge-look") and event.task in walk:
-                walk[event.task][3] = self.trace.vma(event.a)
-            else:
-                continue
-            now = {f"walker:{event.task}": list(walk[event.task]) if event.task in walk else None}
-            if found and found[-1][0] == event.step:
-                found[-1][1].update(now)
-            else:
-                found.append((event.step, now))
-        return found
+    def walkers(self) -> list[tuple[int, dict[Key, Any]]]:
+        """Where each walk of the reverse map is, in the form of Scenes.later."""
+        return self.trace.walkers()
+
+    def about_missed(self, event: Event) -> bool:
+        """Whether an event is a look at the missed entry, or a change of it."""
+        return self.missed is not None and self.missed == self.trace.key(event)
 
     def first_difference(self, other: "Story") -> int | None:
         """The first step at which the two do not do the same, or None where they never differ."""

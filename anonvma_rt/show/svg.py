@@ -4,15 +4,12 @@ The happenings that explain the violation have numbers in the lanes and a line e
 looks at it.
 """
 
-import re
 from collections.abc import Iterator
 from html import escape
 from itertools import pairwise
 from textwrap import wrap
 
 from anonvma_rt.errors import UserError, printable
-from anonvma_rt.kernel.cause import miss_of
-from anonvma_rt.litmus.program import VERBS
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.history import Event
 
@@ -24,13 +21,6 @@ MOST_SLOTS = 5
 MOST_MARKS = 12
 COLOURS = (("#245fc0", "#82b2ff"), ("#9c4a06", "#f09a4e"), ("#7a3fb8", "#bd8cf5"), ("#0f6a4d", "#4cc79c"),
            ("#a8225f", "#f07ab2"), ("#525f00", "#b9c84a"))  # fmt: skip
-# The verbs of litmus tests: no names of what they act on.
-WORDS = frozenset(VERBS)
-# Notes that say what became of an entry, a list or a page; the others only lead there.
-TELLING = (
-    "look", "no-look", "unmap", "restore", "clear", "set", "copy", "merge", "fresh-vma", "split", "tail", "cow", "zap",
-    "wait", "huge-look", "huge-move", "huge-split", "table-move", "range", "vma-gone", "free-page",
-)  # fmt: skip
 
 
 def svg_picture(story: Story) -> str:
@@ -51,7 +41,7 @@ class _Picture:
             self.tops.append(y)
             y += RUN + SLOT * max([slot + 1 for *_, slot in spans], default=0) + GAP
         self.bottom = y
-        self.marks = list(_marks(story))
+        self.marks = story.trace.marks()[-MOST_MARKS:]
 
     def x(self, step: float) -> float:
         return LABEL + self.unit * step
@@ -151,29 +141,6 @@ class _Picture:
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" class="mark"/>'
             f'<text x="{x:.1f}" y="{y + 4:.1f}" class="number">{number}</text>'
         )
-
-
-def _marks(story: Story) -> Iterator[tuple[Event, str]]:
-    """What explains the violation: the way of the missed entry and the looks for it; else the last happenings."""
-    rows = [(event, text.strip()) for event, text in story.trace.told_events() if event.is_note]
-    if story.trace.steps_are_told:
-        # The steps on the names that the verdict speaks of, and on those that they were read from.
-        names = _names(story.why or "")
-        named = [text for _, text in rows if names & _names(text)]
-        names |= {name for text in named for name in _names(text)}
-        told = [(event, text) for event, text in rows if names & _names(text)]
-        yield from (told or rows)[-MOST_MARKS:]
-        return
-    rows = [(event, text) for event, text in rows if event.what in TELLING]
-    if story.kind == "stale-migration-entry" and story.trace.finding:
-        walk = {id(event) for event in miss_of(story.trace).last_walk() or []}
-        moving = ("unmap", "clear", "set", "copy", "merge", "restore", "range")
-        rows = [(event, text) for event, text in rows if id(event) in walk or event.what in moving]
-    yield from rows[-MOST_MARKS:]
-
-
-def _names(text: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z_]\w*", text)) - WORDS
 
 
 def _text(text: str) -> str:

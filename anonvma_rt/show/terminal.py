@@ -16,6 +16,7 @@ from anonvma_rt.errors import printable
 from anonvma_rt.show.moments import in_words, moments
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.history import Event
+from anonvma_rt.subjects.scenes import VMAS
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["GLYPHS", "Style", "show_text", "style_for"]
@@ -222,9 +223,9 @@ class _Table:
 def _merge(story: Story, full: bool) -> Iterator[Line]:
     """The rows of the trace, and after those of a step the scenes that follow it."""
     scenes = moments(story)
-    if story.scenes and not any(name.startswith("list:") for name in story.scenes.first):
-        scenes = scenes[-1:]  # of a litmus test the values at the end
-    for event, text in story.trace.told_events(full):
+    if story.scenes and VMAS not in story.scenes.first:
+        scenes = scenes[-1:]  # of a few named values those at the end
+    for event, text in story.trace.texts(full):
         while scenes and scenes[0] < event.step:
             yield Line(None, scenes.pop(0), "")
         yield Line(event, event.step, text)

@@ -3,7 +3,6 @@
 import re
 from textwrap import fill
 
-from anonvma_rt.kernel.cause import cause
 from anonvma_rt.own.gate import is_own
 from anonvma_rt.subjects.history import Trace
 
@@ -12,7 +11,7 @@ __all__ = ["history", "how_to_replay", "sentences"]
 
 def history(trace: Trace, width: int) -> str:
     """Why an execution went wrong, in a sentence, and the interleaving with a column per task."""
-    return "\n".join([sentences(cause(trace), width), "", trace.table(width)])
+    return "\n".join([sentences(trace.cause(), width), "", trace.table(width)])
 
 
 def sentences(text: str | None, width: int) -> str:

@@ -1,12 +1,19 @@
 """The history of a failing execution: the cause in one sentence, and a table that shows it."""
 
+from dataclasses import replace
+
 import pytest
 
+from anonvma_rt.engine.run.records import Finding
 from anonvma_rt.execution.reproducer import Reproducer, replay
 from anonvma_rt.kernel.algorithm import Algorithm
-from anonvma_rt.kernel.cause import cause
+from anonvma_rt.kernel.history import NOTE_SENTENCES, KernelTrace
+from anonvma_rt.kernel.machine import _violation
+from anonvma_rt.kernel.reasons import ASSERTIONS, CHECKS
 from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.mm.lab.notes import BUGS, NOTES
 from anonvma_rt.search.hunt import hunt
+from anonvma_rt.subjects.history import Event
 
 
 def history(scenario, parameters, algorithm, where):
@@ -15,7 +22,7 @@ def history(scenario, parameters, algorithm, where):
 
 
 def why(scenario, parameters, algorithm, where):
-    return cause(history(scenario, parameters, algorithm, where))
+    return history(scenario, parameters, algorithm, where).cause()
 
 
 def test_the_cause_of_a_wrong_order_names_both_places_and_both_tasks(tmp_path):
@@ -80,7 +87,7 @@ def test_places_of_two_processes_at_one_address_are_told_apart(tmp_path):
 def test_a_reproducer_carries_the_cause(tmp_path):
     first = hunt("merge", algorithms=["unpatched"], runs=2000, out=tmp_path).results[0].first
     reproducer = Reproducer.load(first.reproducer)
-    assert reproducer.cause == cause(replay(reproducer).trace)
+    assert reproducer.cause == replay(reproducer).trace.cause()
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -114,3 +121,44 @@ def test_points_and_notes_come_in_the_order_in_which_they_happened(tmp_path):
     assert steps == sorted(steps)
     points = [event.step for event in trace.events if not event.is_note]
     assert points == list(range(1, len(points) + 1))
+
+
+def made_of(events, finding=(1, -1, 20, 0, 0x5000, 7)):
+    """A history of one vma at 0x1000, in which a migration entry for page 7 stays at 0x5000."""
+    every = [Event(*event) for event in events]
+    return KernelTrace(every, ["migrate"], Finding(*finding), "stale-migration-entry", [None], lambda offset: None,
+                       {1: 0x1000}, {1: 0})  # fmt: skip
+
+
+def test_what_brought_a_stale_entry_to_its_place_is_no_restore_and_no_huge_pmd():
+    """A page that was there before was restored, and a huge pmd was moved there: neither is the entry that stays."""
+    walk = [(9, 0, "walk", True, 2, 7, 0), (10, 0, "look", True, 1, 0x5000, 0), (11, 0, "walk", True, 2, 7, 1)]
+    before = [(1, 0, "restore", True, 1, 0x5000, 6), (2, 0, "huge-move", True, 1, 0x5000, 0x601)]
+    assert made_of([*before, (3, 0, "unmap", True, 1, 0x5000, 7), *walk]).accesses() == []
+    arrives = (12, 0, "set", True, 1, 0x5000, 7 << 8 | 2)
+    (looked, read), (arrived, write) = made_of([*before, *walk, arrives]).accesses()
+    assert (looked.step, arrived.step, read, write) == (10, 12, "read of pte A+4", "write to pte A+4 (0x5000)")
+
+
+def test_letters_are_those_of_vmas_and_not_of_addresses():
+    """A child's vma takes part, and the address where it begins is none."""
+    letters = made_of([(1, 0, "child-vma", True, 4, 2, 1), (1, 0, "fork", True, 0, 1, 0)][::-1])
+    assert (letters.vma(4), letters.vma(2), letters.vma(1)) == ("A", "vma 2", "vma 1")
+
+
+def test_a_machine_and_a_history_say_the_same_of_what_a_check_finds():
+    for kind, clause in CHECKS.items():
+        text = clause.format(a=3, b=2, c=5)
+        assert str(_violation(kind, 3, 2, 5)) == f"{kind}: {text}"
+        if kind != "stale-migration-entry":
+            trace = replace(made_of([], (1, -1, 9, 3, 2, 5)), kind=kind)
+            assert trace.cause().rstrip(".").lower() in text.lower()
+
+
+def test_every_note_and_every_assertion_has_a_sentence():
+    assert set(NOTES.values()) == set(NOTE_SENTENCES)
+    one = made_of([])
+    for name, note in NOTE_SENTENCES.items():
+        for text in [note.text] if isinstance(note.text, str) else note.text:
+            assert one.fill(text, Event(1, 0, name, True, 1, 2, 0)).isprintable()
+    assert set(ASSERTIONS) <= set(BUGS.values())

@@ -8,7 +8,6 @@ from interpreter import Model
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.errors import AlgorithmError, ParameterError
 from anonvma_rt.execution.reproducer import Reproducer, replay
-from anonvma_rt.kernel.cause import cause
 from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.litmus import Litmus, Variant
 from anonvma_rt.search.hunt import hunt
@@ -239,7 +238,7 @@ def test_what_is_found_replays_from_its_file(name, tmp_path):
     assert replayed.reproduced == 100 and replayed.same_trace
     assert replayed.kind == bad.first.kind == Litmus.load(name).expect[bad.algorithm]
     assert replayed.trace.table(100, full=True).count("starts") == len(replayed.trace.tasks)
-    assert cause(replayed.trace) == Reproducer.load(bad.first.reproducer).cause
+    assert replayed.trace.cause() == Reproducer.load(bad.first.reproducer).cause
 
 
 def test_the_sentence_the_table_and_the_state(tmp_path):
@@ -255,7 +254,7 @@ def test_the_sentence_the_table_and_the_state(tmp_path):
     reproducer = Reproducer.load(result.first.reproducer)
     assert reproducer.scenario == lost
     replayed = replay(reproducer)
-    assert cause(replayed.trace) == "The end is one that must not be, a == 4 and x == 5: x = 5, a = 4."
+    assert replayed.trace.cause() == "The end is one that must not be, a == 4 and x == 5: x = 5, a = 4."
     rows = [text for _, _, text in replayed.trace.rows()]
     assert sorted(rows) == ["add x 1 -> 5", "load x -> a = 4", "store x 5"]
     assert replayed.program.state(replayed.explorer, replayed.trace) == "\n  x = 5\n  a = 4"
@@ -265,10 +264,10 @@ def test_the_sentence_the_table_and_the_state(tmp_path):
 
 def test_a_deadlock_and_a_bad_unlock_say_who_is_where():
     result = hunt(Litmus.of("stuck", {"A": ["await x 1"], "B": ["lock a", "lock a"]}), runs=1).results[0]
-    assert cause(result.trace) == 'Nobody can go on: A is at "await x 1"; B is at "lock a".'
+    assert result.trace.cause() == 'Nobody can go on: A is at "await x 1"; B is at "lock a".'
     result = hunt(Litmus.of("bad", {"A": ["add x 1", "unlock a"]}), runs=1).results[0]
     assert result.first.kind == "bad-unlock" and not result.as_expected
-    assert "A stopped at step" in cause(result.trace) and "'unlock a'" in cause(result.trace)
+    assert "A stopped at step" in result.trace.cause() and "'unlock a'" in result.trace.cause()
 
 
 def test_a_lock_with_a_class_is_checked_for_its_order():
@@ -280,7 +279,7 @@ classes = { a = 1, b = 2 }
 thread = [{ name = "P", steps = ["lock a", "lock b", "unlock b", "unlock a", "lock b", "lock a"] }]
 """
     result = hunt(Litmus.from_text(text), runs=10)
-    assert result.as_expected and "class 1 while it held one of class 2" in cause(result.results[0].trace)
+    assert result.as_expected and "class 1 while it held one of class 2" in result.results[0].trace.cause()
 
 
 def test_a_given_value_leaves_the_variants_that_agree_with_it():

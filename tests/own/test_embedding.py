@@ -83,7 +83,7 @@ def test_a_history_has_the_words_of_the_subject():
     trace = hunt(subject(STACK), algorithms=["plain"], runs=3000).results[0].trace
     table = trace.table()
     assert "one" in table.splitlines()[0] and "pops node 0; the next is now node 1" in table
-    assert "has popped it" in trace.told
+    assert "has popped it" in trace.cause()
     assert "load next of node 0" in trace.table(full=True) and "atomic top" in trace.table(full=True)
 
 
@@ -93,7 +93,7 @@ def test_a_subject_that_says_nothing_has_a_history_all_the_same():
     assert (one.algorithm, list(one.violations), one.as_expected) == ("usual", ["lost-update"], False)
     table = one.trace.table()
     assert "task 0" in table and "load object" in table and "store object" in table
-    assert re.fullmatch(r"the check found lost-update at step \d: 1, 2, 0\.", one.trace.told)
+    assert re.fullmatch(r"the check found lost-update at step \d: 1, 2, 0\.", one.trace.cause())
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_subject_that_says_nothing_has_a_history_all_the_same():
 )
 def test_what_the_engine_finds_in_a_subject_is_said_in_words(how, kind, says):
     (one,) = hunt(subject("embedded:Wrong"), {"how": how}, runs=300 if how != 6 else 1, carrier="fibers").results
-    assert kind in one.violations and says in one.trace.told
+    assert kind in one.violations and says in one.trace.cause()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.lab.load import load
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.search.hunt import hunt
+from anonvma_rt.subjects.scenes import ListOf, Value
 
 # A few of the zoo that differ in what there is to see: vmas, forks, huge pages, a use after free, a mere miscount.
 HANDFUL = [
@@ -61,12 +62,14 @@ BAD = "<img/src=x/onerror=alert(1)></script><script>alert(2)</script>@data@ \x1b
 
 def hostile(story):
     """The same story with names that try to be markup or escape sequences, wherever there is a name."""
-    trace = replace(story.trace, tasks=[BAD, BAD + "2"], name=lambda offset: (BAD, offset, BAD), told=BAD)
+    trace = replace(story.trace, tasks=[BAD, BAD + "2"], name=lambda offset: (BAD, offset, BAD))
     scenes = None
     if story.scenes:
-        first = {**story.scenes.first, f"value:{BAD}": 1, "list:7": [BAD, "A"]}
-        scenes = replace(story.scenes, first=first, later=[(1, {f"value:{BAD}": 2}), *story.scenes.later])
-    return replace(story, scenario=BAD, algorithm=BAD, trace=trace, scenes=scenes, parameters={BAD: 1})
+        first = {**story.scenes.first, Value(BAD): 1, ListOf(7): [BAD, "A"]}
+        scenes = replace(story.scenes, first=first, later=[(1, {Value(BAD): 2}), *story.scenes.later])
+    made = replace(story, scenario=BAD, algorithm=BAD, trace=trace, scenes=scenes, parameters={BAD: 1})
+    made.__dict__["why"] = BAD
+    return made
 
 
 def hostile_reproducer(path):

@@ -12,7 +12,6 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import conclude
 from anonvma_rt.errors import UserError, nearest, printable, quote
 from anonvma_rt.execution.stepper import Stepper, find_task
-from anonvma_rt.kernel.cause import cause
 from anonvma_rt.subjects.locks import locks_of
 
 # The first letter, or these two, are enough.
@@ -168,7 +167,7 @@ class _Session:
     def say_position(self) -> None:
         stepper = self.stepper
         if stepper.kind:
-            self.say(f"after step {stepper.position}: {stepper.kind}. {cause(stepper.trace) or ''}".rstrip())
+            self.say(f"after step {stepper.position}: {stepper.kind}. {stepper.trace.cause() or ''}".rstrip())
         elif stepper.over:
             self.say(f"after step {stepper.position}: the execution is over, and nothing was violated")
         else:

@@ -210,9 +210,7 @@ def test_only_a_page_that_moves_can_be_migrated(name: str, values: dict[str, int
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(
-    "name", ["errors", "text.expression", "kernel.algorithm", "kernel.scenario", "kernel.refusals"]
-)
+@pytest.mark.parametrize("name", ["errors", "text.expression", "kernel.algorithm", "kernel.scenario", "kernel.reasons"])
 def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
     results = doctest.testmod(sys.modules[f"anonvma_rt.{name}"])
     assert results.attempted and not results.failed
