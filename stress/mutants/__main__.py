@@ -57,7 +57,7 @@ def copy(root: Path, folder: Path) -> None:
 def build(folder: Path, modules: Iterable[str]) -> None:
     names = {f"anonvma_rt.{module}" for module in modules}
     compiler = os.environ.get("CC") or ("ccache gcc" if shutil.which("ccache") else "gcc")
-    environment = {**os.environ, "CC": compiler, "CFLAGS": os.environ.get("CFLAGS", "-O1")}
+    environment = {**os.environ, "CC": compiler, "CFLAGS": os.environ.get("CFLAGS", "-O0")}
     run = [sys.executable, "-c", BUILD.format(names=names)]
     made = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True)
     if made.returncode:
