@@ -1,9 +1,9 @@
 """What hunt, verify and storm are asked: a plan, made and checked once, and carried out for each algorithm in turn."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.execution.folder import Folder
@@ -15,10 +15,8 @@ __all__ = ["LAST_INDEX", "MOST_JOBS", "Plan", "carry_out", "choices"]
 LAST_INDEX = 1 << 64  # one more than the largest index of an execution, and the largest seed
 MOST_JOBS = 1024
 
-R = TypeVar("R", bound=Results[Any])
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Plan:
     """program: what is executed, under each of `choices`. out: the folder for reproducers, None to save none. stop:
     ends everything from any thread."""
@@ -28,22 +26,45 @@ class Plan:
     out: str | Path | None
     stop: StopToken | None
 
+    @property
+    def what(self) -> tuple[str, Mapping[str, int | bool]]:
+        """The first two fields of a Results."""
+        return self.program.scenario.name, self.program.parameters
+
+    @property
+    def fail_alloc(self) -> str | None:
+        return None if self.program.failing is None else str(self.program.failing)
+
+
+P = TypeVar("P", bound=Plan)
+R = TypeVar("R", bound=Results[Any])
+
 
 def choices(program: Bound, named: Iterable[Any] | None) -> tuple[Choice, ...]:
     """Those that a user named, or the usual ones. Raises UserError."""
     return tuple(program.choose(one) for one in (program.usual() if named is None else named))
 
 
-def carry_out(plan: Plan, result: R, one: Callable[[Choice, Folder], None], interrupted: type[Interrupted]) -> R:
-    """Calls `one` for each choice, until the plan's token is set. On ^C raises `interrupted` with the result so far."""
+class Search(Protocol):
+    """What is done for one choice."""
+
+    result: Any
+
+    def run(self) -> None: ...
+
+
+def carry_out(plan: P, result: R, search: Callable[[P, Choice, Folder], Search], stopped: type[Interrupted]) -> R:
+    """Runs a search for each choice, until the plan's token is set. On ^C raises `stopped` with the result so far."""
     with Folder(plan.out) as folder:
         try:
             for choice in plan.choices:
-                one(choice, folder)
+                one = search(plan, choice, folder)
+                result.results.append(one.result)
+                one.run()
                 if plan.stop is not None and plan.stop.stopped:
                     result.interrupted = True
                     break
         except KeyboardInterrupt:
             result.interrupted = True
-            raise interrupted(result) from None
+            raise stopped(result) from None
     return result

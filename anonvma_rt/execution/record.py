@@ -66,18 +66,11 @@ def record(
     trace = program.trace(recorded, explorer, before)
     failed = [(event.task, event.b) for event in trace.events if event.what == "alloc-fails" and event.c]
     return Record(
-        program=program,
-        choice=choice,
-        bound=explorer.bound,
-        schedule=Schedule(recorded.segments),
-        trace=trace,
-        digest=recorded.digests.hex(),
-        events_sha256=hashlib.sha256(recorded.events).hexdigest(),
-        failures=failed if program.failing is not None else None,
-        pending=recorded.pending,
-        halt=recorded.halt,
+        program=program, choice=choice, bound=explorer.bound, schedule=Schedule(recorded.segments), trace=trace,
+        digest=recorded.digests.hex(), events_sha256=hashlib.sha256(recorded.events).hexdigest(),
+        failures=None if program.failing is None else failed, pending=recorded.pending, halt=recorded.halt,
         stacks=recorded.stacks,
-    )
+    )  # fmt: skip
 
 
 def schedule_of(explorer: Explorer, index: int, strategy: Strategy) -> Schedule:

@@ -22,7 +22,7 @@ from anonvma_rt.lab.load import described_by
 from anonvma_rt.own.subject import is_embedded
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.protocols import Bound, Choice, Described
-from anonvma_rt.text.files import write_whole
+from anonvma_rt.text.files import checksum_of, write_whole
 
 __all__ = ["FoundBy", "Replayed", "Reproducer", "ReproducerError", "replay"]
 
@@ -75,23 +75,13 @@ class Reproducer:
     @classmethod
     def of(cls, record: Record, found: FoundBy, shrunk_from: Mapping[str, Any] | None = None) -> "Reproducer":
         """What makes a recorded violation come again."""
+        program = record.program
         return cls(
-            scenario=record.program.scenario,
-            parameters=record.program.parameters,
-            algorithm=record.choice,
-            strategy=found.strategy,
-            seed=found.seed,
-            index=found.index,
-            interesting=record.program.interesting,
-            bound=record.bound,
-            schedule=record.schedule,
-            kind=found.kind,
-            cause=record.cause,
-            digest=record.digest,
-            trace=record.events_sha256,
-            shrunk_from=shrunk_from,
-            failures=record.failures,
-        )
+            scenario=program.scenario, parameters=program.parameters, algorithm=record.choice, strategy=found.strategy,
+            seed=found.seed, index=found.index, interesting=program.interesting, bound=record.bound,
+            schedule=record.schedule, kind=found.kind, cause=record.cause, digest=record.digest,
+            trace=record.events_sha256, shrunk_from=shrunk_from, failures=record.failures,
+        )  # fmt: skip
 
     @property
     def steps(self) -> int:
@@ -148,7 +138,7 @@ class Reproducer:
             body["shrunk_from"] = dict(self.shrunk_from)
         if self.failures is not None:
             body["failed_allocations"] = pairs_text(self.failures)
-        return body | {"sha256": _checksum(body)}
+        return body | {"sha256": checksum_of(body)}
 
     def save(self, path: Path) -> Path:
         """Writes the file so that it is whole or not there. Raises OSError."""
@@ -199,29 +189,21 @@ class Reproducer:
             raise ReproducerError(
                 f"{where}: the scenario inside was edited after the reproducer was written; hunt the edited scenario"
             )
-        if checksum != _checksum(body):
+        if checksum != checksum_of(body):
             raise ReproducerError(f"{where}: the reproducer was edited after it was written (its sha256 is another)")
         scenario = described_by(
             text, where if "subject" in text and is_embedded(text, where) else body["scenario"]["source"], own
         )
+        found_by, violation = body["found_by"], body["violation"]
         return cls(
-            scenario=scenario,
-            parameters=body["scenario"]["parameters"],
-            algorithm=scenario.read_choice(body["algorithm"], own),
-            strategy=body["found_by"]["strategy"],
-            seed=body["found_by"]["seed"],
-            index=body["found_by"]["index"],
-            interesting=tuple(body["found_by"].get("interesting", ())),
-            bound=body["bound"],
-            schedule=Schedule.read(body["schedule"]),
-            kind=body["violation"]["kind"],
-            cause=body["violation"]["cause"],
-            digest=body["schedule_digest"],
-            trace=body["trace_sha256"],
-            version=body["written_by"].removeprefix("anonvma_rt "),
-            shrunk_from=body.get("shrunk_from"),
+            scenario=scenario, parameters=body["scenario"]["parameters"],
+            algorithm=scenario.read_choice(body["algorithm"], own), strategy=found_by["strategy"],
+            seed=found_by["seed"], index=found_by["index"], interesting=tuple(found_by.get("interesting", ())),
+            bound=body["bound"], schedule=Schedule.read(body["schedule"]), kind=violation["kind"],
+            cause=violation["cause"], digest=body["schedule_digest"], trace=body["trace_sha256"],
+            version=body["written_by"].removeprefix("anonvma_rt "), shrunk_from=body.get("shrunk_from"),
             failures=read_pairs(body["failed_allocations"]) if "failed_allocations" in body else None,
-        )
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -268,17 +250,6 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
         )
     recorded = record(program, reproducer.algorithm, explorer, until=until)
     return Replayed(
-        times=times,
-        reproduced=same,
-        kind=kinds[done.failures[0].kind] if done.failures else None,
-        steps=recorded.schedule.steps,
-        switches=recorded.schedule.switches,
-        same_trace=recorded.events_sha256 == reproducer.trace,
-        trace=recorded.trace,
-        explorer=explorer,
-        program=program,
-    )
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        times, same, kinds[done.failures[0].kind] if done.failures else None, recorded.schedule.steps,
+        recorded.schedule.switches, recorded.events_sha256 == reproducer.trace, recorded.trace, explorer, program,
+    )  # fmt: skip

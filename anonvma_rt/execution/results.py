@@ -13,7 +13,7 @@ from anonvma_rt.execution.record import Record
 from anonvma_rt.execution.reproducer import FoundBy, Reproducer
 from anonvma_rt.subjects.history import Trace
 
-__all__ = ["First", "Interrupted", "Result", "Results"]
+__all__ = ["First", "Interrupted", "Result", "Results", "Shown"]
 
 
 @dataclass
@@ -25,8 +25,18 @@ class First:
     reproducer: str | None = None
 
 
+class Shown:
+    """shown: the attributes that as_dict() has."""
+
+    shown: ClassVar[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of `--json`."""
+        return {name: _plain(getattr(self, name)) for name in self.shown.split()}
+
+
 @dataclass
-class Result:
+class Result(Shown):
     """What was found of one algorithm.
 
     expected: a kind, "none", or None where the scenario says nothing. seconds: of the executions alone. trace: the
@@ -41,8 +51,6 @@ class Result:
     reproducer: Reproducer | None = None
     unsaved: str | None = None
 
-    shown: ClassVar[str]
-
     def judge(self, kinds: Iterable[str], otherwise: bool = True) -> None:
         """Whether the kinds that were found are those that were expected."""
         self.as_expected = set(kinds) == {self.expected} - {"none", None} and otherwise
@@ -56,16 +64,12 @@ class Result:
         self.unsaved = saved.why_not or self.unsaved
         return saved.path
 
-    def as_dict(self) -> dict[str, Any]:
-        """The fields of `--json`."""
-        return {name: _plain(getattr(self, name)) for name in self.shown.split()}
-
 
 R = TypeVar("R", bound=Result)
 
 
 @dataclass
-class Results(Generic[R]):
+class Results(Shown, Generic[R]):
     """One scenario, litmus test or subject under one or more algorithms."""
 
     scenario: str
@@ -73,15 +77,9 @@ class Results(Generic[R]):
     results: list[R] = field(default_factory=list)
     interrupted: bool = False
 
-    shown: ClassVar[str]
-
     @property
     def as_expected(self) -> bool:
         return all(result.as_expected for result in self.results)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields of `--json`."""
-        return {name: _plain(getattr(self, name)) for name in self.shown.split()}
 
 
 class Interrupted(KeyboardInterrupt):

@@ -5,7 +5,6 @@ once. The file is replaced as a whole, and it belongs to one question: another s
 are refused.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from anonvma_rt import __version__
 from anonvma_rt.errors import UserError, quote
-from anonvma_rt.text.files import write_whole
+from anonvma_rt.text.files import checksum_of, write_whole
 
 __all__ = ["Checkpoint"]
 
@@ -46,7 +45,7 @@ class Checkpoint:
             "searches": self.searches,
         }
         try:
-            write_whole(self.path, json.dumps(body | {"sha256": _checksum(body)}) + "\n")
+            write_whole(self.path, json.dumps(body | {"sha256": checksum_of(body)}) + "\n")
         except OSError as error:
             raise UserError(
                 f"--checkpoint {quote(str(self.path))}: cannot be written: {error.strerror or error}"
@@ -70,7 +69,7 @@ class Checkpoint:
                 f"{where}: written by {quote(str(body.get('written_by')))}; this anonvma_rt {__version__} may make "
                 "other steps: finish it there, or begin anew with another file"
             )
-        if checksum != _checksum(body) or not isinstance(body.get("searches"), dict):
+        if checksum != checksum_of(body) or not isinstance(body.get("searches"), dict):
             raise UserError(f"{where}: the checkpoint was edited or damaged (its sha256 is another)")
         for key, value in self.question.items():
             if body["question"].get(key) != value:
@@ -79,7 +78,3 @@ class Checkpoint:
                     f"{quote(str(value))}; begin anew with another file"
                 )
         self.searches = body["searches"]
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

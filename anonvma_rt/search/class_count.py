@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.search.probe import Probe
@@ -27,9 +26,6 @@ class Estimate:
     classes: float
     spread: float
     probes: int
-
-    def as_dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
 
     def __str__(self) -> str:
         return f"about {_round(self.classes)} classes (± {_round(self.spread)}, {self.probes} probes)"

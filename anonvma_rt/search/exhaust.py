@@ -6,7 +6,6 @@ and what is left of its part are taken over together, so a checkpoint never coun
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -34,7 +33,7 @@ CHECKPOINT_SECONDS = 10.0
 MOST_PREEMPTIONS = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class VerifyPlan(Plan):
     """The arguments of verify(). Raises UserError where one of them is wrong."""
 
@@ -43,7 +42,6 @@ class VerifyPlan(Plan):
     preemptions: int | None
     all_violations: bool
     limit: int | None
-    checkpoint: str | Path | None
     progress: Callable[[str, int], None] | None
     estimated: Callable[[str, Estimate], None] | None
 

@@ -140,12 +140,7 @@ class Tally:
     def from_dict(cls, data: Mapping[str, Any]) -> "Tally":
         first = data["first"]
         return cls(
-            visited=data["visited"],
-            scouts=data["scouts"],
-            classes=data["classes"],
-            sleep_blocked=data["sleep_blocked"],
-            violating=Counter(data["violating"]),
-            seen=set(data["seen"]),
-            seen_violating={kind: set(seen) for kind, seen in data["seen_violating"].items()},
-            first=first and Found(first[0], first[1], first[2], Schedule((task, steps) for task, steps in first[3])),
-        )
+            data["visited"], data["scouts"], data["classes"], data["sleep_blocked"], Counter(data["violating"]),
+            set(data["seen"]), {kind: set(seen) for kind, seen in data["seen_violating"].items()},
+            first and Found(first[0], first[1], first[2], Schedule((task, steps) for task, steps in first[3])),
+        )  # fmt: skip

@@ -77,40 +77,18 @@ def hunt(
         program = program.with_interesting(interesting)
     if fail_alloc is not None:
         program = program.fail(fail_alloc)
+    strategy = strategy or program.scenario.strategy or DEFAULT_STRATEGY
     plan = HuntPlan(
-        program=program,
-        choices=choices(program, algorithms),
-        out=out,
-        stop=stop,
-        strategy=strategy or program.scenario.strategy or DEFAULT_STRATEGY,
-        carrier=carrier,
-        seed=seed,
-        start=start,
-        runs=runs,
-        jobs=jobs,
-        classes=classes,
-        progress=progress,
+        program, choices(program, algorithms), out, stop, strategy, carrier, seed, start, runs, jobs, classes, progress
     )
     result = HuntResult(
-        scenario=program.scenario.name,
-        parameters=program.parameters,
-        strategy=strategy_name(plan.strategy),
-        carrier=carrier,
-        seed=seed,
-        start=start,
-        interesting=program.interesting,
-        fail_alloc=None if program.failing is None else str(program.failing),
-    )
-
-    def one(choice: Choice, folder: Folder) -> None:
-        search = _Hunt(plan, choice, folder)
-        result.results.append(search.result)
-        search.run()
-
-    return carry_out(plan, result, one, HuntInterrupted)
+        *plan.what, strategy=strategy_name(strategy), carrier=carrier, seed=seed, start=start,
+        interesting=program.interesting, fail_alloc=plan.fail_alloc,
+    )  # fmt: skip
+    return carry_out(plan, result, _Hunt, HuntInterrupted)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class HuntPlan(Plan):
     """The arguments of hunt(). Raises UserError where one of them is wrong."""
 
@@ -170,10 +148,8 @@ class _Hunt:
                     prepare(explorer, found)
                 self.guarantee = first.strategy.guarantee(first.subject.tasks)
                 if plan.carrier == AUTO:
-                    strategy = make_strategy(plan.strategy)
-                    second = make_explorer(
-                        plan.program, self.choice, strategy, seed=plan.seed, cpu=first.cpu, carrier="threads"
-                    )
+                    how: dict[str, Any] = {"seed": plan.seed, "cpu": first.cpu, "carrier": "threads"}
+                    second = make_explorer(plan.program, self.choice, make_strategy(plan.strategy), **how)
                     prepare(opened.enter_context(second), found)
                     self.confirmer = Confirmer(second, "threads")
                     self.result.confirmed = self.confirmer.result

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from anonvma_rt.execution.results import First, Interrupted, Result, Results
 from anonvma_rt.search.bounds import ClassCount
@@ -53,7 +52,7 @@ class Hunted(Result):
     confirmed: Confirmed | None = None
     indices: list[int] = field(default_factory=list)
 
-    shown: ClassVar[str] = (
+    shown = (
         "algorithm executions violations benign_misses first upper_bound_95 points switches failed_allocations seconds "
         "executions_per_second schedules_sha256 expected as_expected classes pct_guarantee confirmed"
     )
@@ -77,9 +76,7 @@ class HuntResult(Results[Hunted]):
     interesting: Sequence[str] = ()
     fail_alloc: str | None = None
 
-    shown: ClassVar[str] = (
-        "scenario parameters strategy carrier seed start interesting results interrupted fail_alloc as_expected"
-    )
+    shown = "scenario parameters strategy carrier seed start interesting results interrupted fail_alloc as_expected"
 
 
 class HuntInterrupted(Interrupted):

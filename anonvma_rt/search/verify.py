@@ -6,9 +6,10 @@ between two points is one step. See engine/search/dpor.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any
 
 from anonvma_rt.engine.run.explorer import StopToken, cores
 from anonvma_rt.engine.strategy import script
@@ -49,7 +50,7 @@ class Verdict(Result):
     estimate: Estimate | None = None
     verdict: str = ""
 
-    shown: ClassVar[str] = (
+    shown = (
         "algorithm scouts classes schedules sleep_blocked complete violating_classes first estimate seconds expected "
         "as_expected verdict"
     )
@@ -63,7 +64,7 @@ class Verification(Results[Verdict]):
     jobs: int = 1
     preemptions: int | None = None
 
-    shown: ClassVar[str] = "scenario parameters carrier jobs preemptions results interrupted as_expected"
+    shown = "scenario parameters carrier jobs preemptions results interrupted as_expected"
 
 
 class VerifyInterrupted(Interrupted):
@@ -102,30 +103,12 @@ def verify(
     """
     program = bind(scenario, parameters)
     plan = VerifyPlan(
-        program=program,
-        choices=choices(program, algorithms),
-        out=out,
-        stop=stop,
-        carrier=carrier,
-        jobs=jobs,
-        preemptions=preemptions,
-        all_violations=all_violations,
-        limit=limit,
-        checkpoint=checkpoint,
-        progress=progress,
-        estimated=estimated,
-    )
-    result = Verification(
-        program.scenario.name, dict(program.parameters), carrier=carrier, jobs=jobs, preemptions=preemptions
-    )
+        program, choices(program, algorithms), out, stop, carrier, jobs, preemptions, all_violations, limit, progress,
+        estimated,
+    )  # fmt: skip
+    result = Verification(*plan.what, carrier=carrier, jobs=jobs, preemptions=preemptions)
     file = Checkpoint(checkpoint, question(plan)) if checkpoint else None
-
-    def one(choice: Choice, folder: Folder) -> None:
-        search = _Verify(plan, choice, file, folder)
-        result.results.append(search.result)
-        search.run()
-
-    return carry_out(plan, result, one, VerifyInterrupted)
+    return carry_out(plan, result, partial(_Verify, file), VerifyInterrupted)
 
 
 def question(plan: VerifyPlan) -> dict[str, Any]:
@@ -146,7 +129,7 @@ def question(plan: VerifyPlan) -> dict[str, Any]:
 class _Verify:
     """One algorithm: the search, its counterexample and its verdict."""
 
-    def __init__(self, plan: VerifyPlan, choice: Choice, file: Checkpoint | None, folder: Folder) -> None:
+    def __init__(self, file: Checkpoint | None, plan: VerifyPlan, choice: Choice, folder: Folder) -> None:
         self.plan, self.choice, self.file, self.folder = plan, choice, file, folder
         self.result = Verdict(choice.name, expected=plan.program.expected(choice.name))
         saved = file.searches.get(choice.name) if file else None
@@ -182,15 +165,10 @@ class _Verify:
     def record(self, first: Found) -> None:
         """The first counterexample once more, with its history on."""
         self.result.first = First(first.index, first.kind)
-        with make_explorer(
-            self.plan.program,
-            self.choice,
-            script.replay(first.schedule),
-            bound=self.search.bound,
-            cpu=cores(1)[0],
-            carrier=self.plan.carrier,
-        ) as explorer:
-            recorded = record(self.plan.program, self.choice, explorer, first.index)
+        program, strategy = self.plan.program, script.replay(first.schedule)
+        how: dict[str, Any] = {"bound": self.search.bound, "cpu": cores(1)[0], "carrier": self.plan.carrier}
+        with make_explorer(program, self.choice, strategy, **how) as explorer:
+            recorded = record(program, self.choice, explorer, first.index)
         found = FoundBy(first.kind, first.strategy, index=first.index)
         self.result.first.reproducer = self.result.keep(recorded, found, self.folder)
 

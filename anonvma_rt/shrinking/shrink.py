@@ -6,7 +6,7 @@ can be ended at any time, and a result is as it was when it is shrunk again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.errors import UserError, at_least, nearest, quote
 from anonvma_rt.execution.folder import try_to_write
 from anonvma_rt.execution.reproducer import Reproducer, replay
-from anonvma_rt.execution.results import Interrupted
+from anonvma_rt.execution.results import Interrupted, Shown
 from anonvma_rt.shrinking.parameters import Shrinking, ShrinkPlan
 from anonvma_rt.shrinking.schedule import Stopped
 from anonvma_rt.subjects.history import Trace
@@ -39,7 +39,7 @@ class Size:
 
 
 @dataclass
-class Shrunk:
+class Shrunk(Shown):
     """What a failing execution was, and what became of it.
 
     executions: made by the search. fewest: whether every execution of these parameters with fewer switches was tried,
@@ -64,10 +64,7 @@ class Shrunk:
     reproducer: str | None = None
     unsaved: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """The fields of `shrink --json`."""
-        shown = {name: value for name, value in self.__dict__.items() if name not in ("minimal", "trace", "unsaved")}
-        return shown | {"before": asdict(self.before), "after": asdict(self.after)}
+    shown = "scenario algorithm kind before after executions fewest replays confirmed cause interrupted reproducer"
 
 
 class ShrinkInterrupted(Interrupted):
@@ -142,22 +139,11 @@ def _result(search: Shrinking, interrupted: bool) -> Shrunk:
     replayed = replay(minimal, REPLAYS)
     replayed.explorer.close()
     return Shrunk(
-        scenario=original.scenario.name,
-        algorithm=original.algorithm.name,
-        kind=original.kind,
-        before=Size.of(original),
-        after=Size.of(minimal),
-        executions=search.executions,
-        fewest=search.fewest,
-        replays=REPLAYS,
-        confirmed=replayed.reproduced,
-        cause=minimal.cause,
-        interrupted=interrupted,
-        minimal=minimal,
-        trace=replayed.trace,
-        reproducer=search.saved.path,
-        unsaved=search.saved.why_not,
-    )
+        scenario=original.scenario.name, algorithm=original.algorithm.name, kind=original.kind,
+        before=Size.of(original), after=Size.of(minimal), executions=search.executions, fewest=search.fewest,
+        replays=REPLAYS, confirmed=replayed.reproduced, cause=minimal.cause, interrupted=interrupted, minimal=minimal,
+        trace=replayed.trace, reproducer=search.saved.path, unsaved=search.saved.why_not,
+    )  # fmt: skip
 
 
 def _try_to_write(target: Path, source: Path | None) -> None:

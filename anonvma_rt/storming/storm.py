@@ -69,36 +69,17 @@ def storm(
     program = bind(scenario, parameters)
     if fail_alloc is not None:
         program = program.fail(fail_alloc)
+    delays = tuple(parse_delays(text) for text in (DELAYS if profiles is None else profiles))
     plan = StormPlan(
-        program=program,
-        choices=choices(program, algorithms),
-        out=out,
-        stop=stop,
-        delays=tuple(parse_delays(text) for text in (DELAYS if profiles is None else profiles)),
-        seconds=seconds,
-        executions=executions,
-        seed=seed,
-        record=record,
-        progress=progress,
+        program, choices(program, algorithms), out, stop, delays, seconds, executions, seed, record, progress
     )
     result = StormResult(
-        scenario=program.scenario.name,
-        parameters=program.parameters,
-        profiles=[delays.text for delays in plan.delays],
-        seed=seed,
-        recording=record,
-        fail_alloc=None if program.failing is None else str(program.failing),
+        *plan.what, profiles=[one.text for one in delays], seed=seed, recording=record, fail_alloc=plan.fail_alloc
     )
-
-    def one(choice: Choice, folder: Folder) -> None:
-        search = _Storm(plan, choice, folder)
-        result.results.append(search.result)
-        result.tasks = search.run()
-
-    return carry_out(plan, result, one, StormInterrupted)
+    return carry_out(plan, result, _Storm, StormInterrupted)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class StormPlan(Plan):
     """The arguments of storm(). Raises UserError where one of them is wrong."""
 
@@ -132,19 +113,17 @@ class _Storm:
         self.unconfirmed: Counter[str] = Counter()
         self.kinds: dict[int, str] = {}
 
-    def run(self) -> int:
-        """The storm itself; the number of its tasks."""
+    def run(self) -> None:
         plan = self.plan
         try:
             with make_explorer(
                 plan.program, self.choice, script.replay(), seed=plan.seed, carrier="fibers", stop=self.stop
             ) as explorer:
-                self.kinds = explorer.subject.kinds()
+                self.kinds, self.result.tasks = explorer.subject.kinds(), explorer.subject.tasks
                 names = plan.program.lock_names(explorer)
                 explorer.bound = profile(plan.program, explorer).bound
                 with Storm(explorer, stuck=lambda waiting: self.tell_stuck(waiting, names)) as engine:
                     self.take_turns(engine)
-                return int(explorer.subject.tasks)
         finally:
             self.result.unconfirmed = dict(sorted(self.unconfirmed.items()))
             self.result.judge(self.result.violations)

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
 
-from anonvma_rt.execution.results import Interrupted, Result, Results
+from anonvma_rt.execution.results import Interrupted, Result, Results, Shown
 from anonvma_rt.search.bounds import wilson_95
 
 __all__ = ["Found", "Rate", "StormInterrupted", "StormResult", "Stormed"]
 
 
 @dataclass
-class _Counted:
+class _Counted(Shown):
     """So many executions in so many seconds, and the violations among them by kind."""
 
     executions: int = 0
@@ -47,16 +46,11 @@ class Rate(_Counted):
 
     profile: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "profile": self.profile,
-            "executions": self.executions,
-            "seconds": self.seconds,
-            "violations": self.violations,
-            "executions_per_second": self.executions_per_second,
-            "violations_per_second": self.per_second(self.hits),
-            "interval_95": self.interval_95,
-        }
+    shown = "profile executions seconds violations executions_per_second violations_per_second interval_95"
+
+    @property
+    def violations_per_second(self) -> float:
+        return self.per_second(self.hits)
 
 
 @dataclass
@@ -79,6 +73,7 @@ class Stormed(_Counted, Result):
     others; not_recorded: violations without a log. trace: the history of the first confirmed one.
     """
 
+    tasks: int = 0
     points: int = 0
     failed_allocations: int = 0
     rates: list[Rate] = field(default_factory=list)
@@ -89,7 +84,7 @@ class Stormed(_Counted, Result):
     not_recorded: int = 0
     found: list[Found] = field(default_factory=list)
 
-    shown: ClassVar[str] = (
+    shown = (
         "algorithm executions seconds points failed_allocations violations recorded confirmed repaired unconfirmed "
         "not_recorded expected as_expected executions_per_second violations_per_second interval_95 profiles found"
     )
@@ -110,12 +105,13 @@ class StormResult(Results[Stormed]):
     profiles: Sequence[str] = ()
     seed: int = 0
     recording: bool = True
-    tasks: int = 0
     fail_alloc: str | None = None
 
-    shown: ClassVar[str] = (
-        "scenario parameters profiles seed recording tasks results interrupted fail_alloc as_expected"
-    )
+    shown = "scenario parameters profiles seed recording tasks results interrupted fail_alloc as_expected"
+
+    @property
+    def tasks(self) -> int:
+        return self.results[-1].tasks if self.results else 0
 
 
 class StormInterrupted(Interrupted):

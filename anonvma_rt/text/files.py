@@ -3,14 +3,18 @@
 The last ones are written beside their place, brought to the disk, and then renamed.
 """
 
+import hashlib
+import json
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.text.toml import LARGEST_FILE
 
-__all__ = ["Builtins", "read_text", "write_whole"]
+__all__ = ["Builtins", "checksum_of", "read_text", "write_whole"]
 
 
 class Builtins:
@@ -63,3 +67,8 @@ def write_whole(path: Path, text: str) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def checksum_of(body: Mapping[str, Any]) -> str:
+    """SHA-256 of the content of a JSON file: tells whether it is the one that was written."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

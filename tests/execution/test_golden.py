@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import pytest
-from embedding_tools import own  # noqa: F401
 
 from anonvma_rt import Reproducer, UserError, replay, subject
 
@@ -31,14 +30,14 @@ def test_an_old_reproducer_replays(path):
     check(Reproducer.load(path))
 
 
-def test_an_old_reproducer_of_a_subject_of_the_users_own_replays(own):  # noqa: F811
+def test_an_old_reproducer_of_a_subject_of_the_users_own_replays(own):
     (path,) = (path for path in GOLDEN if path.name == "own-subject.json")
     with pytest.raises(UserError, match="--subject aba_stack:Stack"):
         Reproducer.load(path)
     check(Reproducer.load(path, [subject("aba_stack:Stack")]))
 
 
-def test_an_old_reproducer_with_a_rule_of_the_users_own_replays(own):  # noqa: F811
+def test_an_old_reproducer_with_a_rule_of_the_users_own_replays(own):
     (path,) = (path for path in GOLDEN if path.name == "own-rule.json")
     check(Reproducer.load(path, [importlib.import_module("ordering_rule").SourceToTail()]))
 

@@ -10,6 +10,7 @@ from engine_programs import WRONG, explore, split_digests
 
 from anonvma_rt import Reproducer, UserError, hunt, replay, verify
 from anonvma_rt.cli import main
+from anonvma_rt.engine.run.records import Failure
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.search.second_carrier import MOST_CONFIRMED, Confirmed, Confirmer, Disagreement
 
@@ -55,7 +56,7 @@ def test_the_first_thousand_are_tried_and_the_first_of_each_kind_whenever_it_com
 
 def confirmed(digest, failures):
     """What becomes of a violation of kind 1 with digest b"a", if the other carrier makes this of it."""
-    block = SimpleNamespace(digests=digest, failures=failures, halt=None)
+    block = SimpleNamespace(digests=digest, failures=[Failure(*one) for one in failures], halt=None)
     subject = SimpleNamespace(kinds=lambda: {1: "assertion", 2: "deadlock"})
     confirmer = Confirmer(SimpleNamespace(subject=subject, run=lambda first, count: block), "threads")
     confirmer.show(0, 1, b"a")

@@ -295,7 +295,8 @@ class Spinning:
     def trace(self, recorded, explorer, before):
         kinds = explorer.subject.kinds()
         finding = recorded.finding
-        return Trace([], ["A", "B", "C"], {}, {}, finding, kinds[finding.kind] if finding else None, str)
+        kind = kinds[finding.kind] if finding else None
+        return Trace([], ["A", "B", "C"], finding, kind, recorded.pending)
 
 
 def livelock(segments):
