@@ -246,7 +246,7 @@ cdef struct alloc_turn:
     bint racing
 
 
-# Who is told of the root's lock by the code that takes it (hooks/root_lock.pxd), or NULL.
+# Who is told of the root's lock by the code that takes it (hooks/root_lock.pxd).
 cdef struct root_lock_hook:
     void (*tell)(void *data, int task, int event) noexcept nogil
     void *data
@@ -275,7 +275,8 @@ cdef struct kernel:
     # One row per task; NULL where no allocation can fail.
     alloc_turn *turn
     alloc_plan plan
-    root_lock_hook root_lock
+    # A pointer, as wide as what stood here before: where the objects behind it lie is part of every recorded event.
+    root_lock_hook *root_lock
     # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
     Finding *findings
     int32_t n_findings

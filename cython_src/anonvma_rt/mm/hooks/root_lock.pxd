@@ -12,6 +12,6 @@ cdef enum RootLockEvent:
 
 
 cdef inline void tell_root_lock(Task *t, int event) noexcept nogil:
-    cdef root_lock_hook *hook = &kernel_of(t).root_lock
-    if hook.tell != NULL:
+    cdef root_lock_hook *hook = kernel_of(t).root_lock
+    if hook != NULL:
         hook.tell(hook.data, t.id, event)

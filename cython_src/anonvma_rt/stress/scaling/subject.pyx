@@ -20,6 +20,7 @@ from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init, read_algorithm
 from anonvma_rt.mm.lab.syscall cimport TOUCH, Step, system_call
 from anonvma_rt.mm.mm_types cimport PAGE_SHIFT, VM_WRITE, algorithm, kernel, kernel_of, mm_struct, pfn_to_page, pte_pfn
+from anonvma_rt.mm.mm_types cimport root_lock_hook
 from anonvma_rt.mm.mmap cimport do_mmap
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 from anonvma_rt.mm.rmap cimport page_referenced
@@ -57,6 +58,7 @@ cdef class Scaling(Subject):
     cdef readonly uint64_t walks
     cdef Clock clock[MAX_TASKS]
     cdef lock_meter meter[MAX_TASKS]
+    cdef root_lock_hook hook
     cdef uint64_t *samples
     # Movers that are done; set back by reset().
     cdef uint32_t ended
@@ -131,8 +133,9 @@ cdef class Scaling(Subject):
         for i in range(self.movers):
             source = (i if self.apart else 0) * self.depth + self.depth - 1
             dup_mmap(t, self.mover(t, i), kernel_of(t).mm[source])
-        kernel_of(t).root_lock.tell = <void (*)(void *, int, int) noexcept nogil>measure
-        kernel_of(t).root_lock.data = self.meter
+        self.hook.tell = <void (*)(void *, int, int) noexcept nogil>measure
+        self.hook.data = self.meter
+        kernel_of(t).root_lock = &self.hook
         return 0
 
     cdef mm_struct *mover(self, Task *t, int i) noexcept nogil:
