@@ -1,9 +1,11 @@
 """A race laboratory for Linux's reverse map of anonymous memory, and for threaded nogil code at large."""
 
+from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 from os import walk
 from os.path import abspath, dirname, exists, isdir, join, relpath
 from sys import version_info
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -36,22 +38,43 @@ def _check_built() -> None:
 
 _check_built()
 
-# Below the check, which says something better than a missing module does.
-from anonvma_rt.engine.run.explorer import StopToken  # noqa: E402
-from anonvma_rt.engine.strategy.python import Moment, PyStrategy  # noqa: E402
-from anonvma_rt.errors import UserError  # noqa: E402
-from anonvma_rt.execution.reproducer import Reproducer, replay  # noqa: E402
-from anonvma_rt.kernel.algorithm import Algorithm  # noqa: E402
-from anonvma_rt.kernel.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma  # noqa: E402
-from anonvma_rt.kernel.recording import RecordedProcess, Recording  # noqa: E402
-from anonvma_rt.kernel.scenario import Scenario  # noqa: E402
-from anonvma_rt.own.subject import subject  # noqa: E402
-from anonvma_rt.search.hunt import hunt  # noqa: E402
-from anonvma_rt.search.hunt_result import HuntInterrupted, HuntResult  # noqa: E402
-from anonvma_rt.search.verify import Verification, VerifyInterrupted, verify  # noqa: E402
-from anonvma_rt.shrinking.shrink import ShrinkInterrupted, Shrunk, shrink  # noqa: E402
-from anonvma_rt.storming.storm import storm  # noqa: E402
-from anonvma_rt.storming.storm_result import StormInterrupted, StormResult  # noqa: E402
+if TYPE_CHECKING:
+    from anonvma_rt.engine.run.explorer import StopToken
+    from anonvma_rt.engine.strategy.python import Moment, PyStrategy
+    from anonvma_rt.errors import UserError
+    from anonvma_rt.execution.reproducer import Reproducer, replay
+    from anonvma_rt.kernel.algorithm import Algorithm
+    from anonvma_rt.kernel.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma
+    from anonvma_rt.kernel.recording import RecordedProcess, Recording
+    from anonvma_rt.kernel.scenario import Scenario
+    from anonvma_rt.own.subject import subject
+    from anonvma_rt.search.hunt import hunt
+    from anonvma_rt.search.hunt_result import HuntInterrupted, HuntResult
+    from anonvma_rt.search.verify import Verification, VerifyInterrupted, verify
+    from anonvma_rt.shrinking.shrink import ShrinkInterrupted, Shrunk, shrink
+    from anonvma_rt.storming.storm import storm
+    from anonvma_rt.storming.storm_result import StormInterrupted, StormResult
+
+# Where each public name lives. A module is imported when one of its names is first asked for, so that nobody waits for
+# what he does not use.
+_HOMES = {
+    "engine.run.explorer": "StopToken",
+    "engine.strategy.python": "Moment PyStrategy",
+    "errors": "UserError",
+    "execution.reproducer": "Reproducer replay",
+    "kernel.algorithm": "Algorithm",
+    "kernel.machine": "KernelBug Machine Page Process Pte Violation Vma",
+    "kernel.recording": "RecordedProcess Recording",
+    "kernel.scenario": "Scenario",
+    "own.subject": "subject",
+    "search.hunt": "hunt",
+    "search.hunt_result": "HuntInterrupted HuntResult",
+    "search.verify": "Verification VerifyInterrupted verify",
+    "shrinking.shrink": "ShrinkInterrupted Shrunk shrink",
+    "storming.storm": "storm",
+    "storming.storm_result": "StormInterrupted StormResult",
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "Algorithm",
@@ -87,6 +110,18 @@ __all__ = [
     "subject",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def get_cimport_path() -> str:

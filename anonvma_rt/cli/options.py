@@ -14,12 +14,11 @@ from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.engine.strategy.python import PyStrategy
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer
-from anonvma_rt.kernel.algorithm import Algorithm
+from anonvma_rt.kernel.algorithm import Algorithm, import_rule
 from anonvma_rt.kernel.failing import ALLOCATIONS
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, load, names_of_all
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES, with_values
-from anonvma_rt.mm.hooks.rule import Rule
 from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
 from anonvma_rt.subjects.protocols import Choice, Described
@@ -96,14 +95,8 @@ def _the_algorithms(names: Sequence[str]) -> list[Choice | str]:
     chosen: list[Choice | str] = []
     for name in names:
         found = re.search(r",\s*rule\s*=\s*([\w.:]+)", name)
-        chosen.append(Algorithm.parse(name, [_rule(found[1])]) if found else name)
+        chosen.append(Algorithm.parse(name, [import_rule(found[1])]) if found else name)
     return chosen
-
-
-def _rule(name: str) -> Rule:
-    cls = import_class(name, Rule, "rule")
-    must_be_checked(cls, "rule")
-    return cls()
 
 
 def _the_strategy(text: str) -> Strategy | str:
@@ -171,7 +164,7 @@ def choose_scenarios(options: argparse.Namespace, does: str, kernels_only: bool)
 
 def own_code(options: argparse.Namespace) -> list[Any]:
     """The code that the user lets FILE use."""
-    return [*(subject(name) for name in options.subject), *(_rule(name) for name in options.rule)]
+    return [*(subject(name) for name in options.subject), *(import_rule(name) for name in options.rule)]
 
 
 def load_reproducer(options: argparse.Namespace) -> Reproducer:

@@ -5,7 +5,7 @@ from typing import Any
 
 from anonvma_rt.errors import printable
 from anonvma_rt.execution.reproducer import Replayed, Reproducer
-from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
+from anonvma_rt.kernel.scenario_file import USUAL_OPERATIONS
 from anonvma_rt.search.hunt_result import Hunted, HuntResult
 from anonvma_rt.search.second_carrier import NEVER_TRIED, Confirmed
 from anonvma_rt.search.verify import Verdict, Verification
@@ -58,7 +58,7 @@ def _heading(result: Any, how: str) -> list[str]:
 def _ordered(interesting: Iterable[str]) -> str:
     """The operations that were named as interesting; nothing for the usual ones."""
     names = ", ".join(interesting)
-    return f" (interesting: {names})" if names and names != USUALLY_INTERESTING else ""
+    return f" (interesting: {names})" if names and names != ", ".join(USUAL_OPERATIONS) else ""
 
 
 def _kinds(violations: Mapping[str, int]) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
 from anonvma_rt.mm.hooks.rule import Rule
-from anonvma_rt.own.gate import find, must_be_checked
+from anonvma_rt.own.gate import find, import_class, must_be_checked
 from anonvma_rt.text.parameters import read_bool
 
-__all__ = ["ALIASES", "ORDERINGS", "PRESETS", "Algorithm"]
+__all__ = ["ALIASES", "ORDERINGS", "PRESETS", "Algorithm", "import_rule"]
 
 ORDERINGS = (
     "none", "tail-after-merge", "tail", "rmap-locks", "need-rmap-locks", "fresh-vma", "double-walk",
@@ -378,6 +378,14 @@ ALIASES: dict[str, str] = {
     "linux-3.15": "interval-tree",
     "linux-6.16": "linux-host",
 }
+
+
+def import_rule(name: str) -> Rule:
+    """The rule of the user's own of the name `module:Class`, which is imported. Raises UserError."""
+    cls = import_class(name, Rule, "rule")
+    must_be_checked(cls, "rule")
+    rule: Rule = cls()
+    return rule
 
 
 def _field_value(where: str, name: str, text: str) -> str | bool:

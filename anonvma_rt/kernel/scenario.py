@@ -22,13 +22,13 @@ from anonvma_rt.kernel.reasons import TASK_SIZE, reason_of
 from anonvma_rt.kernel.scenario_file import (
     ALL_OTHERS,
     FAIL_AFTER,
+    OPERATIONS,
     VERBS,
     Document,
     Key,
     RawCall,
     read_document,
 )
-from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
 from anonvma_rt.mm.lab.kernel import Kernel, Refused
 from anonvma_rt.mm.lab.world import World
 from anonvma_rt.subjects.scenes import Scenes
@@ -111,12 +111,12 @@ class BoundScenario:
     def with_interesting(self, names: Iterable[str]) -> "BoundScenario":
         """The same with other interesting operations. Raises UserError for a name that there is not."""
         names = tuple(names)
-        for_threads(names, self.scenario.thread_names(), INTERESTING, UserError, OPTION)
+        for_threads(names, self.scenario.thread_names(), OPERATIONS, UserError, OPTION)
         return replace(self, interesting=names)
 
     def make_subject(self, algorithm: Algorithm) -> Kernel:
         every = self.scenario.thread_names()
-        named = dict(zip(every, for_threads(self.interesting, every, INTERESTING, UserError, OPTION), strict=True))
+        named = dict(zip(every, for_threads(self.interesting, every, OPERATIONS, UserError, OPTION), strict=True))
         return Kernel(
             algorithm.as_dict(),
             len(self.processes),

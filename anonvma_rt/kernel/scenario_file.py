@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import ALLOCATIONS, Failing
-from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
-from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
+from anonvma_rt.mm.lab import interesting as marks
 from anonvma_rt.text.names import check_kind, for_threads, read_names
 from anonvma_rt.text.parameters import Definitions
 from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
@@ -41,6 +40,11 @@ VIOLATION_KINDS = (
     "stale-migration-entry", "mapcount-mismatch", "lost-page", "unreachable-pte", "list-corruption", "use-after-free",
     "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on", "wrong-merge", "leak", "stack-overflow",
 )  # fmt: skip
+
+
+# The operations that SURW can order, and those that it does where nothing is named.
+OPERATIONS: Mapping[str, str] = {name: about for name, (_, about) in marks.NAMES.items()}
+USUAL_OPERATIONS = (marks.DEFAULT,)
 
 
 class Key(NamedTuple):
@@ -132,8 +136,8 @@ def read_document(text: str, source: str) -> Document:
         threads.append(calls.read_thread(value, f"thread {number}", [thread.name for thread in threads]))
     interesting = read_names(top, source)
     if interesting is None:
-        interesting = (USUALLY_INTERESTING,)
-    for_threads(interesting, [thread.name for thread in threads], INTERESTING, ScenarioError, f"{source}: interesting")
+        interesting = USUAL_OPERATIONS
+    for_threads(interesting, [thread.name for thread in threads], OPERATIONS, ScenarioError, f"{source}: interesting")
     return Document(
         name=get_word(top, "name", source),
         about=get_line(top, "about", source),

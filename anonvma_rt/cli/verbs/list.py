@@ -8,10 +8,10 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import conclude
 from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.kernel.scenario_file import OPERATIONS
 from anonvma_rt.lab.explorers import HUNT_CARRIERS
 from anonvma_rt.lab.strategies import STRATEGIES
 from anonvma_rt.litmus.litmus import Litmus
-from anonvma_rt.mm.lab.interesting import NAMES as INTERESTING
 from anonvma_rt.storming.delays import DELAYS
 from anonvma_rt.subjects.protocols import Described
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             for name in BEHAVIOUR
         ],
         "strategies": [{"name": name, "about": about} for name, (_, about) in STRATEGIES.items()],
-        "interesting": [{"name": name, "about": about} for name, (_, about) in INTERESTING.items()],
+        "interesting": [{"name": name, "about": about} for name, about in OPERATIONS.items()],
         "carriers": [{"name": name, "about": about} for name, about in HUNT_CARRIERS.items()],
         "profiles": [{"name": name, "about": known.about} for name, known in DELAYS.items()],
     }
