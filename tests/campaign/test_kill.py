@@ -15,6 +15,7 @@ CAMPAIGN = """
 campaign = "kill"
 executions = {executions}
 range = 1000
+carrier = "fibers"
 [[cells]]
 strategies = ["pct"]
 scenarios = ["lkml-2011"]
@@ -88,7 +89,7 @@ def check(tmp_path, executions, runners, workers):
 
 
 def test_a_campaign_whose_runner_and_workers_are_killed_has_the_same_totals(tmp_path):
-    check(tmp_path, executions=100_000, runners=2, workers=2)
+    check(tmp_path, executions=60_000, runners=2, workers=2)
 
 
 @pytest.mark.long

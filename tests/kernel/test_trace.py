@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from first_found import first_found
 
 from anonvma_rt.engine.run.records import Finding
 from anonvma_rt.execution.reproducer import Reproducer, replay
@@ -17,8 +18,7 @@ from anonvma_rt.subjects.history import Event
 
 
 def history(scenario, parameters, algorithm, where):
-    first = hunt(scenario, parameters, [algorithm], runs=20_000, out=where).results[0].first
-    return replay(Reproducer.load(first.reproducer)).trace
+    return replay(Reproducer.load(first_found(where, scenario, parameters, algorithm))).trace
 
 
 def why(scenario, parameters, algorithm, where):

@@ -1,6 +1,6 @@
 """A compiled subject of somebody else's under every verb, and what no file may do: start code.
 
-The example packages in a fresh virtual environment are in test_package.py.
+The example packages in a fresh virtual environment are in tests/package.
 """
 
 import json

@@ -4,6 +4,8 @@ from dataclasses import replace
 from functools import cache
 from tempfile import TemporaryDirectory
 
+from first_found import first_found
+
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.execution.schedule import Schedule
@@ -11,7 +13,6 @@ from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.lab.load import load
 from anonvma_rt.litmus.litmus import Litmus
-from anonvma_rt.search.hunt import hunt
 from anonvma_rt.subjects.scenes import ListOf, Value
 
 # A few of the zoo that differ in what there is to see: vmas, forks, huge pages, a use after free, a mere miscount.
@@ -42,9 +43,7 @@ def found(scenario, algorithm, **parameters):
     with TemporaryDirectory() as where:
         # One strategy for all: what the tests say of single steps is of what it finds first.
         strategy = load(scenario).strategy or "pct"
-        first = hunt(scenario, parameters, [algorithm], strategy, runs=20_000, out=where).results[0].first
-        assert first is not None, f"no violation of {scenario} under {algorithm}"
-        return Reproducer.load(first.reproducer)
+        return Reproducer.load(first_found(where, scenario, parameters, algorithm, strategy))
 
 
 def sequential(pages):

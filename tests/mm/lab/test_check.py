@@ -27,7 +27,7 @@ def test_every_damage_has_a_test(breaker):
 
 
 MID_MOVE = ("destination-pte", "source-to-tail", "most-vmas")
-ELSEWHERE = ("stale-entry", "forked", "siblings")  # test_mm_forked.py
+ELSEWHERE = ("stale-entry", "forked", "siblings")  # test_forked.py
 # Damage, the invariant, the verdict, and Finding.a to c where they say what is wrong (None: not looked at).
 FOUND = [
     ("mapcount", "I8", "mapcount-mismatch", (1, 2, 1)),

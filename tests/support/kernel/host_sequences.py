@@ -1,4 +1,4 @@
-"""Random sequences of calls for the host's judge (tests/host_calls.py), made by a Machine on the way.
+"""Random sequences of calls for the host's judge (host_calls.py), made by a Machine on the way.
 
 Each call is chosen at random and made on the Machine; what it did there is what the host has to do as well. Only moves
 to a place of the kernel's choice are left out, because nobody can know it.
