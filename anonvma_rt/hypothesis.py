@@ -29,10 +29,10 @@ from anonvma_rt.lab.load import bind
 from anonvma_rt.show.text import history, how_to_replay
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.protocols import Choice, Described
+from anonvma_rt.text.expression import PAGE
 
 __all__ = ["Counterexample", "Execution", "Schedule", "algorithms", "check", "execute", "scenarios", "schedules"]
 
-PAGE = 4096
 GIB = 1 << 30
 # No violation of theirs is known in what scenarios() draws.
 CORRECT = ("moveto-tail", "rmap-locks", "interval-tree", "modern")

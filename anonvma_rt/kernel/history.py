@@ -13,10 +13,10 @@ from anonvma_rt.kernel.reasons import ARRIVALS, CAUSES, RESTORE, Miss
 from anonvma_rt.mm.lab.notes import ALLOCATIONS, NOTES
 from anonvma_rt.subjects.history import Event, Trace
 from anonvma_rt.subjects.scenes import EntryAt, Key, Scenes, Walker, WalkerState
+from anonvma_rt.text.expression import PAGE
 
-__all__ = ["PAGE", "KernelTrace"]
+__all__ = ["KernelTrace"]
 
-PAGE = 4096
 WALKS = {1: "unmap walk", 2: "restore walk", 3: "split walk", 4: "referenced walk"}
 STATES = ("none", "present", "migration entry", "?")
 

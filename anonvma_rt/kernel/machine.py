@@ -14,10 +14,10 @@ from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import Failing
 from anonvma_rt.kernel.reasons import CHECKS, reason_of
 from anonvma_rt.mm.lab.hand import Crash, Hand
+from anonvma_rt.text.expression import PAGE
 
 __all__ = ["KernelBug", "Machine", "Page", "Process", "Pte", "Violation", "Vma"]
 
-PAGE = 4096
 MOST_PAGES = 1 << 40  # a length above it cannot be one of this address space, and is not worth a wrap-around
 MOST_BYTES = 1 << 63
 VM_WRITE = 1

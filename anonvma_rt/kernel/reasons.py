@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from anonvma_rt.engine.run.records import Finding
 from anonvma_rt.mm.lab.notes import BUGS
 from anonvma_rt.subjects.history import Event
+from anonvma_rt.text.expression import PAGE
 
 if TYPE_CHECKING:
     from anonvma_rt.kernel.history import KernelTrace
 
 __all__ = ["ARRIVALS", "CAUSES", "CHECKS", "RESTORE", "TASK_SIZE", "Miss", "reason_of"]
 
-PAGE = 4096
 TASK_SIZE = 1 << 39  # bytes of address space of a simulated process
 
 

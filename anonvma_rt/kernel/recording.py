@@ -13,6 +13,7 @@ from anonvma_rt.errors import ScenarioError, quote
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.machine import Machine, Process, Pte, Vma
 from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.text.expression import PAGE
 
 __all__ = ["RecordedProcess", "Recording"]
 
@@ -85,7 +86,7 @@ class Recording:
         kind: vma, anon_vma, anon_vma_chain, page or table. In the setup the machine's fail_allocations() does it.
         """
         if self.happens:
-            raise ScenarioError("recording: failing() belongs into a thread")
+            raise ScenarioError("recording: failing() belongs in a thread")
         self._failing = {"fail": kind, "fail_after": after, "errno": errno}
         try:
             yield
@@ -166,7 +167,7 @@ class RecordedProcess:
         self._record("mprotect", at=addr, pages=pages, writable=writable)
 
     def brk(self, addr: int, pages: int) -> int:
-        end = self._now.brk(addr, pages) if self._now else addr + pages * 4096
+        end = self._now.brk(addr, pages) if self._now else addr + pages * PAGE
         self._record("brk", at=addr, pages=pages)
         return end
 
@@ -213,7 +214,7 @@ class RecordedProcess:
         """As that of a Process, but a write gives every page the content `tag`."""
         if self._now and write:
             for page in range(pages):
-                self._now.write(addr + page * 4096, tag)
+                self._now.write(addr + page * PAGE, tag)
         elif self._now:
             self._now.touch(addr, pages, write=False)
         if write:

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import ALLOCATIONS, Failing
-from anonvma_rt.mm.lab import interesting as marks
+from anonvma_rt.mm.lab.interesting import DEFAULT, NAMES
+from anonvma_rt.mm.lab.notes import KINDS
 from anonvma_rt.text.names import check_kind, for_threads, read_names
 from anonvma_rt.text.parameters import Definitions
 from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
@@ -36,15 +38,13 @@ _TOP_KEYS = (
 )  # fmt: skip
 ALL_OTHERS = "*"  # in [expect]: every preset that is not named
 
-VIOLATION_KINDS = (
-    "stale-migration-entry", "mapcount-mismatch", "lost-page", "unreachable-pte", "list-corruption", "use-after-free",
-    "wrong-root-unlock", "lock-order", "deadlock", "livelock", "bug-on", "wrong-merge", "leak", "stack-overflow",
-)  # fmt: skip
+# The kernel's own first.
+VIOLATION_KINDS = tuple(KINDS[number] for number in sorted(KINDS, key=lambda number: number in ENGINE_KINDS))
 
 
 # The operations that SURW can order, and those that it does where nothing is named.
-OPERATIONS: Mapping[str, str] = {name: about for name, (_, about) in marks.NAMES.items()}
-USUAL_OPERATIONS = (marks.DEFAULT,)
+OPERATIONS: Mapping[str, str] = {name: about for name, (_, about) in NAMES.items()}
+USUAL_OPERATIONS = (DEFAULT,)
 
 
 class Key(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.errors import UserError, quote
-from anonvma_rt.kernel.history import PAGE, KernelTrace
+from anonvma_rt.kernel.history import KernelTrace
 from anonvma_rt.mm.lab.world import World
 from anonvma_rt.subjects.scenes import (
     END,
@@ -26,6 +26,7 @@ from anonvma_rt.subjects.scenes import (
     VmaRow,
     changed_steps,
 )  # fmt: skip
+from anonvma_rt.text.expression import PAGE
 
 __all__ = ["THINGS", "lock_names", "look", "names_in_time", "scenes", "state", "vma_starts"]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
 from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.litmus.program import VERBS, WITHOUT_POINT
 from anonvma_rt.text.expression import NAME, evaluate, has_meaning
@@ -19,10 +20,7 @@ from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_l
 
 __all__ = ["KINDS", "Block", "Instruction", "Lines", "LitmusDocument", "RawThread", "is_litmus", "read_litmus"]
 
-KINDS = (
-    "assertion", "deadlock", "livelock", "lock-order", "bad-unlock", "use-after-free", "list-corruption",
-    "stack-overflow",
-)  # fmt: skip
+KINDS = ("assertion", *ENGINE_KINDS.values())
 MOST_LINES = 10_000  # of all sections together, counted as they are repeated
 DEEPEST = 8  # tables within each other
 DEFAULT_VARIANT = "sc"

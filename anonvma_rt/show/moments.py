@@ -9,11 +9,11 @@ from typing import Any
 
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.scenes import VMAS, EntryAt, Key, ListOf, PageFrame, PageState, Value, WalkerState, state_at
+from anonvma_rt.text.expression import PAGE
 
 __all__ = ["entry_words", "in_words", "moments", "place_of"]
 
 MOST = 12
-PAGE = 4096
 STATE_WORDS = {"none": "none", "present": "page {}", "migration": "migration entry of page {}", "huge": "huge page {}"}
 
 

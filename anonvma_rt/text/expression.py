@@ -14,14 +14,15 @@ from functools import lru_cache
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
 
-__all__ = ["CONSTANTS", "LIMIT", "NAME", "evaluate", "has_meaning", "parse"]
+__all__ = ["CONSTANTS", "LIMIT", "NAME", "PAGE", "evaluate", "has_meaning", "parse"]
 
 LONGEST_TEXT = 200  # characters of one expression
 DEEPEST = 100  # nodes below each other; 1+1+...+1 of the longest text just fits
 LIMIT = 1 << 62  # every value is below it in magnitude, so that any sum of two fits a signed 64-bit integer
 
+PAGE = 4096  # bytes
 CONSTANTS: Mapping[str, int | bool] = {
-    "PAGE": 4096, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "true": True, "false": False,
+    "PAGE": PAGE, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "true": True, "false": False,
 }  # fmt: skip
 
 

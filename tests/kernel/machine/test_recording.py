@@ -87,7 +87,7 @@ def test_a_failed_allocation_is_part_of_a_thread():
     far, near = border + (4 << 20), border - PAGE
     p.mmap(2, at=far)
     p.touch(far, 2)
-    with pytest.raises(UserError, match="belongs into a thread"), r.failing(1):
+    with pytest.raises(UserError, match="belongs in a thread"), r.failing(1):
         pass
     with r.thread("mremap"), r.failing(1):
         p.mremap(far, 2, 2, to=near)
