@@ -4,6 +4,7 @@ import re
 from xml.sax.saxutils import escape, quoteattr
 
 from anonvma_rt.stress.report.report import Report, Row
+from anonvma_rt.text.parameters import spelled
 
 __all__ = ["junit_report"]
 
@@ -34,7 +35,7 @@ def junit_report(report: Report) -> str:
 
 def _case(row: Row) -> str:
     cell, totals = row.cell, row.totals
-    values = "".join(f", {name}={str(value).lower()}" for name, value in cell.parameters.items())
+    values = "".join(f", {value}" for value in spelled(cell.parameters).split())
     name = f"{cell.algorithm}, {cell.strategy}, seed {cell.seed}{values}"
     group, seconds = _quoted(f"anonvma_rt.{cell.scenario}"), totals.sums["seconds"]
     head = f'<testcase classname={group} name={_quoted(name)} time="{seconds:.3f}"'
@@ -43,8 +44,7 @@ def _case(row: Row) -> str:
     if row.verdict in element:
         tag = element[row.verdict]
         inside += f"<{tag} message={_quoted(row.problem or row.verdict)}/>"
-    found = ", ".join(f"{count} {kind}" for kind, count in totals.violations.items()) or "no violation"
-    out = f"{totals.executions} executions: {found}; ranges_sha256 {totals.ranges_sha256}"
+    out = f"{totals.executions} executions: {row.kinds or 'no violation'}; ranges_sha256 {totals.ranges_sha256}"
     if totals.reproducer is not None:
         out += f"\nthe first reproducer:\n{totals.reproducer}"
     return f"{head}>{inside}<system-out>{escape(_allowed(out))}</system-out></testcase>"

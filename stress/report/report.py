@@ -36,6 +36,11 @@ class Row:
         return f"{self.cell.scenario} ({values})" if values else self.cell.scenario
 
     @property
+    def kinds(self) -> str:
+        """How many violations of each kind; nothing where there are none."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.totals.violations.items())
+
+    @property
     def problem(self) -> str | None:
         """In one sentence, what is not as it should be."""
         totals, cell = self.totals, self.cell
@@ -50,9 +55,8 @@ class Row:
         if self.verdict == "unfinished":
             return "not finished: resume the campaign"
         if self.verdict == "NOT AS EXPECTED":
-            found = ", ".join(f"{count} {kind}" for kind, count in totals.violations.items()) or "none"
             wanted = cell.expected or "none (no expectation stated)"
-            return f"expected {wanted}, found {found} in {totals.executions} executions"
+            return f"expected {wanted}, found {self.kinds or 'none'} in {totals.executions} executions"
         return None
 
     def as_dict(self) -> dict[str, Any]:
@@ -215,12 +219,11 @@ def text_report(report: Report) -> str:
     )
     for row in report.rows:
         totals, cell = row.totals, row.cell
-        found = ", ".join(f"{count} {kind}" for kind, count in totals.violations.items()) or "none"
         low, high, _ = interval_95(totals.found, totals.executions)
         first = "-" if totals.first is None else str(totals.first.index)
         lines.append(
             f"  {row.title[:widest]:{widest}}  {cell.algorithm:26}{cell.strategy:14}{cell.seed:>6}"
-            f"{totals.executions:>12}  {found:32}{first:>9}{f'{low:.2e} - {high:.2e}':>22}  {row.verdict}"
+            f"{totals.executions:>12}  {row.kinds or 'none':32}{first:>9}{f'{low:.2e} - {high:.2e}':>22}  {row.verdict}"
             + (f" ({ENDINGS['time']})" if totals.ended == "time" else "")
         )
     problems = [f"  {row.title}, {row.cell.algorithm}, {row.cell.strategy}, seed {row.cell.seed}: {row.problem}"
