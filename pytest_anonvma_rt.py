@@ -108,16 +108,15 @@ class Anonvma:
 
         try:
             program = bind(scenario, parameters)
-            described = program.scenario
             given = algorithm if isinstance(algorithm, (list, tuple)) else [algorithm]
             chosen = [program.choose(one) for one in (program.usual() if algorithm is None else given)]
             wanted = {one.name: expect or program.expected(one.name) or "none" for one in chosen}
             if self.replay_only:
-                self._replay_only(described, chosen)
+                self._replay_only(program, chosen)
                 return None
-            self._try_known(described, program, chosen, wanted)
+            self._try_known(program, chosen, wanted)
             count = self.runs or runs or USUAL_RUNS
-            result = hunt(described, parameters, chosen, strategy, seed=self.seed, runs=count)
+            result = hunt(program.scenario, parameters, chosen, strategy, seed=self.seed, runs=count)
             self.results.append(result)
             for one in result.results:
                 self._judge(one, wanted[one.algorithm], result)
@@ -138,54 +137,47 @@ class Anonvma:
             )
         from anonvma_rt.execution.folder import Folder
 
-        if one.reproducer is None or one.trace is None:
-            pytest.fail(
-                f"{result.scenario} under {one.algorithm}: {one.first.kind}; it did not come again", pytrace=False
-            )
-        saved = Folder(self.folder).keep(one.reproducer)
-        if saved.path is None:
-            pytest.fail(f"{result.scenario} under {one.algorithm}: {one.first.kind}; {saved.why_not}", pytrace=False)
+        saved = None if one.reproducer is None else Folder(self.folder).keep(one.reproducer)
+        if one.reproducer is None or one.trace is None or saved is None or saved.path is None:
+            why = saved.why_not if saved else "it did not come again"
+            pytest.fail(f"{result.scenario} under {one.algorithm}: {one.first.kind}; {why}", pytrace=False)
         where = f"execution {one.first.index} of strategy {result.strategy} with seed {result.seed}"
-        self._fail(saved.path, result.scenario, one.algorithm, one.first.kind, one.trace, where)
+        self._fail(saved.path, one.reproducer, one.trace, where)
 
-    def _try_known(
-        self, described: "Described", program: "Bound", chosen: "Sequence[Choice]", wanted: Mapping[str, str]
-    ) -> None:
+    def _try_known(self, program: "Bound", chosen: "Sequence[Choice]", wanted: Mapping[str, str]) -> None:
         """Counterexamples of this test that are still there; those that are over, or of other code, are left alone."""
         __tracebackhide__ = True
-        from anonvma_rt import Reproducer
         from anonvma_rt.execution.reproducer import ReproducerError
 
         for path in sorted(self.folder.glob("*.json")):
             try:
-                known = Reproducer.load(path, _own(described, chosen))
-                if not _is_of(known, described, chosen) or known.parameters != program.parameters:
+                known = _load(path, program, chosen)
+                if not _is_of(known, program, chosen) or known.parameters != program.parameters:
                     continue
                 replayed = _replayed(known)
             except ReproducerError:
                 continue
             if replayed.reproduced and known.kind != wanted[known.algorithm.name]:
-                where = "known from an earlier run"
-                self._fail(path, described.name, known.algorithm.name, known.kind, replayed.trace, where)
+                self._fail(path, known, replayed.trace, "known from an earlier run")
 
-    def _replay_only(self, described: "Described", chosen: "Sequence[Choice]") -> None:
+    def _replay_only(self, program: "Bound", chosen: "Sequence[Choice]") -> None:
         __tracebackhide__ = True
-        from anonvma_rt import Reproducer, UserError
+        from anonvma_rt import UserError
 
         try:
-            known = Reproducer.load(self.replay_only, _own(described, chosen))
+            known = _load(self.replay_only, program, chosen)
         except UserError as error:
             if "needs code of your own" in str(error):
                 pytest.skip(f"--anonvma-replay: {error}")
             raise
-        if not _is_of(known, described, chosen):
+        if not _is_of(known, program, chosen):
             pytest.skip(f"{self.replay_only} is of {known.scenario.name} under {known.algorithm.name}")
         replayed = _replayed(known)
         if replayed.kind is not None:
             where = f"reproduced {replayed.reproduced} of {replayed.times} times"
-            self._fail(self.replay_only, described.name, known.algorithm.name, replayed.kind, replayed.trace, where)
+            self._fail(self.replay_only, known, replayed.trace, where)
 
-    def _fail(self, path: str | Path, scenario: str, algorithm: str, kind: str, trace: "Trace", where: str) -> NoReturn:
+    def _fail(self, path: str | Path, of: "Reproducer", trace: "Trace", where: str) -> NoReturn:
         """Ends the test with the history of a violation."""
         __tracebackhide__ = True
         from anonvma_rt.show.text import history
@@ -194,7 +186,7 @@ class Anonvma:
         if path.is_relative_to(self.item.config.invocation_params.dir):
             path = path.relative_to(self.item.config.invocation_params.dir)
         lines = [
-            f"{scenario} under {algorithm}: {kind} ({where})",
+            f"{of.scenario.name} under {of.algorithm.name}: {trace.kind} ({where})",
             "",
             history(trace, 110),
             "",
@@ -203,14 +195,16 @@ class Anonvma:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-def _is_of(known: "Reproducer", described: "Described", chosen: "Sequence[Choice]") -> bool:
-    return known.scenario.sha256 == described.sha256 and known.algorithm in chosen
+def _is_of(known: "Reproducer", program: "Bound", chosen: "Sequence[Choice]") -> bool:
+    return known.scenario.sha256 == program.scenario.sha256 and known.algorithm in chosen
 
 
-def _own(described: "Described", chosen: "Sequence[Choice]") -> list[Any]:
-    """The code that this test itself brings, which a reproducer may therefore name."""
+def _load(path: str | Path, program: "Bound", chosen: "Sequence[Choice]") -> "Reproducer":
+    """A file, which may name the code that this test itself brings."""
+    from anonvma_rt import Reproducer
+
     rules = [getattr(one, "rule", None) for one in chosen]
-    return [described, *(rule for rule in rules if rule is not None)]
+    return Reproducer.load(path, [program.scenario, *(rule for rule in rules if rule is not None)])
 
 
 def _replayed(reproducer: "Reproducer") -> "Replayed":

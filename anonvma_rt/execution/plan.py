@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from anonvma_rt.engine.run.explorer import StopToken
 from anonvma_rt.execution.folder import Folder
@@ -45,16 +45,9 @@ def choices(program: Bound, named: Iterable[Any] | None) -> tuple[Choice, ...]:
     return tuple(program.choose(one) for one in (program.usual() if named is None else named))
 
 
-class Search(Protocol):
-    """What is done for one choice."""
-
-    result: Any
-
-    def run(self) -> None: ...
-
-
-def carry_out(plan: P, result: R, search: Callable[[P, Choice, Folder], Search], stopped: type[Interrupted]) -> R:
-    """Runs a search for each choice, until the plan's token is set. On ^C raises `stopped` with the result so far."""
+def carry_out(plan: P, result: R, search: Callable[[P, Choice, Folder], Any], stopped: type[Interrupted]) -> R:
+    """Runs a search for each choice, which has a `result` and run(), until the plan's token is set. On ^C raises
+    `stopped` with the result so far."""
     with Folder(plan.out) as folder:
         try:
             for choice in plan.choices:

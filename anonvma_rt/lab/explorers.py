@@ -13,8 +13,7 @@ from anonvma_rt.engine.run.records import Block, StormBlock
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.engine.strategy.sticky import Sticky
-from anonvma_rt.errors import ScenarioError, UserError
-from anonvma_rt.lab.strategies import strategy_name
+from anonvma_rt.errors import ScenarioError
 from anonvma_rt.subjects.protocols import Bound, Choice
 
 __all__ = ["AUTO", "CARRIERS", "HUNT_CARRIERS", "Profile", "checked", "make_explorer", "prepare", "profile"]
@@ -55,23 +54,14 @@ def make_explorer(
 def checked(program: Bound, explorer: Explorer, block: AnyBlock) -> AnyBlock:
     """The block that an explorer ended, unless that is an error: every halt becomes its exception here.
 
-    Raises ScenarioError where a call of a thread did not return what is expected, MemoryError, and UserError for a
-    strategy of the user's own that failed. That it was stopped, or could not follow a schedule, is no error.
+    Raises ScenarioError where a call of a thread did not return what is expected, and MemoryError. That it was stopped,
+    or could not follow a schedule, is no error; of a strategy that follows none the Pump says otherwise.
     """
     if block.halt == "refused":
         raise program.refusal(*explorer.refusal)
     if block.halt == "no-memory":
         raise MemoryError("no memory left for the subject or the search")
     return block
-
-
-def diverged(strategy: Strategy) -> UserError:
-    """The error for a strategy that is no replay and chose what cannot be chosen, or raised something."""
-    why = strategy.failure
-    said = f"{type(why).__name__}: {why}" if why else "it chose a task that cannot make a step"
-    error = UserError(f"strategy {strategy_name(strategy)}: {said}")
-    error.__cause__ = why
-    return error
 
 
 @dataclass(frozen=True)

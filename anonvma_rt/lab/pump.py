@@ -10,7 +10,9 @@ from typing import Any
 
 from anonvma_rt.engine.run.explorer import Bell, Explorer, StopToken
 from anonvma_rt.engine.run.records import Block
-from anonvma_rt.lab.explorers import checked, diverged, make_explorer
+from anonvma_rt.errors import UserError
+from anonvma_rt.lab.explorers import checked, make_explorer
+from anonvma_rt.lab.strategies import strategy_name
 from anonvma_rt.subjects.protocols import Bound, Choice
 
 __all__ = ["FIRST_BLOCK", "LARGEST_BLOCK", "Pump"]
@@ -94,6 +96,8 @@ class Pump:
         self.size[explorer] = max(1, min(size, 4 * count, LARGEST_BLOCK))
         block = checked(self.program, explorer, explorer.collect())
         if block.halt == "diverged":
-            raise diverged(explorer.strategy)
+            why = explorer.strategy.failure
+            said = f"{type(why).__name__}: {why}" if why else "it chose a task that cannot make a step"
+            raise UserError(f"strategy {strategy_name(explorer.strategy)}: {said}") from why
         take(explorer, block)
         self.steady = True

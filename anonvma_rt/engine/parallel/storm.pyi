@@ -10,10 +10,6 @@ MOST_PAUSES: Final[int]
 PROFILE: Final[tuple[str, ...]]
 STUCK_SECONDS: Final[float]
 
-class Draws:
-    def __init__(self, seed: int, index: int) -> None: ...
-    def uniform(self) -> float: ...
-
 class Storm:
     @property
     def explorer(self) -> Explorer: ...

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from anonvma_rt.engine.parallel.storm import STUCK_SECONDS, Draws, Storm
+from anonvma_rt.engine.parallel.storm import STUCK_SECONDS, Storm
 from anonvma_rt.engine.run.explorer import Explorer, StopToken
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.load import load
@@ -237,10 +237,3 @@ def test_bad_values_are_refused():
 def test_the_watchdog_has_time_and_nobody_waits_in_an_idle_storm():
     with Explorer(Program([[("add", "x", 1)]]), script.replay()) as explorer, Storm(explorer) as storm:
         assert storm.waiting() == [] and STUCK_SECONDS >= 1
-
-
-def test_draws_are_those_of_the_seed():
-    a, b, c = Draws(1, 2), Draws(1, 2), Draws(1, 3)
-    first = [a.uniform() for _ in range(1000)]
-    assert first == [b.uniform() for _ in range(1000)] != [c.uniform() for _ in range(1000)]
-    assert 0 <= min(first) < 0.02 and 0.98 < max(first) < 1

@@ -16,7 +16,6 @@ from posix.unistd cimport getpid
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.base.os cimport rt_load, rt_load64, rt_store, rt_wait
 from anonvma_rt.engine.parallel.parallel cimport storm_begin, storm_close, storm_go, storm_idle, storm_open
-from anonvma_rt.engine.base.rng cimport rng_next, rng_start
 from anonvma_rt.engine.parallel.runner cimport Storm as State
 from anonvma_rt.engine.base.operation cimport lock_word
 from anonvma_rt.engine.run.subject cimport count_by_name
@@ -28,24 +27,6 @@ from anonvma_rt.engine.run.records import Failure, Kept, StormBlock, Waiting
 STUCK_SECONDS = 10.0
 PROFILE = ("every", "most", "rare", "skew", "window", "stall_every", "stall_most", "stall_class")
 MOST_PAUSES = 1 << 24
-
-
-cdef class Draws:
-    """The lab's own random numbers for Python: SplitMix64, seeded by (seed, index).
-
-    >>> a, b = Draws(1, 2), Draws(1, 2)
-    >>> a.uniform() == b.uniform()
-    True
-    """
-
-    cdef uint64_t state
-
-    def __init__(self, uint64_t seed, uint64_t index):
-        self.state = rng_start(seed, index)
-
-    def uniform(self):
-        """A number in [0, 1), of 53 bits."""
-        return (rng_next(&self.state) >> 11) * (1.0 / 9007199254740992.0)
 
 
 @cython.no_gc_clear  # __dealloc__ needs the explorer
