@@ -13,29 +13,7 @@ from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.explorers import make_explorer
-from anonvma_rt.lab.strategies import STRATEGIES
 from anonvma_rt.litmus.program import Program
-
-SCENARIOS = ["lkml-2011", "error-path", "fork-child-first", "exec-stack", "reused-root", "order"]
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_both_carriers_make_the_same_executions_hash_for_hash(scenario, strategy):
-    runs = 150 if strategy in ("random", "urw") else 500
-    found = [hunt(scenario, strategy=strategy, carrier=c, runs=runs, seed=3) for c in ("threads", "fibers")]
-    assert [one.carrier for one in found] == ["threads", "fibers"]
-    for threads, fibers in zip(found[0].results, found[1].results, strict=True):
-        assert threads.schedules_sha256 == fibers.schedules_sha256
-        assert (threads.points, threads.switches, threads.indices) == (fibers.points, fibers.switches, fibers.indices)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_both_carriers_make_the_same_200_000_executions(scenario, strategy):
-    found = [hunt(scenario, strategy=strategy, carrier=c, runs=200_000, jobs=2) for c in ("threads", "fibers")]
-    assert [r.schedules_sha256 for r in found[0].results] == [r.schedules_sha256 for r in found[1].results]
 
 
 def test_a_violation_found_on_fibers_replays_on_threads(tmp_path):

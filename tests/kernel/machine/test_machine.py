@@ -88,53 +88,6 @@ def test_mmap_refuses(process):
     assert process.maps() == []
 
 
-def test_munmap_splits_and_passes_over_holes(process):
-    process.mmap(8, at=at(0))
-    process.munmap(at(2), 2)
-    process.munmap(at(1), 6)
-    process.munmap(at(20), 4)
-    assert ranges(process) == [(0, 1, True), (7, 8, True)]
-    refused(EINVAL, process.munmap, at(0) + 8, 1)
-    refused(EINVAL, process.munmap, at(0), 0)
-    refused(EINVAL, process.munmap, (1 << 39) - PAGE, 2)
-    assert len(process.maps()) == 2
-
-
-def test_mprotect_changes_what_lies_before_a_hole(process):
-    process.mmap(2, at=at(0))
-    process.mmap(2, at=at(3))
-    refused(ENOMEM, process.mprotect, at(1), 3, False)
-    assert ranges(process) == [(0, 1, True), (1, 2, False), (3, 5, True)]
-    refused(EINVAL, process.mprotect, at(0) + 1, 1, False)
-    refused(ENOMEM, process.mprotect, at(2), 1, True)
-    process.mprotect(at(1), 0, True)
-    process.mprotect(at(1), 1, True)
-    assert ranges(process) == [(0, 2, True), (3, 5, True)]
-
-
-def test_brk_grows_the_heap_that_ends_there(process):
-    assert process.brk(at(0), 2) == at(2) and process.brk(at(2), 1) == at(3)
-    assert ranges(process) == [(0, 3, True)]
-    process.mmap(1, at=at(6))
-    refused(ENOMEM, process.brk, at(3), 3)
-    refused(EINVAL, process.brk, at(3) + 1, 1)
-    refused(EINVAL, process.brk, at(3), 0)
-    assert process.brk(at(3), 2) == at(5), "one page stays free"
-
-
-def test_mremap_shrinks_grows_moves_and_leaves_behind(process):
-    process.mmap(4, at=at(0))
-    process.write(at(0), 5)
-    assert process.mremap(at(0), 4, 2) == at(0) and ranges(process) == [(0, 2, True)]
-    assert process.mremap(at(0), 2, 6) == at(0) and ranges(process) == [(0, 6, True)]
-    assert process.mremap(at(0), 2, 2, to=at(10)) == at(10) and process.read(at(10)) == 5
-    assert ranges(process) == [(2, 6, True), (10, 12, True)]
-    assert process.mremap(at(10), 2, 2, to=at(20), dontunmap=True) == at(20)
-    assert (process.read(at(10)), process.read(at(20))) == (0, 5)
-    process.mmap(1, at=at(22), writable=False)
-    assert process.mremap(at(20), 2, 3) == TOP - 3 * PAGE, "no room behind it, so it moves"
-
-
 def test_mremap_refuses(process):
     process.mmap(4, at=at(0))
     process.mmap(1, at=at(4), writable=False)

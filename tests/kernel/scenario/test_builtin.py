@@ -79,22 +79,6 @@ def test_in_the_scenarios_of_2011_a_move_races_with_a_migration(name: str) -> No
     assert program.after, "contents are compared at the end"
 
 
-@pytest.mark.parametrize(
-    ("name", "caught"),
-    [
-        ("lkml-2011", {"unpatched", "peeking"}),
-        ("merge", {"unpatched", "peeking"}),
-        ("error-path", {"unpatched", "peeking", "moveto-tail-merge-only"}),
-        ("peek", {"peeking"}),
-        ("lucky-merge", {"peeking"}),
-    ],
-)
-def test_a_stale_entry_is_expected_of_these_presets_and_of_no_other(name: str, caught: set[str]) -> None:
-    scenario = Scenario.load(name)
-    kinds = {preset: scenario.expected(preset) for preset in LIST_ERA}
-    assert kinds == {preset: "stale-migration-entry" if preset in caught else "none" for preset in LIST_ERA}
-
-
 @pytest.mark.parametrize("name", OF_2011)
 def test_a_built_in_scenario_asks_for_nothing_that_mremap_refuses(name: str) -> None:
     scenario = Scenario.load(name)
