@@ -5,6 +5,7 @@ No profile has a deadline: what runs on threads of its own takes as long as the 
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,10 @@ from embedding_tools import build_all
 from hypothesis import settings
 
 import anonvma_rt
+
+# A shell starts what runs in its background with ^C ignored, and so would be every process that a test interrupts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, database=None, print_blob=True)

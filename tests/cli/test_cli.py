@@ -61,16 +61,8 @@ def test_list_names_everything_with_one_line(capsys):
     text = capsys.readouterr().out
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told.keys() == {
-        "scenarios",
-        "litmus",
-        "algorithms",
-        "fields",
-        "strategies",
-        "interesting",
-        "carriers",
-        "profiles",
-    }
+    kinds = "scenarios litmus algorithms fields strategies interesting carriers profiles"
+    assert told.keys() == set(kinds.split())
     assert [s["name"] for s in told["scenarios"]] == Scenario.builtin_names()
     assert next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched") == ["linux-3.2"]
     for entries in told.values():
@@ -182,9 +174,18 @@ def test_what_cannot_be_saved_in_the_end_is_still_told(tmp_path, capsys, monkeyp
     assert json.loads(capsys.readouterr().out)["results"][0]["first"]["index"] == first["index"]
 
 
-def interrupted_after(arguments, seconds, cwd):
+def wait_for_a_reproducer(folder):
+    """However slowly a process begins: then it is at work."""
+    end = time.monotonic() + 60
+    while not (saved := list(folder.glob("**/*.json"))):
+        assert time.monotonic() < end, "nothing was saved"
+        time.sleep(0.05)
+    return saved
+
+
+def interrupted(arguments, cwd):
     process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
-    time.sleep(seconds)
+    wait_for_a_reproducer(cwd)
     begun = time.perf_counter()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -193,12 +194,12 @@ def interrupted_after(arguments, seconds, cwd):
 
 def test_interrupting_a_hunt_prints_and_keeps_what_was_found(tmp_path):
     arguments = ["hunt", "merge", "--runs", "1_000_000_000", "--jobs", "2", "--json"]
-    code, out, err, took = interrupted_after(arguments, 2.5, tmp_path)
+    code, out, err, took = interrupted(arguments, tmp_path)
     assert code == 130, err
     told = json.loads(out)
     assert told["interrupted"] is True
     (unpatched,) = told["results"]
-    assert unpatched["executions"] > 1000
+    assert unpatched["executions"] > 0
     assert unpatched["violations"]["stale-migration-entry"] >= 1
     assert (tmp_path / unpatched["first"]["reproducer"]).exists()
     # 0.2 s on an idle machine; the tests' own load is not ours to bound so closely.
@@ -210,11 +211,7 @@ def test_killed_with_9_a_hunt_has_saved_what_it_found(tmp_path):
         command("hunt", "merge", "--runs", "1_000_000_000"), stdout=subprocess.DEVNULL, cwd=tmp_path
     )
     try:
-        for _ in range(600):
-            saved = list(tmp_path.glob("reproducers/*.json"))
-            if saved:
-                break
-            time.sleep(0.1)
+        saved = wait_for_a_reproducer(tmp_path)
     finally:
         process.kill()
         process.wait()

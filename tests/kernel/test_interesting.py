@@ -273,20 +273,8 @@ def test_the_list_of_names_is_shown_and_each_says_what_it_is(tmp_path, capsys):
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["interesting"]
     assert [entry["name"] for entry in told] == list(NAMES)
-    assert main(
-        [
-            "hunt",
-            "merge",
-            "--runs",
-            "5",
-            "--strategy",
-            "surw",
-            "--interesting",
-            "ptl, mremap:pte",
-            "--out",
-            str(tmp_path),
-        ]
-    ) in (0, 1)
+    words = ["hunt", "merge", "--runs", "5", "--strategy", "surw", "--interesting", "ptl, mremap:pte"]
+    assert main([*words, "--out", str(tmp_path)]) in (0, 1)
     assert "strategy surw (interesting: ptl, mremap:pte)" in capsys.readouterr().out
     found = hunt("own-locks", None, ["unpatched,own_lock=true"], runs=200, out=tmp_path).results[0].first
     assert main(["replay", found.reproducer]) == 0

@@ -209,20 +209,12 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys):
 
 
 def test_interrupted_it_prints_what_was_found(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "anonvma_rt",
-        "storm",
-        "order",
-        "--seconds",
-        "60",
-        "--json",
-        "--out",
-        str(tmp_path),
-    ]
+    words = "-m anonvma_rt storm order --seconds 60 --json --out".split()
+    command = [sys.executable, *words, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.5)
+    while not list(tmp_path.glob("*.json")):  # then it is at work, however slowly a process begins
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in error
