@@ -196,6 +196,14 @@ def test_totals_are_sums_over_executions(name):
     assert block.longest == max(one.longest for one in single) == 27
 
 
+def test_the_longest_execution_of_a_block_may_be_anywhere_in_it():
+    program = Program([[("await", "x", 3), ("store", "y", 1)], [("add", "x", 1)] * 5])  # nine points, or a deadlock
+    with explore(program) as explorer:
+        lengths = [explorer.run(i, 1).longest for i in range(40)]
+        assert set(lengths) == {8, 9}
+        assert [explorer.run(0, n).longest for n in range(1, 41)] == [max(lengths[:n]) for n in range(1, 41)]
+
+
 @settings(max_examples=20)
 @given(threads=random_threads())
 def test_no_step_is_spent_on_waiting(threads):
