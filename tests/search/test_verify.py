@@ -68,6 +68,8 @@ def test_the_classic_litmus_tests_have_their_sc_verdicts(name, count):
 @example(
     [[("load", "x", "r"), ("trylock", "A", "r"), ("trylock", "A", "r")], [("read_lock", "A"), ("read_unlock", "A")]]
 )
+# One that fails because of a reader hides no other reader.
+@example([[("read_lock", "A"), ("trylock", "A", "r")]] * 2)
 # Nor does a second reader hide the first one.
 @example([[("read_trylock", "A", "r"), ("read_trylock", "A", "r")], [("wait", "A")]])
 @given(small_programs())

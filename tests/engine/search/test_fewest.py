@@ -6,7 +6,7 @@ from math import factorial, prod
 
 import pytest
 from engine_programs import CPU
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from interpreter import class_of, interleavings
 from random_programs import small_programs, steps
@@ -78,6 +78,8 @@ def visited(threads, few):
             index += done.ran + done.pruned
 
 
+# Whoever waits until nobody has a lock waits for readers, too.
+@example([[("wait", "A")], [("read_lock", "A"), ("read_unlock", "A"), ("read_trylock", "A", "r")]])
 @given(threads=PROGRAMS)
 def test_few_visits_exactly_the_classes_that_have_a_member_with_so_few_switches(threads):
     truth = Truth(threads)

@@ -42,10 +42,16 @@ cdef struct Turn:
     uint64_t begin
     uint64_t task
 
-# Which tasks have looked at an object and which have changed it.
+# What is done to an object: those of one group but the last commute with their like, and with no others (relation.pxd).
+cdef enum:
+    SHARES
+    WAITS
+    CHANGES
+    GROUPS
+
+# Which tasks have done what to an object.
 cdef struct Use:
-    uint64_t readers
-    uint64_t writers
+    uint64_t by[GROUPS]
 
 cdef struct Bounded:
     uint32_t switches
@@ -66,24 +72,30 @@ cdef struct Bounded:
     bint limited
 
 
-cdef inline bint only_looks(int op) noexcept nogil:
-    return reads(op) or shares(op, False) or op == OP_WAIT
+cdef inline int group_of(int op) noexcept nogil:
+    return SHARES if reads(op) or shares(op, False) else WAITS if op == OP_WAIT else CHANGES
+
+
+cdef inline uint64_t conflicting(Use *use, int group) noexcept nogil:
+    """The tasks that did what an operation of a group depends on."""
+    cdef uint64_t tasks = use.by[CHANGES]
+    if group != SHARES:
+        tasks |= use.by[SHARES]
+    if group != WAITS:
+        tasks |= use.by[WAITS]
+    return tasks
 
 
 cdef bint conflicts(Bounded *s, int task, int op, void *object) noexcept nogil:
     """Whether an operation depends on what other tasks do, as far as is known."""
     cdef uint32_t number = table_get(&s.objects, <uint64_t>object)
-    cdef Use *use = &s.use[number]
-    cdef uint64_t others
-    if number == 0:
-        return False
-    others = use.writers if only_looks(op) else use.writers | use.readers
-    return others & ~(<uint64_t>1 << task) != 0
+    return number != 0 and conflicting(&s.use[number], group_of(op)) & ~(<uint64_t>1 << task) != 0
 
 
 cdef int learn(Bounded *s, Task *t) noexcept nogil:
     """What t is about to do will have been done. -1: no memory."""
     cdef uint64_t bit = <uint64_t>1 << t.id
+    cdef int group = group_of(t.op)
     cdef uint32_t number
     cdef Use *use
     if t.object == NULL:
@@ -92,12 +104,9 @@ cdef int learn(Bounded *s, Task *t) noexcept nogil:
     if number == 0 or grow_filled(<void **>&s.use, &s.use_room, number + 1, sizeof(Use), 0) < 0:
         return -1
     use = &s.use[number]
-    if only_looks(t.op):
-        s.learned = s.learned or (not use.readers & bit and use.writers & ~bit != 0)
-        use.readers |= bit
-    else:
-        s.learned = s.learned or (not use.writers & bit and (use.readers | use.writers) & ~bit != 0)
-        use.writers |= bit
+    if not use.by[group] & bit:
+        use.by[group] |= bit
+        s.learned = s.learned or conflicting(use, group) & ~bit != 0
     return 0
 
 
