@@ -209,7 +209,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys):
 
 
 def test_interrupted_it_prints_what_was_found(tmp_path):
-    words = "-m anonvma_rt storm order --seconds 60 --json --out".split()
+    words = ["-m", "anonvma_rt", "storm", "order", "--seconds", "60", "--json", "--out"]
     command = [sys.executable, *words, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("*.json")):  # then it is at work, however slowly a process begins
