@@ -18,39 +18,8 @@ from anonvma_rt.text.expression import PAGE
 __all__ = ["KernelTrace"]
 
 WALKS = {1: "unmap walk", 2: "restore walk", 3: "split walk", 4: "referenced walk"}
+MEMORY = dict(enumerate(ALLOCATIONS))
 STATES = ("none", "present", "migration entry", "?")
-
-
-# ---- what sentences are made of --------------------------------------------------------------------------------------
-
-# The words in braces: of a note, or of a violation, which has the same three numbers.
-FIELDS: Mapping[str, "Callable[[KernelTrace, Any], object]"] = {
-    "a": lambda trace, one: one.a,
-    "b": lambda trace, one: one.b,
-    "c": lambda trace, one: one.c,
-    "vma_a": lambda trace, one: trace.vma(one.a),
-    "vma_b": lambda trace, one: trace.vma(one.b),
-    "vma_c": lambda trace, one: trace.vma(one.c),
-    "place": lambda trace, one: trace.place(one.a, one.b),
-    "pte": lambda trace, one: _pte(one.c),
-    "pmd": lambda trace, one: _pmd(one.c),
-    "walk": lambda trace, one: WALKS[one.a],
-    "memory": lambda trace, one: ALLOCATIONS[one.a],
-    "next_a": lambda trace, one: one.a + 1,
-    "next_c": lambda trace, one: one.c + 1,
-    "who": lambda trace, one: trace.task(one.task),
-    "step": lambda trace, one: one.step,
-}
-
-
-class _Words(dict[str, object]):
-    """The fields of a sentence, worked out as they are asked for."""
-
-    def __init__(self, trace: "KernelTrace", one: Event | Finding) -> None:
-        self.trace, self.one = trace, one
-
-    def __missing__(self, name: str) -> object:
-        return FIELDS[name](self.trace, self.one)
 
 
 class Note(NamedTuple):
@@ -227,7 +196,13 @@ class KernelTrace(Trace):
         return self.kind != "stale-migration-entry" or not self.finding or event.c >> 8 == self.finding.c
 
     def fill(self, sentence: str, one: Event | Finding) -> str:
-        return sentence.format_map(_Words(self, one))
+        """A sentence with its words in braces, which speak of the numbers of a note or of a violation."""
+        a, b, c = one.a, one.b, one.c
+        return sentence.format(
+            a=a, b=b, c=c, next_a=a + 1, next_c=c + 1, vma_a=self.vma(a), vma_b=self.vma(b), vma_c=self.vma(c),
+            place=self.place(a, b), pte=_pte(c), pmd=_pmd(c), walk=WALKS.get(a), memory=MEMORY.get(a),
+            who=self.task(one.task), step=one.step,
+        )  # fmt: skip
 
     def cause(self) -> str | None:
         finding = self.finding

@@ -99,7 +99,7 @@ ARRIVALS = ("set", "copy")
 PAGES = 6
 LOST = {3: "vmas", 4: "anon_vmas", 5: "anon_vma_chains", 7: "page tables", 8: "directories of page tables"}
 
-# What a check of the whole state finds, in a clause; the words in braces: history.FIELDS.
+# What a check of the whole state finds, in a clause; the words in braces: KernelTrace.fill().
 CHECKS = {
     "stale-migration-entry": "process {a} has an entry for page {c} at {b:#x}, and nobody migrates that page",
     "mapcount-mismatch": "page {a} counts {b} mappings, and the page tables hold {c}",

@@ -5,7 +5,6 @@ made, and the state can be looked at. What stands in a thread (or in `after`) is
 when it happens. The result is a TOML text like any other, so a reproducer of it needs no Python.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.machine import Machine, Process, Pte, Vma
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.text.expression import PAGE
+from anonvma_rt.text.toml import as_toml
 
 __all__ = ["RecordedProcess", "Recording"]
 
@@ -117,23 +117,22 @@ class Recording:
 
     def toml(self, expect: Mapping[str, str] | None = None, strategy: str = "") -> str:
         """The same as the text of a file."""
-        lines = [f"name = {_toml(self.name)}", f"about = {_toml(self.about)}", f"processes = {_toml(self._processes)}"]
-        if strategy:
-            lines.append(f"strategy = {_toml(strategy)}")
+        head = {"name": self.name, "about": self.about, "processes": self._processes, "strategy": strategy}
+        lines = [f"{key} = {as_toml(value)}" for key, value in head.items() if value or key != "strategy"]
         lines += ["setup = [", *(f"    {_table(step)}," for step in self._setup), "]"]
         for name, steps in self._threads.items():
-            lines += ["", "[[thread]]", f"name = {_toml(name)}"]
+            lines += ["", "[[thread]]", f"name = {as_toml(name)}"]
             lines += ["steps = [", *(f"    {_table(step)}," for step in steps), "]"]
         for step in self._after:
-            lines += ["", "[[after]]", *(f"{key} = {_toml(value)}" for key, value in step.items())]
+            lines += ["", "[[after]]", *(f"{key} = {as_toml(value)}" for key, value in step.items())]
         if expect:
-            lines += ["", "[expect]", *(f"{_toml(name)} = {_toml(kind)}" for name, kind in expect.items())]
+            lines += ["", "[expect]", *(f"{as_toml(name)} = {as_toml(kind)}" for name, kind in expect.items())]
         return "\n".join(lines) + "\n"
 
 
 class RecordedProcess:
     """A process of a Recording: the calls of machine.Process, and those that there begin at a page and here at an
-    address. In a thread a call returns what it would return if nothing went wrong, and needs to be told where to go."""
+    address. In a thread a call returns what it would return if nothing went wrong, and needs to know where it goes."""
 
     def __init__(self, recording: Recording, process: Process, name: str) -> None:
         self.recording, self.process, self.name = recording, process, name
@@ -153,8 +152,8 @@ class RecordedProcess:
     def mmap(self, pages: int, at: int | None = None, writable: bool = True, huge: bool = False) -> int:
         if self._now:
             at = self._now.mmap(pages, at, writable, huge)
-        self._record("mmap", at=_told(at, "mmap", "at"), pages=pages, writable=writable, huge=huge)
-        return _told(at, "mmap", "at")
+        self._record("mmap", at=_known(at, "mmap", "at"), pages=pages, writable=writable, huge=huge)
+        return _known(at, "mmap", "at")
 
     def munmap(self, addr: int, pages: int) -> None:
         if self._now:
@@ -185,7 +184,7 @@ class RecordedProcess:
         elif to is None and new_pages <= old_pages:
             to = addr
         self.recording.record("mremap", self.name, values)
-        return _told(to, "mremap", "to")
+        return _known(to, "mremap", "to")
 
     def fork(self) -> "RecordedProcess":
         recording = self.recording
@@ -274,15 +273,11 @@ class RecordedProcess:
         return pte.pfn
 
 
-def _told(address: int | None, call: str, argument: str) -> int:
+def _known(address: int | None, call: str, argument: str) -> int:
     if address is None:
         raise ScenarioError(f"recording: {call} in a thread: say {argument}, nobody knows yet where there will be room")
     return address
 
 
-def _toml(value: Value | list[str]) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _table(step: Step) -> str:
-    return "{ " + ", ".join(f"{key} = {_toml(value)}" for key, value in step.items()) + " }"
+    return "{ " + ", ".join(f"{key} = {as_toml(value)}" for key, value in step.items()) + " }"

@@ -86,7 +86,7 @@ class Thread(NamedTuple):
 class BoundScenario:
     """A scenario with values for all its parameters: setup runs alone, then the threads race, then after runs alone.
 
-    interesting: the operations that SURW orders, by the names of anonvma_rt.mm.lab.interesting.
+    interesting: the operations that SURW orders, by the names in scenario_file.OPERATIONS.
     failing: which allocations of the threads fail; None for none. Where some may, no step of a thread has to succeed,
     and contents and numbers of vmas are not looked at in an execution in which one did.
     """
@@ -100,7 +100,7 @@ class BoundScenario:
     interesting: tuple[str, ...]
     failing: Failing | None = None
 
-    # What lab.Bound says that the lab asks.
+    # What protocols.Bound says that the lab asks.
 
     def choose(self, algorithm: Algorithm | str) -> Algorithm:
         return Algorithm.parse(algorithm) if isinstance(algorithm, str) else algorithm

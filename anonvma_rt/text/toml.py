@@ -7,7 +7,7 @@ what is wrong and what would be right. `where` is a path for people, such as `x.
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
@@ -112,7 +112,7 @@ def as_value(value: object, where: str) -> int | bool | str:
     raise ScenarioError(f"{where}: must be an integer, true, false or an expression in quotes, not {shown(value)}")
 
 
-def as_toml(value: int | bool | str | list[str]) -> str:
+def as_toml(value: int | bool | str | Sequence[str]) -> str:
     """A value as it stands in a TOML text."""
     return json.dumps(value, ensure_ascii=False)
 
