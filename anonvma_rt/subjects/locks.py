@@ -129,10 +129,10 @@ class _Tracker:
             for task, (since, shared) in holders.items():
                 self.found.holds.append(Hold(task, lock, since, end, shared, False))
         for task, stands in enumerate(pending):
-            if stands is not None and not stands[2]:
+            if stands is not None and not stands.enabled:
                 first = self.last.get(task, 0) + 1
-                others = [since for other, (since, _) in self.now.get(stands[1], {}).items() if other != task]
-                self.found.waits.append(Wait(task, stands[1], min(end, max([first, *others])), end, False))
+                others = [since for other, (since, _) in self.now.get(stands.object, {}).items() if other != task]
+                self.found.waits.append(Wait(task, stands.object, min(end, max([first, *others])), end, False))
         self.found.holds.sort(key=lambda one: (one.first, one.task))
         self.found.waits.sort(key=lambda one: (one.first, one.task))
         return self.found

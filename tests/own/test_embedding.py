@@ -110,6 +110,15 @@ def test_what_the_engine_finds_in_a_subject_is_said_in_words(how, kind, says):
     assert kind in one.violations and says in one.trace.cause()
 
 
+def test_a_task_in_a_deadlock_waits_for_what_it_wants_and_not_for_what_it_did_last():
+    (one,) = hunt(subject("embedded:Wrong"), {"how": 7}, runs=300, carrier="fibers").results
+    found = re.fullmatch(
+        r"Nobody can go on: task 0 waits for object (\d+); task 1 waits for object (\d+)\.", one.trace.cause()
+    )
+    # The second lock lies behind the first one, and each task holds the one of its own number.
+    assert list(one.violations) == ["deadlock"] and int(found[1]) > int(found[2])
+
+
 @pytest.mark.parametrize(
     ("how", "says"),
     [

@@ -9,6 +9,7 @@ from show_tools import HANDFUL, VIOLATING, found, hostile, hostile_reproducer, s
 
 from anonvma_rt.cli import main
 from anonvma_rt.engine.run.explorer import OPS
+from anonvma_rt.engine.run.records import Pending
 from anonvma_rt.execution.reproducer import replay
 from anonvma_rt.lab.load import load
 from anonvma_rt.show.dmesg import dmesg
@@ -169,7 +170,7 @@ def test_who_waits_for_ever_is_told_from_what_it_stands_at():
     waits = story.locks.waits
     assert len(waits) == 3 and not any(one.ended for one in waits)
     assert {story.trace.lock(one.lock) for one in waits} == {"fork0", "fork1", "fork2"}
-    assert locks_of([], [("lock", 64, False)], 1).waits == [Wait(0, 64, 1, 1, False)]
+    assert locks_of([], [Pending("lock", 64, False)], 1).waits == [Wait(0, 64, 1, 1, False)]
 
 
 @pytest.mark.parametrize(("scenario", "algorithm"), HANDFUL)
