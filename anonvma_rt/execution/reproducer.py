@@ -110,30 +110,22 @@ class Reproducer:
         return "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
 
     def as_dict(self) -> dict[str, Any]:
+        scenario = self.scenario
         body: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
-            "written_by": f"anonvma_rt {self.version}",
+            "format": FORMAT, "version": VERSION, "written_by": f"anonvma_rt {self.version}",
             "violation": {"kind": self.kind, "cause": self.cause},
             "scenario": {
-                "name": self.scenario.name,
-                "source": self.scenario.source,
-                "sha256": self.scenario.sha256,
-                "text": self.scenario.text,
+                "name": scenario.name, "source": scenario.source, "sha256": scenario.sha256, "text": scenario.text,
                 "parameters": dict(self.parameters),
             },
             "algorithm": dict(self.algorithm.as_dict()),
             "found_by": {
-                "strategy": self.strategy,
-                "interesting": list(self.interesting),
-                "seed": self.seed,
+                "strategy": self.strategy, "interesting": list(self.interesting), "seed": self.seed,
                 "index": self.index,
             },
-            "bound": self.bound,
-            "schedule": str(self.schedule),
-            "schedule_digest": self.digest,
+            "bound": self.bound, "schedule": str(self.schedule), "schedule_digest": self.digest,
             "trace_sha256": self.trace,
-        }
+        }  # fmt: skip
         if self.shrunk_from is not None:
             body["shrunk_from"] = dict(self.shrunk_from)
         if self.failures is not None:

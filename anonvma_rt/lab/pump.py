@@ -15,7 +15,7 @@ from anonvma_rt.lab.explorers import checked, make_explorer
 from anonvma_rt.lab.strategies import strategy_name
 from anonvma_rt.subjects.protocols import Bound, Choice
 
-__all__ = ["FIRST_BLOCK", "LARGEST_BLOCK", "Pump"]
+__all__ = ["LARGEST_BLOCK", "Pump"]
 
 FIRST_BLOCK = 16  # executions
 LARGEST_BLOCK = 8192
@@ -25,8 +25,8 @@ POLL_SECONDS = 0.02  # how long a signal or a stop token can go unseen
 
 class Pump:
     """explorers: those that open() made, in order; outstanding: executions that they have to do. stop: the user's
-    token, which ends run() from any thread. steady: no block is between an explorer and its taker, so what
-    was taken and what the explorers have agree. Use as a context manager: the explorers are closed at its end."""
+    token, which ends run() from any thread. steady: no block is between an explorer and its taker, so what was taken
+    and what the explorers have agree. Use as a context manager: the explorers are closed at its end."""
 
     def __init__(self, program: Bound, stop: StopToken | None) -> None:
         self.program, self.user_stop = program, stop
