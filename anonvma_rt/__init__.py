@@ -39,7 +39,7 @@ def _check_built() -> None:
 _check_built()
 
 if TYPE_CHECKING:
-    from anonvma_rt.engine.run.explorer import StopToken
+    from anonvma_rt.engine.base.bell import StopToken
     from anonvma_rt.engine.strategy.python import Moment, PyStrategy
     from anonvma_rt.errors import UserError
     from anonvma_rt.execution.reproducer import Reproducer, replay
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 # Where each public name lives. A module is imported when one of its names is first asked for, so that nobody waits for
 # what he does not use.
 _HOMES = {
-    "engine.run.explorer": "StopToken",
+    "engine.base.bell": "StopToken",
     "engine.strategy.python": "Moment PyStrategy",
     "errors": "UserError",
     "execution.reproducer": "Reproducer replay",

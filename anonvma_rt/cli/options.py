@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.strategy.python import PyStrategy
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anonvma_rt.engine.run.explorer import StopToken
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.results import Interrupted, Results
 from anonvma_rt.subjects.protocols import Bound, Choice

@@ -10,8 +10,8 @@ from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Pending
+from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.strategy import script
-from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.execution.schedule import Schedule
 from anonvma_rt.lab.explorers import checked
 from anonvma_rt.subjects.history import Trace

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from errno import errorcode
 from typing import Any, NamedTuple
 
-from anonvma_rt.engine.run.explorer import BuildRefused, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
+from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import AlgorithmError, ScenarioError, UserError
 from anonvma_rt.kernel import view
 from anonvma_rt.kernel.algorithm import PRESETS, Algorithm

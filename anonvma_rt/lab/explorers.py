@@ -8,10 +8,11 @@ and seed.
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from anonvma_rt.engine.run.explorer import BuildRefused, BuildViolation, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block, StormBlock
+from anonvma_rt.engine.run.strategy import Strategy
+from anonvma_rt.engine.run.subject import BuildRefused, BuildViolation
 from anonvma_rt.engine.strategy import script
-from anonvma_rt.engine.strategy.base import Strategy
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.errors import ScenarioError
 from anonvma_rt.subjects.protocols import Bound, Choice

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import Bell, Explorer, StopToken
+from anonvma_rt.engine.base.bell import Bell, StopToken
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.errors import UserError
 from anonvma_rt.lab.explorers import checked, make_explorer

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.portfolio import Portfolio

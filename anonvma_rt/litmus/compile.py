@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.errors import ScenarioError, quote
+from anonvma_rt.litmus.assemble import VERBS, WITHOUT_POINT
 from anonvma_rt.litmus.file import Block, Instruction, Lines, LitmusDocument, fill
-from anonvma_rt.litmus.program import VERBS, WITHOUT_POINT, Program
+from anonvma_rt.litmus.program import Program
 from anonvma_rt.text.condition import Word, postfix
 from anonvma_rt.text.toml import get_word
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
 from anonvma_rt.errors import ScenarioError, nearest, quote
-from anonvma_rt.litmus.program import VERBS, WITHOUT_POINT
+from anonvma_rt.litmus.assemble import VERBS, WITHOUT_POINT
 from anonvma_rt.text.expression import NAME, evaluate, has_meaning
 from anonvma_rt.text.names import check_kind, read_names
 from anonvma_rt.text.parameters import Definitions, Parameter

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
+from anonvma_rt.litmus.assemble import VERBS
 from anonvma_rt.litmus.compile import Code
-from anonvma_rt.litmus.program import VERBS
 from anonvma_rt.subjects.history import Event, Trace
 
 __all__ = ["LitmusTrace"]

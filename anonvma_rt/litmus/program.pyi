@@ -1,14 +1,10 @@
 """Types of the compiled module; its own docstrings say more."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.subject import Subject
-
-VERBS: Final[Mapping[Any, tuple[Any, ...]]]
-
-WITHOUT_POINT: Final[tuple[str, ...]]
 
 class Program(Subject):
     def __init__(

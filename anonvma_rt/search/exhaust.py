@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import Explorer, cores
+from anonvma_rt.engine.base.bell import cores
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.search.dpor import Dpor
 from anonvma_rt.errors import UserError, among, at_least, between

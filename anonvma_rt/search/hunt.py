@@ -13,9 +13,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import Explorer, StopToken, cores
+from anonvma_rt.engine.base.bell import StopToken, cores
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
-from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.errors import UserError, among, at_least, between
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.plan import LAST_INDEX, MOST_JOBS, Plan, carry_out, choices

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import StopToken, cores
+from anonvma_rt.engine.base.bell import StopToken, cores
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.plan import carry_out, choices

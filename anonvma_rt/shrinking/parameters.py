@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import BuildViolation, StopToken, cores
+from anonvma_rt.engine.base.bell import StopToken, cores
+from anonvma_rt.engine.run.subject import BuildViolation
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.folder import Saved, save

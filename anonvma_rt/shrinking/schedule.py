@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anonvma_rt.engine.base.bell import StopToken, cores
 from anonvma_rt.engine.order.reorder import Order
-from anonvma_rt.engine.run.explorer import Explorer, StopToken, cores
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.search.few import Few
 from anonvma_rt.engine.strategy import script

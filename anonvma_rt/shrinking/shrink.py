@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import StopToken
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import UserError, at_least, nearest, quote
 from anonvma_rt.execution.folder import try_to_write
 from anonvma_rt.execution.reproducer import Reproducer, replay

@@ -35,7 +35,7 @@ class Confirmation:
 
 def confirm(explorer: Explorer, log: Kept) -> Confirmation:
     """Replays a log, and repairs it where it can."""
-    steps = list(zip(log.tasks, memoryview(log.marks).cast("H"), strict=True))
+    steps = list(zip(log.tasks, memoryview(log.signatures).cast("H"), strict=True))
     strategy, seen = _replayed(explorer, log.index, steps)
     if seen == log.kind:
         return Confirmation("confirmed", strategy)

@@ -13,8 +13,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.engine.parallel.storm import Storm
-from anonvma_rt.engine.run.explorer import Explorer, StopToken
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Kept, StormBlock, Waiting
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, at_least, between

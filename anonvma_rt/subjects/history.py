@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from anonvma_rt.engine.run.explorer import EVENT, OPS
-from anonvma_rt.engine.run.records import Finding, Pending, Recorded
+from anonvma_rt.engine.run.records import EVENT, OPS, Finding, Pending, Recorded
 
 if TYPE_CHECKING:
     from anonvma_rt.subjects.scenes import Key, Scenes

@@ -7,8 +7,9 @@ protocols, so nothing above them has to know which of the three it has.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from anonvma_rt.engine.run.explorer import BuildRefused, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
+from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import ScenarioError
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.scenes import Scenes

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from anonvma_rt.engine.run.explorer import BuildRefused, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
 from anonvma_rt.subjects.scenes import Scenes, value_scenes
 from anonvma_rt.text.parameters import Parameter, bind_parameters

@@ -27,7 +27,8 @@ from anonvma_rt.engine.base.klist cimport (
     list_step,
 )
 from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
-from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled, steps_of
+from anonvma_rt.engine.run.strategy cimport Strategy
+from anonvma_rt.engine.strategy.base cimport nth_enabled, steps_of
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
     await_value,

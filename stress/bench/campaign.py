@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import cores
+from anonvma_rt.engine.base.bell import cores
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, require, shown
 from anonvma_rt.stress.campaign.executors import Crew, ProcessWorkers

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import cores
+from anonvma_rt.engine.base.bell import cores
 from anonvma_rt.lab.explorers import CARRIERS
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, in_turns, ratio, require, shown

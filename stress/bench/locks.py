@@ -5,7 +5,7 @@ from functools import partial
 from time import process_time
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import mutex_pairs
+from anonvma_rt.engine.run.carrier import mutex_pairs
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.stress.bench.measure import Options, Turns, less, ratio, require, sequential, shown, spread
 

@@ -7,7 +7,9 @@ from statistics import median
 from time import perf_counter
 from typing import Any, TypeVar
 
-from anonvma_rt.engine.run.explorer import Explorer, cores, handoff
+from anonvma_rt.engine.base.bell import cores
+from anonvma_rt.engine.run.carrier import handoff
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.explorers import make_explorer, prepare, profile
 from anonvma_rt.lab.strategies import make_strategy

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import Explorer, mutex_pairs
+from anonvma_rt.engine.run.carrier import mutex_pairs
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.lab.explorers import CARRIERS
 from anonvma_rt.lab.load import load
 from anonvma_rt.lab.strategies import STRATEGIES

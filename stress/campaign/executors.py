@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import cores
+from anonvma_rt.engine.base.bell import cores
 from anonvma_rt.errors import UserError, quote
 
 __all__ = ["CannotStart", "Crew", "Lost", "ProcessWorkers", "crew_for"]

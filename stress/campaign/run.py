@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from anonvma_rt.engine.run.explorer import StopToken
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import UserError
 from anonvma_rt.stress.campaign.cell import Cell, Unit
 from anonvma_rt.stress.campaign.executors import CannotStart, Crew, Lost

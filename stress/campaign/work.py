@@ -13,7 +13,7 @@ from functools import lru_cache
 from threading import Event, Thread
 
 from anonvma_rt import __version__
-from anonvma_rt.engine.run.explorer import StopToken
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import UserError
 from anonvma_rt.lab.load import described_by
 from anonvma_rt.own.subject import subject

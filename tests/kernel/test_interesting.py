@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anonvma_rt import Scenario, hunt
 from anonvma_rt.cli import main
-from anonvma_rt.engine.run.explorer import EVENT, OPS
+from anonvma_rt.engine.run.records import EVENT, OPS
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.execution.reproducer import Reproducer, replay

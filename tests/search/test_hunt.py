@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonvma_rt.engine.run.explorer import StopToken
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.strategies import STRATEGIES

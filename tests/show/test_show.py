@@ -8,8 +8,7 @@ import pytest
 from show_tools import HANDFUL, VIOLATING, found, hostile, hostile_reproducer, sequential
 
 from anonvma_rt.cli import main
-from anonvma_rt.engine.run.explorer import OPS
-from anonvma_rt.engine.run.records import Pending
+from anonvma_rt.engine.run.records import OPS, Pending
 from anonvma_rt.execution.reproducer import replay
 from anonvma_rt.lab.load import load
 from anonvma_rt.show.dmesg import dmesg

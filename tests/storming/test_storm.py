@@ -106,13 +106,13 @@ def test_a_log_in_a_wrong_order_is_repaired_or_given_up_and_never_confirmed_as_s
             if kept:
                 break
         log = kept[0]
-        tasks, marks = log.tasks, log.marks
+        tasks, marks = log.tasks, log.signatures
         assert confirm(explorer, log).outcome == "confirmed"
         for at in range(1, len(tasks) - 1):
             if tasks[at] != tasks[at + 1]:
                 swapped = tasks[:at] + tasks[at + 1 : at + 2] + tasks[at : at + 1] + tasks[at + 2 :]
                 moved = marks[: 2 * at] + marks[2 * at + 2 : 2 * at + 4] + marks[2 * at : 2 * at + 2]
-                result = confirm(explorer, log._replace(tasks=swapped, marks=moved + marks[2 * at + 4 :]))
+                result = confirm(explorer, log._replace(tasks=swapped, signatures=moved + marks[2 * at + 4 :]))
                 outcomes.add(result.outcome)
                 if result.strategy is not None:
                     (failure,) = explorer.run_with(result.strategy, log.index, 1).failures

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 from engine_programs import CPU
 
-from anonvma_rt.engine.run.explorer import OPS, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import OPS
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.kernel.algorithm import Algorithm
@@ -63,7 +64,7 @@ def test_the_meter_agrees_with_the_history():
         subject = scaling.subject(strategy, point)
         with Explorer(subject, Sticky(), carrier="fibers") as explorer:
             recorded = explorer.trace(0)
-            from anonvma_rt.engine.run.explorer import EVENT
+            from anonvma_rt.engine.run.records import EVENT
 
             locks = [a for _, _, op, _, a, _, _ in EVENT.iter_unpack(recorded.events) if OPS[op] == "lock"]
         taken = subject.measured()[0]["acquisitions"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import INTERRUPTED, conclude, progress_bar, write_file
-from anonvma_rt.engine.run.explorer import StopToken
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.own.subject import subject

@@ -1,37 +1,15 @@
 """Types of the compiled module; its own docstrings say more."""
 
 from collections.abc import Callable, Iterable
-from struct import Struct
 from types import TracebackType
 from typing import Any, Final, Self
 
+from anonvma_rt.engine.base.bell import Bell, StopToken
 from anonvma_rt.engine.run.records import Block, Profiled, Recorded, Refusal
-from anonvma_rt.engine.run.subject import BuildRefused as BuildRefused
+from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.run.subject import Subject
-from anonvma_rt.engine.strategy.base import Strategy
 
-EVENT: Final[Struct]
 HALTS: Final[dict[int, str]]
-OPS: Final[tuple[str, ...]]
-
-class BuildViolation(RuntimeError):
-    kind: str
-    def __init__(self, kind: str) -> None: ...
-
-class StopToken:
-    def stop(self) -> None: ...
-    def reset(self) -> None: ...
-    @property
-    def stopped(self) -> bool: ...
-
-class Bell:
-    @property
-    def rings(self) -> int: ...
-    def wait(self, seen: int, seconds: float) -> None: ...
-
-def cores(n: int) -> list[int]: ...
-def handoff(cpu: int, n: int = 100_000) -> float: ...
-def mutex_pairs(n: int) -> None: ...
 
 class Explorer:
     # A subject has methods of its own that its explorer's user knows of.

@@ -6,7 +6,17 @@ the subject's arena in bytes. Steps count from 1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from struct import Struct
 from typing import NamedTuple
+
+# The operations that a task announces, in the order of base/operation.pxd.
+OPS = (
+    "start", "lock", "read-lock", "wait", "await", "unlock", "read-unlock", "trylock", "load", "store", "atomic",
+    "note", "read-trylock",
+)  # fmt: skip
+
+# One event of a history: step, task, op (an index into OPS), code, a, b, c.
+EVENT = Struct("=qiiqqqq")
 
 
 class Failure(NamedTuple):
@@ -44,13 +54,12 @@ class Refusal(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A violation at large with its schedule: per step a byte with the task, and two with the mark that `retrace`
-    compares."""
+    """A violation at large with its schedule: per step a byte with the task, and two with its signature."""
 
     index: int  # type: ignore[assignment]  # no tuple is searched here
     kind: int
     tasks: bytes
-    marks: bytes
+    signatures: bytes
 
 
 class Waiting(NamedTuple):
@@ -100,7 +109,7 @@ class Recorded(Block):
 
     # (task, steps), one after the other.
     segments: list[tuple[int, int]]
-    # Records of explorer.EVENT: step, task, op, code, a, b, c.
+    # EVENT, one after the other.
     events: bytes
     finding: Finding | None
     # Per task; None where it came to its end.

@@ -10,6 +10,10 @@ KINDS: Final[dict[int, str]]
 
 class BuildRefused(RuntimeError): ...
 
+class BuildViolation(RuntimeError):
+    kind: str
+    def __init__(self, kind: str) -> None: ...
+
 class Subject:
     parameters: Mapping[str, Any]
     variants: Mapping[str, Mapping[str, int | bool]]

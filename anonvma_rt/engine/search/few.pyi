@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.run.strategy import Strategy
 
 class Few(Strategy):
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.run.strategy import Strategy
 
 MEMBERS: Final[tuple[type[Strategy], ...]]
 

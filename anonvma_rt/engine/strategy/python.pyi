@@ -1,11 +1,9 @@
 """Types of the compiled module; its own docstrings say more."""
 
 from random import Random
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from anonvma_rt.engine.strategy.base import Strategy
-
-OPS: Final[tuple[str, ...]]
+from anonvma_rt.engine.run.strategy import Strategy
 
 class Moment(NamedTuple):
     execution: int

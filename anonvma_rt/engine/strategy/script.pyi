@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.run.strategy import Strategy
 
 class Script(Strategy):
     @property

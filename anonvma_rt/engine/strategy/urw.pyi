@@ -1,6 +1,6 @@
 """Types of the compiled module; its own docstrings say more."""
 
-from anonvma_rt.engine.strategy.base import Strategy
+from anonvma_rt.engine.run.strategy import Strategy
 
 class Urw(Strategy):
     def __init__(self) -> None: ...

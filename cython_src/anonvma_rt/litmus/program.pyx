@@ -4,13 +4,13 @@ It proves that the engine knows nothing of memory management, and it is what the
 are written in. Everything that an execution changes, registers included, lives in the arena.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
 
-from anonvma_rt.engine.base.arena cimport arena_alloc, arena_free, arena_offset, arena_root
+from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_root
+from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOAD, OP_STORE, lock_word
 from anonvma_rt.engine.run.explorer cimport Explorer
-from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD, list_add_tail, list_add_valid, list_del, list_del_valid
-from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
     await_value,
@@ -30,119 +30,57 @@ from anonvma_rt.engine.run.sync cimport (
     up_read,
     up_write,
 )
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOAD, OP_STORE, lock_word
 from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY,
     MAX_CLASSES,
-    VIOLATION_LIST_CORRUPTION,
     VIOLATION_SUBJECT,
     Execution,
     Task,
     declare_lock_order,
     found,
-    halt,
     mark,
     must_live,
     note,
     point,
     recheck,
-    violate,
 )
+from anonvma_rt.litmus.assemble cimport (
+    ADD,
+    AWAIT,
+    CAS,
+    FREE,
+    GET,
+    ITEM,
+    LOAD,
+    LOCK,
+    LOCK_WORD,
+    NEW,
+    READ_LOCK,
+    READ_TRYLOCK,
+    READ_UNLOCK,
+    ROW,
+    SET,
+    SPIN,
+    STORE,
+    TABLE,
+    TRYLOCK,
+    UNLINK,
+    UNLOCK,
+    USE,
+    WAIT,
+    WORD,
+    WORLD,
+    WRITE_LOCK,
+    WRITE_UNLOCK,
+)
+from anonvma_rt.litmus.outcome cimport Term, holds
+from anonvma_rt.litmus.world cimport begin_surgery, end_surgery, item, must_alloc, new_item, unlink, world
+
+
+from anonvma_rt.litmus.assemble import compile_sections, kinds_of_names
+from anonvma_rt.litmus.outcome import compile_outcome
 
 cdef enum:
     MAX_NAMES = 1024
-    MAX_REGISTERS = 64
-    # Values that a forbidden outcome may have to remember at a time.
-    MAX_STACK = 64
-
-cdef enum Verb:
-    LOCK
-    UNLOCK
-    TRYLOCK
-    READ_LOCK
-    READ_UNLOCK
-    WRITE_LOCK
-    WRITE_UNLOCK
-    WAIT
-    LOAD
-    STORE
-    ADD
-    CAS
-    AWAIT
-    SPIN
-    FREE
-    NEW
-    USE
-    UNLINK
-    SET
-    GET
-    READ_TRYLOCK
-
-# What a term of a forbidden outcome does with the stack.
-cdef enum TermKind:
-    NUMBER
-    VARIABLE
-    REGISTER
-    PLUS
-    MINUS
-    EQUAL
-    UNEQUAL
-    LESS
-    LESS_OR_EQUAL
-    AND
-    OR
-
-# Types of objects in the arena.
-cdef enum:
-    WORLD = 1
-    TABLE
-    ROW
-    WORD
-    LOCK_WORD
-    ITEM
-
-KIND_NAMES = {WORD: "a variable", LOCK_WORD: "a lock", ITEM: "an object"}
-
-# verb: its number, the kind of the name it takes, and its other operands: v is a number or a register, r a register
-# that takes the result.
-VERBS = {
-    "lock": (LOCK, LOCK_WORD, ""),
-    "unlock": (UNLOCK, LOCK_WORD, ""),
-    "trylock": (TRYLOCK, LOCK_WORD, "r"),
-    "read_lock": (READ_LOCK, LOCK_WORD, ""),
-    "read_unlock": (READ_UNLOCK, LOCK_WORD, ""),
-    "write_lock": (WRITE_LOCK, LOCK_WORD, ""),
-    "write_unlock": (WRITE_UNLOCK, LOCK_WORD, ""),
-    "wait": (WAIT, LOCK_WORD, ""),
-    "load": (LOAD, WORD, "r"),
-    "store": (STORE, WORD, "v"),
-    "add": (ADD, WORD, "v"),
-    "cas": (CAS, WORD, "vvr"),
-    "await": (AWAIT, WORD, "v"),
-    "spin": (SPIN, WORD, "v"),
-    "free": (FREE, ITEM, ""),
-    "new": (NEW, ITEM, ""),
-    "use": (USE, ITEM, ""),
-    "unlink": (UNLINK, ITEM, ""),
-    "set": (SET, WORD, "v"),
-    "get": (GET, WORD, "r"),
-    "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
-}
-
-# What is no step of its own, and so has nothing that could be marked.
-WITHOUT_POINT = ("set", "get")
-
-# The operators of forbidden outcomes; each takes two values off the stack and puts one there.
-OPERATORS = {
-    "+": PLUS,
-    "-": MINUS,
-    "==": EQUAL,
-    "!=": UNEQUAL,
-    "<": LESS,
-    "<=": LESS_OR_EQUAL,
-    "and": AND,
-    "or": OR,
-}
 
 
 cdef class Program(Subject):
@@ -167,8 +105,8 @@ cdef class Program(Subject):
     !lock a, ...                           any verb but these two, as an interesting operation (mark), for strategies
                                            that ask
 
-    Each but the last two is one step, and its point comes right before it; the object that o names is looked up before that point, as a
-    pointer is. What kind of thing a name is follows from the verbs that use it.
+    Each but the last two is one step, and its point comes right before it; the object that o names is looked up before
+    that point, as a pointer is. What kind of thing a name is follows from the verbs that use it.
 
     setup: steps made before the threads start, without registers. forbidden: outcomes over variables ("x") and
     registers ("0:r" is r of thread 0) at the end of an execution. One that holds is a violation named "assertion", with
@@ -324,48 +262,8 @@ cdef class Program(Subject):
         cdef world *w = <world *>arena_root(&x.arena)
         cdef int i
         for i in range(self.n_outcomes):
-            if self.holds(w, i):
+            if holds(self.terms + self.outcome[i], self.outcome[i + 1] - self.outcome[i], w.object, w.registers):
                 found(x, VIOLATION_SUBJECT, -1, i, 0, 0)
-
-    cdef bint holds(self, world *w, int outcome) noexcept nogil:
-        """Compiled so that the stack suffices and one value is left. Unsigned where C leaves overflow undefined."""
-        cdef int64_t stack[MAX_STACK]
-        cdef Term *term
-        cdef int64_t a
-        cdef int64_t b
-        cdef int top = -1
-        cdef int j
-        for j in range(self.outcome[outcome], self.outcome[outcome + 1]):
-            term = &self.terms[j]
-            if term.kind <= REGISTER:
-                top += 1
-                if term.kind == NUMBER:
-                    stack[top] = term.value
-                elif term.kind == VARIABLE:
-                    stack[top] = (<int64_t *>w.object[term.value])[0]
-                else:
-                    stack[top] = w.registers[term.value]
-                continue
-            b = stack[top]
-            top -= 1
-            a = stack[top]
-            if term.kind == PLUS:
-                stack[top] = <int64_t>(<uint64_t>a + <uint64_t>b)
-            elif term.kind == MINUS:
-                stack[top] = <int64_t>(<uint64_t>a - <uint64_t>b)
-            elif term.kind == EQUAL:
-                stack[top] = a == b
-            elif term.kind == UNEQUAL:
-                stack[top] = a != b
-            elif term.kind == LESS:
-                stack[top] = a < b
-            elif term.kind == LESS_OR_EQUAL:
-                stack[top] = a <= b
-            elif term.kind == AND:
-                stack[top] = a != 0 and b != 0
-            else:
-                stack[top] = a != 0 or b != 0
-        return stack[0] != 0
 
     cdef void run(self, Task *t, int section) noexcept nogil:
         cdef world *w = <world *>arena_root(&t.x.arena)
@@ -468,159 +366,8 @@ cdef class Program(Subject):
         return <world *>arena_root(&explorer.x.arena)
 
 
-cdef void begin_surgery(Task *t, world *w) noexcept nogil:
-    if t.x.parallel:
-        guard(t, &w.surgery)
-
-
-cdef void end_surgery(Task *t, world *w) noexcept nogil:
-    if t.x.parallel:
-        unguard(&w.surgery)
-
-
-cdef void *must_alloc(Task *t, size_t size, int type) noexcept nogil:
-    cdef void *object = arena_alloc(&t.x.arena, size, type)
-    if object == NULL:
-        halt(t, HALT_NO_MEMORY)
-    return object
-
-
-cdef item *new_item(Task *t, world *w) noexcept nogil:
-    cdef item *it = <item *>must_alloc(t, sizeof(item), ITEM)
-    cdef int fault = list_add_valid(&it.link, w.items.prev, &w.items)
-    if fault:
-        violate(t, VIOLATION_LIST_CORRUPTION, fault, <int64_t>arena_offset(&t.x.arena, it), 0)
-    list_add_tail(&it.link, &w.items)
-    return it
-
-
-cdef void unlink(Task *t, item *it) noexcept nogil:
-    """list_del as CONFIG_DEBUG_LIST has it: looks at the links before it follows them."""
-    cdef int fault = list_del_valid(&it.link)
-    if fault:
-        violate(t, VIOLATION_LIST_CORRUPTION, fault, <int64_t>arena_offset(&t.x.arena, it), 0)
-    list_del(&it.link)
-
-
 cdef void *room(size_t n, size_t size) except NULL:
     cdef void *block = calloc(n + 1, size)
     if block == NULL:
         raise MemoryError(f"no memory for a program: {n} times {size} bytes")
     return block
-
-
-def is_name(word):
-    return isinstance(word, str) and word != "" and ":" not in word
-
-
-def number(what, value):
-    if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise ValueError(f"{what} must be a number of 64 bits, not {value!r}")
-    return value
-
-
-def kinds_of_names(sections, classes):
-    """{shared name: its kind} in the order of their first mention; what is only freed is a lock if it has a class.
-
-    Raises ValueError for steps that make no sense.
-    """
-    kinds = {}
-    for label, steps in sections:
-        for at, step in enumerate(steps):
-            where = f"{label}, step {at}"
-            if not isinstance(step, (tuple, list)) or not step:
-                raise ValueError(f"{where}: a step is (verb, name, ...), not {step!r}")
-            verb, *operands = step
-            verb = verb.removeprefix("!") if isinstance(verb, str) else verb
-            if not isinstance(verb, str) or verb not in VERBS:
-                raise ValueError(f"{where}: unknown verb {verb!r}; known are {', '.join(VERBS)}")
-            number_of_verb, kind, rest = VERBS[verb]
-            if len(operands) != 1 + len(rest):
-                raise ValueError(f"{where}: {verb} takes {1 + len(rest)} operands, not {len(operands)}")
-            name = operands[0]
-            if not is_name(name):
-                raise ValueError(f"{where}: a name is a text without ':', not {name!r}")
-            # What can be freed is known only when the other verbs have said what it is.
-            if number_of_verb == FREE:
-                kind = None
-            before = kinds.setdefault(name, kind)
-            if before is None:
-                kinds[name] = kind
-            elif kind is not None and before != kind:
-                raise ValueError(f"{where}: {verb} needs {KIND_NAMES[kind]}, but {name!r} is {KIND_NAMES[before]}")
-    for label, steps in sections:
-        for at, (verb, name, *_) in enumerate(steps):
-            if verb.removeprefix("!") == "free" and kinds[name] == WORD:
-                raise ValueError(f"{label}, step {at}: {name!r} is a variable; only locks and objects can be freed")
-    return {name: kind or (LOCK_WORD if name in classes else ITEM) for name, kind in kinds.items()}
-
-
-def compile_sections(sections, places):
-    """Rows for Instruction, a list per section, and the names of all registers ("0:r")."""
-    registers = {}
-    compiled = []
-    for thread, (label, steps) in enumerate(sections):
-        own = {}
-        rows = []
-        for at, (verb, name, *rest) in enumerate(steps):
-            where = f"{label}, step {at}"
-            marked, verb = verb.startswith("!"), verb.removeprefix("!")
-            if marked and verb in WITHOUT_POINT:
-                raise ValueError(f"{where}: {verb} has no point, so it cannot be an interesting operation")
-            values = []
-            result = -1
-            for form, operand in zip(VERBS[verb][2], rest, strict=True):
-                if isinstance(operand, str) and label == "setup":
-                    raise ValueError(f"{where}: setup has no registers, so not {operand!r}")
-                if form == "r":
-                    if not is_name(operand):
-                        raise ValueError(f"{where}: a register is a text without ':', not {operand!r}")
-                    result = own.setdefault(operand, len(registers))
-                    registers.setdefault(f"{thread}:{operand}", result)
-                elif not isinstance(operand, str):
-                    values += [number(f"{where}: the value of {verb}", operand), -1]
-                elif operand not in own:
-                    raise ValueError(f"{where}: register {operand!r} was given no value before")
-                else:
-                    values += [0, own[operand]]
-            if len(own) > MAX_REGISTERS:
-                raise ValueError(f"{label} has more than {MAX_REGISTERS} registers")
-            rows.append((VERBS[verb][0], marked, places[name], result, *(values + [0, -1, 0, -1])[:4]))
-        compiled.append(rows)
-    return compiled, tuple(registers)
-
-
-def compile_outcome(where, outcome, names, kinds, registers):
-    """Rows for Term: a kind, and a number or the place of a variable or a register."""
-    if isinstance(outcome, dict):
-        words = []
-        for place, value in outcome.items():
-            joined = ["and"] if words else []
-            words += [place, number(f"{where}: the value of {place}", value), "==", *joined]
-    else:
-        words = list(outcome)
-    if not words:
-        raise ValueError(f"{where} is empty: it would hold always")
-    rows = []
-    height = 0
-    for word in words:
-        if isinstance(word, str) and word in OPERATORS:
-            height -= 1
-            rows.append((OPERATORS[word], 0))
-            if height < 1:
-                raise ValueError(f"{where}: {word!r} needs two values before it")
-            continue
-        height += 1
-        if height > MAX_STACK:
-            raise ValueError(f"{where} has more than {MAX_STACK} values in front of their operators")
-        if not isinstance(word, str):
-            rows.append((NUMBER, number(f"{where}: a word", word)))
-        elif kinds.get(word) == WORD:
-            rows.append((VARIABLE, names.index(word)))
-        elif word in registers:
-            rows.append((REGISTER, registers.index(word)))
-        else:
-            raise ValueError(f"{where}: {word!r} is no variable, and no register such as '0:r'")
-    if height != 1:
-        raise ValueError(f"{where} leaves {height} values and not one")
-    return rows

@@ -12,7 +12,8 @@ import time
 import pytest
 from engine_programs import BUSY, CPU, WRONG, explore, split_digests, threads, threads_besides
 
-from anonvma_rt.engine.run.explorer import Bell, Explorer, StopToken, cores
+from anonvma_rt.engine.base.bell import Bell, StopToken, cores
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.litmus.program import Program
 

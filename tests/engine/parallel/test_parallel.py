@@ -11,8 +11,9 @@ import threading
 
 import pytest
 
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.engine.parallel.storm import STUCK_SECONDS, Storm
-from anonvma_rt.engine.run.explorer import Explorer, StopToken
+from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.lab.load import load
 from anonvma_rt.litmus.litmus import Litmus

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from show_tools import HANDFUL, found
 
-from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import EVENT, OPS
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.lab.explorers import make_explorer

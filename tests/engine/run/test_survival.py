@@ -5,7 +5,7 @@ from engine_programs import BUSY, WRONG, child, events, explore, failures, findi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonvma_rt.engine.run.explorer import BuildViolation
+from anonvma_rt.engine.run.subject import BuildViolation
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.litmus.program import Program

@@ -110,5 +110,5 @@ def test_the_profile_of_the_kernel_finds_the_locks_of_the_page_that_migrates():
             with make_explorer(program, Algorithm.parse("unpatched"), make_strategy("surw")) as explorer:
                 found.append(profile(program, explorer))
         assert found[0] == found[1]
-        assert found[0]["task_marks"][0] == 1
-        assert 2 <= found[0]["task_marks"][1] <= 3
+        assert found[0].task_marks[0] == 1
+        assert 2 <= found[0].task_marks[1] <= 3

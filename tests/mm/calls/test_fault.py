@@ -11,7 +11,7 @@ from calls import BASE, PAGE, TABLE, at, compare, migrate, mmap, mremap, munmap,
 from kernels import ALL, Run, built, clean, run, sweep
 from looks import anon_vmas, contents, frame, only_list, tables
 
-from anonvma_rt.engine.run.explorer import BuildViolation
+from anonvma_rt.engine.run.subject import BuildViolation
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import Scenario

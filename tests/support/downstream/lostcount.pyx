@@ -17,7 +17,8 @@ from anonvma_rt.engine.base.klist cimport (
     list_head,
     list_step,
 )
-from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
+from anonvma_rt.engine.run.strategy cimport Strategy
+from anonvma_rt.engine.strategy.base cimport nth_enabled
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport lock_init, mutex_lock, mutex_t, mutex_unlock
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE

@@ -6,7 +6,8 @@ import sys
 import time
 from collections import Counter, defaultdict, namedtuple
 
-from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import EVENT, OPS
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.delay import Delay
 from anonvma_rt.engine.strategy.pct import Pct

@@ -10,7 +10,8 @@ import pytest
 from calls import at
 from engine_programs import CPU
 
-from anonvma_rt.engine.run.explorer import EVENT, OPS, Explorer
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import EVENT, OPS
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.mm.lab.kernel import Kernel, Refused

@@ -1,8 +1,9 @@
 """The subject's memory: one block whose state can be saved once and brought back before every execution.
 
-Objects are allocated upwards and not reused within an execution, but by a pool that revives what it retired; a freed one
-is poisoned and its generation turns odd, so that a use after free is seen and not survived by luck. Every object carries a header with its type and its
-serial number, which is its stable name: the offset into the block stands for an address wherever one is reported.
+Objects are allocated upwards and not reused within an execution, but by a pool that revives what it retired; a freed
+one is poisoned and its generation turns odd, so that a use after free is seen and not survived by luck. Every object
+carries a header with its type and its serial number, which is its stable name: the offset into the block stands for an
+address wherever one is reported.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

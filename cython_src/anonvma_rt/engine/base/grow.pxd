@@ -1,7 +1,7 @@
 """Buffers that grow by realloc; what is in them stays."""
 
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset
 
 
@@ -27,4 +27,17 @@ cdef inline int grow_filled(void **buffer, uint64_t *room, uint64_t n, size_t it
         return -1
     if room[0] > before:
         memset(<char *>buffer[0] + before * item, byte, (room[0] - before) * item)
+    return 0
+
+
+cdef inline int need(void **buffer, uint64_t *room, uint64_t n, size_t item) except -1:
+    """Room for n items of that size and no more; what is in it goes."""
+    cdef void *larger
+    if n > room[0]:
+        larger = malloc(n * item)
+        if larger == NULL:
+            raise MemoryError(f"no memory for {n} times {item} bytes")
+        free(buffer[0])
+        buffer[0] = larger
+        room[0] = n
     return 0

@@ -15,8 +15,8 @@ cdef enum:
 
 
 cdef inline uint64_t step_signature(Arena *arena, int op, void *object) noexcept nogil:
-    """The operation, and 8 bits of where, for objects that were there from the beginning; later ones, 0, lie elsewhere in
-    another execution."""
+    """The operation, and 8 bits of where, for objects that were there from the beginning; later ones, 0, lie elsewhere
+    in another execution."""
     cdef uint64_t offset = <uint64_t>object - <uint64_t>arena.base
     return <uint64_t>op | (1 + mix64(offset) % 255 if offset < arena.saved.used else 0) << OP_BITS
 

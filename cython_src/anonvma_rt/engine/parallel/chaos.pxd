@@ -1,5 +1,5 @@
-"""Delays at points, drawn by each task for itself from (seed, execution, task): the same points of a task are delayed in
-the same way, whatever the others do. Nothing here is shared, and nothing depends on a clock.
+"""Delays at points, drawn by each task for itself from (seed, execution, task): the same points of a task are delayed
+in the same way, whatever the others do. Nothing here is shared, and nothing depends on a clock.
 
 Sources: the yields and stalls of "A randomized scheduler with probabilistic guarantees" in its free-running ancestor
 (Edelstein and others, ConTest, 2002); starvation windows of log-uniform length (rr's chaos mode, 2016).

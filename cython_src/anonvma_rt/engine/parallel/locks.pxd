@@ -7,7 +7,6 @@ held.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from anonvma_rt.engine.parallel.runner cimport Runner
 from anonvma_rt.engine.base.operation cimport lock_word
 from anonvma_rt.engine.run.task cimport Task
 
@@ -19,8 +18,5 @@ cdef void come_to(Task *t, int op, void *object) noexcept nogil
 cdef void quiet_lock(Task *t, lock_word *lock) noexcept nogil
 cdef void pin_step(Task *t, void *object, lock_word *lock) noexcept nogil
 cdef void quiet_unlock(Task *t, lock_word *lock) noexcept nogil
-cdef void take_ticket(Task *t, void *object) noexcept nogil
 cdef void guard(Task *t, uint32_t *word) noexcept nogil
 cdef void unguard(uint32_t *word) noexcept nogil
-cdef void begin_alone(Runner *r) noexcept nogil
-cdef void end_alone(Runner *r) noexcept nogil

@@ -1,43 +1,7 @@
-"""Real locks, waits that can be left, and the tickets of a recorded execution (see locks.pxd).
-
-With recording on, a step takes a ticket while it holds the stripe of its object, and keeps the stripe until its task
-comes to the next point. So two steps on one object are ordered by their tickets as they were in fact, and no step of
-another task on that object falls into the middle of one. A stripe is never held by a task that waits.
-"""
+"""Real locks, and waits that can be left (see locks.pxd)."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport realloc
 
-from anonvma_rt.engine.parallel.chaos cimport chaos_after_lock, chaos_at_point
-from anonvma_rt.engine.base.os cimport (
-    rt_exchange,
-    rt_load,
-    rt_load64,
-    rt_next64,
-    rt_pause,
-    rt_peek,
-    rt_store,
-    rt_store64,
-    rt_subtract,
-    rt_swap,
-    rt_unwind,
-    rt_wait,
-    rt_wake_all,
-    rt_yield,
-)
-from anonvma_rt.engine.base.rng cimport mix64
-from anonvma_rt.engine.parallel.runner cimport (
-    MARK_BITS,
-    SPINS,
-    STRIPE_WORDS,
-    STRIPES,
-    UNSEEN_POINTS,
-    Runner,
-    Storm,
-    runner_of,
-    step_mark,
-    task_of,
-)
 from anonvma_rt.engine.base.operation cimport (
     OP_AWAIT,
     OP_LOCK,
@@ -47,9 +11,24 @@ from anonvma_rt.engine.base.operation cimport (
     OP_WAIT,
     lock_word,
 )
+from anonvma_rt.engine.base.os cimport (
+    rt_exchange,
+    rt_load,
+    rt_load64,
+    rt_pause,
+    rt_peek,
+    rt_store,
+    rt_store64,
+    rt_subtract,
+    rt_swap,
+    rt_wait,
+    rt_wake_all,
+    rt_yield,
+)
+from anonvma_rt.engine.parallel.chaos cimport chaos_after_lock, chaos_at_point
+from anonvma_rt.engine.parallel.log cimport breathe, drop_stripe, look_around, take_stripe, take_ticket, write_ticket
+from anonvma_rt.engine.parallel.runner cimport SPINS, UNSEEN_POINTS, Runner, Storm, runner_of
 from anonvma_rt.engine.run.task cimport (
-    HALT_STOPPED,
-    HALT_UNTIL,
     MAX_CLASSES,
     VIOLATION_BAD_UNLOCK,
     VIOLATION_DEADLOCK,
@@ -58,7 +37,6 @@ from anonvma_rt.engine.run.task cimport (
     Execution,
     Task,
     check_lock_order,
-    halt,
     hold,
     unhold,
     violate,
@@ -71,100 +49,21 @@ cdef enum:
     NAP = 2000000
     # Looks between two questions whether anybody can go on at all.
     ASK_EVERY = 32
-    MOST_TICKETS = 1 << 24
 
 
-# ---- leaving -----------------------------------------------------------------------------------------------------------
-
-
-cdef void look_around(Task *t) noexcept nogil:
-    """Leaves the body where somebody said so, or where the storm is to stop. Does not return then."""
-    cdef Execution *x = t.x
-    if rt_peek(&runner_of(t).storm.leave):
-        x.halt = HALT_UNTIL
-        rt_unwind(&runner_of(t).jump)
-    if x.stop != NULL and rt_peek(x.stop):
-        halt(t, HALT_STOPPED)
-
-
-cdef void breathe(Task *t, uint32_t looks) noexcept nogil:
-    """Between two looks at a word that another task will change."""
-    if looks < SPINS:
-        rt_pause()
-        return
-    look_around(t)
-    rt_yield()
-
-
-# ---- tickets -----------------------------------------------------------------------------------------------------------
-
-
-cdef void drop_stripe(Runner *r) noexcept nogil:
-    if r.stripe != NULL:
-        rt_store(r.stripe, 0)
-        r.stripe = NULL
-
-
-cdef void hold_stripe(Task *t, void *object) noexcept nogil:
-    cdef Runner *r = runner_of(t)
-    cdef uint32_t *stripe = r.storm.stripes + mix64(<uint64_t>object >> 2) % STRIPES * STRIPE_WORDS
-    cdef uint32_t looks = 0
-    drop_stripe(r)
-    while rt_peek(stripe) or rt_exchange(stripe, 1):
-        looks += 1
-        breathe(t, looks)
-    r.stripe = stripe
-
-
-cdef void write_ticket(Runner *r) noexcept nogil:
-    cdef void *larger
-    if r.n_tickets == r.tickets_room:
-        # Without a log the violation still counts; it cannot be replayed.
-        if r.tickets_room >= MOST_TICKETS:
-            return
-        larger = realloc(r.tickets, (2 * r.tickets_room + 1024) * sizeof(uint64_t))
-        if larger == NULL:
-            return
-        r.tickets = <uint64_t *>larger
-        r.tickets_room = 2 * r.tickets_room + 1024
-    r.tickets[r.n_tickets] = rt_next64(&r.storm.ticket) << MARK_BITS | step_mark(&r.x, task_of(r).op, task_of(r).object)
-    r.n_tickets += 1
-
-
-cdef void take_ticket(Task *t, void *object) noexcept nogil:
-    """The step that t announced on `object` happens now; it lasts until its next point."""
-    if runner_of(t).storm.recording:
-        hold_stripe(t, object)
-        write_ticket(runner_of(t))
-
-
-cdef void begin_alone(Runner *r) noexcept nogil:
-    """The first step of a task, which has no object."""
-    r.n_tickets = 0
-    r.stripe = NULL
-    if r.storm.recording:
-        write_ticket(r)
-
-
-cdef void end_alone(Runner *r) noexcept nogil:
-    """The task has left its body, wherever it was."""
-    drop_stripe(r)
-    rt_store(&r.waiting, 0)
-
-
-# ---- points ------------------------------------------------------------------------------------------------------------
+# ---- points ----------------------------------------------------------------------------------------------------------
 
 
 cdef void rest(Task *t) noexcept nogil:
-    """What comes before an operation: the end of the step before, delays, and the number of the next point that needs to
-    come here."""
+    """What comes before an operation: the end of the step before, delays, and the number of the next point that needs
+    to come here."""
     cdef Runner *r = runner_of(t)
     cdef Execution *x = t.x
     cdef uint64_t next = x.steps + UNSEEN_POINTS
     drop_stripe(r)
     look_around(t)
-    if x.steps > x.bound:
-        violate(t, VIOLATION_LIVELOCK, <int64_t>x.bound, 0, 0)
+    if x.steps > x.limits.bound:
+        violate(t, VIOLATION_LIVELOCK, <int64_t>x.limits.bound, 0, 0)
     chaos_at_point(r)
     if r.storm.recording:
         x.until = 0
@@ -204,12 +103,7 @@ cdef void pass_by(Task *t) noexcept nogil:
         write_ticket(runner_of(t))
 
 
-cdef void take_stripe(Task *t, void *object) noexcept nogil:
-    if runner_of(t).storm.recording:
-        hold_stripe(t, object)
-
-
-# ---- waiting -----------------------------------------------------------------------------------------------------------
+# ---- waiting ---------------------------------------------------------------------------------------------------------
 
 
 cdef bint must_wait(Task *t, int op, void *object, int64_t want) noexcept nogil:
@@ -227,8 +121,8 @@ cdef bint must_wait(Task *t, int op, void *object, int64_t want) noexcept nogil:
 cdef bint all_stuck(Storm *s) noexcept nogil:
     """Whether nobody can ever go on: every task that has not ended waits, and what it waits for is held.
 
-    Exact and without a clock: a task says that it waits before it looks, and that it does not before it takes anything. So
-    where all said so throughout, nobody changed a thing meanwhile.
+    Exact and without a clock: a task says that it waits before it looks, and that it does not before it takes anything.
+    So where all said so throughout, nobody changed a thing meanwhile.
     """
     cdef uint32_t seen[64]
     cdef Runner *r
@@ -303,7 +197,7 @@ cdef void wait_at(Task *t, int op, void *object, bint sleeps) noexcept nogil:
     rt_store(&r.waiting, r.waiting + 1)
 
 
-# ---- locks -------------------------------------------------------------------------------------------------------------
+# ---- locks -----------------------------------------------------------------------------------------------------------
 
 
 cdef int64_t name(Task *t, void *object) noexcept nogil:
@@ -340,8 +234,8 @@ cdef bint take(Task *t, lock_word *lock, int op) noexcept nogil:
 cdef void be_polite(Task *t, lock_word *lock) noexcept nogil:
     """A new reader waits a little behind a writer that waits for the readers before it."""
     cdef lock_word w
-    cdef int i
-    for i in range(COURTESY):
+    cdef int _look
+    for _look in range(COURTESY):
         w.word = rt_peek(&lock.word)
         if w.waiters == 0 or w.owner:
             return
@@ -352,7 +246,7 @@ cdef void acquire_at_once(Task *t, lock_word *lock, int op, int subclass, bint s
     cdef Runner *r = runner_of(t)
     cdef lock_word w
     cdef int cls = class_of(t, lock, subclass)
-    if cls and t.held & ~t.x.allowed[cls]:
+    if cls and t.held & ~t.x.order.allowed[cls]:
         check_lock_order(t, cls)
     come_to(t, op, lock)
     w.word = rt_peek(&lock.word)

@@ -8,23 +8,23 @@ barrier, each on a cache line of its own.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.os cimport pthread_t, rt_jump, rt_watch
-from anonvma_rt.engine.base.rng cimport mix64
+from anonvma_rt.engine.run.block cimport Failure
 from anonvma_rt.engine.run.task cimport MAX_COUNTERS, Execution, Task
 
 cdef enum:
     # How many pauses a waiting task makes before it lets others have its core.
     SPINS = 400
+    # How often a thread without work gives its core away before it sleeps: where each has a core, and where not.
+    PATIENT = 4000
+    IMPATIENT = 20
     # Points at which a task does not look whether it is to leave.
     UNSEEN_POINTS = 512
     STRIPES = 1024
     STRIPE_WORDS = 16
-    # In an entry of the log the mark is below the ticket, and in a mark the operation below the object.
-    MARK_BITS = 12
-    OP_BITS = 4
     MAX_KEPT = 64
 
-# Where and how long a task is delayed, a function of (seed, execution, task, its own points): see chaos.pxd. Lengths are
-# in pauses, distances in points or acquisitions.
+# Where and how long a task is delayed, a function of (seed, execution, task, its own points): see chaos.pxd. Lengths
+# are in pauses, distances in points or acquisitions.
 cdef struct Profile:
     uint32_t every
     uint32_t most
@@ -48,7 +48,7 @@ cdef struct Runner:
     uint64_t next_delay
     uint64_t next_window
     uint32_t to_stall
-    # The log: a ticket and a mark of each step, and the stripe that the step in progress holds.
+    # The log: a ticket and a signature of each step, and the stripe that the step in progress holds.
     uint64_t *tickets
     uint64_t n_tickets
     uint64_t tickets_room
@@ -63,12 +63,12 @@ cdef struct Runner:
     uint64_t at
     char padding_behind[128]
 
-# A violation whose log was kept: who made each step, and what it announced (step_mark).
+# A violation whose log was kept: who made each step, and what it announced (base/signature).
 cdef struct Kept:
     uint64_t index
     int64_t kind
     uint8_t *tasks
-    uint16_t *marks
+    uint16_t *signatures
     uint64_t n
 
 cdef struct Storm:
@@ -90,9 +90,8 @@ cdef struct Storm:
     uint64_t points
     int64_t counters[MAX_COUNTERS]
     int32_t halt
-    uint64_t room
-    uint64_t *failed
-    int64_t *kinds
+    Failure *failures
+    uint64_t failures_room
     uint64_t n_failures
     int n_kept
     int most_kept
@@ -119,15 +118,8 @@ cdef struct Storm:
     uint32_t idle
 
 
-cdef inline uint64_t step_mark(Execution *x, int op, void *object) noexcept nogil:
-    """What is comparable between carriers of an announced operation: what it is, and 8 bits of where, for objects that
-    were there from the beginning (later ones, 0, lie elsewhere)."""
-    cdef uint64_t offset = <uint64_t>object - <uint64_t>x.arena.base
-    return <uint64_t>op | (1 + mix64(offset) % 255 if offset < x.arena.saved.used else 0) << OP_BITS
-
-
 cdef inline Runner *runner_of(Task *t) noexcept nogil:
-    return <Runner *>t.x.carrier
+    return <Runner *>t.x.carrier.self
 
 
 cdef inline Task *task_of(Runner *r) noexcept nogil:

@@ -1,7 +1,7 @@
 """Storm: the Python face of the carrier `parallel`.
 
-It borrows a built, idle Explorer: the same arena and subject, so a schedule that was seen at large can be replayed right
-where it was seen. Python hands it blocks of executions and waits at the bell, as an Explorer's user does.
+It borrows a built, idle Explorer: the same arena and subject, so a schedule that was seen at large can be replayed
+right where it was seen. Python hands it blocks of executions and waits at the bell, as an Explorer's user does.
 """
 
 import os
@@ -13,29 +13,33 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport getpid
 
-from anonvma_rt.engine.run.explorer cimport Explorer
+from anonvma_rt.engine.base.operation cimport lock_word
 from anonvma_rt.engine.base.os cimport rt_load, rt_load64, rt_store, rt_wait
 from anonvma_rt.engine.parallel.parallel cimport storm_begin, storm_close, storm_go, storm_idle, storm_open
 from anonvma_rt.engine.parallel.runner cimport Storm as State
-from anonvma_rt.engine.base.operation cimport lock_word
+from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.subject cimport count_by_name
 
-from anonvma_rt.engine.run.explorer import HALTS, OPS
-from anonvma_rt.engine.run.records import Failure, Kept, StormBlock, Waiting
+from anonvma_rt.engine.run.explorer import HALTS
+from anonvma_rt.engine.run.records import OPS, Failure, Kept, StormBlock, Waiting
 
 # Where a storm makes no execution for so long, whoever waits is told about; nothing is concluded from it.
 STUCK_SECONDS = 10.0
 PROFILE = ("every", "most", "rare", "skew", "window", "stall_every", "stall_most", "stall_class")
 MOST_PAUSES = 1 << 24
 
+cdef enum:
+    # Nanoseconds between two looks at signals while a block runs.
+    NAP = 20000000
+
 
 @cython.no_gc_clear  # __dealloc__ needs the explorer
 cdef class Storm:
     """Runs executions of an explorer's subject with all tasks at once, an OS thread each.
 
-    explorer: idle while a block of the storm runs, and the other way round. cpus: the cores, task by task in turn; -1 is
-    wherever. stuck: the watchdog, called with waiting() each time that no execution has ended for STUCK_SECONDS. Use as
-    a context manager, or call close().
+    explorer: idle while a block of the storm runs, and the other way round. cpus: the cores, task by task in turn; -1
+    is wherever. stuck: the watchdog, called with waiting() each time that no execution has ended for STUCK_SECONDS. Use
+    as a context manager, or call close().
     """
 
     cdef State s
@@ -70,7 +74,7 @@ cdef class Storm:
         if not storm_idle(&self.s):
             rt_store(&self.explorer.stop.flag, 1)
             while not storm_idle(&self.s):
-                rt_wait(&self.s.idle, 0, 1000000)
+                rt_wait(&self.s.idle, 0, NAP)
         with nogil:
             storm_close(&self.s)
 
@@ -146,7 +150,7 @@ cdef class Storm:
         cdef uint32_t seen = rt_load(&self.explorer.bell.word)
         if not storm_idle(&self.s):
             with nogil:
-                rt_wait(&self.explorer.bell.word, seen, 20000000)
+                rt_wait(&self.explorer.bell.word, seen, NAP)
         return 0
 
     def collect(self, first=0):
@@ -160,13 +164,13 @@ cdef class Storm:
             s.nanoseconds / 1e9,
             s.points,
             count_by_name(self.explorer.subject, s.counters),
-            [Failure(s.failed[i], s.kinds[i]) for i in range(s.n_failures)],
+            [Failure(s.failures[i].index, s.failures[i].kind) for i in range(s.n_failures)],
             [
                 Kept(
                     s.kept[i].index,
                     s.kept[i].kind,
                     PyBytes_FromStringAndSize(<char *>s.kept[i].tasks, <Py_ssize_t>s.kept[i].n),
-                    PyBytes_FromStringAndSize(<char *>s.kept[i].marks, <Py_ssize_t>(2 * s.kept[i].n)),
+                    PyBytes_FromStringAndSize(<char *>s.kept[i].signatures, <Py_ssize_t>(2 * s.kept[i].n)),
                 )
                 for i in range(s.n_kept)
             ],

@@ -18,7 +18,8 @@ cdef struct Block:
     uint64_t next
     uint64_t end
     uint64_t ran
-    uint64_t room
+    uint64_t digests_room
+    uint64_t failures_room
     # One row per execution: the digest of its choices; and one row per violation.
     uint64_t *digests
     Failure *failures

@@ -1,14 +1,15 @@
 """The beginning and the end of an execution, and the totals of a block (see block.pxd)."""
 
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memset
 
-from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
-from anonvma_rt.engine.run.journal cimport journal_take
+from anonvma_rt.engine.base.grow cimport need
 from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport rt_jump, rt_load, rt_protect, rt_unwind
 from anonvma_rt.engine.base.rng cimport mix64
+from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
+from anonvma_rt.engine.run.journal cimport journal_take
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED,
     HALT_NONE,
@@ -30,21 +31,12 @@ from anonvma_rt.engine.run.task cimport (
 
 cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1:
     """Makes room for `count` rows and sets the totals to zero."""
-    cdef void *digests
-    cdef void *failures
-    if count > b.room:
-        digests = realloc(b.digests, count * sizeof(uint64_t))
-        if digests != NULL:
-            b.digests = <uint64_t *>digests
-        failures = realloc(b.failures, count * sizeof(Failure))
-        if failures != NULL:
-            b.failures = <Failure *>failures
-        if digests == NULL or failures == NULL:
-            raise MemoryError(f"no memory for a block of {count} executions")
-        b.room = count
+    need(<void **>&b.digests, &b.digests_room, count, sizeof(uint64_t))
+    need(<void **>&b.failures, &b.failures_room, count, sizeof(Failure))
     b.x.observer = NULL
     if b.observing:
-        make_room_for_classes(b, count)
+        observer_open(&b.observer)
+        need(<void **>&b.classes, &b.classes_room, count, sizeof(uint64_t))
         b.x.observer = &b.observer
     b.x.watched = b.x.tracing or b.observing
     b.next = first
@@ -61,18 +53,6 @@ cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1:
     return 0
 
 
-cdef int make_room_for_classes(Block *b, uint64_t count) except -1:
-    cdef void *classes
-    observer_open(&b.observer)
-    if count > b.classes_room:
-        classes = realloc(b.classes, count * sizeof(uint64_t))
-        if classes == NULL:
-            raise MemoryError(f"no memory for the classes of {count} executions")
-        b.classes = <uint64_t *>classes
-        b.classes_room = count
-    return 0
-
-
 cdef void block_free(Block *b) noexcept nogil:
     observer_close(&b.observer)
     free(b.classes)
@@ -86,16 +66,16 @@ cdef int block_next(Block *b) noexcept nogil:
     cdef int chosen
     if b.halt or b.next == b.end:
         return -1
-    if b.x.stop != NULL and rt_load(b.x.stop):
+    if b.x.limits.stop != NULL and rt_load(b.x.limits.stop):
         b.halt = HALT_STOPPED
         return -1
     execution_reset(b.x, b.next)
-    if b.x.steps > b.x.stop_at:
+    if b.x.steps > b.x.limits.stop_at:
         b.halt = HALT_UNTIL
         return -1
     if b.x.observer != NULL:
         observer_begin(&b.observer, b.x.tasks)
-    b.x.begin(b.x.strategy, b.x)
+    b.x.strategy.begin(b.x.strategy.self, b.x)
     chosen = decide(b.x)
     if chosen < 0:
         b.halt = b.x.halt if b.x.halt else HALT_DIVERGED
@@ -114,10 +94,10 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
         x.completed |= bit
     if not x.halt and x.enabled | x.blocked:
         x.steps += 1
-        chosen = decide(x) if x.steps <= x.stop_at else -1
+        chosen = decide(x) if x.steps <= x.limits.stop_at else -1
         if chosen >= 0:
             return chosen
-        if x.steps > x.stop_at:
+        if x.steps > x.limits.stop_at:
             hold_here(x)
             x.halt = HALT_UNTIL
         elif x.enabled:
@@ -147,7 +127,7 @@ cdef void call_alone(void *argument) noexcept nogil:
 
 
 cdef void leave_alone(Task *t) noexcept nogil:
-    rt_unwind(&(<Alone *>t.x.carrier).jump)
+    rt_unwind(&(<Alone *>t.x.carrier.self).jump)
 
 
 cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept nogil, void *argument) noexcept nogil:
@@ -157,38 +137,38 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     """
     cdef Alone alone
     cdef uint64_t steps = x.steps
-    cdef uint64_t bound = x.bound
-    cdef uint64_t stop_at = x.stop_at
-    cdef void *carrier = x.carrier
-    cdef unwind_fn unwind = x.unwind
+    cdef uint64_t bound = x.limits.bound
+    cdef uint64_t stop_at = x.limits.stop_at
+    cdef void *carrier = x.carrier.self
+    cdef unwind_fn unwind = x.carrier.unwind
     cdef bint tracing = x.tracing
     cdef bint watched = x.watched
     cdef bint cut
     alone.x = x
     alone.call = call
     alone.argument = argument
-    x.carrier = &alone
-    x.unwind = leave_alone
+    x.carrier.self = &alone
+    x.carrier.unwind = leave_alone
     x.tracing = False
     x.watched = False
     x.steps = 0
     x.until = NEVER
     x.lease = NEVER
-    x.bound = NEVER
-    x.stop_at = NEVER
-    x.alarm = NEVER
+    x.limits.bound = NEVER
+    x.limits.stop_at = NEVER
+    x.limits.alarm = NEVER
     x.enabled = 1
     x.blocked = 0
     x.current = 0
     x.halt = HALT_NONE
     cut = rt_protect(&alone.jump, call_alone, &alone)
-    x.carrier = carrier
-    x.unwind = unwind
+    x.carrier.self = carrier
+    x.carrier.unwind = unwind
     x.tracing = tracing
     x.watched = watched
     x.steps = steps
-    x.bound = bound
-    x.stop_at = stop_at
+    x.limits.bound = bound
+    x.limits.stop_at = stop_at
     return cut
 
 
@@ -210,9 +190,9 @@ cdef int end_execution(Block *b) noexcept nogil:
         if journal_take(&x.journal, &x.arena, x.steps if x.halt == HALT_UNTIL else x.steps + 1, True) < 0:
             x.halt = HALT_NO_MEMORY
     if x.halt == HALT_NONE:
-        x.check(x.subject, x)
-    if x.finished != NULL:
-        x.finished(x.strategy, x)
+        x.subject.check(x.subject.self, x)
+    if x.strategy.finished != NULL:
+        x.strategy.finished(x.strategy.self, x)
     if x.halt == HALT_PRUNED:
         b.pruned += 1
         b.next += 1
@@ -244,7 +224,7 @@ cdef void bodies(Task *t, void *unused) noexcept nogil:
     cdef int i
     for i in range(x.tasks):
         x.current = i
-        x.body(x.subject, &x.task[i])
+        x.subject.body(x.subject.self, &x.task[i])
 
 
 cdef void block_floor(Block *b) noexcept nogil:
@@ -253,6 +233,6 @@ cdef void block_floor(Block *b) noexcept nogil:
     while b.next < b.end:
         execution_reset(b.x, b.next)
         run_alone(b.x, bodies, NULL)
-        b.x.check(b.x.subject, b.x)
+        b.x.subject.check(b.x.subject.self, b.x)
         b.next += 1
         b.ran += 1

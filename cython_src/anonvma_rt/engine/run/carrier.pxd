@@ -9,9 +9,9 @@ Python.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from anonvma_rt.engine.run.block cimport Block
-from anonvma_rt.engine.base.os cimport pthread_t, rt_fiber, rt_jump, rt_watch
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.base.os cimport pthread_t, rt_fiber, rt_jump, rt_watch
+from anonvma_rt.engine.run.block cimport Block
 from anonvma_rt.engine.run.task cimport Execution
 
 cdef struct Worker:
@@ -51,4 +51,3 @@ cdef void carrier_run(Carrier *c) noexcept nogil
 cdef bint carrier_name(Carrier *c, int task, const char *name) noexcept nogil
 cdef bint carrier_idle(Carrier *c) noexcept nogil
 cdef void carrier_close(Carrier *c) noexcept nogil
-cdef double handoff_seconds(int cpu, uint64_t n) except -1

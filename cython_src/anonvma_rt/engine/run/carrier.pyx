@@ -2,12 +2,12 @@
 
 from time import perf_counter
 
+from libc.errno cimport EINVAL
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
-from anonvma_rt.engine.run.block cimport Block, block_next, block_task_ended
 from anonvma_rt.engine.base.os cimport (
     rt_add,
     rt_exchange,
@@ -15,6 +15,7 @@ from anonvma_rt.engine.base.os cimport (
     rt_fiber_make,
     rt_join,
     rt_load,
+    rt_mutex_pairs,
     rt_name,
     rt_protect,
     rt_stacks_map,
@@ -27,14 +28,8 @@ from anonvma_rt.engine.base.os cimport (
     rt_wake,
     rt_watch_stacks,
 )
-from anonvma_rt.engine.run.task cimport (
-    HALT_VIOLATION,
-    VIOLATION_STACK_OVERFLOW,
-    Execution,
-    Task,
-    found,
-    watch,
-)
+from anonvma_rt.engine.run.block cimport Block, block_next, block_task_ended
+from anonvma_rt.engine.run.task cimport HALT_VIOLATION, VIOLATION_STACK_OVERFLOW, Execution, Task, found, watch
 
 cdef enum:
     # Of a fiber: more than any body of the lab needs; what a subject's body may need is its own affair up to here.
@@ -42,7 +37,7 @@ cdef enum:
     GUARD_BYTES = 64 << 10
 
 
-# ---- the baton ---------------------------------------------------------------------------------------------------------
+# ---- the baton -------------------------------------------------------------------------------------------------------
 
 
 cdef void give(Worker *w) noexcept nogil:
@@ -74,16 +69,16 @@ cdef Worker *worker_of(Carrier *c, int task) noexcept nogil:
 
 
 cdef void switch_to(Execution *x, int from_task, int to_task) noexcept nogil:
-    cdef Carrier *c = <Carrier *>x.carrier
+    cdef Carrier *c = <Carrier *>x.carrier.self
     hand_over(&c.worker[c.host[from_task]], worker_of(c, to_task))
 
 
 cdef void unwind(Task *t) noexcept nogil:
-    cdef Carrier *c = <Carrier *>t.x.carrier
+    cdef Carrier *c = <Carrier *>t.x.carrier.self
     rt_unwind(&c.worker[c.host[t.id]].jump)
 
 
-# ---- a worker ----------------------------------------------------------------------------------------------------------
+# ---- a worker --------------------------------------------------------------------------------------------------------
 
 
 cdef void run_body(void *argument) noexcept nogil:
@@ -94,7 +89,7 @@ cdef void run_body(void *argument) noexcept nogil:
     w.in_body = True
     if x.watched:
         watch(t)
-    x.body(x.subject, t)
+    x.subject.body(x.subject.self, t)
 
 
 cdef void overflowed(void *argument, int stack) noexcept nogil:
@@ -192,12 +187,12 @@ cdef void *home_main(void *argument) noexcept nogil:
         end_block(c)
 
 
-# ---- opened and closed -------------------------------------------------------------------------------------------------
+# ---- opened and closed -----------------------------------------------------------------------------------------------
 
 
 cdef int start_thread(Worker *w, int cpu, void *(*run)(void *) noexcept nogil) except -1:
     cdef int error = rt_thread(&w.thread, cpu, run, w)
-    if error == 22 and cpu >= 0:
+    if error == EINVAL and cpu >= 0:
         # The core went away or is not ours: unpinned is slower and just as right.
         error = rt_thread(&w.thread, -1, run, w)
     if error:
@@ -236,9 +231,9 @@ cdef int carrier_open(Carrier *c, Block *block, bint fibers, int n, int cpu, uin
     c.fibers = fibers
     c.n = n
     c.n_spare = n
-    block.x.carrier = c
-    block.x.switch_to = switch_to
-    block.x.unwind = unwind
+    block.x.carrier.self = c
+    block.x.carrier.switch_to = switch_to
+    block.x.carrier.unwind = unwind
     for i in range(n + 1):
         c.worker[i].id = i
         c.worker[i].carrier = c
@@ -301,7 +296,7 @@ cdef void carrier_close(Carrier *c) noexcept nogil:
     carrier_release(c, 1 if c.fibers else c.n)
 
 
-# ---- the yardstick: hand-overs and nothing else --------------------------------------------------------------------------
+# ---- the yardstick: hand-overs and nothing else ----------------------------------------------------------------------
 
 cdef void *volley(void *argument) noexcept nogil:
     """One of two threads that only pass the baton to and fro."""
@@ -315,8 +310,8 @@ cdef void *volley(void *argument) noexcept nogil:
     return NULL
 
 
-cdef double handoff_seconds(int cpu, uint64_t n) except -1:
-    """Seconds that one hand-over takes between two threads on core `cpu`, as the mean of 2n of them."""
+def handoff(int cpu, uint64_t n=100_000):
+    """Seconds of one hand-over between two threads on core `cpu`, the mean of 2n."""
     cdef void *memory = NULL
     cdef Worker *w
     cdef Carrier c
@@ -340,3 +335,9 @@ cdef double handoff_seconds(int cpu, uint64_t n) except -1:
     start = perf_counter() - start
     free(memory)
     return start / (2 * n)
+
+
+def mutex_pairs(uint64_t n):
+    """Locks and unlocks a real pthread mutex n times, which nobody else wants: what a real lock costs here."""
+    with nogil:
+        rt_mutex_pairs(n)

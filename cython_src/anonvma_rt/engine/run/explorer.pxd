@@ -1,18 +1,13 @@
-"""Explorer, StopToken and Bell: the Python face of the engine."""
+"""Explorer: the Python face of the engine."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.base.bell cimport Bell, StopToken
 from anonvma_rt.engine.run.block cimport Block
 from anonvma_rt.engine.run.carrier cimport Carrier
-from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.task cimport Execution
-
-cdef class StopToken:
-    cdef uint32_t flag
-
-cdef class Bell:
-    cdef uint32_t word
 
 cdef class Explorer:
     cdef Execution *x
@@ -33,7 +28,6 @@ cdef class Explorer:
     cdef int check_idle(self) except -1
     cdef tuple totals(self)
     cdef int run_once(self, Strategy strategy, first, count, bound) except -1
-    cdef object finding(self)
     cdef object pending(self, int i)
     cdef tuple stack(self, uint64_t event)
     cdef int hold_if_asked(self) except -1

@@ -5,31 +5,23 @@ a block happens without Python. One explorer belongs to one Python thread at a t
 """
 
 import os
-from struct import Struct
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 from posix.unistd cimport getpid
 
 from anonvma_rt.engine.base.arena cimport arena_close, arena_offset, arena_open, arena_snapshot
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER, Event
+from anonvma_rt.engine.base.os cimport rt_load, rt_store, rt_wait, rt_wake
 from anonvma_rt.engine.run.block cimport block_begin, block_floor, block_free, run_alone
-from anonvma_rt.engine.run.carrier cimport (
-    carrier_close,
-    carrier_idle,
-    carrier_name,
-    carrier_open,
-    carrier_run,
-    handoff_seconds,
-)
+from anonvma_rt.engine.run.carrier cimport carrier_close, carrier_idle, carrier_name, carrier_open, carrier_run
 from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, journal_travel
-from anonvma_rt.engine.base.os cimport rt_cpu, rt_load, rt_mutex_pairs, rt_store, rt_wait, rt_wake
-from anonvma_rt.engine.strategy.base cimport Strategy
-from anonvma_rt.engine.base.operation cimport Event, MAX_TASKS, NEVER
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.subject cimport Subject, count_by_name
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED,
@@ -47,6 +39,14 @@ from anonvma_rt.engine.run.task cimport (
     must_wait,
 )
 
+from anonvma_rt.engine.run.records import Block as Totals
+from anonvma_rt.engine.run.records import OPS, Failure, Finding, Pending, Profiled, Recorded, Refusal
+from anonvma_rt.engine.run.subject import BuildViolation
+
+cdef enum:
+    # Nanoseconds between two looks at signals while a block runs, and while somebody waits to look at a held execution.
+    NAP = 20000000
+    HOLDER_NAP = 2000000
 
 HALTS = {
     HALT_STOPPED: "stopped",
@@ -55,85 +55,9 @@ HALTS = {
     HALT_UNTIL: "until",
     HALT_REFUSED: "refused",
 }
-OPS = (
-    "start", "lock", "read-lock", "wait", "await", "unlock", "read-unlock", "trylock", "load", "store", "atomic",
-    "note", "read-trylock",
-)  # fmt: skip
-
-
-# Here for whoever has an Explorer only.
-from anonvma_rt.engine.run.records import Block as Totals, Failure, Finding, Pending, Profiled, Recorded, Refusal
-from anonvma_rt.engine.run.subject import BuildRefused  # noqa: E402, F401
-
-# One record of a trace: step, task, op (an index into OPS), code, a, b, c.
-EVENT = Struct("=qiiqqqq")
-
-
-class BuildViolation(RuntimeError):
-    """The subject broke one of its own rules while it was being built; `kind` names it."""
-
-    def __init__(self, kind):
-        super().__init__(f"a violation while the subject was built, before any task ran: {kind}")
-        self.kind = kind
-
-
-cdef class StopToken:
-    """Ends a hunt from any thread: the hunt returns with what it has within a few hundredths of a second.
-
-    >>> token = StopToken()
-    >>> token.stop()
-    >>> token.stopped
-    True
-    """
-
-    def stop(self):
-        rt_store(&self.flag, 1)
-
-    def reset(self):
-        """Lets the next hunt with this token begin."""
-        rt_store(&self.flag, 0)
-
-    @property
-    def stopped(self):
-        return rt_load(&self.flag) != 0
-
-
-cdef class Bell:
-    """Rung by an explorer at the end of a block; one bell serves several explorers."""
-
-    @property
-    def rings(self):
-        return rt_load(&self.word)
-
-    def wait(self, uint32_t seen, double seconds):
-        """Returns when the bell was rung after `rings` was `seen`, or after `seconds`, with the GIL released."""
-        cdef int64_t nanoseconds = <int64_t>(seconds * 1e9)
-        with nogil:
-            if rt_load(&self.word) == seen:
-                rt_wait(&self.word, seen, nanoseconds)
-
-
-def cores(n):
-    """n cores that this process may use, the current one first; repeated where there are fewer."""
-    allowed = sorted(os.sched_getaffinity(0))
-    current = rt_cpu()
-    start = allowed.index(current) if current in allowed else 0
-    return [allowed[(start + i) % len(allowed)] for i in range(n)]
-
-
-def handoff(int cpu, n=100_000):
-    """Seconds of one hand-over between two threads on one core, the mean of 2n."""
-    return handoff_seconds(cpu, n)
-
-
-def mutex_pairs(uint64_t n):
-    """Locks and unlocks a real pthread mutex n times, which nobody else wants: what a real lock costs here."""
-    with nogil:
-        rt_mutex_pairs(n)
-
 
 cdef void build(Task *t, void *unused) noexcept nogil:
-    t.want = t.x.build(t.x.subject, t)
+    t.want = t.x.subject.build(t.x.subject.self, t)
 
 
 @cython.no_gc_clear  # __dealloc__ needs the stop token and the bell
@@ -141,12 +65,10 @@ cdef class Explorer:
     """Builds `subject` in an arena of its own and runs executions of it.
 
     seed: 0 to 2**64 - 1. cpu: the core to which the threads are pinned, -1 for none. stop: a StopToken that ends a
-    block early. carrier: "threads", an OS thread per task, or "fibers", a stack per task on one thread. Use as a context manager, or call close(). The exceptions of build: what subject.refused() makes of a
-    refused step, BuildViolation, MemoryError.
+    block early. carrier: "threads", an OS thread per task, or "fibers", a stack per task on one thread. Use as a
+    context manager, or call close(). The exceptions of build: what subject.refused() makes of a refused step,
+    BuildViolation, MemoryError.
     """
-
-    def __cinit__(self):
-        self.x = NULL
 
     def __init__(self, Subject subject, Strategy strategy, seed=0, int cpu=-1, StopToken stop=None, Bell bell=None,
                  carrier="threads"):
@@ -183,17 +105,19 @@ cdef class Explorer:
         if self.x.task[0].want:
             raise subject.refused(self.x.task[0].want)
         arena_snapshot(&self.x.arena)
-        self.x.order_learned = True
-        self.x.bound = NEVER
-        self.x.stop_at = NEVER
-        self.x.stop = &self.stop.flag
+        self.x.order.learned = True
+        self.x.limits.bound = NEVER
+        self.x.limits.stop_at = NEVER
+        self.x.limits.stop = &self.stop.flag
         self.block.x = self.x
         self.use(strategy)
         self.open_threads()
 
     cdef int use(self, Strategy strategy) except -1:
         if strategy.needs_gil and self.fibers:
-            raise ValueError("a strategy in Python needs the carrier threads: Python cannot run on the stack of a fiber")
+            raise ValueError(
+                "a strategy in Python needs the carrier threads: Python cannot run on the stack of a fiber"
+            )
         self.strategy = strategy
         strategy.attach(self.x)
         return 0
@@ -257,7 +181,7 @@ cdef class Explorer:
             if carrier_idle(&self.workers):
                 return 0
             with nogil:
-                rt_wait(&self.bell.word, seen, 2000000 if self.holder is not None else 20000000)
+                rt_wait(&self.bell.word, seen, HOLDER_NAP if self.holder is not None else NAP)
             if signals:
                 try:
                     PyErr_CheckSignals()
@@ -288,11 +212,11 @@ cdef class Explorer:
     @property
     def bound(self):
         """Steps after which an execution counts as a livelock."""
-        return self.x.bound
+        return self.x.limits.bound
 
     @bound.setter
     def bound(self, uint64_t steps):
-        self.x.bound = steps
+        self.x.limits.bound = steps
 
     @property
     def observing(self):
@@ -342,8 +266,8 @@ cdef class Explorer:
         )
 
     def run(self, first, count):
-        """submit, wait and collect. Where a signal handler raises (^C), the block is ended, the stop token stays set and
-        the exception propagates."""
+        """submit, wait and collect. Where a signal handler raises (^C), the block is ended, the stop token stays set
+        and the exception propagates."""
         self.submit(first, count)
         self.wait(True)
         return self.collect()
@@ -356,16 +280,16 @@ cdef class Explorer:
     cdef int run_once(self, Strategy strategy, first, count, bound) except -1:
         cdef Strategy usual = self.strategy
         self.check_idle()
-        usual_bound = self.x.bound
+        usual_bound = self.x.limits.bound
         self.use(strategy)
         if bound is not None:
-            self.x.bound = bound
+            self.x.limits.bound = bound
         try:
             self.submit(first, count)
             self.wait(True)
         finally:
             self.use(usual)
-            self.x.bound = usual_bound
+            self.x.limits.bound = usual_bound
         return 0
 
     def profile(self, Strategy strategy, index, bound):
@@ -390,8 +314,10 @@ cdef class Explorer:
         """After a block that ended as "refused": the call that did not do what was expected."""
         return Refusal(self.x.finding.task, self.x.finding.a, self.x.finding.b)
 
-    def trace(self, uint64_t index, Strategy strategy=None, until=None, uint64_t journal=0, bint stacks=False, hold=None):
-        """Runs execution `index` again with its history recorded (records.Recorded); with `until`, stops before that step.
+    def trace(self, uint64_t index, Strategy strategy=None, until=None, uint64_t journal=0, bint stacks=False,
+              hold=None):
+        """Runs execution `index` again with its history recorded (records.Recorded); with `until`, stops before that
+        step.
 
         The arena keeps the final state until the next execution, so the subject can be asked about it.
 
@@ -402,7 +328,7 @@ cdef class Explorer:
         self.check_idle()
         self.x.tracing = True
         self.x.trace.stacks = stacks
-        self.x.stop_at = NEVER if until is None else max(until, 1) - 1
+        self.x.limits.stop_at = NEVER if until is None else max(until, 1) - 1
         self.x.hold = HOLD_NO if hold is None else HOLD_WANTED
         journal_reset(&self.x.journal, journal)
         self.holder = hold
@@ -412,23 +338,20 @@ cdef class Explorer:
             self.x.tracing = False
             self.x.trace.stacks = False
             self.x.journal.every = 0
-            self.x.stop_at = NEVER
+            self.x.limits.stop_at = NEVER
             self.x.hold = HOLD_NO
             self.holder = None
+        f = self.x.finding
         return Recorded(
             *self.totals(),
             [(self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)],
             PyBytes_FromStringAndSize(
                 <char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))
             ),
-            self.finding(),
+            Finding(f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None,
             [self.pending(i) for i in range(self.x.tasks)],
             [self.stack(i) for i in range(self.x.trace.n_events)] if stacks else None,
         )
-
-    cdef object finding(self):
-        f = self.x.finding
-        return Finding(f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None
 
     cdef object pending(self, int i):
         cdef Task *t = &self.x.task[i]

@@ -1,8 +1,10 @@
 """Finding, applying and taking back the changes of the subject's memory (see journal.pxd)."""
 
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
+
+from anonvma_rt.engine.base.grow cimport grow
 
 cdef enum:
     # Bytes that are compared at a time; most of them are as they were.
@@ -25,13 +27,8 @@ cdef void journal_free(Journal *j) noexcept nogil:
 
 
 cdef int add(Journal *j, uint64_t step, uint64_t offset, uint64_t old, uint64_t new) noexcept nogil:
-    cdef void *larger
-    if j.n == j.room:
-        larger = realloc(j.changes, (2 * j.n + 1024) * sizeof(Change))
-        if larger == NULL:
-            return -1
-        j.changes = <Change *>larger
-        j.room = 2 * j.n + 1024
+    if grow(<void **>&j.changes, &j.room, j.n + 1, sizeof(Change)) < 0:
+        return -1
     j.changes[j.n].step = step
     j.changes[j.n].offset = offset
     j.changes[j.n].old = old
@@ -54,20 +51,16 @@ cdef int compare(Journal *j, Arena *arena, uint64_t step, uint64_t first, uint64
 
 
 cdef int journal_take(Journal *j, Arena *arena, uint64_t step, bint whatever) noexcept nogil:
-    """Notes what has changed since the last look; -1 without memory. whatever: even where it is not yet time to look."""
+    """Notes what has changed since the last look; -1 without memory. whatever: even where it is not yet time to
+    look."""
     cdef uint64_t used = arena.now.used
     cdef uint64_t at = 0
     cdef uint64_t end
-    cdef void *larger
     if step < j.next and not whatever:
         return 0
     j.next = step + j.every
-    if used > j.shadow_room:
-        larger = realloc(j.shadow, used + used // 2)
-        if larger == NULL:
-            return -1
-        j.shadow = <char *>larger
-        j.shadow_room = used + used // 2
+    if grow(<void **>&j.shadow, &j.shadow_room, used, 1) < 0:
+        return -1
     if j.shadow_used == 0:
         memcpy(j.shadow, arena.base, used)
         j.shadow_used = used

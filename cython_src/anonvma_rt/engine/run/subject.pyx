@@ -23,6 +23,14 @@ class BuildRefused(RuntimeError):
     """build() returned something else than 0."""
 
 
+class BuildViolation(RuntimeError):
+    """The subject broke one of its own rules while it was being built; `kind` names it."""
+
+    def __init__(self, kind):
+        super().__init__(f"a violation while the subject was built, before any task ran: {kind}")
+        self.kind = kind
+
+
 cdef class Subject:
     """Code under test.
 
@@ -91,12 +99,12 @@ cdef class Subject:
 
     cdef void attach(self, Execution *x):
         """Makes this the subject of x; the caller keeps the reference."""
-        x.subject = <void *>self
+        x.subject.self = <void *>self
         x.tasks = self.tasks
-        x.build = <int (*)(void *, Task *) noexcept nogil>call_build
-        x.body = <void (*)(void *, Task *) noexcept nogil>call_body
-        x.check = <void (*)(void *, Execution *) noexcept nogil>call_check
-        x.marks = <bint (*)(void *, Task *) noexcept nogil>call_marks if self.sees_points else NULL
+        x.subject.build = <int (*)(void *, Task *) noexcept nogil>call_build
+        x.subject.body = <void (*)(void *, Task *) noexcept nogil>call_body
+        x.subject.check = <void (*)(void *, Execution *) noexcept nogil>call_check
+        x.subject.marks = <bint (*)(void *, Task *) noexcept nogil>call_marks if self.sees_points else NULL
 
 
 cdef dict count_by_name(Subject subject, int64_t *counters):

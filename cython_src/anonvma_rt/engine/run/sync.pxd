@@ -1,26 +1,14 @@
 """Locks and atomics of the subject: one API on every carrier, each taking the Task that acts.
 
 On the deterministic carriers blocking is modelled: a lock word knows its owner, a task parked at an acquire is not
-enabled while the lock is held, and every acquire and release is a point. Lock classes are checked at each acquire
-that can block, before it blocks; class 0 is exempt. Reader locks exclude writers only; a waiting writer does not hold
-back new readers, so every order of the two is explored. Where tasks run at once blocking is real: one branch leads to
-engine/locks. What a task reads without a lock that another may write meanwhile is read and written by READ_ONCE and
-WRITE_ONCE, on every carrier, as in the kernel.
+enabled while the lock is held, and every acquire and release is a point. Lock classes are checked at each acquire that
+can block, before it blocks; class 0 is exempt. Reader locks exclude writers only; a waiting writer does not hold back
+new readers, so every order of the two is explored. Where tasks run at once blocking is real: one branch leads to what
+the carrier has installed. What a task reads without a lock that another may write meanwhile is read and written by
+READ_ONCE and WRITE_ONCE, on every carrier, as in the kernel.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-
-from anonvma_rt.engine.parallel.locks cimport acquire_at_once, release_at_once, try_at_once
-from anonvma_rt.engine.base.os cimport (
-    rt_add_in_order,
-    rt_exchange_in_order,
-    rt_fetch_add,
-    rt_inc_not_zero,
-    rt_load,
-    rt_load_in_order,
-    rt_store_in_order,
-    rt_unlikely,
-)
 
 from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC,
@@ -36,11 +24,21 @@ from anonvma_rt.engine.base.operation cimport (
     OP_WAIT,
     lock_word,
 )
+from anonvma_rt.engine.base.os cimport (
+    rt_add_in_order,
+    rt_exchange_in_order,
+    rt_fetch_add,
+    rt_inc_not_zero,
+    rt_load,
+    rt_load_in_order,
+    rt_store_in_order,
+    rt_unlikely,
+)
 from anonvma_rt.engine.run.task cimport (
     MAX_CLASSES,
-    Task,
     VIOLATION_BAD_UNLOCK,
     VIOLATION_USE_AFTER_FREE,
+    Task,
     check_lock_order,
     hold,
     point,
@@ -48,6 +46,7 @@ from anonvma_rt.engine.run.task cimport (
     unhold,
     violate,
 )
+
 
 ctypedef lock_word mutex_t
 ctypedef lock_word spinlock_t
@@ -72,8 +71,8 @@ cdef inline int64_t lock_name(Task *t, lock_word *lock) noexcept nogil:
 
 
 cdef inline void must_not_be_freed(Task *t, lock_word *lock) noexcept nogil:
-    """For whoever looks at a lock without acquiring it: poison would pass for a lock that is held. Where tasks run at once
-    this is the affair of engine/locks."""
+    """For whoever looks at a lock without acquiring it: poison would pass for a lock that is held. Where tasks run at
+    once this is the affair of engine/parallel/locks."""
     if lock.cls >= MAX_CLASSES:
         violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
 
@@ -81,13 +80,13 @@ cdef inline void must_not_be_freed(Task *t, lock_word *lock) noexcept nogil:
 cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass, bint sleeps) noexcept nogil:
     cdef int cls
     if rt_unlikely(t.x.parallel):
-        acquire_at_once(t, lock, op, subclass, sleeps)
+        t.x.carrier.acquire(t, lock, op, subclass, sleeps)
         return
     cls = lock.cls + subclass if lock.cls else 0
     # A class that cannot be is the poison of a freed object.
     if cls >= MAX_CLASSES:
         violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
-    if cls and t.held & ~t.x.allowed[cls]:
+    if cls and t.held & ~t.x.order.allowed[cls]:
         check_lock_order(t, cls)
     if lock.owner or (op == OP_LOCK and lock.readers):
         t.x.until = 0
@@ -105,7 +104,7 @@ cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass, bint sl
 cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcept nogil:
     cdef int cls
     if rt_unlikely(t.x.parallel):
-        release_at_once(t, lock, op, subclass)
+        t.x.carrier.release(t, lock, op, subclass)
         return
     cls = lock.cls + subclass if lock.cls else 0
     point(t, op, lock)
@@ -126,7 +125,7 @@ cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcep
 cdef inline bint try_acquire(Task *t, lock_word *lock) noexcept nogil:
     """Never blocks, so it cannot close a cycle of waits: no order is checked, as in lockdep."""
     if rt_unlikely(t.x.parallel):
-        return try_at_once(t, lock, OP_TRYLOCK)
+        return t.x.carrier.try_acquire(t, lock, OP_TRYLOCK)
     point(t, OP_TRYLOCK, lock)
     must_not_be_freed(t, lock)
     if lock.owner or lock.readers:
@@ -141,7 +140,7 @@ cdef inline bint try_acquire(Task *t, lock_word *lock) noexcept nogil:
 
 cdef inline bint try_down_read(Task *t, rwsem_t *lock) noexcept nogil:
     if rt_unlikely(t.x.parallel):
-        return try_at_once(t, lock, OP_READ_TRYLOCK)
+        return t.x.carrier.try_acquire(t, lock, OP_READ_TRYLOCK)
     point(t, OP_READ_TRYLOCK, lock)
     must_not_be_freed(t, lock)
     if lock.owner:
@@ -270,7 +269,7 @@ cdef inline void await_value(Task *t, int64_t *word, int64_t value) noexcept nog
     point(t, OP_AWAIT, word)
 
 
-# ---- counters that tasks share, at a point of the caller's own -----------------------------------------------------------
+# ---- counters that tasks share, at a point of the caller's own -------------------------------------------------------
 
 
 cdef inline int32_t add_return(Task *t, int32_t *count, int32_t value) noexcept nogil:

@@ -10,7 +10,7 @@ what they share are the arena's objects.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_live
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_NOTE, Event
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_NOTE, Event, lock_word
 from anonvma_rt.engine.order.classes cimport Observer
 from anonvma_rt.engine.run.journal cimport Journal
 
@@ -92,6 +92,54 @@ cdef struct Task:
     # The subject's own, where tasks run at once: NULL at the beginning of an execution.
     void *local
 
+# When an execution ends that does not end by itself.
+cdef struct Limits:
+    # Steps after which it counts as a livelock, and the last step that it is to make.
+    uint64_t bound
+    uint64_t stop_at
+    # The last step before these two, or the stop flag, have to be looked at.
+    uint64_t alarm
+    uint32_t *stop
+
+# Lock classes: `allowed[c]` are the classes under which c may be taken, `after[c]` those taken under c so far.
+cdef struct LockOrder:
+    uint32_t allowed[MAX_CLASSES]
+    uint32_t after[MAX_CLASSES]
+    uint32_t declared_allowed[MAX_CLASSES]
+    uint32_t declared_after[MAX_CLASSES]
+    # It is another one than was declared.
+    bint learned
+
+# Python objects as plain pointers, and their methods: no reference can be counted without the GIL.
+cdef struct StrategyCalls:
+    void *self
+    bint sees_forced
+    bint sees_marks
+    bint keeps_lease
+    void (*begin)(void *self, Execution *x) noexcept nogil
+    int (*pick)(void *self, Execution *x, uint64_t *hold) noexcept nogil
+    # Called when an execution was checked, before anything of it is taken back; NULL where the strategy does not want
+    # it.
+    void (*finished)(void *self, Execution *x) noexcept nogil
+
+cdef struct SubjectCalls:
+    void *self
+    int (*build)(void *self, Task *t) noexcept nogil
+    void (*body)(void *self, Task *t) noexcept nogil
+    void (*check)(void *self, Execution *x) noexcept nogil
+    # Whether what a task announces is interesting, where the subject says so by looking at it; else NULL.
+    bint (*marks)(void *self, Task *t) noexcept nogil
+
+cdef struct CarrierCalls:
+    void *self
+    void (*switch_to)(Execution *x, int from_task, int to_task) noexcept nogil
+    void (*unwind)(Task *task) noexcept nogil
+    # Where tasks run at once: what comes instead of a decision, and the real locks.
+    void (*pass_by)(Task *task) noexcept nogil
+    void (*acquire)(Task *t, lock_word *lock, int op, int subclass, bint sleeps) noexcept nogil
+    bint (*try_acquire)(Task *t, lock_word *lock, int op) noexcept nogil
+    void (*release)(Task *t, lock_word *lock, int op, int subclass) noexcept nogil
+
 cdef struct Execution:
     # `steps` is the number of the step being granted; `until` the last one that needs no decision.
     uint64_t steps
@@ -104,10 +152,7 @@ cdef struct Execution:
     bint parallel
     # The strategy's answer holds up to step `lease` unless the set of enabled tasks changes.
     uint64_t lease
-    uint64_t bound
-    uint64_t stop_at
-    # The last step before these two, or the stop flag, have to be looked at.
-    uint64_t alarm
+    Limits limits
     uint64_t enabled
     uint64_t blocked
     uint64_t done
@@ -126,41 +171,18 @@ cdef struct Execution:
     int64_t counters[MAX_COUNTERS]
     Finding finding
     Arena arena
-    # Lock classes: `allowed[c]` are the classes under which c may be taken, `after[c]` those taken under c so far.
-    uint32_t allowed[MAX_CLASSES]
-    uint32_t after[MAX_CLASSES]
-    uint32_t declared_allowed[MAX_CLASSES]
-    uint32_t declared_after[MAX_CLASSES]
-    bint order_learned
+    LockOrder order
     Trace trace
     # NULL where this execution is not observed.
     Observer *observer
     Journal journal
     # HOLD_*, a futex word.
     uint32_t hold
-    uint32_t *stop
-    # Python objects as plain pointers, and their methods: no reference can be counted without the GIL.
-    void *strategy
-    bint strategy_sees_forced
-    bint strategy_sees_marks
-    bint strategy_keeps_lease
     # A profile counts marks whatever the strategy.
     bint profiling
-    void (*begin)(void *strategy, Execution *x) noexcept nogil
-    int (*pick)(void *strategy, Execution *x, uint64_t *hold) noexcept nogil
-    # Called when an execution was checked, before anything of it is taken back; NULL where the strategy does not want it.
-    void (*finished)(void *strategy, Execution *x) noexcept nogil
-    void *subject
-    int (*build)(void *subject, Task *t) noexcept nogil
-    void (*body)(void *subject, Task *t) noexcept nogil
-    void (*check)(void *subject, Execution *x) noexcept nogil
-    # Whether what a task announces is interesting, where the subject says so by looking at it; else NULL.
-    bint (*marks)(void *subject, Task *t) noexcept nogil
-    void (*switch_to)(Execution *x, int from_task, int to_task) noexcept nogil
-    void (*unwind)(Task *task) noexcept nogil
-    # What comes instead of a decision where tasks run at once.
-    void (*pass_by)(Task *task) noexcept nogil
-    void *carrier
+    StrategyCalls strategy
+    SubjectCalls subject
+    CarrierCalls carrier
     Task task[MAX_TASKS]
 
 cdef void reschedule(Task *t) noexcept nogil
@@ -203,14 +225,14 @@ cdef inline void unhold(Task *t, int cls) noexcept nogil:
 
 cdef inline bint marking(Task *t) noexcept nogil:
     """Whether anybody wants to know of marks: ask first where it takes work to find out what is interesting."""
-    return t.x.strategy_sees_marks or t.x.profiling
+    return t.x.strategy.sees_marks or t.x.profiling
 
 
 cdef inline void mark(Task *t) noexcept nogil:
     """Says that the operation which t announces next is an interesting one; come to its point right afterwards. A
     strategy that sees marks is asked there whatever its lease."""
     t.marks += 1
-    if t.x.strategy_sees_marks:
+    if t.x.strategy.sees_marks:
         t.interesting = True
         t.x.lease = 0
         t.x.until = 0

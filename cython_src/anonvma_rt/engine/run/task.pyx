@@ -1,15 +1,15 @@
 """The decision at a point, the end of an execution by a violation, and the lock-order checker (see task.pxd)."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.base.arena cimport ARENA_POISON, arena_offset, arena_restore
+from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.operation cimport NEVER, OP_AWAIT, OP_LOCK, OP_READ_LOCK, OP_START, OP_WAIT, lock_word
-from anonvma_rt.engine.order.classes cimport observe
-from anonvma_rt.engine.run.journal cimport journal_take
 from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
 from anonvma_rt.engine.base.rng cimport rng_start
+from anonvma_rt.engine.order.classes cimport observe
+from anonvma_rt.engine.run.journal cimport journal_take
 
 cdef enum:
     # ^C and a stop token are looked at this often within one execution, in steps.
@@ -46,11 +46,11 @@ cdef void reschedule(Task *t) noexcept nogil:
     cdef uint64_t bit = <uint64_t>1 << t.id
     cdef int chosen
     if x.parallel:
-        x.pass_by(t)
+        x.carrier.pass_by(t)
         return
-    if x.steps > x.alarm:
+    if x.steps > x.limits.alarm:
         look_around(t)
-    if x.marks != NULL and marking(t) and x.marks(x.subject, t):
+    if x.subject.marks != NULL and marking(t) and x.subject.marks(x.subject.self, t):
         mark(t)
     if must_wait(t):
         x.enabled &= ~bit
@@ -60,12 +60,12 @@ cdef void reschedule(Task *t) noexcept nogil:
         if x.enabled:
             halt(t, x.halt if x.halt else HALT_DIVERGED)
         stuck(x, t.id)
-        x.unwind(t)
+        x.carrier.unwind(t)
     if chosen != t.id:
         park(t, 1)
-        x.switch_to(x, t.id, chosen)
+        x.carrier.switch_to(x, t.id, chosen)
         if x.halt:
-            x.unwind(t)
+            x.carrier.unwind(t)
         if at_freed_lock(t):
             violate(t, VIOLATION_USE_AFTER_FREE, 0, <int64_t>arena_offset(&x.arena, t.object), 0)
         park(t, -1)
@@ -85,22 +85,22 @@ cdef void watch(Task *t) noexcept nogil:
 cdef void look_around(Task *t) noexcept nogil:
     """What is seldom due at a point: the end of an execution for a reason that is not its own."""
     cdef Execution *x = t.x
-    if x.stop != NULL and rt_load(x.stop):
+    if x.limits.stop != NULL and rt_load(x.limits.stop):
         halt(t, HALT_STOPPED)
-    if x.steps > x.bound:
-        violate(t, VIOLATION_LIVELOCK, <int64_t>x.bound, 0, 0)
-    if x.steps > x.stop_at:
+    if x.steps > x.limits.bound:
+        violate(t, VIOLATION_LIVELOCK, <int64_t>x.limits.bound, 0, 0)
+    if x.steps > x.limits.stop_at:
         hold_here(x)
         halt(t, HALT_UNTIL)
     set_alarm(x)
 
 
 cdef void set_alarm(Execution *x) noexcept nogil:
-    x.alarm = x.steps + POLL
-    if x.alarm > x.bound:
-        x.alarm = x.bound
-    if x.alarm > x.stop_at:
-        x.alarm = x.stop_at
+    x.limits.alarm = x.steps + POLL
+    if x.limits.alarm > x.limits.bound:
+        x.limits.alarm = x.limits.bound
+    if x.limits.alarm > x.limits.stop_at:
+        x.limits.alarm = x.limits.stop_at
 
 
 cdef void hold_here(Execution *x) noexcept nogil:
@@ -133,11 +133,11 @@ cdef int decide(Execution *x) noexcept nogil:
         return -1
     if x.current >= 0 and x.steps <= x.lease and x.enabled >> x.current & 1:
         chosen = x.current
-    elif x.enabled & (x.enabled - 1) == 0 and not x.strategy_sees_forced:
+    elif x.enabled & (x.enabled - 1) == 0 and not x.strategy.sees_forced:
         chosen = rt_lowest(x.enabled)
         x.lease = NEVER
     else:
-        chosen = x.pick(x.strategy, x, &hold)
+        chosen = x.strategy.pick(x.strategy.self, x, &hold)
         if chosen < 0 or chosen >= x.tasks or not x.enabled >> chosen & 1:
             return -1
         x.lease = x.steps + hold - 1
@@ -149,24 +149,18 @@ cdef int decide(Execution *x) noexcept nogil:
             x.switches += 1
         x.current = chosen
         x.segment = x.steps
-    x.until = x.lease if x.lease < x.alarm else x.alarm
-    if x.watched or (x.marks != NULL and (x.strategy_sees_marks or x.profiling)):
+    x.until = x.lease if x.lease < x.limits.alarm else x.limits.alarm
+    if x.watched or (x.subject.marks != NULL and (x.strategy.sees_marks or x.profiling)):
         x.until = 0
     return chosen
 
 
 cdef bint room_for_one(Execution *x, void **array, uint64_t n, uint64_t *room, size_t item) noexcept nogil:
     """Lets a recorded array grow; where the host has no memory left, the execution is given up."""
-    cdef void *larger
-    if n < room[0]:
+    if grow(array, room, n + 1, item) == 0:
         return True
-    larger = realloc(array[0], (2 * n + 1024) * item)
-    if larger == NULL:
-        x.halt = HALT_NO_MEMORY
-        return False
-    array[0] = larger
-    room[0] = 2 * n + 1024
-    return True
+    x.halt = HALT_NO_MEMORY
+    return False
 
 
 cdef void close_segment(Execution *x, uint64_t at) noexcept nogil:
@@ -232,7 +226,7 @@ cdef void recheck(Execution *x, void *object) noexcept nogil:
         else:
             x.enabled |= bit
             x.blocked &= ~bit
-    if x.enabled != before and not x.strategy_keeps_lease:
+    if x.enabled != before and not x.strategy.keeps_lease:
         x.lease = 0
         x.until = 0
 
@@ -258,7 +252,7 @@ cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept n
 cdef void halt(Task *t, int reason) noexcept nogil:
     """Ends the execution: every task leaves its body at its point. Does not return."""
     t.x.halt = reason
-    t.x.unwind(t)
+    t.x.carrier.unwind(t)
 
 
 cdef bint reaches(uint32_t *after, int start, int goal) noexcept nogil:
@@ -278,33 +272,33 @@ cdef bint reaches(uint32_t *after, int start, int goal) noexcept nogil:
 cdef void check_lock_order(Task *t, int cls) noexcept nogil:
     """Taking `cls` with t.held held: a violation if the opposite order was declared, or seen in this execution."""
     cdef Execution *x = t.x
-    cdef uint32_t unknown = t.held & ~x.allowed[cls]
+    cdef uint32_t unknown = t.held & ~x.order.allowed[cls]
     cdef int holding
     while unknown:
         holding = rt_lowest(unknown)
         unknown &= unknown - 1
-        if reaches(x.after, cls, holding):
+        if reaches(x.order.after, cls, holding):
             violate(t, VIOLATION_LOCK_ORDER, holding, cls, 0)
-        x.after[holding] |= 1 << cls
-        x.allowed[cls] |= 1 << holding
-        x.order_learned = True
+        x.order.after[holding] |= 1 << cls
+        x.order.allowed[cls] |= 1 << holding
+        x.order.learned = True
 
 
 cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil:
     """`after` may be taken under `before`, never the other way round."""
-    x.declared_after[before] |= 1 << after
-    x.declared_allowed[after] |= 1 << before
-    x.order_learned = True
+    x.order.declared_after[before] |= 1 << after
+    x.order.declared_allowed[after] |= 1 << before
+    x.order.learned = True
 
 
 cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     """Makes everything as it was when the scenario had just been built, and seeds execution `index`."""
     cdef int i
     arena_restore(&x.arena)
-    if x.order_learned:
-        memcpy(x.allowed, x.declared_allowed, sizeof(x.allowed))
-        memcpy(x.after, x.declared_after, sizeof(x.after))
-        x.order_learned = False
+    if x.order.learned:
+        memcpy(x.order.allowed, x.order.declared_allowed, sizeof(x.order.allowed))
+        memcpy(x.order.after, x.order.declared_after, sizeof(x.order.after))
+        x.order.learned = False
     for i in range(x.tasks):
         x.task[i].op = OP_START
         x.task[i].object = NULL

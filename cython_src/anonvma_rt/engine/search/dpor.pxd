@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from anonvma_rt.engine.search.stack cimport Search
-from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Segment
 
 cdef class Dpor(Strategy):

@@ -24,7 +24,7 @@ from anonvma_rt.engine.search.stack cimport (
     search_room,
     untried,
 )
-from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport (
     HALT_NO_MEMORY,
     HALT_NONE,
@@ -73,8 +73,8 @@ cdef class Dpor(Strategy):
 
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
-        x.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>pick
-        x.finished = <void (*)(void *, Execution *) noexcept nogil>finished
+        x.strategy.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>pick
+        x.strategy.finished = <void (*)(void *, Execution *) noexcept nogil>finished
         if self.s.tasks != x.tasks:
             search_clear(&self.s, x.tasks)
             self.loaded = 0

@@ -21,7 +21,7 @@ from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.base.table cimport Table, table_add, table_close, table_get, table_open
 from anonvma_rt.engine.order.relation cimport reads, shares
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, Execution, Task
-from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.strategy cimport Strategy
 
 cdef enum:
     # So many executions of the past are remembered.
@@ -243,7 +243,7 @@ cdef class Few(Strategy):
 
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
-        x.finished = <void (*)(void *, Execution *) noexcept nogil>finished
+        x.strategy.finished = <void (*)(void *, Execution *) noexcept nogil>finished
 
     cdef void begin(self, Execution *x) noexcept nogil:
         cdef Bounded *s = &self.s

@@ -18,7 +18,8 @@ from anonvma_rt.engine.base.rng cimport rng_below
 from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_close, table_open
 from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution
-from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
+from anonvma_rt.engine.run.strategy cimport Strategy
+from anonvma_rt.engine.strategy.base cimport nth_enabled
 
 # What a task did to an object in this execution, the most that it did in one execution so far, and whether it ever
 # tried.
@@ -73,7 +74,7 @@ cdef class Probe(Strategy):
 
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
-        x.finished = <void (*)(void *, Execution *) noexcept nogil>finished
+        x.strategy.finished = <void (*)(void *, Execution *) noexcept nogil>finished
         if self.tasks != x.tasks:
             table_clear(&self.objects)
             self.use_room = 0

@@ -1,25 +1,12 @@
-"""Strategy: the one interface through which an execution asks who makes the next step."""
+"""What strategies have in common: drawing, counting, and the task that goes on."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_below64
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
-
-cdef class Strategy:
-    cdef readonly str name
-    # Whether it wants to be asked even where only one task is enabled.
-    cdef readonly bint sees_forced
-    # Whether it wants to be asked wherever a task announces an interesting operation (mark), whatever its lease.
-    cdef readonly bint sees_marks
-    # Whether it runs Python, which only a thread's own stack can bear (strategy/python).
-    cdef readonly bint needs_gil
-    # Whether its lease is good even if the set of enabled tasks changes, unless the running one has to wait.
-    cdef readonly bint keeps_lease
-    cdef void begin(self, Execution *x) noexcept nogil
-    cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil
-    cdef void attach(self, Execution *x)
 
 cdef enum:
     MAX_CHANGES = 32
@@ -32,8 +19,6 @@ cdef class Changes(Strategy):
     cdef void draw_changes(self, Execution *x) noexcept nogil
 
 
-cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil
-cdef int call_pick(Strategy strategy, Execution *x, uint64_t *hold) noexcept nogil
 cdef int keep_counts(uint64_t *counts, object values) except -1
 
 

@@ -8,8 +8,8 @@ once. With d delays and k steps there are about k^d schedules whatever the numbe
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.os cimport rt_lowest
-from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of
 from anonvma_rt.engine.run.task cimport Execution
+from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of
 
 
 cdef class Delay(Changes):

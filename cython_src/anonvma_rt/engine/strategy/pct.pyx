@@ -7,11 +7,11 @@ Bugs" (ASPLOS 2010). With n tasks and k steps an execution finds a bug of depth 
 
 from libc.stdint cimport int32_t, uint64_t
 
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_below
-from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of
-from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport Execution
+from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of
 
 
 cdef class Pct(Changes):

@@ -9,7 +9,7 @@ worse as executions get longer; where it says nothing, SURW has none.
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.strategy.base cimport Strategy, call_begin, call_pick
+from anonvma_rt.engine.run.strategy cimport Strategy, call_begin, call_pick
 from anonvma_rt.engine.run.task cimport Execution
 
 from anonvma_rt.engine.strategy.delay import Delay
@@ -80,9 +80,9 @@ cdef class Portfolio(Strategy):
             self.now = 0
         else:
             self.now = 1 + <int>(x.index / OTHERS_EVERY % others)
-        x.strategy_sees_forced = self.member[self.now].sees_forced
-        x.strategy_sees_marks = self.member[self.now].sees_marks
-        x.strategy_keeps_lease = self.member[self.now].keeps_lease
+        x.strategy.sees_forced = self.member[self.now].sees_forced
+        x.strategy.sees_marks = self.member[self.now].sees_marks
+        x.strategy.keeps_lease = self.member[self.now].keeps_lease
         (<begin_fn>call_begin)(self.member[self.now].strategy, x)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:

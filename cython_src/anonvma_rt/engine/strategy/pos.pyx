@@ -7,11 +7,11 @@ again. Orders of operations that have nothing to do with each other so take no s
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.base.os cimport rt_lowest
-from anonvma_rt.engine.order.relation cimport dependent, would_fail
-from anonvma_rt.engine.base.rng cimport rng_next
-from anonvma_rt.engine.strategy.base cimport Strategy
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
+from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.rng cimport rng_next
+from anonvma_rt.engine.order.relation cimport dependent, would_fail
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Task
 
 

@@ -9,8 +9,8 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.os cimport rt_count
 from anonvma_rt.engine.base.rng cimport rng_below
-from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of, nth_enabled
 from anonvma_rt.engine.run.task cimport Execution
+from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of, nth_enabled
 
 
 cdef class Preempt(Changes):

@@ -12,21 +12,17 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_offset
 from anonvma_rt.engine.base.rng cimport rng_next
-from anonvma_rt.engine.strategy.base cimport Strategy
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
 
-# In the order of task.pxd's Op; explorer.pyx has the same for traces.
-OPS = (
-    "start", "lock", "read-lock", "wait", "await", "unlock", "read-unlock", "trylock", "load", "store", "atomic",
-    "note", "read-trylock",
-)  # fmt: skip
+from anonvma_rt.engine.run.records import OPS
 
 Moment = namedtuple("Moment", "execution step current enabled ops objects")
 Moment.__doc__ = """What a PyStrategy sees when it decides.
 
 execution: the index. step: the one that is to be made, from 1 on. current: the task that made the last one, None at the
-start. enabled: the tasks that can make it, ascending. ops, objects: of every task, what it is about to do ("start", "lock",
-"load", ...; None after its end) and the offset of the object into the arena.
+start. enabled: the tasks that can make it, ascending. ops, objects: of every task, what it is about to do ("start",
+"lock", "load", ...; None after its end) and the offset of the object into the arena.
 """
 
 
@@ -35,9 +31,9 @@ cdef class PyStrategy(Strategy):
 
     A subclass overrides `choose(moment)`: it returns one of moment.enabled, or (task, steps) for an answer that stays
     good for so many steps unless the enabled tasks change. `begins(execution)` is called before each execution.
-    `self.random` is a random.Random that is seeded for each execution; all chance has to come from it, and nothing may be
-    kept from one execution to the next, for then execution i is the same in every hunt. With parameters of its own, a
-    subclass takes them in __init__ by name and returns them from parameters(); clone() then makes a fresh one.
+    `self.random` is a random.Random that is seeded for each execution; all chance has to come from it, and nothing may
+    be kept from one execution to the next, for then execution i is the same in every hunt. With parameters of its own,
+    a subclass takes them in __init__ by name and returns them from parameters(); clone() then makes a fresh one.
 
     >>> class Lowest(PyStrategy):
     ...     def choose(self, moment):

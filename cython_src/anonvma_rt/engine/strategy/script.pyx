@@ -12,8 +12,9 @@ from libc.stdlib cimport free, malloc
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER
 from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
 from anonvma_rt.engine.base.signature cimport same_step, step_signature
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Task
-from anonvma_rt.engine.strategy.base cimport Strategy, go_on, nth_enabled, steps_of
+from anonvma_rt.engine.strategy.base cimport go_on, nth_enabled, steps_of
 
 # What an entry counts: steps in a row; up to which of its own steps its task goes; steps in a row of the task that is
 # the n-th of those enabled, counted around.
@@ -22,8 +23,8 @@ cdef enum Count:
     OWN
     RANK
 
-# What becomes of an entry whose task cannot go on: the execution is given up, the entry waits while later ones have their
-# turn, or it is left out.
+# What becomes of an entry whose task cannot go on: the execution is given up, the entry waits while later ones have
+# their turn, or it is left out.
 cdef enum Misfit:
     DIVERGE
     DEFER
@@ -168,14 +169,14 @@ cdef class Script(Strategy):
 
 
 def replay(segments=()):
-    """A recorded schedule, exactly; where the subject cannot follow it the execution has diverged. Empty: the sequential
-    schedule, which also serves as the profile of an execution."""
+    """A recorded schedule, exactly; where the subject cannot follow it the execution has diverged. Empty: the
+    sequential schedule, which also serves as the profile of an execution."""
     return Script(segments, SEGMENT, DIVERGE, ON)
 
 
 def follow(segments=()):
-    """A recorded schedule for a subject that is not quite the recorded one, such as another algorithm: as far as it goes,
-    and never divergent. What a task that has ended would still have made is left out."""
+    """A recorded schedule for a subject that is not quite the recorded one, such as another algorithm: as far as it
+    goes, and never divergent. What a task that has ended would still have made is left out."""
     return Script([(task, steps) for task, steps in segments if 0 <= task < MAX_TASKS], SEGMENT, DEFER, ON)
 
 
@@ -190,14 +191,14 @@ def cuts(cuts=(), fair=False):
 
 
 def drawn(preferences=()):
-    """Preferences (which of the enabled tasks, steps), fewer steps if the enabled tasks change: every list of numbers is a
-    schedule, and so is every part of one, for whoever draws and shrinks such lists."""
+    """Preferences (which of the enabled tasks, steps), fewer steps if the enabled tasks change: every list of numbers
+    is a schedule, and so is every part of one, for whoever draws and shrinks such lists."""
     return Script(preferences, RANK, SKIP, ON)
 
 
 def retrace(bytes tasks not None, bytes signatures not None):
-    """A schedule step by step as it was seen at large, a byte per step. `lost` says that the execution became another one:
-    then the log's order was not quite the order of events, and `at` is the place."""
+    """A schedule step by step as it was seen at large, a byte per step. `lost` says that the execution became another
+    one: then the log's order was not quite the order of events, and `at` is the place."""
     if 2 * len(tasks) != len(signatures):
         raise ValueError(f"{len(tasks)} tasks for {len(signatures)} bytes of signatures")
     return Script([(task, 1) for task in tasks], SEGMENT, DIVERGE, ON, signatures)

@@ -7,8 +7,9 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.base.os cimport rt_count
 from anonvma_rt.engine.base.rng cimport rng_below
-from anonvma_rt.engine.strategy.base cimport Strategy, nth_enabled
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
+from anonvma_rt.engine.strategy.base cimport nth_enabled
 
 
 cdef class Sticky(Strategy):

@@ -11,11 +11,12 @@ drawn.
 
 from libc.stdint cimport uint64_t
 
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER
 from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_below
-from anonvma_rt.engine.strategy.base cimport Strategy, draw_by_weight, keep_counts, left, nth_enabled, steps_of
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
+from anonvma_rt.engine.strategy.base cimport draw_by_weight, keep_counts, left, nth_enabled, steps_of
 
 
 cdef class Surw(Strategy):

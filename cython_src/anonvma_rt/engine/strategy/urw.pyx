@@ -7,10 +7,11 @@ walk that tosses a fair coin at each point prefers those in which the short task
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.base.os cimport rt_lowest
-from anonvma_rt.engine.strategy.base cimport Strategy, draw_by_weight, keep_counts, left, steps_of
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
+from anonvma_rt.engine.strategy.base cimport draw_by_weight, keep_counts, left, steps_of
 
 
 cdef class Urw(Strategy):
