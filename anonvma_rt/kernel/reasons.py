@@ -23,7 +23,7 @@ TASK_SIZE = 1 << 39  # bytes of address space of a simulated process
 
 
 def reason_of(verb: str, args: tuple[int, ...], errno: int, fails: tuple[str, int] | None = None) -> str | None:
-    """The reason in words, for a step of scenario.Step's form; None if the arguments do not tell. fails: which
+    """The reason in words, for a call of scenario.Call's form; None if the arguments do not tell. fails: which
     allocations were to fail during the step.
 
     >>> reason_of("mmap", (0, 0), EINVAL)

@@ -300,3 +300,9 @@ def test_the_right_algorithm_is_the_one_usually_compared():
 def test_a_told_execution_is_the_replayed_one():
     one = found("merge", "unpatched")
     assert story_of(one).trace.events == replay(one).trace.events
+
+
+def test_a_kernel_that_has_no_list_at_first_is_not_taken_for_a_subject_of_a_few_values():
+    story = story_of(found("fault-during-fork", "modern,vma_locks=racy"))
+    assert not any(str(key).startswith("list:") for key in story.scenes.first)
+    assert "at the beginning" in show_text(story, 110, Style(False, GLYPHS))
