@@ -1,7 +1,7 @@
 """Rule 5: history is bought only on failure. A hunt keeps digests; a trace is the same execution, run again."""
 
 import pytest
-from engine_programs import BUSY, STRATEGIES, WRONG, all_events, events, explore, finding, split_digests
+from engine_programs import BUSY, STRATEGIES, WRONG, all_events, events, explore, split_digests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import random_threads
@@ -45,7 +45,7 @@ def test_the_trace_of_a_failure_shows_the_failure(name, seed):
         assert hunted.failures
         for index, kind in hunted.failures[:4]:
             traced = check_history(WRONG, explorer, index, hunted)
-            last, found = events(traced)[-1], finding(traced)
+            last, found = events(traced)[-1], traced.finding
             # An inversion is found in the step before the acquire, which is then not even tried.
             assert (found.kind, found.task, found.step) == (kind, last.task, last.step)
 

@@ -1,7 +1,7 @@
 """Rule 4: blocking is modelled; and the lock-order checker, which sees a deadlock where none happened."""
 
 import pytest
-from engine_programs import events, explore, failures, finding, sample, verdict
+from engine_programs import events, explore, failures, sample, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,7 +131,7 @@ def test_unlock_by_another_task_names_it_and_the_owner():
     with explore(program, script.replay([(0, 2), (1, 2)])) as explorer:
         traced = explorer.trace(0)
         assert verdict(program, traced) == "bad-unlock"
-        found = finding(traced)
+        found = traced.finding
         assert (found.task, found.step) == (1, 4)
         assert (found.b - 1, found.c) == (0, program.ids(explorer)["a"])
 
@@ -143,7 +143,7 @@ def test_read_unlock_by_a_task_that_does_not_read():
     )
     with explore(program) as explorer:
         for index in range(100):
-            found = finding(explorer.trace(index))
+            found = explorer.trace(index).finding
             assert (program.kinds()[found.kind], found.task) == ("bad-unlock", 1)
 
 
@@ -168,7 +168,7 @@ def test_an_inversion_is_found_where_nothing_deadlocks():
     assert only(program) == "lock-order"
     assert verdicts(program) == {"lock-order"}
     with explore(program, script.replay()) as explorer:
-        found = finding(explorer.trace(0))
+        found = explorer.trace(0).finding
         # Task 1 holds class 2 and takes class 1.
         assert (found.task, found.a, found.b) == (1, 2, 1)
 

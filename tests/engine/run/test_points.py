@@ -7,7 +7,7 @@ import os
 from itertools import pairwise
 
 import pytest
-from engine_programs import BUSY, CPU, STRATEGIES, events, explore, finding, verdict
+from engine_programs import BUSY, CPU, STRATEGIES, events, explore, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from interpreter import Model
@@ -173,7 +173,7 @@ def test_a_deadlock_is_an_empty_set_of_enabled_tasks():
         assert len(result.failures) > 5_000
         traced = explorer.trace(0, script.replay([(0, 2), (1, 2)]))
         assert verdict(AB_BA, traced) == "deadlock"
-        found = finding(traced)
+        found = traced.finding
         assert (found.step, found.a) == (5, 0b11)  # and who is blocked
         assert [e.op for e in events(traced)] == ["start", "lock", "start", "lock"]
 
@@ -183,7 +183,7 @@ def test_a_deadlock_is_found_when_the_last_other_task_ends():
     with explore(program, script.replay()) as explorer:
         traced = explorer.trace(0)
     assert verdict(program, traced) == "deadlock"
-    assert finding(traced).a == 0b110
+    assert traced.finding.a == 0b110
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

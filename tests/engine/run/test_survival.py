@@ -1,7 +1,7 @@
 """Rule 6: the lab survives its subject. What is freed is noticed, and each execution begins from the same state."""
 
 import pytest
-from engine_programs import BUSY, WRONG, child, events, explore, failures, finding, split_digests, verdict
+from engine_programs import BUSY, WRONG, child, events, explore, failures, split_digests, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,7 +95,7 @@ def test_a_finding_names_the_object():
     with explore(program, script.replay()) as explorer:
         traced = explorer.trace(0)
         assert verdict(program, traced) == "use-after-free"
-        found = finding(traced)
+        found = traced.finding
         assert (found.task, found.b) == (1, program.ids(explorer)["o"])
         assert events(traced)[-1].step == found.step
 
@@ -199,7 +199,7 @@ def test_a_livelock_is_found_at_the_bound(bound):
         assert set(failures(SPIN, result).values()) == {"livelock"} and len(result.failures) == 20
         assert result.longest == bound + 1
         assert explorer.run(0, 20) == result
-        found = finding(explorer.trace(3))
+        found = explorer.trace(3).finding
         assert (found.task, found.step) == (0, bound + 1)
         assert len(set(split_digests(result))) > 3
 

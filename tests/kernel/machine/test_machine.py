@@ -3,11 +3,11 @@
 from errno import EFAULT, EINVAL, ENOMEM, ESRCH
 
 import pytest
-from machine_tools import FAR, TOP, at, ranges, refused
+from machine_tools import FAR, at, ranges, refused
 
 from anonvma_rt.errors import UserError
 from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
-from anonvma_rt.kernel.machine import PAGE, Machine, Page, Pte, Violation
+from anonvma_rt.kernel.machine import PAGE, Machine, Pte, Violation
 
 
 @pytest.mark.parametrize("algorithm", PRESETS)
@@ -65,16 +65,6 @@ def test_what_things_look_like(machine, process):
 # ---- the calls -------------------------------------------------------------------------------------------------------
 
 
-def test_mmap_maps_where_it_is_told_or_in_the_highest_gap(process):
-    assert process.mmap(4, at=at(0)) == at(0)
-    assert process.mmap(2) == TOP - 2 * PAGE
-    assert process.mmap(3) == TOP - 5 * PAGE
-    process.munmap(TOP - 2 * PAGE, 2)
-    assert process.mmap(1) == TOP - PAGE, "the first gap from above that fits"
-    assert process.mmap(1, at=at(1), writable=False) == at(1), "what was there went away"
-    assert ranges(process)[:3] == [(0, 1, True), (1, 2, False), (2, 4, True)]
-
-
 def test_mmap_refuses(process):
     assert "page-aligned" in refused(EINVAL, process.mmap, 1, at=at(0) + 1)
     assert "0 pages" in refused(EINVAL, process.mmap, 0, at=at(0))
@@ -114,21 +104,6 @@ def test_a_move_without_page_tables_goes_back(machine, process):
     assert machine.check() == [] and ranges(process) == [(0, 1024, True)]
 
 
-def test_forks_share_until_one_writes(machine, process):
-    process.mmap(2, at=at(0))
-    process.write(at(0), 1)
-    child = process.fork()
-    assert machine.processes == [process, child] and child.pid == 1
-    shared = process.pte(at(0))
-    assert child.pte(at(0)) == shared and not shared.writable
-    assert machine.page(shared.pfn) == Page(mapcount=2, refcount=2, index=at(0) // PAGE, locked=False)
-    assert machine.referenced(shared.pfn) == 2
-    child.write(at(0), 2)
-    assert (process.read(at(0)), child.read(at(0))) == (1, 2)
-    assert machine.rmap(shared.pfn) == [(process, at(0))]
-    assert [vma.chain_length for vma in child.maps()] == [2]
-
-
 def test_an_exited_process_refuses_every_call(machine, process):
     child = process.fork()
     child.mmap(1, at=at(0))
@@ -162,14 +137,3 @@ def test_accesses(process):
     for tag in (-1, 1 << 31):
         with pytest.raises(ValueError, match="tag"):
             process.write(at(0), tag)
-
-
-def test_move_pages_keeps_what_they_hold(machine, process):
-    process.mmap(3, at=at(0))
-    process.write(at(0), 1)
-    before = process.pte(at(0)).pfn
-    process.move_pages(at(0), 3)
-    assert process.pte(at(0)).pfn != before and process.read(at(0)) == 1
-    refused(EFAULT, process.move_pages, at(2), 2)
-    refused(EINVAL, process.move_pages, at(0) + 1)
-    assert machine.check() == []

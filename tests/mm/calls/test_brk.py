@@ -3,7 +3,7 @@
 from errno import EINVAL, ENOMEM
 
 import pytest
-from calls import BASE, at, brk, call, fork, migrate, mmap, mprotect, mremap, munmap, touch
+from calls import BASE, at, brk, call, fork, migrate, mmap, mprotect, mremap, touch
 from kernels import ALL, broken, built, clean, refuses, run, sweep
 from looks import anon_vmas, contents, frame, only_list, vmas
 
@@ -57,13 +57,6 @@ def test_between_two_areas_brk_fills_no_gap():
     assert vmas(built(*HEAP, mmap(9, 2), brk(4, 4))) == [(0, 8, 0), (9, 11, 9)]
 
 
-def test_where_something_is_mapped_brk_is_refused():
-    refuses(ENOMEM, *HEAP, brk(0, 1))
-    refuses(ENOMEM, *HEAP, brk(3, 4))
-    refuses(ENOMEM, *HEAP, mmap(6, 1), brk(4, 8))
-    assert contents(built(*HEAP, brk(3, 4, errno=ENOMEM)), 0, 4) == [7] * 4, "and nothing is unmapped"
-
-
 def test_bad_arguments_are_refused():
     refuses(EINVAL, brk(0, 0))
     refuses(EINVAL, call("brk", BASE + 1, 1))
@@ -76,11 +69,6 @@ def test_above_the_limit_of_vmas_brk_is_refused(breaker):
     clean(broken(breaker, "most-vmas", HEAP, [brk(4, 1)]))
     for step in (brk(9, 1), mmap(20, 1)):
         clean(broken(breaker, "most-vmas", HEAP, [step, brk(12, 1, errno=ENOMEM)]))
-
-
-def test_what_shrank_grows_again():
-    world = built(*HEAP, munmap(2, 2), brk(2, 4), touch(5, 1, 9))
-    assert vmas(world) == [(0, 6, 0)] and contents(world, 0, 6) == [7, 7, None, None, None, 9]
 
 
 def test_the_result_of_brk_is_no_errno():

@@ -7,7 +7,7 @@ of it, and a fault that meets its entry sleeps until the page is unlocked and is
 from errno import EFAULT
 
 import pytest
-from calls import BASE, PAGE, TABLE, at, compare, migrate, mmap, mremap, munmap, read, touch
+from calls import BASE, PAGE, TABLE, at, compare, migrate, mmap, mremap, read, touch
 from kernels import ALL, Run, built, clean, run, sweep
 from looks import anon_vmas, contents, frame, only_list, tables
 
@@ -45,17 +45,6 @@ def test_the_zero_page_is_copied_on_the_first_write():
     assert world.pte(at(0)) == ("present", 1, True) and world.pte(at(1)) == ("present", 0, False)
 
 
-def test_a_second_write_stays_on_the_page():
-    run_ = clean(run([mmap(0, 1), touch(0, 1, 5)], [touch(0, 1, 6)]))
-    assert run_.notes("fault") == []
-    assert contents(run_.world, 0) == [6] and frame(run_.world, 0) == 1
-
-
-def test_a_page_that_was_moved_and_unmapped_reads_as_zeroes_again():
-    world = built(mmap(0, 1), touch(0, 1), munmap(0, 1), mmap(0, 1), read(0, 1))
-    assert contents(world, 0) == [0]
-
-
 def test_the_first_fault_of_a_vma_locks_the_new_anon_vma_and_then_the_page_table_lock():
     run_ = run([mmap(0, 1)], [touch(0, 1)])
     root, mm, ptl = ("anon_vma", 1), ("mm", 0), ("table", at(0))
@@ -64,13 +53,6 @@ def test_the_first_fault_of_a_vma_locks_the_new_anon_vma_and_then_the_page_table
         ("lock", root), ("lock", mm), ("unlock", mm), ("unlock", root),
         ("lock", ptl), ("unlock", ptl),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("verb", [read, touch])
-def test_an_access_outside_every_mapping_is_efault_after_what_was_inside(verb):
-    run_ = clean(run([mmap(0, 2), mmap(3, 1)], [verb(0, 4, errno=EFAULT)]))
-    value = 7 if verb is touch else 0
-    assert contents(run_.world, 0, 4) == [value, value, None, None]
 
 
 def test_compare_reads_both_sides_and_needs_both():

@@ -4,12 +4,12 @@ Kernel-reference 2.4 to 2.6 and 2.13: the child's vma goes to the tail of every 
 anon_vma of its own, whose root is the parent's root, before any pte is copied. Both sides lose the right to write.
 """
 
-from errno import EEXIST, EFAULT
+from errno import EEXIST
 
 import pytest
-from calls import FAR, TABLE, at, exit_process, fork, migrate, mmap, mprotect, mremap, munmap, read, touch
+from calls import FAR, TABLE, at, exit_process, fork, migrate, mmap, munmap, read, touch
 from kernels import ALL, built, clean, explorer, refuses, run, sweep, sweep_both, world_at
-from looks import Vma, anon_vmas, contents, frame, pages_at, tables, vmas, writable
+from looks import anon_vmas, contents, frame, pages_at, tables, vmas, writable
 
 TWO, THREE = {"processes": 2}, {"processes": 3}
 PARENT, CHILD, GRANDCHILD = 0, 1, 2
@@ -27,18 +27,6 @@ def chains(world, process):
 
 
 # ---- dup_mmap --------------------------------------------------------------------------------------------------------
-
-
-def test_the_child_has_the_vmas_of_its_parent():
-    world = built(*AREA, mmap(8, 2), mmap(FAR, 2), mremap(0, 2, to=20), fork(CHILD), **TWO)
-    assert vmas(world, CHILD) == vmas(world, PARENT) == [(2, 4, 2), (8, 10, 8), (20, 22, 0), (FAR, FAR + 2, FAR)]
-    assert not set(ids(world, CHILD)) & set(ids(world, PARENT))
-
-
-def test_the_child_is_as_read_only_as_its_parent():
-    world = built(mmap(0, 2), touch(0, 2), mprotect(0, 1, False), fork(CHILD), touch(1, 1, 9, process=CHILD),
-                  touch(0, 1, 9, process=CHILD, errno=EFAULT), **TWO)  # fmt: skip
-    assert contents(world, 0, 2, CHILD) == [7, 9]
 
 
 def test_the_child_has_an_anon_vma_of_its_own_and_its_parents_behind_it(breaker):
@@ -151,19 +139,6 @@ def test_a_page_that_nobody_else_maps_any_more_is_kept_and_changes_its_owner():
     assert (pages_at(before, 1, CHILD)["anon_vma"], pages_at(run_.world, 1, CHILD)["anon_vma"]) == (1, 2)
     assert contents(run_.world, 1, 1, CHILD) == [9] and contents(run_.world, 1, 1, PARENT) == [5]
     assert writable(run_.world, 1, 1, CHILD) == [True]
-
-
-def test_a_read_copies_nothing():
-    world = built(*FORKED, read(0, 4, process=CHILD), read(0, 4), **TWO)
-    assert all(frame(world, page, PARENT) == frame(world, page, CHILD) for page in range(4))
-
-
-def test_what_each_maps_or_unmaps_afterwards_is_its_own_affair():
-    world = built(*FORKED, munmap(0, 2), mmap(8, 1, process=CHILD), mremap(2, 1, to=FAR, process=CHILD), **TWO)
-    assert vmas(world, PARENT) == [Vma(2, 4, 2)]
-    assert vmas(world, CHILD) == [(0, 2, 0), (3, 4, 3), (8, 9, 8), (FAR, FAR + 1, 2)]
-    assert contents(world, 0, 4, CHILD) == [7, 7, None, 7]
-    assert pages_at(world, 0, CHILD)["mapcount"] == 1 and pages_at(world, 3, CHILD)["mapcount"] == 2
 
 
 @pytest.mark.parametrize("algorithm", ALL)

@@ -136,15 +136,6 @@ def test_munmap_splits_where_it_has_to(first, pages, left):
     assert only_list(world) == [vma[0] for vma in left] if left else world.lists() == {}
 
 
-def test_munmap_takes_several_vmas_and_the_holes_between_them():
-    world = built(mmap(0, 4), mmap(6, 4), mmap(12, 4), touch(0, 4), touch(6, 4), touch(12, 4), munmap(2, 12))
-    assert vmas(world) == [(0, 2, 0), (14, 16, 14)]
-
-
-def test_munmap_of_nothing_is_no_error():
-    assert vmas(built(mmap(0, 2), munmap(5, 3))) == [(0, 2, 0)]
-
-
 def test_an_unmapped_page_is_freed():
     run_ = clean(run([mmap(0, 2), touch(0, 2)], [munmap(0, 1)]))
     assert run_.world.page(1) | {"index": 0} == {

@@ -4,10 +4,10 @@ The drawings are those of the comment at vma_merge: P the previous vma, N what t
 the one behind that. Kernel-reference 2.7 and 2.8: the vma that grows imports from the one that shrinks.
 """
 
-from errno import EFAULT, EINVAL, ENOMEM
+from errno import EINVAL, ENOMEM
 
 import pytest
-from calls import BASE, PAGE, TABLE, at, call, fork, migrate, mmap, mprotect, mremap, read, touch
+from calls import BASE, PAGE, TABLE, call, fork, migrate, mmap, mprotect, mremap, touch
 from kernels import ALL, broken, built, clean, refuses, run, sweep, sweep_both
 from looks import anon_vmas, contents, frame, only_list, pages_at, vmas, writable
 
@@ -181,12 +181,6 @@ def test_entries_lose_the_right_to_write_and_get_it_back_by_a_fault():
     assert frame(run_.world, 1) == frame(world, 1) and run_.notes("cow") == [], "mapped once: the page is its own"
 
 
-def test_who_may_not_write_gets_efault_and_may_read():
-    world = built(mmap(0, 2), touch(0, 1), mprotect(0, 2, R), touch(0, 1, 9, errno=EFAULT), read(0, 2),
-                  touch(1, 1, 9, errno=EFAULT))  # fmt: skip
-    assert contents(world, 0, 2) == [7, 0]
-
-
 @pytest.mark.parametrize("algorithm", ALL)
 def test_a_migration_entry_loses_the_right_too(algorithm):
     entries = 0
@@ -215,16 +209,6 @@ def test_bad_arguments_are_refused():
     refuses(EINVAL, mmap(0, 2), call("mprotect", BASE + 1, 1, 0))
     refuses(ENOMEM, mmap(0, 2), call("mprotect", BASE, 1 << 28, 0))
     assert vmas(built(mmap(0, 2), mprotect(1, 0, R))) == [(0, 2, 0)], "no length is no error"
-
-
-def test_a_hole_is_enomem_and_what_lies_before_it_is_changed():
-    refuses(ENOMEM, mmap(0, 2), mprotect(2, 1, R))
-    refuses(ENOMEM, mmap(1, 2), mprotect(0, 2, R))
-    setup = [mmap(0, 2), mmap(3, 2), touch(0, 2), touch(3, 2)]
-    refuses(ENOMEM, *setup, mprotect(1, 4, R))
-    world = built(*setup, mprotect(1, 4, R, errno=ENOMEM))
-    assert vmas(world) == [(0, 1, 0), (1, 2, 1), (3, 5, 3)]
-    assert [world.pte(at(page))[2] for page in (0, 1, 3, 4)] == [True, False, True, True]
 
 
 def test_at_the_limit_of_vmas_nothing_is_split(breaker):

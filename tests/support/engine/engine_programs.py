@@ -123,13 +123,6 @@ def all_events(traced):
     return [Event(*e)._replace(op=OPS[e[2]]) for e in EVENT.iter_unpack(traced.events)]
 
 
-Finding = namedtuple("Finding", "kind task step a b c")
-
-
-def finding(traced):
-    return Finding(*traced.finding)
-
-
 def verdict(program, traced):
     """The name of what an execution found, or "ok"; and where it ended for another reason, that."""
     if traced.halt:
