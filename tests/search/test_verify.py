@@ -64,6 +64,21 @@ def test_the_classic_litmus_tests_have_their_sc_verdicts(name, count):
     assert (result.classes, result.complete, result.violating_classes) == (count, True, {})
 
 
+# No task begins a reversed execution with what a step of another one must come before: by its past, or by its object.
+@example(
+    [
+        [("await", "x", 1), ("read_lock", "A"), ("read_unlock", "A")],
+        [("lock", "A"), ("unlock", "A"), ("load", "y", "r")],
+        [("store", "x", 1), ("store", "y", 1)],
+    ]
+)
+@example(
+    [
+        [("lock", "A"), ("unlock", "A"), ("await", "x", 1)],
+        [("await", "x", 1), ("read_lock", "A"), ("read_unlock", "A")],
+        [("store", "x", 1), ("read_lock", "A"), ("read_unlock", "A")],
+    ]
+)
 # A try that fails because its own thread has the lock hides nothing of what a reader could have come before.
 @example(
     [[("load", "x", "r"), ("trylock", "A", "r"), ("trylock", "A", "r")], [("read_lock", "A"), ("read_unlock", "A")]]
@@ -78,6 +93,18 @@ def test_every_class_of_a_random_program_is_visited_once_and_no_other(threads):
     everything = list(interleavings(threads))
     assert visited == len({class_of(done) for done, _ in everything})
     assert finals == {final for _, final in everything}
+
+
+@pytest.mark.parametrize(
+    "threads",
+    [
+        [[("store", "x", 1)]] * 3,
+        [[("lock", "A"), ("unlock", "A")], [("read_lock", "A"), ("read_unlock", "A")]],
+    ],
+    ids=["an initial that is there is enough", "what the past orders is no race"],
+)
+def test_no_execution_is_begun_in_vain(threads):
+    assert search(threads)[1] == 0
 
 
 @given(small_programs(7), st.integers(0, 3))

@@ -120,6 +120,12 @@ def test_an_execution_may_use_more_objects_than_the_table_has_room_for_at_first(
     assert observed(Program(threads), Sticky(50), 1, first=399) == hashes[399:]
 
 
+def test_what_was_done_to_an_object_is_known_when_the_table_has_grown():
+    threads = [[("store", "x", 0), *[("store", f"a{i}", 1) for i in range(600)]], [("store", "x", 1)]]
+    before, after = [(0, 2), (1, 2)], [(0, 602), (1, 2)]
+    assert observed(Program(threads), script.replay(before), 1) == observed(Program(threads), script.replay(after), 1)
+
+
 # ---- what it changes -------------------------------------------------------------------------------------------------
 
 

@@ -219,7 +219,7 @@ def dependent(one, other):
     if name != other_name:
         return False
     if a not in LOCKS:
-        return not (a == b == "load")
+        return not {a, b} <= {"load", "await"}
     if (a_failed and b_failed) or (a == b == "wait"):
         return False
     return not (a in READERS and b in READERS and not a_failed and not b_failed)
