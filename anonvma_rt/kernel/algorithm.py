@@ -1,7 +1,8 @@
 """The kernel's choices as data: what Linux does, in each version, to keep a pte from slipping past a walk.
 
 One simulated kernel reads the fields of an Algorithm; a patch is a preset, not a copy of a function. The presets carry
-the name of the patch and the version of the kernel that they stand for.
+the name of the patch and the version of the kernel that they stand for. The kernel's own list of the fields is the
+struct of mm/mm_types.pxd, which is filled in by name; the words of those that are no switches are in mm/lab/algorithm.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,24 +11,14 @@ from typing import Any
 
 from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
 from anonvma_rt.mm.hooks.rule import Rule
+from anonvma_rt.mm.lab import algorithm as kernel_side
 from anonvma_rt.own.gate import find, import_class, must_be_checked
 from anonvma_rt.text.parameters import read_bool
 
-__all__ = ["ALIASES", "ORDERINGS", "PRESETS", "Algorithm", "import_rule"]
-
-ORDERINGS = (
-    "none", "tail-after-merge", "tail", "rmap-locks", "need-rmap-locks", "fresh-vma", "double-walk",
-)  # fmt: skip
+__all__ = ["ALIASES", "CHOICES", "PRESETS", "Algorithm", "import_rule"]
 
 # Fields that take one of a few words, the first of which is what Linux 3.2 does.
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "ordering": ORDERINGS,
-    "merge": ("3.0", "symmetric", "6.16", "6.16-uncloned", "6.16-forked"),
-    "reuse": ("no", "degree", "counters"),
-    "exec_lock": ("widening", "move", "across"),
-    "vma_locks": ("no", "racy", "fork"),
-    "calls": ("3.2", "6.17"),
-}
+CHOICES: Mapping[str, tuple[str, ...]] = kernel_side.CHOICES
 
 
 @dataclass(frozen=True)
@@ -187,11 +178,6 @@ class Algorithm:
 
         if self.rule is not None and not isinstance(self.rule, Rule):
             raise AlgorithmError("algorithm: rule must be an object of a class that extends anonvma_rt.kernel_api.Rule")
-
-    @property
-    def promises_order(self) -> bool:
-        """Whether the source stands before the destination in every list while ptes move (3.3's rule, I10)."""
-        return self.ordering == "tail" and not self.tail_own_only
 
     def with_rule(self, rule: Any) -> "Algorithm":
         """The same with an ordering of your own, an object of a compiled class that extends Rule."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from anonvma_rt.errors import UserError, nearest, quote
-from anonvma_rt.mm.lab.notes import ALLOCATIONS
+from anonvma_rt.mm.hooks.notes import ALLOCATIONS
 
 __all__ = ["ALLOCATIONS", "Failing"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from anonvma_rt.engine.run.records import Finding, Recorded
 from anonvma_rt.kernel.reasons import ARRIVALS, CAUSES, RESTORE, Miss
-from anonvma_rt.mm.lab.notes import ALLOCATIONS, NOTES
+from anonvma_rt.mm.hooks.notes import ALLOCATIONS, NOTES
 from anonvma_rt.subjects.history import Event, Trace
 from anonvma_rt.subjects.scenes import EntryAt, Key, Scenes, Walker, WalkerState
 from anonvma_rt.text.expression import PAGE

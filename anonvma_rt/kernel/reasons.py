@@ -10,7 +10,7 @@ from errno import EFAULT, EINVAL, ENOMEM
 from typing import TYPE_CHECKING
 
 from anonvma_rt.engine.run.records import Finding
-from anonvma_rt.mm.lab.notes import BUGS
+from anonvma_rt.mm.hooks.notes import BUGS
 from anonvma_rt.subjects.history import Event
 from anonvma_rt.text.expression import PAGE
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import ALLOCATIONS, Failing
+from anonvma_rt.mm.hooks.notes import KINDS
 from anonvma_rt.mm.lab.interesting import DEFAULT, NAMES
-from anonvma_rt.mm.lab.notes import KINDS
+from anonvma_rt.mm.lab.syscall import VERBS as CALLS
 from anonvma_rt.text.names import check_kind, for_threads, read_names
 from anonvma_rt.text.parameters import Definitions
 from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
@@ -38,8 +38,7 @@ _TOP_KEYS = (
 )  # fmt: skip
 ALL_OTHERS = "*"  # in [expect]: every preset that is not named
 
-# The kernel's own first.
-VIOLATION_KINDS = tuple(KINDS[number] for number in sorted(KINDS, key=lambda number: number in ENGINE_KINDS))
+VIOLATION_KINDS = tuple(KINDS.values())
 
 
 # The operations that SURW can order, and those that it does where nothing is named.
@@ -56,30 +55,7 @@ class Key(NamedTuple):
     default: int | str | None = None  # an int as it is, or the name of the key whose value it takes
 
 
-_AT, _PAGES = Key("at", "address"), Key("pages", "length")
-VERBS: Mapping[str, tuple[Key, ...]] = {
-    "mmap": (_AT, _PAGES, Key("writable", "switch", 1), Key("huge", "switch", 0), Key("stack", "switch", 0)),
-    "munmap": (_AT, _PAGES),
-    "mprotect": (_AT, _PAGES, Key("writable", "switch")),
-    "brk": (_AT, _PAGES),
-    "touch": (_AT, _PAGES, Key("tag", "tag", 1)),
-    "read": (_AT, _PAGES),
-    "mremap": (
-        Key("from", "address"), _PAGES, Key("new_pages", "length", "pages"), Key("to", "address", -1),
-        Key("maymove", "switch", 1), Key("dontunmap", "switch", 0),
-    ),
-    "fork": (Key("child", "process"),),
-    "exit": (),
-    "exec": (_AT, Key("shift", "length")),
-    "migrate": (_AT, Key("fail_copy", "switch", 0)),
-    "move_pages": (_AT, _PAGES),
-    "referenced": (_AT,),
-    "split": (_AT,),
-    "uffd_move": (Key("from", "address"), Key("to", "address")),
-    "compare": (Key("a", "address"), Key("b", "address"), _PAGES),
-    "vmas": (_AT, _PAGES, Key("count", "count")),
-}  # fmt: skip
-
+VERBS: Mapping[str, tuple[Key, ...]] = {verb: tuple(Key(*key) for key in keys) for verb, keys in CALLS.items()}
 
 # Every verb: its allocations of the kind `fail` fail once so many of them were had.
 FAIL_AFTER = Key("fail_after", "count", -1)

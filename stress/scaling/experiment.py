@@ -137,7 +137,7 @@ class Bench:
         self.runs += 1
         measured = self.subject.measured()
         if block.failures or block.halt or any(row["error"] for row in measured):
-            raise Untrue(f"{self.strategy} at {self.point}: {block['failures'] or block['halt'] or measured}")
+            raise Untrue(f"{self.strategy} at {self.point}: {block.failures or block.halt or measured}")
         movers = measured[: self.point.sharers]
         moved = 2 * self.point.rounds * self.point.sharers * self.point.pages
         # Of all movers together: on few cores some have ended before others begin.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from anonvma_rt.errors import AlgorithmError, UserError
 from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS, SWITCHES, Algorithm
+from anonvma_rt.mm.lab.algorithm import FIELDS
 
 # What a preset does unlike Linux 3.2, from which all of them are made.
 DIFFERENT = {
@@ -86,8 +87,8 @@ def test_a_kernel_version_is_an_alias_of_its_preset(alias: str, name: str) -> No
     assert ALIASES[alias] == name and Algorithm.parse(alias) is PRESETS[name]
 
 
-def test_only_the_whole_patch_promises_the_order_of_the_list() -> None:
-    assert [name for name, preset in PRESETS.items() if preset.promises_order] == ["moveto-tail"]
+def test_the_kernel_has_the_same_fields_and_reads_all_of_them() -> None:
+    assert FIELDS == BEHAVIOUR and set(CHOICES) < set(FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_a_modified_preset_changes_only_the_named_fields() -> None:
     assert modified == dataclasses.replace(
         PRESETS["moveto-tail"], name="moveto-tail,restore_peeks=true", restore_peeks=True
     )
-    assert modified.promises_order and modified.about.endswith("; but restore_peeks=true")
+    assert modified.about.endswith("; but restore_peeks=true")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from anonvma_rt.kernel.history import NOTE_SENTENCES, KernelTrace
 from anonvma_rt.kernel.machine import _violation
 from anonvma_rt.kernel.reasons import ASSERTIONS, CHECKS
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.mm.lab.notes import BUGS, NOTES
+from anonvma_rt.mm.hooks.notes import BUGS, NOTES
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.subjects.history import Event
 

@@ -1,16 +1,10 @@
 """Types of the compiled module; its own docstrings say more."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from anonvma_rt.engine.run.subject import BuildRefused, Subject
 from anonvma_rt.mm.hooks.rule import Rule
-
-VERBS: Final[tuple[str, ...]]
-MERGE_RULES: Final[tuple[str, ...]]
-REUSE_RULES: Final[tuple[str, ...]]
-EXEC_LOCKS: Final[tuple[str, ...]]
-VMA_LOCKS: Final[tuple[str, ...]]
 
 class Refused(BuildRefused):
     index: int
@@ -20,7 +14,7 @@ class Refused(BuildRefused):
 class Kernel(Subject):
     def __init__(
         self,
-        algorithm: Mapping[str, Any],
+        fields: Mapping[str, Any],
         processes: int,
         setup: Sequence[Sequence[Any]],
         threads: Sequence[Sequence[Sequence[Any]]],

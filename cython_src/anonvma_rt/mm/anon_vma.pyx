@@ -25,7 +25,7 @@ from anonvma_rt.mm.mm_types cimport CLASS_ANON_VMA, TYPE_ANON_VMA, anon_vma, ker
 from anonvma_rt.mm.slab cimport must_alloc
 
 
-# ---- lifetime ----------------------------------------------------------------------------------------------------------
+# ---- lifetime --------------------------------------------------------------------------------------------------------
 
 
 cdef anon_vma *from_pool(Task *t, kernel *k) noexcept nogil:
@@ -56,8 +56,8 @@ cdef void to_pool(Task *t, kernel *k, anon_vma *av) noexcept nogil:
 
 
 cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
-    """From the pool if it has one, or NULL. The mutex stays as it is: it was made when the memory became an anon_vma, and
-    somebody who still believes in the former one may hold it."""
+    """From the pool if it has one, or NULL. The mutex stays as it is: it was made when the memory became an anon_vma,
+    and somebody who still believes in the former one may hold it."""
     cdef anon_vma *av
     if should_fail_alloc(t, ALLOC_ANON_VMA):
         return NULL
@@ -122,7 +122,7 @@ cdef void put_anon_vma(Task *t, anon_vma *av) noexcept nogil:
         free_unused(t, av)
 
 
-# ---- the lock ----------------------------------------------------------------------------------------------------------
+# ---- the lock --------------------------------------------------------------------------------------------------------
 
 
 cdef void anon_vma_lock(Task *t, anon_vma *av) noexcept nogil:

@@ -1,5 +1,5 @@
-"""Chains and lists (see anon_vma_chain.pxd). Names and order of steps follow mm/rmap.c of Linux 3.1 to 3.3; the reuse of
-an ancestor's anon_vma by fork is that of 3.19."""
+"""Chains and lists (see anon_vma_chain.pxd). Names and order of steps follow mm/rmap.c of Linux 3.1 to 3.3; the reuse
+of an ancestor's anon_vma by fork is that of 3.19."""
 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport uint64_t
@@ -102,8 +102,8 @@ cdef bint anon_vma_compatible(vm_area_struct *a, vm_area_struct *b) noexcept nog
 
 
 cdef anon_vma *reusable_anon_vma(Task *t, vm_area_struct *old, vm_area_struct *a, vm_area_struct *b) noexcept nogil:
-    """The anon_vma of `old`, which is a or b, if the two could have been one vma and old was never forked (2.6.34-rc did
-    not ask that). Another thread may be giving old its anon_vma just now."""
+    """The anon_vma of `old`, which is a or b, if the two could have been one vma and old was never forked (2.6.34-rc
+    did not ask that). Another thread may be giving old its anon_vma just now."""
     if not anon_vma_compatible(a, b):
         return NULL
     point(t, OP_LOAD, &old.anon_vma)
@@ -155,7 +155,8 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
         point(t, OP_STORE, &av.head)
         insert(t, avc, False)
         if not locked:
-            # Whether another task has this list locked, and walks it: a look of its own, since nothing else orders the two.
+            # Whether another task has this list locked, and walks it: a look of its own, since nothing else orders the
+            # two.
             point(t, OP_LOAD, &av.mutex)
             if lock_is_held(&av.mutex):
                 violate(t, VIOLATION_LIST_CORRUPTION, 0, serial_of(av), 0)
@@ -175,8 +176,8 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
 
 
 cdef bint reusable_by_fork(Task *t, anon_vma *av, vm_area_struct *src) noexcept nogil:
-    """Whether a forked vma may take an ancestor's anon_vma for its own instead of a new one (since 3.19, so that a chain of
-    forks ends somewhere). The root, which is a child of itself, never is."""
+    """Whether a forked vma may take an ancestor's anon_vma for its own instead of a new one (since 3.19, so that a
+    chain of forks ends somewhere). The root, which is a child of itself, never is."""
     cdef int rule = kernel_of(t).algorithm.reuse
     if rule == REUSE_NO or av == src.anon_vma:
         return False
@@ -187,8 +188,8 @@ cdef bint reusable_by_fork(Task *t, anon_vma *av, vm_area_struct *src) noexcept 
 
 
 cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexcept nogil:
-    """Puts dst on every list that src is on, at the tail, the oldest anon_vma first. Returns 0, or -ENOMEM with dst on no
-    list and without an anon_vma.
+    """Puts dst on every list that src is on, at the tail, the oldest anon_vma first. Returns 0, or -ENOMEM with dst on
+    no list and without an anon_vma.
 
     A dst without an anon_vma of its own (fork) may get one that nobody uses any more. An allocation under the root's
     lock may not sleep; where it fails the lock is dropped, and the next one may.
@@ -221,8 +222,8 @@ cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexc
 
 
 cdef int anon_vma_fork(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
-    """Ties the child's vma to all anon_vmas of its parent's and to one of its own, before any pte is copied. Returns 0, or
-    -ENOMEM with the child on no list."""
+    """Ties the child's vma to all anon_vmas of its parent's and to one of its own, before any pte is copied. Returns 0,
+    or -ENOMEM with the child on no list."""
     cdef anon_vma_chain *avc
     cdef anon_vma *av
     child.anon_vma = NULL
@@ -308,7 +309,7 @@ cdef void unlink_anon_vmas(Task *t, vm_area_struct *vma) noexcept nogil:
         arena_free(&t.x.arena, avc)
 
 
-# ---- the tree's keys ---------------------------------------------------------------------------------------------------
+# ---- the tree's keys -------------------------------------------------------------------------------------------------
 
 
 cdef void anon_vma_pre_update(Task *t, vm_area_struct *vma) noexcept nogil:

@@ -26,7 +26,7 @@ from anonvma_rt.mm.mm_types cimport (
     vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
-from anonvma_rt.mm.mremap cimport move_page_tables
+from anonvma_rt.mm.mremap cimport move_page_tables, pagetable_move_control
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport vma_adjust
 from anonvma_rt.mm.vma_tree cimport find_vma
@@ -56,11 +56,14 @@ cdef int shift_arg_pages(Task *t, vm_area_struct *vma, uint64_t shift) noexcept 
     cdef uint64_t ceiling = vma.vm_next.vm_start if vma.vm_next != NULL else <uint64_t>1 << TASK_SIZE_SHIFT
     cdef int rule = kernel_of(t).algorithm.exec_lock
     cdef anon_vma *locked = vma.anon_vma if rule == EXEC_LOCK_ACROSS else NULL
+    cdef pagetable_move_control pmc
     cdef uint64_t moved
     if locked != NULL:
         anon_vma_lock(t, locked)
     widen(t, vma, old_start - shift, locked != NULL)
-    moved = move_page_tables(t, vma, old_start, vma, old_start - shift, old_end - old_start, rule == EXEC_LOCK_MOVE)
+    pmc = pagetable_move_control(old=vma, new=vma, old_addr=old_start, old_end=old_end, new_addr=old_start - shift,
+                                 need_rmap_locks=rule == EXEC_LOCK_MOVE)
+    moved = move_page_tables(t, &pmc)
     if locked != NULL:
         anon_vma_unlock(t, locked)
     if moved < old_end - old_start:

@@ -1,8 +1,7 @@
 """Allocations that fail on purpose, as the kernel's fault injection does (lib/fault-inject.c, mm/failslab.c).
 
-Which ones is a pure function of (seed, execution index, task, how-many-eth allocation of that task), drawn from a stream
-of its own, so a strategy's draws are what they are without it. Each task has a row that nobody else writes.
-"""
+Which ones is a pure function of (seed, execution index, task, how-many-eth allocation of that task), drawn from a
+stream of its own, so a strategy's draws are what they are without it. Each task has a row that nobody else writes. """
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -17,6 +16,6 @@ cdef uint64_t failslab_failures(kernel *k) noexcept nogil
 
 
 cdef inline bint should_fail_alloc(Task *t, int kind) noexcept nogil:
-    """Whether the allocation that t is about to make finds no memory; asked once per allocation, before anything of it is
-    done."""
+    """Whether the allocation that t is about to make finds no memory; asked once per allocation, before anything of it
+    is done."""
     return kernel_of(t).turn != NULL and failslab(t, kind)

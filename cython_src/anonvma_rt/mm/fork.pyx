@@ -44,11 +44,10 @@ from anonvma_rt.mm.mm_types cimport (
     kernel,
     kernel_of,
     mm_struct,
+    mm_walk,
     page_directory,
     page_table,
     pfn_to_page,
-    pmd_huge,
-    pmd_t,
     pte_pfn,
     pte_present,
     pte_t,
@@ -57,16 +56,8 @@ from anonvma_rt.mm.mm_types cimport (
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
 from anonvma_rt.mm.page_alloc cimport get_page
-from anonvma_rt.mm.pgtable cimport (
-    alloc_table,
-    pmd_offset,
-    pmd_read,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    set_pte,
-    table_end,
-)
+from anonvma_rt.mm.pagewalk cimport walk_page_range
+from anonvma_rt.mm.pgtable cimport alloc_table, pte_lockptr, pte_offset, pte_read, set_pte
 from anonvma_rt.mm.rmap cimport page_add_anon_rmap
 from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.vma cimport vma_duplicate, vma_free, vma_link
@@ -97,13 +88,13 @@ cdef mm_struct *mm_alloc(Task *t, kernel *k) noexcept nogil:
     return mm
 
 
-# ---- copying -----------------------------------------------------------------------------------------------------------
+# ---- copying ---------------------------------------------------------------------------------------------------------
 
 
 cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source, uint64_t address,
                        pte_t pte) noexcept nogil:
-    """Shares one page, without the right to write on both sides. A migration entry is copied as it is, but an entry that
-    would give back the right to write loses that first, in the parent too."""
+    """Shares one page, without the right to write on both sides. A migration entry is copied as it is, but an entry
+    that would give back the right to write loses that first, in the parent too."""
     cdef kernel *k = kernel_of(t)
     if is_migration_entry(pte):
         if k.algorithm.decode_in_zap:
@@ -123,12 +114,12 @@ cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source,
     note(t, NOTE_COPY, serial_of(child), <int64_t>address, <int64_t>pte)
 
 
-cdef int copy_pte_range(Task *t, vm_area_struct *child, vm_area_struct *parent, page_table *source, uint64_t address,
-                         uint64_t end) noexcept nogil:
+cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t address, uint64_t end) noexcept nogil:
     """One table, under the child's page-table lock and inside it the parent's, in batches. 0 or -ENOMEM."""
+    cdef vm_area_struct *child = walk.child
     cdef page_table *table
     cdef spinlock_t *child_ptl
-    cdef spinlock_t *parent_ptl = pte_lockptr(t, parent.vm_mm, source)
+    cdef spinlock_t *parent_ptl = pte_lockptr(t, walk.vma.vm_mm, source)
     cdef pte_t pte
     cdef int progress
     if alloc_table(t, child.vm_mm, address, &table) < 0:
@@ -153,24 +144,11 @@ cdef int copy_pte_range(Task *t, vm_area_struct *child, vm_area_struct *parent, 
 cdef int copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
     """Shares all pages of a vma with the child's. Nothing to do where the parent's was never written to. 0, or -ENOMEM
     where a table of the child's cannot be had; what was shared before that is."""
-    cdef uint64_t address = parent.vm_start
-    cdef uint64_t stop
-    cdef pmd_t *pmd
-    cdef pmd_t value
+    cdef mm_walk walk = mm_walk(vma=parent, huge=copy_huge_pmd, ptes=copy_pte_range, child=child)
     point(t, OP_LOAD, &parent.anon_vma)
     if read_link(&parent.anon_vma) == NULL:
         return 0
-    while address < parent.vm_end:
-        stop = table_end(address, parent.vm_end)
-        pmd = pmd_offset(parent.vm_mm, address)
-        value = pmd_read(t, pmd) if pmd != NULL else 0
-        if pmd_huge(value):
-            if not copy_huge_pmd(t, child, parent, pmd_offset(child.vm_mm, address), pmd, address):
-                continue
-        elif value and copy_pte_range(t, child, parent, <page_table *>value, address, stop) < 0:
-            return -ENOMEM
-        address = stop
-    return 0
+    return walk_page_range(t, &walk, parent.vm_start, parent.vm_end)
 
 
 cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
@@ -227,8 +205,8 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
 
 
 cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
-    """The end of a process: everything is unmapped, and the tables of its tables go too. mmap_sem is taken only to keep a user of the same mm out who, in the
-    kernel, would be gone by now."""
+    """The end of a process: everything is unmapped, and the tables of its tables go too. mmap_sem is taken only to keep
+    a user of the same mm out who, in the kernel, would be gone by now."""
     cdef vm_area_struct *all
     cdef int i
     down_write(t, &mm.mmap_sem)

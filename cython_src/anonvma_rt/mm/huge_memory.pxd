@@ -1,8 +1,8 @@
 """Huge pmds: faults, copies, moves, and the split that counts (mm/huge_memory.c of Linux 3.2).
 
-One page_table_lock per mm protects them. A huge page is HPAGE_PMD_NR pages side by side; the head's mapcount is the number
-of pmds that map it, until a split gives every small page its own. A splitting pmd is waited for at the root's lock.
-"""
+One page_table_lock per mm protects them. A huge page is HPAGE_PMD_NR pages side by side; the head's mapcount is the
+number of pmds that map it, until a split gives every small page its own. A splitting pmd is waited for at the root's
+lock. """
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -13,6 +13,7 @@ from anonvma_rt.mm.mm_types cimport (
     VM_STACK_INCOMPLETE_SETUP,
     anon_vma,
     mm_struct,
+    mm_walk,
     page,
     pmd_t,
     vm_area_struct,
@@ -20,10 +21,9 @@ from anonvma_rt.mm.mm_types cimport (
 
 cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil
 cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, pmd_t seen) noexcept nogil
-cdef bint copy_huge_pmd(Task *t, vm_area_struct *child, vm_area_struct *parent, pmd_t *to, pmd_t *source,
-                        uint64_t address) noexcept nogil
-cdef bint zap_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil
-cdef bint change_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil
+cdef bint copy_huge_pmd(Task *t, mm_walk *walk, pmd_t *source, uint64_t address) noexcept nogil
+cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil
+cdef bint change_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil
 cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, pmd_t *new,
                         uint64_t new_address) noexcept nogil
 cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil

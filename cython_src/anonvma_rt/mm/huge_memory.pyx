@@ -30,6 +30,7 @@ from anonvma_rt.mm.mm_types cimport (
     make_huge_pmd,
     make_pte,
     mm_struct,
+    mm_walk,
     page,
     page_table,
     pfn_to_page,
@@ -61,12 +62,12 @@ cdef inline page *pmd_page(Task *t, pmd_t pmd) noexcept nogil:
     return pfn_to_page(kernel_of(t), pte_pfn(pmd))
 
 
-# ---- faults ------------------------------------------------------------------------------------------------------------
+# ---- faults ----------------------------------------------------------------------------------------------------------
 
 
 cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil:
-    """A huge page for an empty pmd, for a read as well: there is no huge zero page yet. Without memory for one a table of
-    small pages takes its place. Returns 0 or -ENOMEM."""
+    """A huge page for an empty pmd, for a read as well: there is no huge zero page yet. Without memory for one a table
+    of small pages takes its place. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
     cdef page_table *table
     cdef uint64_t start = address & ~<uint64_t>(PMD_SIZE - 1)
@@ -89,8 +90,8 @@ cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t addre
 
 
 cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, pmd_t seen) noexcept nogil:
-    """Copy on write of a whole huge page; a page mapped nowhere else is written to where it is. Without memory for a huge
-    page it is split, and the fault looks again. Returns 0 or -ENOMEM."""
+    """Copy on write of a whole huge page; a page mapped nowhere else is written to where it is. Without memory for a
+    huge page it is split, and the fault looks again. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
     cdef page *old = pmd_page(t, seen)
     cdef page *new
@@ -132,45 +133,53 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
     return 0
 
 
-# ---- fork, munmap, mprotect, mremap ------------------------------------------------------------------------------------
+# ---- fork, munmap, mprotect, mremap ----------------------------------------------------------------------------------
 
 
-cdef bint copy_huge_pmd(Task *t, vm_area_struct *child, vm_area_struct *parent, pmd_t *to, pmd_t *source,
-                        uint64_t address) noexcept nogil:
+cdef pmd_t pmd_trans_huge_lock(Task *t, vm_area_struct *vma, pmd_t *pmd) noexcept nogil:
+    """The huge pmd, with page_table_lock held; 0, without the lock, where it is one no more. A split is waited for."""
+    cdef pmd_t value
+    spin_lock(t, &vma.vm_mm.page_table_lock)
+    value = pmd_read(t, pmd)
+    if pmd_huge(value) and not value & PMD_SPLITTING:
+        return value
+    spin_unlock(t, &vma.vm_mm.page_table_lock)
+    if pmd_huge(value):
+        wait_split_huge_page(t, vma.anon_vma)
+    return 0
+
+
+cdef bint copy_huge_pmd(Task *t, mm_walk *walk, pmd_t *source, uint64_t address) noexcept nogil:
     """Shares a huge page with the child; False where it was being split or is split, and the caller looks again."""
-    cdef mm_struct *mm = parent.vm_mm
+    cdef mm_struct *child_mm = walk.child.vm_mm
+    cdef pmd_t *to = pmd_offset(child_mm, address)
     cdef pmd_t pmd
-    spin_lock(t, &child.vm_mm.page_table_lock)
-    spin_lock_nested(t, &mm.page_table_lock, 1)
+    spin_lock(t, &child_mm.page_table_lock)
+    spin_lock_nested(t, &walk.vma.vm_mm.page_table_lock, 1)
     pmd = pmd_read(t, source)
     if not pmd_huge(pmd) or pmd & PMD_SPLITTING:
-        spin_unlock_nested(t, &mm.page_table_lock, 1)
-        spin_unlock(t, &child.vm_mm.page_table_lock)
+        spin_unlock_nested(t, &walk.vma.vm_mm.page_table_lock, 1)
+        spin_unlock(t, &child_mm.page_table_lock)
         if pmd_huge(pmd):
-            wait_split_huge_page(t, parent.anon_vma)
+            wait_split_huge_page(t, walk.vma.anon_vma)
         return False
     get_page(t, pmd_page(t, pmd))
     page_add_anon_rmap(t, pmd_page(t, pmd))
     pmd &= ~<pmd_t>PMD_WRITE
     set_pmd(t, source, pmd)
     set_pmd(t, to, pmd)
-    note(t, NOTE_HUGE_MOVE, serial_of(child), <int64_t>address, <int64_t>pmd)
-    spin_unlock_nested(t, &mm.page_table_lock, 1)
-    spin_unlock(t, &child.vm_mm.page_table_lock)
+    note(t, NOTE_HUGE_MOVE, serial_of(walk.child), <int64_t>address, <int64_t>pmd)
+    spin_unlock_nested(t, &walk.vma.vm_mm.page_table_lock, 1)
+    spin_unlock(t, &child_mm.page_table_lock)
     return True
 
 
-cdef bint zap_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil:
+cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil:
     """Whether the huge pmd was cleared; False where it is one no more, and the caller looks again."""
-    cdef mm_struct *mm = vma.vm_mm
+    cdef mm_struct *mm = walk.vma.vm_mm
+    cdef pmd_t value = pmd_trans_huge_lock(t, walk.vma, pmd)
     cdef page *head
-    cdef pmd_t value
-    spin_lock(t, &mm.page_table_lock)
-    value = pmd_read(t, pmd)
-    if not pmd_huge(value) or value & PMD_SPLITTING:
-        spin_unlock(t, &mm.page_table_lock)
-        if pmd_huge(value):
-            wait_split_huge_page(t, vma.anon_vma)
+    if value == 0:
         return False
     head = pmd_page(t, value)
     set_pmd(t, pmd, 0)
@@ -181,46 +190,35 @@ cdef bint zap_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t addres
     return True
 
 
-cdef bint change_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil:
+cdef bint change_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil:
     """Takes the right to write from a huge pmd; False where it is one no more."""
-    cdef mm_struct *mm = vma.vm_mm
-    cdef pmd_t value
-    spin_lock(t, &mm.page_table_lock)
-    value = pmd_read(t, pmd)
-    if not pmd_huge(value) or value & PMD_SPLITTING:
-        spin_unlock(t, &mm.page_table_lock)
-        if pmd_huge(value):
-            wait_split_huge_page(t, vma.anon_vma)
+    cdef pmd_t value = pmd_trans_huge_lock(t, walk.vma, pmd)
+    if value == 0:
         return False
     # pmdp_get_and_clear() and set_pmd_at(): none in between, for whoever peeks.
     set_pmd(t, pmd, 0)
     set_pmd(t, pmd, value & ~<pmd_t>PMD_WRITE)
-    spin_unlock(t, &mm.page_table_lock)
+    spin_unlock(t, &walk.vma.vm_mm.page_table_lock)
     return True
 
 
 cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, pmd_t *new,
                         uint64_t new_address) noexcept nogil:
     """Moves one huge pmd to an empty one; False where it cannot be moved and must be split, or is split by now."""
-    cdef mm_struct *mm = vma.vm_mm
     cdef pmd_t value
     if not new_vma.vm_flags & VM_HUGEPAGE or pmd_read(t, new):
         return False
-    spin_lock(t, &mm.page_table_lock)
-    value = pmd_read(t, old)
-    if not pmd_huge(value) or value & PMD_SPLITTING:
-        spin_unlock(t, &mm.page_table_lock)
-        if pmd_huge(value):
-            wait_split_huge_page(t, vma.anon_vma)
+    value = pmd_trans_huge_lock(t, vma, old)
+    if value == 0:
         return False
     set_pmd(t, old, 0)
     set_pmd(t, new, value)
     note(t, NOTE_HUGE_MOVE, serial_of(new_vma), <int64_t>new_address, <int64_t>value)
-    spin_unlock(t, &mm.page_table_lock)
+    spin_unlock(t, &vma.vm_mm.page_table_lock)
     return True
 
 
-# ---- the split ---------------------------------------------------------------------------------------------------------
+# ---- the split -------------------------------------------------------------------------------------------------------
 
 
 cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil:
@@ -264,7 +262,8 @@ cdef int map_small_pages(Task *t, page *head, vm_area_struct *vma, uint64_t addr
 
 
 cdef void split_refcounts(Task *t, page *head, anon_vma *av) noexcept nogil:
-    """__split_huge_page_refcount: every small page gets the mapcount and as many references, an index and an anon_vma."""
+    """__split_huge_page_refcount: every small page gets the mapcount and as many references, an index and an
+    anon_vma."""
     cdef uint32_t i
     point(t, OP_ATOMIC, &head.count)
     for i in range(1, <uint32_t>HPAGE_PMD_NR):
@@ -357,7 +356,8 @@ cdef void split_huge_page_pmd(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil
 
 
 cdef void split_at_border(Task *t, vm_area_struct *vma, uint64_t border) noexcept nogil:
-    """Splits the huge page of vma that a new border would cut. mmap_sem is held for writing, so that none can appear."""
+    """Splits the huge page of vma that a new border would cut. mmap_sem is held for writing, so that none can
+    appear."""
     cdef uint64_t start = border & ~<uint64_t>(PMD_SIZE - 1)
     cdef pmd_t *pmd
     if start == border or start < vma.vm_start or start + PMD_SIZE > vma.vm_end:
@@ -369,7 +369,8 @@ cdef void split_at_border(Task *t, vm_area_struct *vma, uint64_t border) noexcep
 
 cdef void vma_adjust_trans_huge(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, vm_area_struct *next,
                                 int64_t shift) noexcept nogil:
-    """Before borders change: a huge page lies in one vma as a whole. next, shift: the neighbour whose start moves, or 0."""
+    """Before borders change: a huge page lies in one vma as a whole. next, shift: the neighbour whose start moves, or
+    0."""
     split_at_border(t, vma, start)
     split_at_border(t, vma, end)
     if shift > 0:

@@ -8,11 +8,24 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.sync cimport spinlock_t
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.mm_types cimport mm_struct, page, vm_area_struct
+from anonvma_rt.mm.mm_types cimport mm_struct, page, pte_t, vm_area_struct
+
+# A user's access while it is dealt with. `ptl` guards the entry `pte`, in which `seen` was read.
+cdef struct vm_fault:
+    vm_area_struct *vma
+    uint64_t address
+    bint write
+    pte_t *pte
+    pte_t seen
+    spinlock_t *ptl
+    # It was another one when it was looked at again.
+    bint changed
+    # What comes of it: the page, NULL for the zero page, and a lock that keeps the entry until unpin_entry(), or NULL.
+    page *content
+    spinlock_t *pinned
 
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
                         uint64_t ceiling) noexcept nogil
-cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content,
-                         spinlock_t **pinned) noexcept nogil
-cdef void unpin_entry(Task *t, spinlock_t **pinned) noexcept nogil
+cdef int handle_mm_fault(Task *t, vm_fault *vmf) noexcept nogil
+cdef void unpin_entry(Task *t, vm_fault *vmf) noexcept nogil

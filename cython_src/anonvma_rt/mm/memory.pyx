@@ -15,7 +15,6 @@ from anonvma_rt.mm.huge_memory cimport (
     do_huge_pmd_anonymous_page,
     do_huge_pmd_wp_page,
     hugepage_fits,
-    split_huge_page_pmd,
     wait_split_huge_page,
     zap_huge_pmd,
 )
@@ -36,6 +35,7 @@ from anonvma_rt.mm.mm_types cimport (
     kernel_of,
     make_pte,
     mm_struct,
+    mm_walk,
     page,
     page_table,
     pfn_to_page,
@@ -48,6 +48,7 @@ from anonvma_rt.mm.mm_types cimport (
     vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
+from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport (
     new_table,
     pmd_offset,
@@ -57,17 +58,16 @@ from anonvma_rt.mm.pgtable cimport (
     pte_read,
     ptep_get_and_clear,
     set_pte,
-    table_end,
 )
 from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 
 
-# ---- unmapping ---------------------------------------------------------------------------------------------------------
+# ---- unmapping -------------------------------------------------------------------------------------------------------
 
 
-cdef void zap_ptes(Task *t, mm_struct *mm, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
-    """zap_pte_range."""
+cdef int zap_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
     cdef kernel *k = kernel_of(t)
+    cdef mm_struct *mm = walk.vma.vm_mm
     cdef spinlock_t *ptl = pte_lockptr(t, mm, table)
     cdef pte_t *ptep
     cdef pte_t pte
@@ -87,28 +87,13 @@ cdef void zap_ptes(Task *t, mm_struct *mm, page_table *table, uint64_t address, 
                 decode_migration_entry(t, pte, address)
         address += PAGE_SIZE
     spin_unlock(t, ptl)
+    return 0
 
 
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
-    """Clears what a vma maps in a range, table by table under its lock; mmap_sem is held, or nobody uses the mm."""
-    cdef mm_struct *mm = vma.vm_mm
-    cdef uint64_t address = start
-    cdef uint64_t stop
-    cdef pmd_t *pmd
-    cdef pmd_t value
-    while address < end:
-        stop = table_end(address, end)
-        pmd = pmd_offset(mm, address)
-        value = pmd_read(t, pmd) if pmd != NULL else 0
-        if pmd_huge(value):
-            if stop - address < PMD_SIZE:
-                split_huge_page_pmd(t, mm, pmd)
-                continue
-            if not zap_huge_pmd(t, vma, pmd, address):
-                continue
-        elif value:
-            zap_ptes(t, mm, pmd_table(value), address, stop)
-        address = stop
+    """Clears what a vma maps in a range; mmap_sem is held, or nobody uses the mm."""
+    cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL)
+    walk_page_range(t, &walk, start, end)
 
 
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
@@ -135,22 +120,20 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
         address += PMD_SIZE
 
 
-# ---- faults ------------------------------------------------------------------------------------------------------------
+# ---- faults ----------------------------------------------------------------------------------------------------------
 
 
-cdef bint reuse_page(Task *t, page *p, vm_area_struct *vma, pte_t *ptep, spinlock_t *ptl, pte_t pte,
-                     bint *same) noexcept nogil:
-    """Whether a page that is written to is mapped nowhere else (the page-locked half of do_wp_page). It then belongs to
-    this vma's own anon_vma from now on. ptl is held on entry and on return; same: whether the pte is still the same."""
-    same[0] = True
+cdef bint reuse_page(Task *t, vm_fault *vmf, page *p) noexcept nogil:
+    """Whether the pte is the same still and its page, which is written to, is mapped nowhere else (the page-locked half
+    of do_wp_page); it then belongs to this vma's own anon_vma from now on. ptl is held on entry and on return."""
     if not mutex_trylock(t, &p.lock):
         get_page(t, p)
-        spin_unlock(t, ptl)
+        spin_unlock(t, vmf.ptl)
         mutex_lock(t, &p.lock)
-        spin_lock(t, ptl)
-        same[0] = pte_read(t, ptep) == pte
+        spin_lock(t, vmf.ptl)
+        vmf.changed = pte_read(t, vmf.pte) != vmf.seen
         put_page(t, p)
-        if not same[0]:
+        if vmf.changed:
             mutex_unlock(t, &p.lock)
             return False
     point(t, OP_LOAD, &p.mapcount)
@@ -158,44 +141,43 @@ cdef bint reuse_page(Task *t, page *p, vm_area_struct *vma, pte_t *ptep, spinloc
         mutex_unlock(t, &p.lock)
         return False
     point(t, OP_STORE, &p.mapping)
-    set_page_anon_vma(p, vma.anon_vma)
+    set_page_anon_vma(p, vmf.vma.anon_vma)
     mutex_unlock(t, &p.lock)
     return True
 
 
-cdef int do_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep, spinlock_t *ptl,
-                    pte_t pte) noexcept nogil:
+cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
     """Copy on write. ptl is held on entry and not on return; the fault looks again afterwards. Returns 0 or -ENOMEM."""
-    cdef page *old = pfn_to_page(kernel_of(t), pte_pfn(pte)) if pte_pfn(pte) else NULL
+    cdef page *old = pfn_to_page(kernel_of(t), pte_pfn(vmf.seen)) if pte_pfn(vmf.seen) else NULL
     cdef page *new = NULL
-    cdef bint same = True
     if old != NULL:
-        if reuse_page(t, old, vma, ptep, ptl, pte, &same):
-            set_pte(t, ptep, pte | PTE_WRITE)
-            spin_unlock(t, ptl)
+        vmf.changed = False
+        if reuse_page(t, vmf, old):
+            set_pte(t, vmf.pte, vmf.seen | PTE_WRITE)
+            spin_unlock(t, vmf.ptl)
             return 0
-        if not same:
-            spin_unlock(t, ptl)
+        if vmf.changed:
+            spin_unlock(t, vmf.ptl)
             return 0
         get_page(t, old)
-    spin_unlock(t, ptl)
-    if anon_vma_prepare(t, vma) == 0:
+    spin_unlock(t, vmf.ptl)
+    if anon_vma_prepare(t, vmf.vma) == 0:
         new = alloc_page(t)
     if new == NULL:
         if old != NULL:
             put_page(t, old)
         return -ENOMEM
     new.tag = read_onceu(&old.tag) if old != NULL else 0
-    spin_lock(t, ptl)
-    if pte_read(t, ptep) == pte:
-        ptep_get_and_clear(t, ptep)
-        page_add_new_anon_rmap(t, new, vma, address)
-        set_pte(t, ptep, make_pte(PTE_PRESENT, new.pfn, True))
-        note(t, NOTE_COW, vma.vm_mm.id, <int64_t>address, new.pfn)
+    spin_lock(t, vmf.ptl)
+    if pte_read(t, vmf.pte) == vmf.seen:
+        ptep_get_and_clear(t, vmf.pte)
+        page_add_new_anon_rmap(t, new, vmf.vma, vmf.address)
+        set_pte(t, vmf.pte, make_pte(PTE_PRESENT, new.pfn, True))
+        note(t, NOTE_COW, vmf.vma.vm_mm.id, <int64_t>vmf.address, new.pfn)
         new = NULL
         if old != NULL:
             page_remove_rmap(t, old)
-    spin_unlock(t, ptl)
+    spin_unlock(t, vmf.ptl)
     if old != NULL:
         # The reference of this function, and if the pte was replaced the one of the pte.
         if new == NULL:
@@ -206,119 +188,123 @@ cdef int do_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep,
     return 0
 
 
-cdef int do_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pte_t *ptep, spinlock_t *ptl,
-                           bint write) noexcept nogil:
+cdef int do_anonymous_page(Task *t, vm_fault *vmf) noexcept nogil:
     """A page for an empty pte; the zero page for a read. Returns 0 or -ENOMEM."""
     cdef page *fresh = NULL
-    if write:
-        if anon_vma_prepare(t, vma) < 0:
+    if vmf.write:
+        if anon_vma_prepare(t, vmf.vma) < 0:
             return -ENOMEM
         fresh = alloc_page(t)
         if fresh == NULL:
             return -ENOMEM
-    spin_lock(t, ptl)
-    if pte_read(t, ptep) == PTE_NONE:
-        if write:
-            page_add_new_anon_rmap(t, fresh, vma, address)
-            set_pte(t, ptep, make_pte(PTE_PRESENT, fresh.pfn, True))
-            note(t, NOTE_FAULT, vma.vm_mm.id, <int64_t>address, fresh.pfn)
+    spin_lock(t, vmf.ptl)
+    if pte_read(t, vmf.pte) == PTE_NONE:
+        if vmf.write:
+            page_add_new_anon_rmap(t, fresh, vmf.vma, vmf.address)
+            set_pte(t, vmf.pte, make_pte(PTE_PRESENT, fresh.pfn, True))
+            note(t, NOTE_FAULT, vmf.vma.vm_mm.id, <int64_t>vmf.address, fresh.pfn)
             fresh = NULL
         else:
-            set_pte(t, ptep, make_pte(PTE_PRESENT, 0, False))
-    spin_unlock(t, ptl)
+            set_pte(t, vmf.pte, make_pte(PTE_PRESENT, 0, False))
+    spin_unlock(t, vmf.ptl)
     if fresh != NULL:
         # Another thread was faster.
         put_page(t, fresh)
     return 0
 
 
-cdef uint64_t pin_entry(Task *t, uint64_t *entry, spinlock_t *lock, spinlock_t **pinned) noexcept nogil:
-    """Looks at an entry again with its lock held, where tasks run at once: the access that follows is one step with it."""
+cdef uint64_t pin_entry(Task *t, vm_fault *vmf, uint64_t *entry, spinlock_t *lock) noexcept nogil:
+    """Looks at an entry again with its lock held, where tasks run at once: the access that follows is one step with
+    it."""
     pin_step(t, entry, lock)
-    pinned[0] = lock
+    vmf.pinned = lock
     return read_once64(entry)
 
 
-cdef void unpin_entry(Task *t, spinlock_t **pinned) noexcept nogil:
-    if pinned[0] != NULL:
-        quiet_unlock(t, pinned[0])
-        pinned[0] = NULL
+cdef void unpin_entry(Task *t, vm_fault *vmf) noexcept nogil:
+    if vmf.pinned != NULL:
+        quiet_unlock(t, vmf.pinned)
+        vmf.pinned = NULL
 
 
-cdef int handle_huge_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, pmd_t *pmd, pmd_t value,
-                           page **content) noexcept nogil:
-    """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM."""
-    if not write or value & PMD_WRITE:
-        content[0] = pfn_to_page(kernel_of(t), pte_pfn(value)) + ((address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1))
-        return 1
-    if value & PMD_SPLITTING:
-        wait_split_huge_page(t, vma.anon_vma)
-        return 0
-    return do_huge_pmd_wp_page(t, vma, address, pmd, value)
+cdef inline bint pmd_allows(pmd_t pmd, bint write) noexcept nogil:
+    return pmd_huge(pmd) and (not write or pmd & PMD_WRITE)
 
 
 cdef inline bint pte_allows(pte_t pte, bint write) noexcept nogil:
     return pte_present(pte) and (not write or pte & PTE_WRITE)
 
 
-cdef int handle_mm_fault(Task *t, vm_area_struct *vma, uint64_t address, bint write, page **content,
-                         spinlock_t **pinned) noexcept nogil:
-    """One access of a user: faults until the entry allows it; mmap_sem is held for reading, or the vma's own lock.
+cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noexcept nogil:
+    """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM."""
+    if pmd_allows(value, vmf.write):
+        if t.x.parallel:
+            value = pin_entry(t, vmf, pmd, &vmf.vma.vm_mm.page_table_lock)
+            if not pmd_allows(value, vmf.write):
+                unpin_entry(t, vmf)
+                return 0
+        vmf.content = pfn_to_page(kernel_of(t), pte_pfn(value))
+        vmf.content += (vmf.address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)
+        return 1
+    if value & PMD_SPLITTING:
+        wait_split_huge_page(t, vmf.vma.anon_vma)
+        return 0
+    return do_huge_pmd_wp_page(t, vmf.vma, vmf.address, pmd, value)
 
-    handle_mm_fault and handle_pte_fault of mm/memory.c. content: the page (NULL for the zero page). The last look at
-    the entry and what the caller does next are one step; then it calls unpin_entry. Returns 0, or -ENOMEM: where the
-    kernel would have its killer of processes choose one, this fault is given up.
-    """
-    cdef mm_struct *mm = vma.vm_mm
-    cdef kernel *k = kernel_of(t)
-    cdef page_table *table
-    cdef spinlock_t *ptl
-    cdef pmd_t *pmd
-    cdef pte_t *ptep
-    cdef pmd_t value
+
+cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
+    """Again and again until the pte allows the access. Returns 0 or -ENOMEM."""
     cdef pte_t pte
     cdef int result = 0
     while result >= 0:
-        pmd = pmd_offset(mm, address)
-        value = pmd_read(t, pmd) if pmd != NULL else 0
-        if t.x.parallel and pmd_huge(value) and (not write or value & PMD_WRITE):
-            value = pin_entry(t, pmd, &mm.page_table_lock, pinned)
-            if not pmd_huge(value) or (write and not value & PMD_WRITE):
-                unpin_entry(t, pinned)
-        if pmd_huge(value):
-            result = handle_huge_fault(t, vma, address, write, pmd, value, content)
-            if result > 0:
-                return 0
-            continue
-        if value == 0 and hugepage_fits(vma, address):
-            result = do_huge_pmd_anonymous_page(t, vma, address, pmd_offset(mm, address))
-            continue
-        table = pmd_table(value)
-        if value == 0:
-            result = new_table(t, mm, address, &table)
-        if table == NULL:
-            continue
-        ptep = pte_offset(table, address)
-        ptl = pte_lockptr(t, mm, table)
-        while result >= 0:
-            pte = pte_read(t, ptep)
-            if t.x.parallel and pte_allows(pte, write):
-                pte = pin_entry(t, ptep, ptl, pinned)
-                if not pte_allows(pte, write):
-                    unpin_entry(t, pinned)
-            if is_migration_entry(pte):
-                migration_entry_wait(t, mm, ptep, ptl, address)
-            elif pte == PTE_NONE:
-                result = do_anonymous_page(t, vma, address, ptep, ptl, write)
-            elif not write or pte & PTE_WRITE:
-                content[0] = pfn_to_page(k, pte_pfn(pte)) if pte_pfn(pte) else NULL
-                return 0
+        pte = pte_read(t, vmf.pte)
+        if t.x.parallel and pte_allows(pte, vmf.write):
+            pte = pin_entry(t, vmf, vmf.pte, vmf.ptl)
+            if not pte_allows(pte, vmf.write):
+                unpin_entry(t, vmf)
+        if is_migration_entry(pte):
+            migration_entry_wait(t, vmf.vma.vm_mm, vmf.pte, vmf.ptl, vmf.address)
+        elif pte == PTE_NONE:
+            result = do_anonymous_page(t, vmf)
+        elif pte_allows(pte, vmf.write):
+            vmf.content = pfn_to_page(kernel_of(t), pte_pfn(pte)) if pte_pfn(pte) else NULL
+            return 0
+        else:
+            vmf.seen = pte
+            spin_lock(t, vmf.ptl)
+            if pte_read(t, vmf.pte) == pte:
+                result = do_wp_page(t, vmf)
             else:
-                spin_lock(t, ptl)
-                if pte_read(t, ptep) == pte:
-                    result = do_wp_page(t, vma, address, ptep, ptl, pte)
-                else:
-                    spin_unlock(t, ptl)
+                spin_unlock(t, vmf.ptl)
     return result
 
 
+cdef int handle_mm_fault(Task *t, vm_fault *vmf) noexcept nogil:
+    """One access of a user: faults until the entry allows it; mmap_sem is held for reading, or the vma's own lock.
+
+    The last look at the entry and what the caller does with vmf.content next are one step; then it calls unpin_entry.
+    Returns 0, or -ENOMEM: where the kernel would have its killer of processes choose one, this fault is given up.
+    """
+    cdef mm_struct *mm = vmf.vma.vm_mm
+    cdef page_table *table
+    cdef pmd_t *pmd
+    cdef pmd_t value
+    cdef int result = 0
+    while result >= 0:
+        pmd = pmd_offset(mm, vmf.address)
+        value = pmd_read(t, pmd) if pmd != NULL else 0
+        if pmd_huge(value):
+            result = handle_huge_fault(t, vmf, pmd, value)
+            if result > 0:
+                return 0
+        elif value == 0 and hugepage_fits(vmf.vma, vmf.address):
+            result = do_huge_pmd_anonymous_page(t, vmf.vma, vmf.address, pmd)
+        else:
+            table = pmd_table(value)
+            if value == 0:
+                result = new_table(t, mm, vmf.address, &table)
+            if table != NULL:
+                vmf.pte = pte_offset(table, vmf.address)
+                vmf.ptl = pte_lockptr(t, mm, table)
+                return handle_pte_fault(t, vmf)
+    return result

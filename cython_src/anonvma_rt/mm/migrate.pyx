@@ -168,7 +168,8 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
 
 
 cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcept nogil:
-    """0 when new took the place of old everywhere; -EAGAIN if somebody else holds a reference; -EIO if the copy fails."""
+    """0 when new took the place of old everywhere; -EAGAIN if somebody else holds a reference; -EIO if the copy
+    fails."""
     cdef int result = 0
     if not mutex_trylock(t, &new.lock):
         violate(t, BUG_ON, BUG_NEW_PAGE_LOCKED, new.pfn, 0)
@@ -193,7 +194,8 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
 
 
 cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t *pfn) noexcept nogil:
-    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN, -EIO or -ENOMEM; pfn: the new page.
+    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN, -EIO or -ENOMEM; pfn: the new
+    page.
 
     The pin keeps the anon_vma alive while no pte maps the page; without it (up to 2.6.23, Z16) the restore walk follows
     page.mapping to whatever is there by then.
@@ -257,9 +259,9 @@ cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept 
 
 
 cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) noexcept nogil:
-    """The system call of that name for a range of `mm`, whose mmap_sem is held for reading throughout: so it cannot race
-    with an mremap of the same mm, but with one of another mm that shares the pages. 0, -EINVAL, -EFAULT where a page
-    is in no vma, or -ENOMEM."""
+    """The system call of that name for a range of `mm`, whose mmap_sem is held for reading throughout: so it cannot
+    race with an mremap of the same mm, but with one of another mm that shares the pages. 0, -EINVAL, -EFAULT where a
+    page is in no vma, or -ENOMEM."""
     cdef vm_area_struct *vma
     cdef page *p
     cdef uint64_t i

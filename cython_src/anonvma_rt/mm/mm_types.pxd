@@ -77,6 +77,15 @@ cdef enum:
     PMD_SPLITTING = 2
     PMD_WRITE = 4
 
+cdef enum Ordering:
+    ORDERING_NONE
+    ORDERING_TAIL_AFTER_MERGE
+    ORDERING_TAIL
+    ORDERING_RMAP_LOCKS
+    ORDERING_NEED_RMAP_LOCKS
+    ORDERING_FRESH_VMA
+    ORDERING_DOUBLE_WALK
+
 cdef enum MergeRule:
     MERGE_3_0
     MERGE_SYMMETRIC
@@ -99,44 +108,46 @@ cdef enum VmaLocks:
     VMA_LOCKS_RACY
     VMA_LOCKS_FORK
 
-# The kernel's choices as fields (anonvma_rt/kernel/algorithm.py says which version chose what).
+cdef enum Calls:
+    CALLS_3_2
+    CALLS_6_17
+
+# The kernel's choices. kernel/algorithm.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
+# name, and has the words for the enums above, in their order.
 cdef struct algorithm:
-    bint tail_after_merge
-    bint tail_before_move_back
-    bint rmap_locks
-    bint need_rmap_locks
-    bint fresh_vma
-    bint double_walk
+    int32_t ordering
     bint tree
     bint shared_walks
-    bint huge_ignores_locks
     bint whole_tables
+    bint huge_ignores_locks
+    bint single_ptl
     bint restore_peeks
     bint split_peeks
     bint decode_in_zap
-    bint single_ptl
-    bint child_first
-    bint tail_own_only
-    bint walk_root_list
+    bint stack_flag
+    int32_t exec_lock
+    int32_t merge
     bint shift_locks
     bint place_before_clone
-    bint stack_flag
+    int32_t reuse
+    bint reuse_forked
+    int32_t vma_locks
+    int32_t calls
+    bint import_ahead
     bint own_lock
     bint pin
     bint careful_pin
     bint lock_new
     bint recheck_mapped
-    bint recheck_mapping
     bint remember_root
+    bint recheck_mapping
     bint free_root_first
-    bint reuse_forked
-    bint calls_6_17
-    bint import_ahead
-    int32_t merge
-    int32_t reuse
-    int32_t exec_lock
-    int32_t vma_locks
-    # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
+    bint child_first
+    bint tail_own_only
+    bint walk_root_list
+
+# An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
+cdef struct rule_hook:
     void *rule
     bint (*place)(void *rule, Task *t, vm_area_struct *source, vm_area_struct *destination, int arrival) noexcept nogil
 
@@ -149,8 +160,8 @@ cdef struct page:
     uint32_t pfn
     uint32_t head             # pfn of the huge page's head; of itself for a small page
     bint compound             # it is the head of a huge page
-    # An anon_vma plus PAGE_MAPPING_ANON, or 0. The upper bits are its generation when it was set, which tells a reused one
-    # from the page's own: one word, because walkers read it under no lock.
+    # An anon_vma plus PAGE_MAPPING_ANON, or 0. The upper bits are its generation when it was set, which tells a reused
+    # one from the page's own: one word, because walkers read it under no lock.
     uint64_t mapping
 
 cdef enum:
@@ -215,6 +226,16 @@ cdef struct mm_struct:
     uint32_t tree_guard       # where tasks run at once: for lookups without mmap_sem
     page_directory *pgd
 
+# A walk over the entries of a range of one vma (pagewalk.pxd).
+cdef struct mm_walk:
+    vm_area_struct *vma
+    # A huge pmd all of which is in the range: False where it is one no more, and the walk looks again.
+    bint (*huge)(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil
+    # The entries of one table. 0, or an errno, which ends the walk.
+    int (*ptes)(Task *t, mm_walk *walk, page_table *table, uint64_t address, uint64_t end) noexcept nogil
+    # Of a fork: the vma that gets copies.
+    vm_area_struct *child
+
 cdef struct index_range:
     uint64_t first
     uint64_t last
@@ -254,6 +275,9 @@ cdef struct root_lock_hook:
 
 cdef struct kernel:
     algorithm algorithm
+    rule_hook rule
+    # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
+    uint64_t unused[3]
     mm_struct **mm
     int32_t n_mm
     int32_t mm_room
@@ -275,7 +299,6 @@ cdef struct kernel:
     # One row per task; NULL where no allocation can fail.
     alloc_turn *turn
     alloc_plan plan
-    # A pointer, as wide as what stood here before: where the objects behind it lie is part of every recorded event.
     root_lock_hook *root_lock
     # Where a check lists all that it finds; NULL in executions, whose verdict is the first thing found.
     Finding *findings

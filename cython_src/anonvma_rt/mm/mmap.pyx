@@ -12,19 +12,32 @@ from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGE
 from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     MAX_MAP_COUNT,
+    ORDERING_FRESH_VMA,
+    ORDERING_NEED_RMAP_LOCKS,
+    ORDERING_RMAP_LOCKS,
+    ORDERING_TAIL,
+    ORDERING_TAIL_AFTER_MERGE,
     PAGE_SHIFT,
     PAGE_SIZE,
     VM_ACCOUNT,
     VM_WRITE,
-    algorithm,
     kernel_of,
     mm_struct,
+    rule_hook,
     serial_of,
     vm_area_struct,
 )
-from anonvma_rt.mm.mmap cimport order_destination
 from anonvma_rt.mm.pgtable cimport pgd_populate
-from anonvma_rt.mm.vma cimport split_vma, vma_alloc, vma_duplicate, vma_free, vma_link, vma_merge, vma_unlink
+from anonvma_rt.mm.vma cimport (
+    split_vma,
+    vma_alloc,
+    vma_duplicate,
+    vma_free,
+    vma_link,
+    vma_merge,
+    vma_merge_struct,
+    vma_unlink,
+)
 from anonvma_rt.mm.vma_tree cimport find_vma, find_vma_prev, vma_tree_last
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
@@ -34,7 +47,7 @@ cdef enum:
     PMD_GAP = 1 << 21
 
 
-# ---- copy --------------------------------------------------------------------------------------------------------------
+# ---- copy ------------------------------------------------------------------------------------------------------------
 
 
 cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev, uint64_t address, uint64_t length,
@@ -70,17 +83,20 @@ cdef bint order_destination(Task *t, vm_area_struct *source, vm_area_struct *des
     """What mremap does about the order in which a walk meets source and destination; asked before any pte moves.
 
     Whether ptes have to move under the root's lock, after the order of the lists is what the algorithm wants."""
-    cdef algorithm *a = &kernel_of(t).algorithm
-    if a.rule != NULL:
-        return a.place(a.rule, t, source, destination, arrival)
-    if a.rmap_locks:
+    cdef rule_hook *own = &kernel_of(t).rule
+    cdef int ordering = kernel_of(t).algorithm.ordering
+    if own.rule != NULL:
+        return own.place(own.rule, t, source, destination, arrival)
+    if ordering == ORDERING_RMAP_LOCKS:
         return True
     if arrival == ARRIVES_FRESH:
         return False
-    if a.tail_before_move_back if arrival == ARRIVES_BACK else a.tail_after_merge:
+    if ordering == ORDERING_TAIL or (ordering == ORDERING_TAIL_AFTER_MERGE and arrival == ARRIVES_MERGED):
         anon_vma_moveto_tail(t, destination)
+    if ordering != ORDERING_NEED_RMAP_LOCKS:
+        return False
     # Equal is wrong, too: vma_adjust puts back what it changes behind its equals. Nobody compares on the way back.
-    return a.need_rmap_locks and (arrival == ARRIVES_BACK or destination.vm_pgoff <= source.vm_pgoff)
+    return arrival == ARRIVES_BACK or destination.vm_pgoff <= source.vm_pgoff
 
 
 cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address, uint64_t length, uint64_t pgoff,
@@ -95,14 +111,18 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t source_start = vma.vm_start
     cdef bint faulted = vma.anon_vma != NULL
+    cdef int ordering = kernel_of(t).algorithm.ordering
     cdef vm_area_struct *prev
     cdef vm_area_struct *new = NULL
+    cdef vma_merge_struct vmg
     if not faulted:
         # No page has an index yet, so the one that merges best may be chosen.
         pgoff = address >> PAGE_SHIFT
     prev = find_vma_prev(t, mm, address)
-    if not kernel_of(t).algorithm.fresh_vma:
-        new = vma_merge(t, mm, prev, address, address + length, vma.vm_flags, vma.anon_vma, pgoff, vma)
+    if ordering != ORDERING_FRESH_VMA:
+        vmg = vma_merge_struct(mm=mm, prev=prev, start=address, end=address + length, pgoff=pgoff, flags=vma.vm_flags,
+                               anon_vma=vma.anon_vma, source=vma)
+        new = vma_merge(t, &vmg)
     if new == NULL:
         new = clone_at(t, vma, prev, address, length, pgoff)
         if new != NULL:
@@ -110,21 +130,21 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
         return new
     if new.vm_start <= source_start < new.vm_end:
         # One vma has one pgoff, so a page cannot be valid at two of its addresses: the source had no pages.
-        if kernel_of(t).algorithm.tail_after_merge and faulted:
+        if (ordering == ORDERING_TAIL or ordering == ORDERING_TAIL_AFTER_MERGE) and faulted:
             violate(t, BUG_ON, BUG_SELF_MERGE, serial_of(new), 0)
         source[0] = new
-        need_rmap_locks[0] = kernel_of(t).algorithm.rmap_locks or kernel_of(t).algorithm.need_rmap_locks
+        need_rmap_locks[0] = ordering == ORDERING_RMAP_LOCKS or ordering == ORDERING_NEED_RMAP_LOCKS
     else:
         need_rmap_locks[0] = order_destination(t, vma, new, ARRIVES_MERGED)
     return new
 
 
-# ---- unmap and map -----------------------------------------------------------------------------------------------------
+# ---- unmap and map ---------------------------------------------------------------------------------------------------
 
 
 cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64_t ceiling) noexcept nogil:
-    """Ends a row of vmas that are linked by vm_next and belong to no mm any more: ptes first, then the reverse map, then
-    the page tables between floor and ceiling, then the vmas."""
+    """Ends a row of vmas that are linked by vm_next and belong to no mm any more: ptes first, then the reverse map,
+    then the page tables between floor and ceiling, then the vmas."""
     cdef mm_struct *mm = detached.vm_mm
     cdef vm_area_struct *vma = detached
     cdef uint64_t start = detached.vm_start
@@ -145,8 +165,8 @@ cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64
 
 
 cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noexcept nogil:
-    """Unmaps [start, start + length); 0, -EINVAL for an unaligned or impossible range, -ENOMEM at the vma limit and where
-    a split finds no memory: nothing is unmapped then, though the first of two splits may stay.
+    """Unmaps [start, start + length); 0, -EINVAL for an unaligned or impossible range, -ENOMEM at the vma limit and
+    where a split finds no memory: nothing is unmapped then, though the first of two splits may stay.
 
     Splits at both ends, zaps the ptes, takes the vmas off the reverse map, frees page tables nobody covers.
     """
@@ -204,10 +224,13 @@ cdef int map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uin
     """A free range becomes private anonymous memory: of a neighbour that grows, or of a new vma. 0 or -ENOMEM."""
     cdef vm_area_struct *prev = find_vma_prev(t, mm, address)
     cdef uint64_t pgoff = address >> PAGE_SHIFT
+    cdef vma_merge_struct vmg
     cdef vm_area_struct *vma
     if flags & VM_WRITE:
         flags |= VM_ACCOUNT
-    if vma_merge(t, mm, prev, address, address + length, flags, NULL, pgoff, NULL) == NULL:
+    vmg = vma_merge_struct(mm=mm, prev=prev, start=address, end=address + length, pgoff=pgoff, flags=flags,
+                           anon_vma=NULL, source=NULL)
+    if vma_merge(t, &vmg) == NULL:
         vma = vma_alloc(t, mm, address, address + length, pgoff, flags)
         if vma == NULL:
             return -ENOMEM

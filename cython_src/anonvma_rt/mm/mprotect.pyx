@@ -1,4 +1,5 @@
-"""mprotect (see mprotect.pxd): first the vmas are merged or split, then the entries of the range lose the right to write.
+"""mprotect (see mprotect.pxd): first the vmas are merged or split, then the entries of the range lose the right to
+write.
 
 Where the right is given nothing happens to entries: the next write faults and copies or reuses the page.
 """
@@ -9,44 +10,37 @@ from libc.stdint cimport int64_t, uint64_t
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note
 from anonvma_rt.mm.hooks.notes cimport NOTE_PROTECT
-from anonvma_rt.mm.huge_memory cimport change_huge_pmd, split_huge_page_pmd
+from anonvma_rt.mm.huge_memory cimport change_huge_pmd
 from anonvma_rt.mm.mm_types cimport (
+    CALLS_6_17,
     MAX_MAP_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
-    PMD_SIZE,
     PTE_WRITE,
     TYPE_VMA,
     VM_ACCOUNT,
     VM_WRITE,
     kernel_of,
     mm_struct,
+    mm_walk,
     page_table,
-    pmd_huge,
-    pmd_t,
     pte_present,
     pte_t,
     vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
-from anonvma_rt.mm.pgtable cimport (
-    pmd_offset,
-    pmd_read,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    ptep_get_and_clear,
-    set_pte,
-    table_end,
-)
-from anonvma_rt.mm.vma cimport split_vma, vma_merge
+from anonvma_rt.mm.pagewalk cimport walk_page_range
+from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
+from anonvma_rt.mm.vma cimport split_vma, vma_merge, vma_merge_struct
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
 
-cdef void change_pte_range(Task *t, mm_struct *mm, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
-    """Write-protects the ptes of one table. A present one is none for a moment; a migration entry only changes its type."""
+cdef int change_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
+    """Write-protects the ptes of one table. A present one is none for a moment; a migration entry only changes its
+    type."""
+    cdef mm_struct *mm = walk.vma.vm_mm
     cdef spinlock_t *ptl = pte_lockptr(t, mm, table)
     cdef pte_t *ptep
     cdef pte_t pte
@@ -61,27 +55,12 @@ cdef void change_pte_range(Task *t, mm_struct *mm, page_table *table, uint64_t a
             note(t, NOTE_PROTECT, mm.id, <int64_t>address, <int64_t>(pte & ~<pte_t>PTE_WRITE))
         address += PAGE_SIZE
     spin_unlock(t, ptl)
+    return 0
 
 
 cdef void change_protection(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
-    cdef mm_struct *mm = vma.vm_mm
-    cdef uint64_t address = start
-    cdef uint64_t stop
-    cdef pmd_t *pmd
-    cdef pmd_t value
-    while address < end:
-        stop = table_end(address, end)
-        pmd = pmd_offset(mm, address)
-        value = pmd_read(t, pmd) if pmd != NULL else 0
-        if pmd_huge(value):
-            if stop - address < PMD_SIZE:
-                split_huge_page_pmd(t, mm, pmd)
-                continue
-            if not change_huge_pmd(t, vma, pmd, address):
-                continue
-        elif value:
-            change_pte_range(t, mm, <page_table *>value, address, stop)
-        address = stop
+    cdef mm_walk walk = mm_walk(vma=vma, huge=change_huge_pmd, ptes=change_pte_range, child=NULL)
+    walk_page_range(t, &walk, start, end)
 
 
 cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uint64_t start, uint64_t end,
@@ -89,11 +68,14 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
     """One vma's part of the range; *prev becomes the vma that holds it afterwards. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t pgoff = vma.vm_pgoff + ((start - vma.vm_start) >> PAGE_SHIFT)
+    cdef vma_merge_struct vmg
     cdef vm_area_struct *merged
     if flags == vma.vm_flags:
         prev[0] = vma
         return 0
-    merged = vma_merge(t, mm, prev[0], start, end, flags, vma.anon_vma, pgoff, vma)
+    vmg = vma_merge_struct(mm=mm, prev=prev[0], start=start, end=end, pgoff=pgoff, flags=flags,
+                           anon_vma=vma.anon_vma, source=vma)
+    merged = vma_merge(t, &vmg)
     if merged != NULL:
         vma = merged
     else:
@@ -121,7 +103,7 @@ cdef uint64_t protected_flags(Task *t, vm_area_struct *vma, bint writable) noexc
     cdef uint64_t flags = vma.vm_flags & ~<uint64_t>VM_WRITE
     if writable:
         return flags | VM_WRITE | VM_ACCOUNT
-    if kernel_of(t).algorithm.calls_6_17 and vma.vm_flags & VM_WRITE and vma.anon_vma == NULL:
+    if kernel_of(t).algorithm.calls == CALLS_6_17 and vma.vm_flags & VM_WRITE and vma.anon_vma == NULL:
         return flags & ~<uint64_t>VM_ACCOUNT
     return flags
 

@@ -27,13 +27,14 @@ from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
     LATENCY_LIMIT,
     MAX_MAP_COUNT,
+    ORDERING_FRESH_VMA,
+    ORDERING_TAIL,
     PAGE_SHIFT,
     PAGE_SIZE,
     PMD_SIZE,
     PTE_NONE,
     algorithm,
     anon_vma,
-    anon_vma_chain,
     avc_of_same_anon_vma,
     avc_of_same_vma,
     kernel_of,
@@ -59,7 +60,7 @@ from anonvma_rt.mm.pgtable cimport (
     set_pte,
     table_end,
 )
-from anonvma_rt.mm.vma cimport vma_merge
+from anonvma_rt.mm.vma cimport vma_merge, vma_merge_struct
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
@@ -77,78 +78,76 @@ cdef void drop_rmap_locks(Task *t, anon_vma *locked) noexcept nogil:
         anon_vma_unlock(t, locked)
 
 
-cdef void move_ptes(Task *t, vm_area_struct *vma, page_table *old, uint64_t address, uint64_t end,
-                    vm_area_struct *new_vma, page_table *new, uint64_t new_address, bint rmap_locks) noexcept nogil:
+cdef void move_ptes(Task *t, pagetable_move_control *pmc, uint64_t extent, page_table *old,
+                    page_table *new) noexcept nogil:
     """Moves the ptes of one extent. Clear and set are one step to whoever takes either lock, two to whoever peeks."""
-    cdef mm_struct *mm = vma.vm_mm
+    cdef mm_struct *mm = pmc.old.vm_mm
     cdef spinlock_t *old_ptl = pte_lockptr(t, mm, old)
     cdef spinlock_t *new_ptl = pte_lockptr(t, mm, new)
-    cdef anon_vma *locked = take_rmap_locks(t, vma, rmap_locks)
+    cdef anon_vma *locked = take_rmap_locks(t, pmc.old, pmc.need_rmap_locks)
+    cdef uint64_t end = pmc.old_addr + extent
     cdef pte_t *ptep
     cdef pte_t *new_ptep
     cdef pte_t pte
-    mark_move(t, vma, old, address, end)
+    mark_move(t, pmc.old, old, pmc.old_addr, end)
     spin_lock(t, old_ptl)
     if new_ptl != old_ptl:
         spin_lock_nested(t, new_ptl, 1)
-    while address < end:
-        ptep = pte_offset(old, address)
+    while pmc.old_addr < end:
+        ptep = pte_offset(old, pmc.old_addr)
         if pte_read(t, ptep) != PTE_NONE:
             pte = ptep_get_and_clear(t, ptep)
-            note(t, NOTE_CLEAR, serial_of(vma), <int64_t>address, <int64_t>pte)
-            new_ptep = pte_offset(new, new_address)
+            note(t, NOTE_CLEAR, serial_of(pmc.old), <int64_t>pmc.old_addr, <int64_t>pte)
+            new_ptep = pte_offset(new, pmc.new_addr)
             if new_ptep[0] != PTE_NONE:
-                violate(t, BUG_ON, BUG_DESTINATION_NOT_NONE, <int64_t>new_address, <int64_t>new_ptep[0])
+                violate(t, BUG_ON, BUG_DESTINATION_NOT_NONE, <int64_t>pmc.new_addr, <int64_t>new_ptep[0])
             set_pte(t, new_ptep, pte)
-            note(t, NOTE_SET, serial_of(new_vma), <int64_t>new_address, <int64_t>pte)
-        address += PAGE_SIZE
-        new_address += PAGE_SIZE
+            note(t, NOTE_SET, serial_of(pmc.new), <int64_t>pmc.new_addr, <int64_t>pte)
+        pmc.old_addr += PAGE_SIZE
+        pmc.new_addr += PAGE_SIZE
     if new_ptl != old_ptl:
         spin_unlock_nested(t, new_ptl, 1)
     spin_unlock(t, old_ptl)
     drop_rmap_locks(t, locked)
 
 
-cdef bint move_normal_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, pmd_t *new,
-                          uint64_t new_address) noexcept nogil:
+cdef bint move_normal_pmd(Task *t, pagetable_move_control *pmc, pmd_t *old, pmd_t *new) noexcept nogil:
     """Moves a whole page table by its pmd, always under the root's lock (5.14; 97113eb39fa7 says why). False where the
     destination has a table, or the source is huge."""
-    cdef mm_struct *mm = vma.vm_mm
+    cdef mm_struct *mm = pmc.old.vm_mm
     cdef anon_vma *locked
     cdef pmd_t value
     cdef bint moved = False
     if pmd_read(t, new):
         return False
-    locked = take_rmap_locks(t, vma, True)
+    locked = take_rmap_locks(t, pmc.old, True)
     spin_lock(t, &mm.page_table_lock)
     value = pmd_read(t, old)
     if value and not pmd_huge(value):
         set_pmd(t, old, 0)
-        pmd_table(value).address = new_address
+        pmd_table(value).address = pmc.new_addr
         set_pmd(t, new, value)
-        note(t, NOTE_TABLE_MOVE, serial_of(new_vma), <int64_t>new_address, 0)
+        note(t, NOTE_TABLE_MOVE, serial_of(pmc.new), <int64_t>pmc.new_addr, 0)
         moved = True
     spin_unlock(t, &mm.page_table_lock)
     drop_rmap_locks(t, locked)
     return moved
 
 
-cdef bint move_whole_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, uint64_t new_address,
-                         bint rmap_locks) noexcept nogil:
+cdef bint move_whole_pmd(Task *t, pagetable_move_control *pmc, pmd_t *old) noexcept nogil:
     """A huge pmd or, since 5.1, a table moves as one; False where its ptes have to move one by one."""
     cdef algorithm *a = &kernel_of(t).algorithm
+    cdef pmd_t *new = pmd_offset(pmc.old.vm_mm, pmc.new_addr)
     cdef anon_vma *locked
     cdef pmd_t value = pmd_read(t, old)
     cdef bint moved
     if pmd_huge(value):
         # 3.7 to 3.14 forgot the lock here (dd18dbc2d42a).
-        locked = take_rmap_locks(t, vma, rmap_locks and not a.huge_ignores_locks)
-        moved = move_huge_pmd(t, vma, old, new_vma, pmd_offset(vma.vm_mm, new_address), new_address)
+        locked = take_rmap_locks(t, pmc.old, pmc.need_rmap_locks and not a.huge_ignores_locks)
+        moved = move_huge_pmd(t, pmc.old, old, pmc.new, new, pmc.new_addr)
         drop_rmap_locks(t, locked)
         return moved
-    return value and a.whole_tables and move_normal_pmd(
-        t, vma, old, new_vma, pmd_offset(vma.vm_mm, new_address), new_address
-    )
+    return value and a.whole_tables and move_normal_pmd(t, pmc, old, new)
 
 
 cdef bint listed_after(anon_vma *av, vm_area_struct *source, vm_area_struct *destination) noexcept nogil:
@@ -165,92 +164,95 @@ cdef bint listed_after(anon_vma *av, vm_area_struct *source, vm_area_struct *des
     return False
 
 
-cdef void assert_order(Task *t, vm_area_struct *vma, vm_area_struct *new_vma) noexcept nogil:
-    """Invariant I10: on every shared list the source stands before the destination. Only where it is promised, and where
-    nobody can change a list meanwhile: it looks without the root's lock."""
+cdef void assert_order(Task *t, pagetable_move_control *pmc) noexcept nogil:
+    """Invariant I10: on every shared list the source stands before the destination. Only where it is promised, and
+    where nobody can change a list meanwhile: it looks without the root's lock."""
     cdef algorithm *a = &kernel_of(t).algorithm
     cdef list_cursor c
-    cdef anon_vma_chain *avc
-    if vma == new_vma or t.x.parallel or not (a.tail_after_merge and a.tail_before_move_back) or a.tail_own_only:
+    if pmc.old == pmc.new or t.x.parallel or a.ordering != ORDERING_TAIL or a.tail_own_only:
         return
-    c = list_for_each(&new_vma.anon_vma_chain)
+    c = list_for_each(&pmc.new.anon_vma_chain)
     while list_step(&c):
-        avc = avc_of_same_vma(c.pos)
-        if listed_after(avc.anon_vma, vma, new_vma):
-            violate(t, BUG_ON, BUG_ORDER, serial_of(vma), serial_of(new_vma))
+        if listed_after(avc_of_same_vma(c.pos).anon_vma, pmc.old, pmc.new):
+            violate(t, BUG_ON, BUG_ORDER, serial_of(pmc.old), serial_of(pmc.new))
 
 
-cdef uint64_t move_page_tables(Task *t, vm_area_struct *vma, uint64_t old_address, vm_area_struct *new_vma,
-                               uint64_t new_address, uint64_t length, bint rmap_locks) noexcept nogil:
+cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept nogil:
     """Moves the entries of a range, upwards, in extents that cross no page-table border on either side and, up to 4.18,
     have at most LATENCY_LIMIT pages.
 
-    Returns the bytes done: less than length where no page table could be had.
+    Returns the bytes done: less than asked for where no page table could be had.
     """
-    cdef algorithm *a = &kernel_of(t).algorithm
-    cdef mm_struct *mm = vma.vm_mm
-    cdef uint64_t start = old_address
-    cdef uint64_t end = old_address + length
+    cdef bint whole_tables = kernel_of(t).algorithm.whole_tables
+    cdef mm_struct *mm = pmc.old.vm_mm
+    cdef uint64_t start = pmc.old_addr
     cdef uint64_t extent
-    cdef uint64_t left
     cdef pmd_t *pmd
     cdef pmd_t value
     cdef page_table *new
-    assert_order(t, vma, new_vma)
-    while old_address < end:
-        extent = table_end(old_address, end) - old_address
-        pmd = pmd_offset(mm, old_address)
+    cdef bint whole
+    assert_order(t, pmc)
+    while pmc.old_addr < pmc.old_end:
+        extent = table_end(pmc.old_addr, pmc.old_end) - pmc.old_addr
+        pmd = pmd_offset(mm, pmc.old_addr)
         value = pmd_read(t, pmd) if pmd != NULL else 0
-        if value:
-            if extent == PMD_SIZE and not new_address & (PMD_SIZE - 1) and (pmd_huge(value) or a.whole_tables):
-                if move_whole_pmd(t, vma, pmd, new_vma, new_address, rmap_locks):
-                    old_address += extent
-                    new_address += extent
-                    continue
-            if pmd_huge(value):
-                split_huge_page_pmd(t, mm, pmd)
-                continue
-            if alloc_table(t, mm, new_address, &new) < 0:
-                break
-            left = table_end(new_address, new_address + length) - new_address
-            if extent > left:
-                extent = left
-            if extent > LATENCY_LIMIT * PAGE_SIZE and not a.whole_tables:
-                extent = LATENCY_LIMIT * PAGE_SIZE
-            move_ptes(t, vma, pmd_table(value), old_address, old_address + extent, new_vma, new, new_address, rmap_locks)
-        old_address += extent
-        new_address += extent
-    return old_address - start
+        whole = value == 0
+        if extent == PMD_SIZE and not pmc.new_addr & (PMD_SIZE - 1) and (pmd_huge(value) or (value and whole_tables)):
+            whole = move_whole_pmd(t, pmc, pmd)
+        if whole:
+            pmc.old_addr += extent
+            pmc.new_addr += extent
+            continue
+        if pmd_huge(value):
+            split_huge_page_pmd(t, mm, pmd)
+            continue
+        if alloc_table(t, mm, pmc.new_addr, &new) < 0:
+            break
+        extent = table_end(pmc.new_addr, pmc.new_addr + extent) - pmc.new_addr
+        if extent > LATENCY_LIMIT * PAGE_SIZE and not whole_tables:
+            extent = LATENCY_LIMIT * PAGE_SIZE
+        move_ptes(t, pmc, extent, pmd_table(value), new)
+    return pmc.old_addr - start
 
 
 cdef void merge_afterwards(Task *t, vm_area_struct *vma) noexcept nogil:
     """What copy_vma would have merged, now that no pte is on its way."""
-    vma_merge(t, vma.vm_mm, vma.vm_prev, vma.vm_start, vma.vm_end, vma.vm_flags, vma.anon_vma, vma.vm_pgoff, vma)
+    cdef vma_merge_struct vmg = vma_merge_struct(mm=vma.vm_mm, prev=vma.vm_prev, start=vma.vm_start, end=vma.vm_end,
+                                                 pgoff=vma.vm_pgoff, flags=vma.vm_flags,
+                                                 anon_vma=vma.anon_vma, source=vma)
+    vma_merge(t, &vmg)
 
 
 cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64_t old_length, uint64_t new_length,
                       uint64_t new_address, bint dontunmap) noexcept nogil:
     """Moves a part of vma. The source is not split before the final unmapping; a failure moves everything back, in
     the opposite direction and still upwards. The new address, or -ENOMEM."""
-    cdef algorithm *a = &kernel_of(t).algorithm
+    cdef bint fresh = kernel_of(t).algorithm.ordering == ORDERING_FRESH_VMA
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t pgoff = vma.vm_pgoff + ((old_address - vma.vm_start) >> PAGE_SHIFT)
+    cdef pagetable_move_control pmc
     cdef vm_area_struct *new_vma
     cdef uint64_t moved
-    cdef bint need_rmap_locks
     cdef int64_t result = <int64_t>new_address
     if mm.map_count >= MAX_MAP_COUNT - 3:
         return -ENOMEM
-    new_vma = copy_vma(t, &vma, new_address, new_length, pgoff, &need_rmap_locks)
+    new_vma = copy_vma(t, &vma, new_address, new_length, pgoff, &pmc.need_rmap_locks)
     if new_vma == NULL:
         return -ENOMEM
     note(t, NOTE_MOVE, serial_of(vma), serial_of(new_vma), 0)
-    moved = move_page_tables(t, vma, old_address, new_vma, new_address, old_length, need_rmap_locks)
+    pmc.old = vma
+    pmc.new = new_vma
+    pmc.old_addr = old_address
+    pmc.old_end = old_address + old_length
+    pmc.new_addr = new_address
+    moved = move_page_tables(t, &pmc)
     if moved < old_length:
         # The ptes travel against the order of the lists now, even where the destination was fresh.
-        need_rmap_locks = order_destination(t, new_vma, vma, ARRIVES_BACK)
+        pmc = pagetable_move_control(old=new_vma, new=vma, old_addr=new_address, old_end=new_address + moved,
+                                     new_addr=old_address,
+                                     need_rmap_locks=order_destination(t, new_vma, vma, ARRIVES_BACK))
         note(t, NOTE_MOVE, serial_of(new_vma), serial_of(vma), 1)
-        move_page_tables(t, new_vma, new_address, vma, old_address, moved, need_rmap_locks)
+        move_page_tables(t, &pmc)
         old_address = new_address
         old_length = new_length
         result = -ENOMEM
@@ -258,12 +260,12 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
         # The source stays, empty, and if nothing else is in it the next fault gives it an anon_vma of its own (5.7).
         if new_vma != vma and vma.vm_start == old_address and vma.vm_end == old_address + old_length:
             unlink_anon_vmas(t, vma)
-        if a.fresh_vma:
+        if fresh:
             merge_afterwards(t, new_vma)
         return result
-    # It can fail at the limit of vmas and where a split finds no memory; then the old range stays mapped, empty, and the
-    # kernel corrects accounting.
+    # It can fail at the limit of vmas and where a split finds no memory; then the old range stays mapped, empty, and
+    # the kernel corrects accounting.
     do_munmap(t, mm, old_address, old_length)
-    if a.fresh_vma and result >= 0:
+    if fresh and result >= 0:
         merge_afterwards(t, new_vma)
     return result

@@ -19,7 +19,6 @@ from anonvma_rt.mm.mm_types cimport (
     serial_of,
     vm_area_struct,
 )
-from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced
 from anonvma_rt.mm.pgtable cimport find_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
 
 
@@ -53,7 +52,8 @@ cdef pte_t *page_check_address(Task *t, page *p, vm_area_struct *vma, uint64_t a
 
 cdef pmd_t *page_check_address_pmd(Task *t, page *head, vm_area_struct *vma, uint64_t address,
                                    bint splitting) noexcept nogil:
-    """The huge pmd that shows the page at address, in the state that the walk looks for, or NULL; under page_table_lock.
+    """The huge pmd that shows the page at address, in the state that the walk looks for, or NULL; under
+    page_table_lock.
 
     A vma that is being split shows the same pmd twice; the second time it is marked already and passed over.
     """

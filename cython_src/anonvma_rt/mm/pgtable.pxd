@@ -35,9 +35,9 @@ cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table)
 
 
 cdef inline void pgd_populate(Task *t, mm_struct *mm, uint64_t start, uint64_t end) noexcept nogil:
-    """Makes the tables of pmds of a range. They come with the vma and not with the first fault, so that whoever has found
-    the vma finds them: an entry of the pgd that appeared under a walk would be one more thing to announce, and what a walk
-    sees there it sees in the pmd as well."""
+    """Makes the tables of pmds of a range. They come with the vma and not with the first fault, so that whoever has
+    found the vma finds them: an entry of the pgd that appeared under a walk would be one more thing to announce, and
+    what a walk sees there it sees in the pmd as well."""
     cdef uint64_t g = start >> PGDIR_SHIFT
     while g << PGDIR_SHIFT < end:
         if mm.pgd.entry[g & (PTRS_PER_TABLE - 1)] == 0:

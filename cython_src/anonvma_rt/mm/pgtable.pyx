@@ -15,7 +15,8 @@ from anonvma_rt.mm.slab cimport must_alloc
 
 
 cdef page_table *find_table(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """The page table of an address, or NULL where there is none or a huge pmd; read without a lock, as every walk does."""
+    """The page table of an address, or NULL where there is none or a huge pmd; read without a lock, as every walk
+    does."""
     cdef pmd_t *pmd = pmd_offset(mm, address)
     return pmd_table(pmd_read(t, pmd)) if pmd != NULL else NULL
 

@@ -39,6 +39,7 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
     GENERATION_SHIFT,
+    ORDERING_DOUBLE_WALK,
     PAGE_MAPPING_ANON,
     PAGE_SHIFT,
     PTE_MIGRATION,
@@ -84,8 +85,8 @@ cdef inline uint16_t generation_of(anon_vma *av) noexcept nogil:
 
 
 cdef anon_vma *must_be_its_anon_vma(Task *t, page *p) noexcept nogil:
-    """page.mapping of an anonymous page, outside every RCU section: the very anon_vma that the page was given, not freed
-    and not something else by now."""
+    """page.mapping of an anonymous page, outside every RCU section: the very anon_vma that the page was given, not
+    freed and not something else by now."""
     cdef anon_vma *av = page_anon_vma(p)
     if not arena_live(&t.x.arena, av, TYPE_ANON_VMA) or generation_of(av) != page_generation(p):
         violate(t, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, <int64_t>(<char *>av - t.x.arena.base), p.pfn)
@@ -173,7 +174,7 @@ cdef void unlock_walked(Task *t, anon_vma *root) noexcept nogil:
         mutex_unlock(t, &root.mutex)
 
 
-# ---- page counters -----------------------------------------------------------------------------------------------------
+# ---- page counters ---------------------------------------------------------------------------------------------------
 
 
 cdef void set_page_anon_vma(page *p, anon_vma *av) noexcept nogil:
@@ -194,7 +195,7 @@ cdef void page_remove_rmap(Task *t, page *p) noexcept nogil:
     add_return(t, &p.mapcount, -1)
 
 
-# ---- walks -------------------------------------------------------------------------------------------------------------
+# ---- walks -----------------------------------------------------------------------------------------------------------
 
 
 cdef bint vma_address(Task *t, page *p, vm_area_struct *vma, uint64_t *address) noexcept nogil:
@@ -243,7 +244,7 @@ cdef rmap_walk rmap_walk_begin(Task *t, anon_vma *av, page *p, int walk) noexcep
     w.page = p
     w.anon_vma = av.root if a.walk_root_list else av
     w.tree = a.tree
-    w.loops = 2 if a.double_walk and (walk == WALK_RESTORE or walk == WALK_SPLIT) else 1
+    w.loops = 2 if a.ordering == ORDERING_DOUBLE_WALK and (walk == WALK_RESTORE or walk == WALK_SPLIT) else 1
     if t.x.tracing:
         note(t, NOTE_WALK, walk, p.pfn, 0)
         start_loop(&w)

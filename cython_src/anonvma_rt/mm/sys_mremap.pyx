@@ -7,10 +7,18 @@ from libc.errno cimport EFAULT, EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.mm_types cimport MAX_MAP_COUNT, PAGE_SIZE, kernel_of, mm_struct, vm_area_struct, vma_pages
+from anonvma_rt.mm.mm_types cimport (
+    CALLS_6_17,
+    MAX_MAP_COUNT,
+    PAGE_SIZE,
+    kernel_of,
+    mm_struct,
+    vm_area_struct,
+    vma_pages,
+)
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, do_munmap, get_unmapped_area
 from anonvma_rt.mm.mremap cimport move_vma
-from anonvma_rt.mm.vma cimport vma_adjust, vma_merge
+from anonvma_rt.mm.vma cimport vma_adjust, vma_merge, vma_merge_struct
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
@@ -49,7 +57,7 @@ cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     return move_vma(t, vma, address, old_length, new_length, to, dontunmap)
 
 
-# ---- the call as it is since 6.17 --------------------------------------------------------------------------------------
+# ---- the call as it is since 6.17 ------------------------------------------------------------------------------------
 
 
 cdef int64_t refusal_6_17(mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t new_length, int64_t to,
@@ -86,7 +94,8 @@ cdef int64_t move_fixed(Task *t, mm_struct *mm, uint64_t address, uint64_t old_l
     return move_vma(t, find_vma(t, mm, address), address, old_length, new_length, to, dontunmap)
 
 
-cdef int64_t move_range(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t to, bint dontunmap) noexcept nogil:
+cdef int64_t move_range(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t to,
+                        bint dontunmap) noexcept nogil:
     """Every vma of a range moves, and the holes between them stay as wide as they were; a hole at the beginning is
     refused. What is at the destination of a hole stays. At an error, what was moved before has moved."""
     cdef uint64_t end = address + length
@@ -121,6 +130,7 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
     """do_mremap as it is since 6.17: it looks before it unmaps, a fixed move without a new length takes several vmas
     (d23cb648e365), and growth in place merges with what is behind (ca3d76b0aa80)."""
     cdef uint64_t end = address + new_length
+    cdef vma_merge_struct vmg
     cdef vm_area_struct *vma
     cdef int64_t result = refusal_6_17(mm, address, old_length, new_length, to, maymove, dontunmap)
     if result < 0:
@@ -141,8 +151,9 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
     if old_length > vma.vm_end - address:
         return -EFAULT
     if not dontunmap and address + old_length == vma.vm_end and room_behind(vma, end):
-        vma = vma_merge(t, mm, vma, vma.vm_end, end, vma.vm_flags, vma.anon_vma, vma.vm_pgoff + vma_pages(vma), NULL)
-        return <int64_t>address if vma != NULL else -ENOMEM
+        vmg = vma_merge_struct(mm=mm, prev=vma, start=vma.vm_end, end=end, pgoff=vma.vm_pgoff + vma_pages(vma),
+                               flags=vma.vm_flags, anon_vma=vma.anon_vma, source=NULL)
+        return <int64_t>address if vma_merge(t, &vmg) != NULL else -ENOMEM
     if not maymove:
         return -ENOMEM
     result = get_unmapped_area(mm, new_length)
@@ -151,7 +162,7 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
     return move_vma(t, vma, address, old_length, new_length, <uint64_t>result, dontunmap)
 
 
-# ---- the call ----------------------------------------------------------------------------------------------------------
+# ---- the call --------------------------------------------------------------------------------------------------------
 
 
 cdef bint room_behind(vm_area_struct *vma, uint64_t end) noexcept nogil:
@@ -171,7 +182,7 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     cdef uint64_t end
     cdef int64_t new_address
     cdef int error
-    if kernel_of(t).algorithm.calls_6_17:
+    if kernel_of(t).algorithm.calls == CALLS_6_17:
         return do_mremap_6_17(t, mm, address, old_length, new_length, to, maymove, dontunmap)
     if address & (PAGE_SIZE - 1) or new_length == 0 or address > TASK_SIZE or new_length > TASK_SIZE:
         return -EINVAL

@@ -1,4 +1,5 @@
-"""Single vmas (see vma.pxd). Rules of merging and locking are those of Linux 3.1 to 3.3 unless the algorithm says so."""
+"""Single vmas (see vma.pxd). Rules of merging and locking are those of Linux 3.1 to 3.3 unless the algorithm says
+so."""
 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
@@ -22,6 +23,7 @@ from anonvma_rt.mm.mm_types cimport (
     MERGE_SYMMETRIC,
     PAGE_SHIFT,
     TYPE_VMA,
+    algorithm,
     anon_vma,
     kernel_of,
     mm_struct,
@@ -34,7 +36,7 @@ from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.vma_tree cimport vma_tree_erase, vma_tree_insert
 
 
-# ---- made and linked ---------------------------------------------------------------------------------------------------
+# ---- made and linked -------------------------------------------------------------------------------------------------
 
 
 cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff,
@@ -101,7 +103,7 @@ cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil:
     arena_free(&t.x.arena, vma)
 
 
-# ---- adjusted ----------------------------------------------------------------------------------------------------------
+# ---- adjusted --------------------------------------------------------------------------------------------------------
 
 
 cdef void set_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff) noexcept nogil:
@@ -120,8 +122,8 @@ cdef void set_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
 
 
 cdef int import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *exporter) noexcept nogil:
-    """A vma that takes over pages of another one has to be on the lists of their anon_vmas first. 0, or -ENOMEM with the
-    importer as it was."""
+    """A vma that takes over pages of another one has to be on the lists of their anon_vmas first. 0, or -ENOMEM with
+    the importer as it was."""
     if exporter.anon_vma == NULL or importer.anon_vma != NULL:
         return 0
     # Before the clone, or it would look for an anon_vma to reuse.
@@ -129,166 +131,135 @@ cdef int import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *expo
     return anon_vma_clone(t, importer, exporter)
 
 
-cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
-                     vm_area_struct *insert) noexcept nogil:
-    """Gives vma a new range, and its neighbour what follows from that: swallows the next one or two vmas where the range
-    covers them, shifts the border with the next one, or links `insert`, the other half of a split.
+# What a new range of a vma means for its neighbours.
+cdef struct vma_change:
+    uint64_t end                  # the vma's own, in this turn
+    vm_area_struct *next          # whose start moves by `shift`
+    int64_t shift
+    vm_area_struct *swallowed
+    vm_area_struct *importer      # is put on the lists of the exporter, whose pages it takes over
+    vm_area_struct *exporter
 
-    Up to 3.6 the root's lock is taken only if vma itself has an anon_vma and either imports pages or starts elsewhere:
-    growth at the end alone goes without (deliberate, for brk), and so does a border shift of a vma without anon_vma, by
-    mistake (Z22). Where vmas are in a tree their keys change, so it is always taken.
+
+cdef vma_change plan_change(Task *t, vm_area_struct *vma, uint64_t end, vm_area_struct *next) noexcept nogil:
+    """What happens to `next`, the vma behind, or NULL where that keeps its range."""
+    cdef vma_change c = vma_change(end=end, next=next, shift=0, swallowed=NULL, importer=NULL, exporter=NULL)
+    if next == NULL:
+        return c
+    if end >= next.vm_end:
+        # mprotect's case 6 covers two: the second one is swallowed in a turn of its own.
+        c.end = next.vm_end
+        c.swallowed = next
+        c.importer = vma
+        c.exporter = next
+        if end > c.end and next.anon_vma == NULL and kernel_of(t).algorithm.import_ahead:
+            c.exporter = next.vm_next
+    elif end > next.vm_start:
+        c.shift = <int64_t>(end - next.vm_start)
+        c.importer = vma
+        c.exporter = next
+    elif next.vm_start == vma.vm_end and end < vma.vm_end:
+        c.shift = -<int64_t>(vma.vm_end - end)
+        c.importer = next
+        c.exporter = vma
+    return c
+
+
+cdef anon_vma *lock_of_change(Task *t, vm_area_struct *vma, uint64_t start, vma_change *c) noexcept nogil:
+    """The anon_vma whose root's lock a change needs, or NULL.
+
+    Up to 3.6 it is taken only if vma itself has an anon_vma and either imports pages or starts elsewhere: growth at the
+    end alone goes without (deliberate, for brk), and so does a border shift of a vma without anon_vma, by mistake
+    (Z22). Where vmas are in a tree their keys change, so it is always taken. """
+    cdef algorithm *a = &kernel_of(t).algorithm
+    if vma.anon_vma != NULL and (a.tree or c.importer != NULL or start != vma.vm_start):
+        return vma.anon_vma
+    return c.next.anon_vma if c.shift and (a.tree or a.shift_locks) else NULL
+
+
+cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
+                    vm_area_struct *insert) noexcept nogil:
+    """Gives vma a new range, and its neighbour what follows from that: swallows the next one or two vmas where the
+    range covers them, shifts the border with the next one, or links `insert`, the other half of a split.
 
     0, or -ENOMEM where what has to be imported cannot be, with nothing changed. But up to 4.7 a vma that grows over two
     imports from the second when the first is gone already (mprotect's case 6; 734537c9cb72 looks ahead).
     """
     cdef mm_struct *mm = vma.vm_mm
     cdef bint tree = kernel_of(t).algorithm.tree
-    cdef vm_area_struct *next = vma.vm_next if insert == NULL else NULL
-    cdef vm_area_struct *importer = NULL
-    cdef vm_area_struct *exporter = NULL
-    cdef vm_area_struct *swallowed = NULL
-    cdef anon_vma *locked = NULL
-    cdef int64_t shift = 0
-    cdef uint64_t last = end
-    if next != NULL and end >= next.vm_end:
-        # mprotect's case 6 covers two: the second one is swallowed in a turn of its own.
-        swallowed = next
-        end = next.vm_end
-        importer = vma
-        exporter = next
-        if last > end and next.anon_vma == NULL and kernel_of(t).algorithm.import_ahead:
-            exporter = next.vm_next
-    elif next != NULL and end > next.vm_start:
-        shift = <int64_t>(end - next.vm_start)
-        importer = vma
-        exporter = next
-    elif next != NULL and next.vm_start == vma.vm_end and end < vma.vm_end:
-        shift = -<int64_t>(vma.vm_end - end)
-        importer = next
-        exporter = vma
-    if importer != NULL and import_anon_vma(t, importer, exporter) < 0:
+    cdef vma_change c = plan_change(t, vma, end, vma.vm_next if insert == NULL else NULL)
+    cdef anon_vma *locked
+    if c.importer != NULL and import_anon_vma(t, c.importer, c.exporter) < 0:
         return -ENOMEM
-    vma_adjust_trans_huge(t, vma, start, end, next if shift else NULL, shift)
-    if tree:
-        locked = vma.anon_vma
-    elif vma.anon_vma != NULL and (importer != NULL or start != vma.vm_start):
-        locked = vma.anon_vma
-    if locked == NULL and shift and (tree or kernel_of(t).algorithm.shift_locks):
-        locked = next.anon_vma
+    vma_adjust_trans_huge(t, vma, start, c.end, c.next, c.shift)
+    locked = lock_of_change(t, vma, start, &c)
     if locked != NULL:
         anon_vma_lock(t, locked)
         if tree:
             anon_vma_pre_update(t, vma)
-            if shift:
-                anon_vma_pre_update(t, next)
-    set_range(t, vma, start, end, pgoff)
-    if shift:
-        set_range(t, next, next.vm_start + shift, next.vm_end, next.vm_pgoff + (shift >> PAGE_SHIFT))
+            if c.shift:
+                anon_vma_pre_update(t, c.next)
+    set_range(t, vma, start, c.end, pgoff)
+    if c.shift:
+        set_range(t, c.next, c.next.vm_start + c.shift, c.next.vm_end, c.next.vm_pgoff + (c.shift >> PAGE_SHIFT))
     if tree and locked != NULL:
         anon_vma_post_update(t, vma)
-        if shift:
-            anon_vma_post_update(t, next)
-    if swallowed != NULL:
-        vma_unlink(t, mm, swallowed)
+        if c.shift:
+            anon_vma_post_update(t, c.next)
+    if c.swallowed != NULL:
+        vma_unlink(t, mm, c.swallowed)
     elif insert != NULL:
         vma_link(t, mm, insert, vma.vm_prev if insert.vm_start < vma.vm_start else vma)
     write_link(&mm.mmap_cache, NULL)
     if locked != NULL:
         anon_vma_unlock(t, locked)
-    if swallowed != NULL:
-        if swallowed.anon_vma != NULL:
-            unlink_anon_vmas(t, swallowed)
-        vma_free(t, swallowed)
-    return vma_adjust(t, vma, start, last, pgoff, NULL) if last > end else 0
+    if c.swallowed != NULL:
+        if c.swallowed.anon_vma != NULL:
+            unlink_anon_vmas(t, c.swallowed)
+        vma_free(t, c.swallowed)
+    return vma_adjust(t, vma, start, end, pgoff, NULL) if end > c.end else 0
 
 
-# ---- merged ------------------------------------------------------------------------------------------------------------
+# ---- merged ----------------------------------------------------------------------------------------------------------
 
 
 cdef bint forked(vm_area_struct *vma) noexcept nogil:
     return vma != NULL and vma.anon_vma != NULL and not list_is_singular(&vma.anon_vma_chain)
 
 
-cdef bint mergeable_anon_vma(Task *t, anon_vma *a, vm_area_struct *source, vm_area_struct *neighbour) noexcept nogil:
-    """Whether a request with anon_vma `a` fits a neighbour. `source`: the vma that has the pages, NULL where there is none.
-
-    3.0 to 6.15: an empty chain is not singular, so an unfaulted neighbour never takes a faulted request. "symmetric"
-    overlooks that. Since 6.16 it does, and is put on the lists of the source (879bca0a2c4f), unless the source was forked.
-    """
-    cdef anon_vma *b = neighbour.anon_vma
+cdef bint mergeable_anon_vma(Task *t, vma_merge_struct *vmg, vm_area_struct *neighbour) noexcept nogil:
+    """3.0 to 6.15: an empty chain is not singular, so an unfaulted neighbour never takes a faulted request. "symmetric"
+    overlooks that. Since 6.16 it does, and is put on the lists of the source (879bca0a2c4f), unless the source was
+    forked. """
     cdef int rule = kernel_of(t).algorithm.merge
-    if a == b:
+    if vmg.anon_vma == neighbour.anon_vma:
         return True
-    if a == NULL:
+    if vmg.anon_vma == NULL:
         return list_is_singular(&neighbour.anon_vma_chain)
-    if b != NULL or rule == MERGE_3_0:
+    if neighbour.anon_vma != NULL or rule == MERGE_3_0:
         return False
-    return rule == MERGE_SYMMETRIC or rule == MERGE_6_16_FORKED or not forked(source)
+    return rule == MERGE_SYMMETRIC or rule == MERGE_6_16_FORKED or not forked(vmg.source)
 
 
-cdef bint can_merge_after(Task *t, vm_area_struct *prev, uint64_t address, uint64_t flags, anon_vma *av, uint64_t pgoff,
-                          vm_area_struct *source) noexcept nogil:
+cdef bint can_merge_after(Task *t, vma_merge_struct *vmg) noexcept nogil:
+    cdef vm_area_struct *prev = vmg.prev
     return (
         prev != NULL
-        and prev.vm_end == address
-        and prev.vm_flags == flags
-        and mergeable_anon_vma(t, av, source, prev)
-        and prev.vm_pgoff + vma_pages(prev) == pgoff
+        and prev.vm_end == vmg.start
+        and prev.vm_flags == vmg.flags
+        and mergeable_anon_vma(t, vmg, prev)
+        and prev.vm_pgoff + vma_pages(prev) == vmg.pgoff
     )
 
 
-cdef bint can_merge_before(Task *t, vm_area_struct *next, uint64_t end, uint64_t flags, anon_vma *av, uint64_t pgoff_end,
-                           vm_area_struct *source) noexcept nogil:
+cdef bint can_merge_before(Task *t, vma_merge_struct *vmg, vm_area_struct *next) noexcept nogil:
     return (
         next != NULL
-        and next.vm_start == end
-        and next.vm_flags == flags
-        and mergeable_anon_vma(t, av, source, next)
-        and next.vm_pgoff == pgoff_end
+        and next.vm_start == vmg.end
+        and next.vm_flags == vmg.flags
+        and mergeable_anon_vma(t, vmg, next)
+        and next.vm_pgoff == vmg.pgoff + ((vmg.end - vmg.start) >> PAGE_SHIFT)
     )
-
-
-cdef vm_area_struct *vma_merge(Task *t, mm_struct *mm, vm_area_struct *prev, uint64_t address, uint64_t end,
-                               uint64_t flags, anon_vma *av, uint64_t pgoff,
-                               vm_area_struct *source) noexcept nogil:
-    """Lets neighbours grow over [address, end), or returns NULL: none fits, or there is no memory for it.
-
-    The range is free (cases 1 to 3 of the table at vma_merge: mmap, brk, mremap) or belongs to one vma whose flags are
-    about to become `flags` (4 to 8: mprotect), wholly or in part. `source`: the vma that the pages of a move come from,
-    or which is there already; NULL where there are no pages.
-    """
-    cdef vm_area_struct *area = prev.vm_next if prev != NULL else mm.mmap
-    cdef vm_area_struct *next = area
-    cdef uint64_t pages = (end - address) >> PAGE_SHIFT
-    cdef bint after
-    cdef bint before
-    cdef bint covered = next != NULL and next.vm_end == end
-    if covered:
-        next = next.vm_next
-    after = can_merge_after(t, prev, address, flags, av, pgoff, source)
-    before = can_merge_before(t, next, end, flags, av, pgoff + pages, source)
-    if after and before and neighbours_fit(prev, next):
-        note(t, NOTE_MERGE, serial_of(prev), 6 if covered else 1, prev.anon_vma != NULL or next.anon_vma != NULL)
-        if duplicate_anon_vma(t, prev, source) < 0:
-            return NULL
-        return prev if vma_adjust(t, prev, prev.vm_start, next.vm_end, prev.vm_pgoff, NULL) == 0 else NULL
-    if after:
-        note(t, NOTE_MERGE, serial_of(prev), 7 if covered else 5 if area != NULL and area.vm_start < end else 2,
-             prev.anon_vma != NULL and area != NULL and area.vm_start < end)
-        if duplicate_anon_vma(t, prev, source) < 0:
-            return NULL
-        return prev if vma_adjust(t, prev, prev.vm_start, end, prev.vm_pgoff, NULL) == 0 else NULL
-    if not before or duplicate_anon_vma(t, next, source) < 0:
-        return NULL
-    if prev != NULL and address < prev.vm_end:
-        note(t, NOTE_MERGE, serial_of(next), 4, prev.anon_vma != NULL)
-        return next if vma_adjust(t, prev, prev.vm_start, address, prev.vm_pgoff, NULL) == 0 else NULL
-    if covered:
-        # Case 8: `area` grows over next, which goes away.
-        note(t, NOTE_MERGE, serial_of(area), 8, area.anon_vma != NULL or next.anon_vma != NULL)
-        return area if vma_adjust(t, area, address, next.vm_end, next.vm_pgoff - pages, NULL) == 0 else NULL
-    note(t, NOTE_MERGE, serial_of(next), 3, next.anon_vma != NULL)
-    return next if vma_adjust(t, next, address, next.vm_end, next.vm_pgoff - pages, NULL) == 0 else NULL
 
 
 cdef bint neighbours_fit(vm_area_struct *prev, vm_area_struct *next) noexcept nogil:
@@ -297,15 +268,58 @@ cdef bint neighbours_fit(vm_area_struct *prev, vm_area_struct *next) noexcept no
 
 
 cdef int duplicate_anon_vma(Task *t, vm_area_struct *target, vm_area_struct *source) noexcept nogil:
-    """Since 6.16: an unfaulted neighbour that takes faulted pages is put on the lists of where they come from (for mremap
-    only since 61f67c230a5e in 6.19; until then such a merge forgot it, Z13). 0 or -ENOMEM."""
+    """Since 6.16: an unfaulted neighbour that takes faulted pages is put on the lists of where they come from (for
+    mremap only since 61f67c230a5e in 6.19; until then such a merge forgot it, Z13). 0 or -ENOMEM."""
     cdef int rule = kernel_of(t).algorithm.merge
     if source == NULL or target.anon_vma != NULL or (rule != MERGE_6_16 and rule != MERGE_6_16_FORKED):
         return 0
     return import_anon_vma(t, target, source)
 
 
-# ---- split -------------------------------------------------------------------------------------------------------------
+cdef vm_area_struct *vma_merge(Task *t, vma_merge_struct *vmg) noexcept nogil:
+    """Lets neighbours grow over the range, or returns NULL: none fits, or there is no memory for it.
+
+    The range is free (cases 1 to 3 of the table at vma_merge: mmap, brk, mremap) or belongs to one vma whose flags are
+    about to become vmg.flags (4 to 8: mprotect), wholly or in part.
+    """
+    cdef vm_area_struct *prev = vmg.prev
+    cdef vm_area_struct *area = prev.vm_next if prev != NULL else vmg.mm.mmap
+    cdef vm_area_struct *next = area
+    cdef bint inside = area != NULL and area.vm_start < vmg.end
+    cdef bint covered = area != NULL and area.vm_end == vmg.end
+    cdef uint64_t end = vmg.end
+    cdef uint64_t pgoff
+    cdef bint after
+    cdef bint before
+    if covered:
+        next = next.vm_next
+    after = can_merge_after(t, vmg)
+    before = can_merge_before(t, vmg, next)
+    if after:
+        if before and neighbours_fit(prev, next):
+            end = next.vm_end
+            note(t, NOTE_MERGE, serial_of(prev), 6 if covered else 1, prev.anon_vma != NULL or next.anon_vma != NULL)
+        else:
+            note(t, NOTE_MERGE, serial_of(prev), 7 if covered else 5 if inside else 2, prev.anon_vma != NULL and inside)
+        if duplicate_anon_vma(t, prev, vmg.source) < 0:
+            return NULL
+        return prev if vma_adjust(t, prev, prev.vm_start, end, prev.vm_pgoff, NULL) == 0 else NULL
+    if not before or duplicate_anon_vma(t, next, vmg.source) < 0:
+        return NULL
+    if prev != NULL and vmg.start < prev.vm_end:
+        note(t, NOTE_MERGE, serial_of(next), 4, prev.anon_vma != NULL)
+        return next if vma_adjust(t, prev, prev.vm_start, vmg.start, prev.vm_pgoff, NULL) == 0 else NULL
+    # Case 3: next grows downwards. Case 8: `area` grows over next, which goes away.
+    pgoff = next.vm_pgoff - ((vmg.end - vmg.start) >> PAGE_SHIFT)
+    if covered:
+        note(t, NOTE_MERGE, serial_of(area), 8, area.anon_vma != NULL or next.anon_vma != NULL)
+    else:
+        note(t, NOTE_MERGE, serial_of(next), 3, next.anon_vma != NULL)
+        area = next
+    return area if vma_adjust(t, area, vmg.start, next.vm_end, pgoff, NULL) == 0 else NULL
+
+
+# ---- split -----------------------------------------------------------------------------------------------------------
 
 
 cdef int split_vma(Task *t, mm_struct *mm, vm_area_struct *vma, uint64_t address, bint new_below) noexcept nogil:

@@ -14,8 +14,8 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import EVENT, OPS
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.kernel.algorithm import Algorithm
+from anonvma_rt.mm.hooks.notes import BUGS, NOTES
 from anonvma_rt.mm.lab.kernel import Kernel, Refused
-from anonvma_rt.mm.lab.notes import BUGS, NOTES
 from anonvma_rt.mm.lab.world import World
 
 # The presets of the list era, which differ in nothing but the order of the list and the look of the restore walk.

@@ -1,6 +1,6 @@
 """What the kernel's files report by number: what they do (Note), which assertion failed (Bug), what was broken (Kind).
 
-Python's names are made of these (mm/lab/notes.pyx): NOTE_FRESH_VMA is "fresh-vma" there. A note has three numbers,
+Python's names are made of these (notes.pyx): NOTE_FRESH_VMA is "fresh-vma" there. A note has three numbers,
 a, b and c; "address" and "pte" are raw, "vma" and "anon_vma" serial numbers.
 """
 

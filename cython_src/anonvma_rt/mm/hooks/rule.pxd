@@ -5,7 +5,7 @@ the algorithm's flags: once a destination is there, and once more before a faile
 """
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.mm_types cimport algorithm, vm_area_struct
+from anonvma_rt.mm.mm_types cimport rule_hook, vm_area_struct
 
 cdef enum Arrival:
     # copy_vma() let a neighbour grow, which may be older than the source,
@@ -18,4 +18,4 @@ cdef enum Arrival:
 cdef class Rule:
     cdef bint place(self, Task *t, vm_area_struct *source, vm_area_struct *destination, int arrival) noexcept nogil
 
-cdef void set_rule(algorithm *a, Rule rule)
+cdef void set_rule(rule_hook *hook, Rule rule)

@@ -40,8 +40,10 @@ cdef bint is_watched(kernel *k, uint64_t index) noexcept nogil:
 cdef bint moves_watched(kernel *k, vm_area_struct *vma, page_table *table, uint64_t start, uint64_t end) noexcept nogil:
     """Whether `table` has an entry for a watched page in [start, end) of vma. No point: nothing is decided here."""
     cdef uint64_t address = start
+    cdef uint64_t i
     while k.n_watched and address < end:
-        if is_watched(k, linear_page_index(vma, address)) and table.pte[(address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)] != PTE_NONE:
+        i = (address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)
+        if table.pte[i] != PTE_NONE and is_watched(k, linear_page_index(vma, address)):
             return True
         address += PAGE_SIZE
     return False

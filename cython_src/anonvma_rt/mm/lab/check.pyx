@@ -103,7 +103,7 @@ cdef void check_owner(Execution *x, kernel *k, page *p) noexcept nogil:
         report(x, k, UNREACHABLE_PTE, 0, p.pfn, I9_DANGLING)
 
 
-# ---- page tables: I4 to I7 ---------------------------------------------------------------------------------------------
+# ---- page tables: I4 to I7 -------------------------------------------------------------------------------------------
 
 
 cdef void check_tables(Execution *x, kernel *k, mm_struct *mm, int32_t *mapped) noexcept nogil:
@@ -182,7 +182,7 @@ cdef bint listed(vm_area_struct *vma, anon_vma *av) noexcept nogil:
     return False
 
 
-# ---- chains and lists: I1 to I3 ----------------------------------------------------------------------------------------
+# ---- chains and lists: I1 to I3 --------------------------------------------------------------------------------------
 
 
 cdef void check_chains(Execution *x, kernel *k, mm_struct *mm) noexcept nogil:

@@ -1,4 +1,5 @@
-"""A simulated kernel that is driven by hand: one system call at a time, nobody else running (anonvma_rt.machine).
+"""A simulated kernel that is driven by hand: one system call at a time, nobody else running
+(anonvma_rt.kernel.machine).
 
 The state lives in an arena of its own, as it does in an execution; a call that breaks one of the kernel's rules leaves
 the state as it was at that moment, so that it can be looked at.
@@ -9,17 +10,20 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
-from anonvma_rt.engine.base.arena cimport ARENA_START, arena_close, arena_header, arena_open
+from anonvma_rt.engine.base.arena cimport arena_close, arena_header, arena_open
+from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Execution, Finding, Task
 from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
+from anonvma_rt.mm.lab.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world
-from anonvma_rt.mm.lab.kernel cimport kernel_init, read_algorithm, read_plan
+from anonvma_rt.mm.lab.kernel cimport kernel_init, read_plan
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
-from anonvma_rt.mm.lab.syscall cimport RESOLVED, Step, system_call
+from anonvma_rt.mm.lab.objects cimport next_object
+from anonvma_rt.mm.lab.syscall cimport RESOLVED, Call, read_call, system_call
 from anonvma_rt.mm.lab.world cimport World
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT,
@@ -39,23 +43,24 @@ from anonvma_rt.mm.mm_types cimport (
     pte_pfn,
     pte_present,
     pte_t,
+    rule_hook,
     vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
 from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rmap_walk_next, vma_address
 
-from anonvma_rt.mm.lab.kernel import VERBS
-from anonvma_rt.mm.lab.notes import KINDS
+from anonvma_rt.mm.hooks.notes import KINDS
 
 cdef enum:
     MOST_FINDINGS = 1000
 
-cdef struct Call:
-    Step *step
+cdef struct Made:
+    Call *call
     int64_t result
 
 cdef struct Boot:
     algorithm *algorithm
+    rule_hook rule
     int64_t mm
 
 cdef struct Mapping:
@@ -65,14 +70,14 @@ cdef struct Mapping:
 cdef struct Walk:
     uint64_t pfn
     Mapping *found
-    int64_t room
+    uint64_t room
     int64_t n
 
 
 cdef void boot(Task *t, Boot *b) noexcept nogil:
     cdef alloc_plan nothing
     memset(&nothing, 0, sizeof(nothing))
-    kernel_init(t, b.algorithm, 0)
+    kernel_init(t, b.algorithm, &b.rule, 0)
     failslab_open(t, &nothing)
     failslab_race(t, True)
 
@@ -81,8 +86,8 @@ cdef void new_mm(Task *t, Boot *b) noexcept nogil:
     b.mm = mm_alloc(t, kernel_of(t)).id
 
 
-cdef void make_call(Task *t, Call *c) noexcept nogil:
-    c.result = system_call(t, c.step)
+cdef void make_call(Task *t, Made *made) noexcept nogil:
+    made.result = system_call(t, made.call)
 
 
 cdef bint shows(vm_area_struct *vma, uint64_t address, page *p) noexcept nogil:
@@ -117,9 +122,11 @@ cdef void walk(Task *t, Walk *w) noexcept nogil:
         address += <uint64_t>(p.pfn - head.pfn) << PAGE_SHIFT
         if not shows(vma, address, p):
             continue
-        if w.n < w.room:
-            w.found[w.n].mm = vma.vm_mm.id
-            w.found[w.n].address = address
+        if grow(<void **>&w.found, &w.room, <uint64_t>w.n + 1, sizeof(Mapping)) < 0:
+            w.n = -1
+            return
+        w.found[w.n].mm = vma.vm_mm.id
+        w.found[w.n].address = address
         w.n += 1
 
 
@@ -132,8 +139,8 @@ class Crash(Exception):
 
 
 cdef class Hand(World):
-    """A kernel without processes. fields: a mapping with the fields of anonvma_rt.algorithm.Algorithm. rule: an ordering
-    in the place of the algorithm's own."""
+    """A kernel without processes. fields: a mapping with the fields of anonvma_rt.kernel.algorithm.Algorithm. rule: an
+    ordering in the place of the algorithm's own."""
 
     cdef readonly object crash
     cdef readonly Rule rule
@@ -141,16 +148,13 @@ cdef class Hand(World):
 
     def __init__(self, fields, Rule rule=None):
         cdef void *x = NULL
-        cdef algorithm chosen
+        cdef algorithm chosen = read_algorithm(fields)
         cdef Boot b
         cdef int i
         if self.x != NULL:
             raise RuntimeError("a Hand is made once")
-        memset(&chosen, 0, sizeof(chosen))
-        read_algorithm(fields, &chosen)
         self.rule = rule
-        if rule is not None:
-            set_rule(&chosen, rule)
+        set_rule(&b.rule, rule)
         if posix_memalign(&x, 128, sizeof(Execution)) != 0:
             raise MemoryError("no memory for a machine")
         memset(x, 0, sizeof(Execution))
@@ -174,7 +178,7 @@ cdef class Hand(World):
         """Runs one call as the only task there is. Raises Crash, from then on for every call."""
         if self.crash is not None:
             raise self.crash
-        self.objects = None
+        self.indexed = False
         if not run_alone(self.x, <void (*)(Task *, void *) noexcept nogil>call, argument):
             return 0
         if self.x.halt == HALT_NO_MEMORY:
@@ -192,46 +196,32 @@ cdef class Hand(World):
 
     def call(self, verb, int process, args=(), pfn=0):
         """One system call (mm/lab/syscall.pyx says what args are): its result, or -errno."""
-        cdef Step s
-        cdef Call c
+        cdef Call c = read_call(verb, process, args)
+        cdef Made made = Made(call=&c, result=0)
         self.mm(process)
-        memset(&s, 0, sizeof(s))
-        if len(args) > RESOLVED:
-            raise ValueError(f"{verb}: too many arguments")
-        s.verb = VERBS.index(verb)
-        s.mm = process
-        for at, value in enumerate(args):
-            s.args[at] = value
-        s.args[RESOLVED] = pfn
-        c.step = &s
-        c.result = 0
-        self.alone(<void *>make_call, &c)
-        return c.result
+        c.args[RESOLVED] = pfn
+        self.alone(<void *>make_call, &made)
+        return made.result
 
     def rmap(self, uint64_t pfn):
         """Where a page is mapped, as a list of (process, address), in the order in which a walk finds it."""
         cdef Walk w
         self.page(pfn)
+        memset(&w, 0, sizeof(w))
         w.pfn = pfn
-        w.room = self.kernel().n_mm + 64
-        while True:
-            w.n = 0
-            w.found = <Mapping *>malloc(w.room * sizeof(Mapping))
-            if w.found == NULL:
+        try:
+            self.alone(<void *>walk, &w)
+            if w.n < 0:
                 raise MemoryError("no memory for the mappings of a page")
-            try:
-                self.alone(<void *>walk, &w)
-                if w.n <= w.room:
-                    return [(w.found[i].mm, w.found[i].address) for i in range(w.n)]
-                w.room = w.n
-            finally:
-                free(w.found)
+            return [(w.found[i].mm, w.found[i].address) for i in range(w.n)]
+        finally:
+            free(w.found)
 
     def fail(self, failing):
-        """From now on the allocations that an anonvma_rt.failing.Failing names fail, those of task 0; they are counted from
-        1 again."""
+        """From now on the allocations that an anonvma_rt.kernel.failing.Failing names fail, those of task 0; they are
+        counted from 1 again."""
         cdef alloc_plan plan
-        cdef kernel *k = self.kernel()
+        cdef kernel *k = self.idle_kernel()
         read_plan(failing, &plan)
         free(self.plan.listed)
         self.plan = plan
@@ -242,24 +232,21 @@ cdef class Hand(World):
     @property
     def allocations(self):
         """(made, failed) since the machine began, or since fail() was called."""
-        cdef kernel *k = self.kernel()
+        cdef kernel *k = self.idle_kernel()
         return k.turn[0].asked, k.turn[0].failed
 
     def live_objects(self):
         """Objects of the kernel that are allocated and not freed. Page frames are not among them: they always exist."""
-        cdef char *at = self.x.arena.base + ARENA_START
-        cdef char *end = self.x.arena.base + self.x.arena.now.used
-        cdef arena_header *header
+        cdef arena_header *header = next_object(&self.x.arena, NULL)
         live = 0
-        while at < end:
-            header = <arena_header *>at
-            at += header.size
+        while header != NULL:
             live += not header.generation & 1 and header.type not in (TYPE_PAGES, TYPE_SCRATCH)
+            header = next_object(&self.x.arena, header)
         return live
 
     def check(self):
         """All invariants: a list of (kind, a, b, c), empty where they hold. At most a thousand."""
-        cdef kernel *k = self.kernel()
+        cdef kernel *k = self.idle_kernel()
         cdef Finding *found = <Finding *>malloc(MOST_FINDINGS * sizeof(Finding))
         if found == NULL:
             raise MemoryError("no memory for a check")

@@ -4,10 +4,10 @@ The code of the kernel knows nothing of this: an operation is known by what its 
 of the lock or by the member of the structure that an address lies in. Nobody asks unless names were given.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 
-from anonvma_rt.engine.base.arena cimport Arena
 from anonvma_rt.engine.run.task cimport Task
+from anonvma_rt.mm.lab.objects cimport object_index
 
 # A set of kinds. For what is in memory the bit after a kind's own stands for changes, its own for reads.
 cdef enum Kinds:
@@ -25,12 +25,5 @@ cdef enum Kinds:
     WATCH_REFCOUNT = 1 << 16
     WATCH_MAPCOUNT = 1 << 18
 
-# Where the objects of a built kernel begin, ascending, as offsets into the arena; later ones lie behind `end`.
-cdef struct object_index:
-    uint64_t *start
-    uint64_t n
-    uint64_t end
-
 cdef uint32_t read_kinds(object names) except? 0
-cdef int index_objects(object_index *index, Arena *arena) noexcept nogil
 cdef bint is_interesting(Task *t, uint32_t kinds, object_index *index) noexcept nogil

@@ -1,9 +1,8 @@
 """The names of interesting operations, and how one is recognised (see interesting.pxd)."""
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport malloc
 
-from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header
+from anonvma_rt.engine.base.arena cimport Arena, arena_header
 from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC,
     OP_LOAD,
@@ -13,22 +12,30 @@ from anonvma_rt.engine.base.operation cimport (
     OP_STORE,
     OP_TRYLOCK,
     OP_WAIT,
-    lock_word,
 )
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.mm_types cimport (
-    CLASS_ANON_VMA,
-    CLASS_MMAP_SEM,
-    CLASS_PAGE,
-    CLASS_PTL,
-    TYPE_ANON_VMA,
-    TYPE_DIRECTORY,
-    TYPE_PAGES,
-    TYPE_TABLE,
-    TYPE_VMA,
-    anon_vma,
-    page,
-    vm_area_struct,
+from anonvma_rt.mm.lab.objects cimport (
+    MEMBER_ANON_VMA_REFCOUNT,
+    MEMBER_COUNT,
+    MEMBER_HEAD,
+    MEMBER_MAPCOUNT,
+    MEMBER_MAPPING,
+    MEMBER_MMAP_SEM,
+    MEMBER_MUTEX,
+    MEMBER_PAGE_LOCK,
+    MEMBER_PAGE_TABLE_LOCK,
+    MEMBER_PMD,
+    MEMBER_PTE,
+    MEMBER_PTL,
+    MEMBER_ROOT,
+    MEMBER_VMA_ANON_VMA,
+    MEMBER_VM_END,
+    MEMBER_VM_LOCK,
+    MEMBER_VM_PGOFF,
+    MEMBER_VM_START,
+    member_at,
+    object_at,
+    object_index,
 )
 
 DEFAULT = "migrating-ptl"
@@ -65,105 +72,41 @@ cdef uint32_t read_kinds(object names) except? 0:
     return kinds & ~<uint32_t>WATCH_MIGRATING_PTL if kinds & WATCH_PTL else kinds
 
 
-cdef int index_objects(object_index *index, Arena *arena) noexcept nogil:
-    """Finds the objects of a kernel that was just built; -1 where the host has no memory for that."""
-    cdef uint64_t at = ARENA_START
-    cdef uint64_t n = 0
-    cdef uint64_t *start
-    while at < arena.now.used:
-        n += 1
-        at += (<arena_header *>(arena.base + at)).size
-    start = <uint64_t *>malloc((n + 1) * sizeof(uint64_t))
-    if start == NULL:
-        return -1
-    index.n = 0
-    at = ARENA_START
-    while at < arena.now.used:
-        start[index.n] = at
-        index.n += 1
-        at += (<arena_header *>(arena.base + at)).size
-    index.end = at
-    index.start = start
-    return 0
-
-
-cdef arena_header *object_of(Arena *arena, object_index *index, uint64_t offset) noexcept nogil:
-    """The object that an offset below arena.now.used lies in."""
-    cdef uint64_t low = 0
-    cdef uint64_t high = index.n
-    cdef uint64_t middle
-    cdef arena_header *header
-    if offset < index.end:
-        while high - low > 1:
-            middle = (low + high) >> 1
-            if index.start[middle] <= offset:
-                low = middle
-            else:
-                high = middle
-        return <arena_header *>(arena.base + index.start[low])
-    header = <arena_header *>(arena.base + index.end)
-    while <char *>header + header.size <= arena.base + offset:
-        header = <arena_header *>(<char *>header + header.size)
-    return header
-
-
-cdef bint within(char *address, void *member, size_t size) noexcept nogil:
-    return <char *>member <= address < <char *>member + size
-
-
-cdef uint32_t kind_of_lock(lock_word *lock, arena_header *header) noexcept nogil:
-    if lock.cls == CLASS_PTL:
+cdef uint32_t kind_of(int member) noexcept nogil:
+    if member == MEMBER_PTL or member == MEMBER_PAGE_TABLE_LOCK:
         return WATCH_PTL
-    if lock.cls == CLASS_ANON_VMA:
+    if member == MEMBER_MUTEX:
         return WATCH_ROOT_LOCK
-    if lock.cls == CLASS_MMAP_SEM:
+    if member == MEMBER_MMAP_SEM:
         return WATCH_MMAP_SEM
-    if lock.cls == CLASS_PAGE:
+    if member == MEMBER_VM_LOCK:
+        return WATCH_VMA_LOCK
+    if member == MEMBER_PAGE_LOCK:
         return WATCH_PAGE_LOCK
-    return WATCH_VMA_LOCK if header.type == TYPE_VMA else 0
-
-
-cdef uint32_t kind_of_word(char *address, arena_header *header) noexcept nogil:
-    """What is read there; the next bit for what is changed."""
-    cdef vm_area_struct *vma = <vm_area_struct *>(header + 1)
-    cdef anon_vma *av = <anon_vma *>(header + 1)
-    cdef page *p = <page *>(header + 1)
-    if header.type == TYPE_TABLE:
+    if member == MEMBER_PTE:
         return WATCH_PTE
-    if header.type == TYPE_DIRECTORY:
+    if member == MEMBER_PMD:
         return WATCH_PMD
-    if header.type == TYPE_VMA:
-        if address == <char *>&vma.anon_vma:
-            return WATCH_ANON_VMA
-        return WATCH_VMA if within(address, &vma.vm_start, 3 * sizeof(uint64_t)) else 0
-    if header.type == TYPE_ANON_VMA:
-        if address == <char *>&av.head:
-            return WATCH_LIST
-        if address == <char *>&av.refcount:
-            return WATCH_REFCOUNT
-        return WATCH_ANON_VMA if address == <char *>&av.root else 0
-    if header.type == TYPE_PAGES:
-        p += <uint64_t>(address - <char *>p) / sizeof(page)
-        if address == <char *>&p.mapcount:
-            return WATCH_MAPCOUNT
-        if address == <char *>&p.count:
-            return WATCH_REFCOUNT
-        return WATCH_ANON_VMA if address == <char *>&p.mapping else 0
-    return 0
+    if member == MEMBER_HEAD:
+        return WATCH_LIST
+    if member == MEMBER_VM_START or member == MEMBER_VM_END or member == MEMBER_VM_PGOFF:
+        return WATCH_VMA
+    if member == MEMBER_VMA_ANON_VMA or member == MEMBER_ROOT or member == MEMBER_MAPPING:
+        return WATCH_ANON_VMA
+    if member == MEMBER_COUNT or member == MEMBER_ANON_VMA_REFCOUNT:
+        return WATCH_REFCOUNT
+    return WATCH_MAPCOUNT if member == MEMBER_MAPCOUNT else 0
 
 
 cdef bint is_interesting(Task *t, uint32_t kinds, object_index *index) noexcept nogil:
-    """Whether what t announces is of one of `kinds`."""
+    """Whether what t announces is of one of `kinds`. A lock is what it guards only where it is taken or tried."""
     cdef Arena *arena = &t.x.arena
-    cdef uint64_t offset = <uint64_t>t.object - <uint64_t>arena.base
-    cdef arena_header *header
-    if offset < ARENA_START or offset >= arena.now.used:
-        return False
-    header = object_of(arena, index, offset)
+    cdef arena_header *header = object_at(arena, index, <uint64_t>t.object - <uint64_t>arena.base)
+    cdef uint32_t kind = kind_of(member_at(header, <char *>t.object)) if header != NULL else 0
     if t.op in (OP_LOCK, OP_READ_LOCK, OP_TRYLOCK, OP_READ_TRYLOCK, OP_WAIT):
-        return kinds & kind_of_lock(<lock_word *>t.object, header) != 0
+        return kinds & kind != 0
+    if kind < WATCH_PTE:
+        return False
     if t.op == OP_LOAD:
-        return kinds & kind_of_word(<char *>t.object, header) != 0
-    if t.op in (OP_STORE, OP_ATOMIC):
-        return kinds & kind_of_word(<char *>t.object, header) << 1 != 0
-    return False
+        return kinds & kind != 0
+    return t.op in (OP_STORE, OP_ATOMIC) and kinds & kind << 1 != 0

@@ -1,4 +1,4 @@
-"""The simulated kernel as a subject: the system calls that a scenario's steps make.
+"""The simulated kernel as a subject: the system calls that a scenario's threads make.
 
 A Kernel holds no state of an execution: all of that is in the arena, so one Kernel serves several explorers.
 """
@@ -17,27 +17,27 @@ from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
 from anonvma_rt.mm.hooks.watch cimport watch
+from anonvma_rt.mm.lab.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world
-from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, index_objects, is_interesting, read_kinds
+from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, is_interesting, read_kinds
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
+from anonvma_rt.mm.lab.objects cimport index_objects
 from anonvma_rt.mm.lab.syscall cimport (
     COMPARE,
-    MAX_ARGS,
     MIGRATE,
     MOVE_PAGES,
     RESOLVED,
     VMAS,
-    Step,
+    Call,
     mapped_pfn,
+    read_call,
     system_call,
     wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA,
     CLASS_MMAP_SEM,
-    CLASS_MMAP_SEM_NESTED,
     CLASS_PAGE,
-    CLASS_PAGE_NESTED,
     CLASS_PTL,
     CLASS_PTL_NESTED,
     MAX_PROCESSES,
@@ -49,72 +49,22 @@ from anonvma_rt.mm.mm_types cimport (
     kernel,
     kernel_of,
     pfn_to_page,
+    rule_hook,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page
 from anonvma_rt.mm.slab cimport must_alloc
 
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
-from anonvma_rt.mm.lab.notes import ALLOCATIONS, COUNTERS, KINDS
-
-# In the order of mm/syscall.pxd, which says what the arguments are.
-VERBS = (
-    "mmap", "munmap", "mprotect", "brk", "touch", "read", "mremap", "fork", "exit", "exec", "migrate", "move_pages",
-    "referenced", "split", "uffd_move", "compare", "vmas",
-)  # fmt: skip
-MERGE_RULES = ("3.0", "symmetric", "6.16", "6.16-uncloned", "6.16-forked")
-REUSE_RULES = ("no", "degree", "counters")
-EXEC_LOCKS = ("widening", "move", "across")
-VMA_LOCKS = ("no", "racy", "fork")
+from anonvma_rt.mm.hooks.notes import ALLOCATIONS, COUNTERS, KINDS
 
 cdef enum:
     SETUP = 0
 
 
-cdef int read_algorithm(object fields, algorithm *a) except -1:
-    """The fields of anonvma_rt.algorithm.Algorithm, which explains them, as the kernel's own flags."""
-    ordering = fields["ordering"]
-    a.tail_after_merge = ordering in ("tail-after-merge", "tail")
-    a.tail_before_move_back = ordering == "tail"
-    a.rmap_locks = ordering == "rmap-locks"
-    a.need_rmap_locks = ordering == "need-rmap-locks"
-    a.fresh_vma = ordering == "fresh-vma"
-    a.double_walk = ordering == "double-walk"
-    a.tree = fields["tree"]
-    a.shared_walks = fields["shared_walks"]
-    a.huge_ignores_locks = fields["huge_ignores_locks"]
-    a.whole_tables = fields["whole_tables"]
-    a.restore_peeks = fields["restore_peeks"]
-    a.split_peeks = fields["split_peeks"]
-    a.decode_in_zap = fields["decode_in_zap"]
-    a.single_ptl = fields["single_ptl"]
-    a.child_first = fields["child_first"]
-    a.tail_own_only = fields["tail_own_only"]
-    a.walk_root_list = fields["walk_root_list"]
-    a.shift_locks = fields["shift_locks"]
-    a.place_before_clone = fields["place_before_clone"]
-    a.stack_flag = fields["stack_flag"]
-    a.own_lock = fields["own_lock"]
-    a.pin = fields["pin"]
-    a.careful_pin = fields["careful_pin"]
-    a.lock_new = fields["lock_new"]
-    a.recheck_mapped = fields["recheck_mapped"]
-    a.recheck_mapping = fields["recheck_mapping"]
-    a.remember_root = fields["remember_root"]
-    a.free_root_first = fields["free_root_first"]
-    a.reuse_forked = fields["reuse_forked"]
-    a.calls_6_17 = fields["calls"] == "6.17"
-    a.import_ahead = fields["import_ahead"]
-    a.merge = MERGE_RULES.index(fields["merge"])
-    a.reuse = REUSE_RULES.index(fields["reuse"])
-    a.exec_lock = EXEC_LOCKS.index(fields["exec_lock"])
-    a.vma_locks = VMA_LOCKS.index(fields["vma_locks"])
-    a.rule = NULL
-    return 0
-
-
 cdef int read_plan(object failing, alloc_plan *plan) except -1:
-    """What is to fail, of anonvma_rt.failing.Failing, as the kernel's own numbers; plan.listed is the caller's to free."""
+    """What is to fail, of anonvma_rt.kernel.failing.Failing, as the kernel's own numbers; plan.listed is the caller's
+    to free."""
     listed = sorted(failing.allocations)
     memset(plan, 0, sizeof(alloc_plan))
     plan.by_chance = failing.rate > 0
@@ -132,11 +82,23 @@ cdef int read_plan(object failing, alloc_plan *plan) except -1:
     return 0
 
 
+cdef Call read_scenario_call(object call) except *:
+    """From an anonvma_rt.kernel.scenario.Call, or a tuple like it."""
+    verb, process, args, errno, _, *fails = call
+    cdef Call c = read_call(verb, process, args)
+    c.expected = errno
+    if fails and fails[0] is not None:
+        kind, after = fails[0]
+        c.fail = ALLOCATIONS.index(kind)
+        c.fail_after = after
+    return c
+
+
 class Refused(BuildRefused):
-    """The simulated kernel did not do what a step of setup expects: step `index`, `errno` (0: it did not fail)."""
+    """The simulated kernel did not do what a call of setup expects: call `index`, `errno` (0: it did not fail)."""
 
     def __init__(self, index, errno):
-        super().__init__(f"setup step {index + 1}: errno {errno}")
+        super().__init__(f"setup call {index + 1}: errno {errno}")
         self.index = index
         self.errno = errno
 
@@ -144,25 +106,23 @@ class Refused(BuildRefused):
 cdef class Kernel(Subject):
     """A scenario's program on a simulated kernel.
 
-    algorithm: a mapping with the fields of anonvma_rt.algorithm.Algorithm. processes: how many, each with an mm of its
-    own. setup, after: sequences of anonvma_rt.scenario.Step; threads: one sequence per task. interesting: for each task
-    the names of mm/interesting that are so in its own operations; None for the usual one. failing: an
-    anonvma_rt.failing.Failing, which allocations of the threads fail; None for none. Then every result of a step is as
-    good as another, and what looks at contents or counts vmas is left out where an allocation did fail. rule: an
-    ordering in the place of the algorithm's own.
-    """
+    fields: a mapping with the fields of anonvma_rt.kernel.algorithm.Algorithm. processes: how many, each with an mm
+    of its own. setup, after: sequences of anonvma_rt.kernel.scenario.Call; threads: one sequence per task. interesting:
+    for each task the names of mm/interesting that are so in its own operations; None for the usual one. failing: an
+    anonvma_rt.kernel.failing.Failing, which allocations of the threads fail; None for none. Then every result of a call
+    is as good as another, and what looks at contents or counts vmas is left out where an allocation did fail. rule: an
+    ordering in the place of the algorithm's own. """
 
-    def __init__(self, algorithm, processes, setup, threads, after, interesting=None, failing=None, Rule rule=None):
+    def __init__(self, fields, processes, setup, threads, after, interesting=None, failing=None, Rule rule=None):
         sections = [setup, *threads, after]
         cdef int i
         if not 1 <= processes <= MAX_PROCESSES:
             raise ValueError(f"1 to {MAX_PROCESSES} processes, not {processes}")
-        read_algorithm(algorithm, &self.algorithm)
+        self.algorithm = read_algorithm(fields)
         self.rule = rule
-        if rule is not None:
-            set_rule(&self.algorithm, rule)
+        set_rule(&self.hook, rule)
         self.after = <void (*)(Task *, void *) noexcept nogil>run_after
-        self.after_changes = any(step[0] not in ("compare", "read", "vmas") for step in after)
+        self.after_changes = any(call[0] not in ("compare", "read", "vmas") for call in after)
         self.processes = processes
         self.tasks = len(threads)
         self.sees_points = False
@@ -175,27 +135,16 @@ cdef class Kernel(Subject):
         self.can_fail = self.failing
         if self.failing:
             read_plan(failing, &self.plan)
-        self.steps = <Step *>calloc(sum(map(len, sections)) + 1, sizeof(Step))
+        self.calls = <Call *>calloc(sum(map(len, sections)) + 1, sizeof(Call))
         self.begin = <int *>calloc(len(sections) + 1, sizeof(int))
-        if self.steps == NULL or self.begin == NULL:
+        if self.calls == NULL or self.begin == NULL:
             raise MemoryError()
         i = 0
-        for section, steps in enumerate(sections):
+        for section, calls in enumerate(sections):
             self.begin[section] = i
-            for verb, process, args, errno, where, *fails in steps:
-                if len(args) > MAX_ARGS:
-                    raise ValueError(f"{verb}: {len(args)} arguments are too many")
-                self.steps[i].verb = VERBS.index(verb)
-                self.steps[i].mm = process
-                self.steps[i].expected = errno
-                self.steps[i].fail_after = -1
-                if fails and fails[0] is not None:
-                    kind, after_so_many = fails[0]
-                    self.steps[i].fail = ALLOCATIONS.index(kind)
-                    self.steps[i].fail_after = after_so_many
-                    self.can_fail = True
-                for at, value in enumerate(args):
-                    self.steps[i].args[at] = value
+            for call in calls:
+                self.calls[i] = read_scenario_call(call)
+                self.can_fail |= self.calls[i].fail_after >= 0
                 i += 1
         self.begin[len(sections)] = i
 
@@ -203,13 +152,13 @@ cdef class Kernel(Subject):
         self.release()
 
     cdef void release(self):
-        free(self.steps)
+        free(self.calls)
         free(self.begin)
         free(self.objects.start)
         free(self.plan.listed)
-        self.objects.start = NULL
-        self.steps = NULL
+        self.calls = NULL
         self.begin = NULL
+        memset(&self.objects, 0, sizeof(self.objects))
         memset(&self.plan, 0, sizeof(self.plan))
 
     def kinds(self):
@@ -225,26 +174,26 @@ cdef class Kernel(Subject):
         return Refused(code - 1, self.refused_errno)
 
     cdef int build(self, Task *t) noexcept nogil:
-        """The world before the tasks start. Returns 0, or one plus the index of a refused setup step."""
+        """The world before the tasks start. Returns 0, or one plus the index of a refused call of setup."""
         cdef int i
         cdef int errno
-        kernel_init(t, &self.algorithm, self.processes)
+        kernel_init(t, &self.algorithm, &self.hook, self.processes)
         if self.can_fail:
             failslab_open(t, &self.plan)
         failslab_race(t, False)
         for i in range(self.begin[SETUP], self.begin[SETUP + 1]):
             errno = self.run(t, i)
-            if errno != self.steps[i].expected:
+            if errno != self.calls[i].expected:
                 self.refused_errno = errno
                 return i + 1
         for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 2]):
-            if wants_page(&self.steps[i]):
-                self.steps[i].args[RESOLVED] = mapped_pfn(t, &self.steps[i])
+            if wants_page(&self.calls[i]):
+                self.calls[i].args[RESOLVED] = mapped_pfn(t, &self.calls[i])
         for i in range(self.tasks):
             if self.kinds_of_task[i] & WATCH_MIGRATING_PTL:
                 kernel_of(t).watchers |= <uint64_t>1 << i
         for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 1]):
-            watch_step(t, &self.steps[i])
+            watch_call(t, &self.calls[i])
         if self.sees_points and self.objects.start == NULL and index_objects(&self.objects, &t.x.arena) < 0:
             halt(t, HALT_NO_MEMORY)
         return 0
@@ -254,11 +203,11 @@ cdef class Kernel(Subject):
 
     cdef void body(self, Task *t) noexcept nogil:
         failslab_race(t, self.failing)
-        self.run_steps(t, t.id + 1)
+        self.run_calls(t, t.id + 1)
         failslab_race(t, False)
 
     cdef void check(self, Execution *x) noexcept nogil:
-        """The invariants, and where they hold the scenario's own last steps; then again if those changed anything."""
+        """The invariants, and where they hold the scenario's own last calls; then again if those changed anything."""
         cdef bint whole = failslab_failures(<kernel *>arena_root(&x.arena)) == 0
         check_world(x)
         if self.can_fail:
@@ -268,16 +217,16 @@ cdef class Kernel(Subject):
             if self.after_changes and not x.finding.kind:
                 check_world(x)
 
-    cdef bint run_steps(self, Task *t, int section) noexcept nogil:
+    cdef bint run_calls(self, Task *t, int section) noexcept nogil:
         cdef int i
         cdef int errno
         for i in range(self.begin[section], self.begin[section + 1]):
-            if self.failing and section <= self.tasks and (self.steps[i].verb == COMPARE or self.steps[i].verb == VMAS):
+            if self.failing and section <= self.tasks and (self.calls[i].verb == COMPARE or self.calls[i].verb == VMAS):
                 continue
             note(t, NOTE_STEP, i - self.begin[section], 0, 0)
             errno = self.run(t, i)
             note(t, NOTE_STEP, i - self.begin[section], 1, errno)
-            if errno != self.steps[i].expected and not (self.failing and section <= self.tasks):
+            if errno != self.calls[i].expected and not (self.failing and section <= self.tasks):
                 t.x.finding.task = section - 1
                 t.x.finding.a = i - self.begin[section]
                 t.x.finding.b = errno
@@ -285,57 +234,56 @@ cdef class Kernel(Subject):
         return True
 
     cdef int run(self, Task *t, int i) noexcept nogil:
-        """Makes one step's system call; 0 or its errno. A migration or split that was given up is no refusal."""
-        cdef Step *s = &self.steps[i]
+        """Makes one system call; 0 or its errno. A migration or split that was given up is no refusal."""
+        cdef Call *c = &self.calls[i]
         cdef int64_t result
-        if wants_page(s) and i < self.begin[SETUP + 1]:
-            s.args[RESOLVED] = mapped_pfn(t, s)
-        if s.fail_after >= 0:
-            failslab_arm(t, s.fail, s.fail_after)
-        result = system_call(t, s)
-        if s.fail_after >= 0:
-            failslab_arm(t, s.fail, -1)
-        if result >= 0 or (wants_page(s) and result != -EINVAL):
+        if wants_page(c) and i < self.begin[SETUP + 1]:
+            c.args[RESOLVED] = mapped_pfn(t, c)
+        if c.fail_after >= 0:
+            failslab_arm(t, c.fail, c.fail_after)
+        result = system_call(t, c)
+        if c.fail_after >= 0:
+            failslab_arm(t, c.fail, -1)
+        if result >= 0 or (wants_page(c) and result != -EINVAL):
             return 0
         return <int>-result
 
 
-cdef void watch_step(Task *t, Step *s) noexcept nogil:
+cdef void watch_call(Task *t, Call *c) noexcept nogil:
     """The pages that a thread will migrate are where a selective strategy looks (mm/hooks/watch.pxd)."""
-    cdef Step one = s[0]
+    cdef Call one = c[0]
     cdef int64_t i
     cdef int64_t pfn
-    if s.verb != MIGRATE and s.verb != MOVE_PAGES:
+    if c.verb != MIGRATE and c.verb != MOVE_PAGES:
         return
-    for i in range(s.args[1] if s.verb == MOVE_PAGES else 1):
-        one.args[0] = s.args[0] + i * PAGE_SIZE
+    for i in range(c.args[1] if c.verb == MOVE_PAGES else 1):
+        one.args[0] = c.args[0] + i * PAGE_SIZE
         pfn = mapped_pfn(t, &one)
         if pfn > 0:
             watch(kernel_of(t), pfn_to_page(kernel_of(t), <uint64_t>pfn).index)
 
 
 cdef void run_after(Task *t, Kernel subject) noexcept nogil:
-    subject.run_steps(t, subject.tasks + 1)
+    subject.run_calls(t, subject.tasks + 1)
 
 
-cdef void kernel_init(Task *t, algorithm *chosen, int processes) noexcept nogil:
-    """The kernel as it boots, with so many empty processes. Page frame 0 is the zero page."""
+cdef void kernel_init(Task *t, algorithm *chosen, rule_hook *rule, int processes) noexcept nogil:
+    """The kernel as it boots, with so many empty processes. Page frame 0 is the zero page. rule: NULL for none."""
     cdef kernel *k = <kernel *>must_alloc(t, sizeof(kernel), TYPE_KERNEL)
-    cdef int i
+    cdef int _
     k.algorithm = chosen[0]
+    if rule != NULL:
+        k.rule = rule[0]
     declare_order(t)
     alloc_page(t)
-    for i in range(processes):
+    for _ in range(processes):
         mm_alloc(t, k)
 
 
 cdef void declare_order(Task *t) noexcept nogil:
-    """mmap_sem, page lock, anon_vma root, page-table lock, as the head of mm/rmap.c has it."""
-    cdef int order[7]
-    cdef int i
-    cdef int j
-    order[:] = [CLASS_MMAP_SEM, CLASS_MMAP_SEM_NESTED, CLASS_PAGE, CLASS_PAGE_NESTED, CLASS_ANON_VMA, CLASS_PTL,
-                CLASS_PTL_NESTED]
-    for i in range(7):
-        for j in range(i + 1, 7):
-            declare_lock_order(t.x, order[i], order[j])
+    """The classes are numbered in the order of the head of mm/rmap.c."""
+    cdef int before
+    cdef int after
+    for before in range(<int>CLASS_MMAP_SEM, <int>CLASS_PTL_NESTED):
+        for after in range(before + 1, <int>CLASS_PTL_NESTED + 1):
+            declare_lock_order(t.x, before, after)

@@ -5,11 +5,12 @@ No task runs. check_world() comes first: it has walked all lists, and leaves its
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from anonvma_rt.engine.base.arena cimport ARENA_START, ARENA_TYPES, arena_header, arena_root
+from anonvma_rt.engine.base.arena cimport ARENA_TYPES, arena_header, arena_root
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport Execution
 from anonvma_rt.mm.hooks.notes cimport LEAK
 from anonvma_rt.mm.lab.check cimport report
+from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.mm_types cimport (
     PTRS_PER_TABLE,
     TYPE_ANON_VMA,
@@ -65,8 +66,8 @@ cdef void count_users(kernel *k, mm_struct *mm, int32_t change) noexcept nogil:
 
 
 cdef void check_users(Execution *x, kernel *k) noexcept nogil:
-    """num_active_vmas, which says whether fork may reuse an anon_vma, is the number of vmas whose own one it is: taken off
-    one by one nothing is left. Afterwards all is as it was."""
+    """num_active_vmas, which says whether fork may reuse an anon_vma, is the number of vmas whose own one it is: taken
+    off one by one nothing is left. Afterwards all is as it was."""
     cdef vm_area_struct *vma
     cdef int i
     for i in range(k.n_mm):
@@ -83,19 +84,15 @@ cdef void check_users(Execution *x, kernel *k) noexcept nogil:
 
 cdef void count_live(Execution *x, kernel *k, int64_t *live, int64_t *lost) noexcept nogil:
     """live: objects by type; lost: of those that carry a mark, the ones that no list or child led to."""
-    cdef char *at = x.arena.base + ARENA_START
-    cdef char *end = x.arena.base + x.arena.now.used
-    cdef arena_header *header
-    while at < end:
-        header = <arena_header *>at
-        at += header.size
-        if header.generation & 1:
-            continue
-        live[header.type] += 1
-        if header.type == TYPE_ANON_VMA:
-            lost[TYPE_ANON_VMA] += (<anon_vma *>(header + 1)).checked_round != k.check_round
-        elif header.type == TYPE_AVC:
-            lost[TYPE_AVC] += (<anon_vma_chain *>(header + 1)).checked_round != k.check_round
+    cdef arena_header *header = next_object(&x.arena, NULL)
+    while header != NULL:
+        if not header.generation & 1:
+            live[header.type] += 1
+            if header.type == TYPE_ANON_VMA:
+                lost[TYPE_ANON_VMA] += (<anon_vma *>(header + 1)).checked_round != k.check_round
+            elif header.type == TYPE_AVC:
+                lost[TYPE_AVC] += (<anon_vma_chain *>(header + 1)).checked_round != k.check_round
+        header = next_object(&x.arena, header)
 
 
 cdef void check_pages(Execution *x, kernel *k) noexcept nogil:
@@ -109,8 +106,9 @@ cdef void check_pages(Execution *x, kernel *k) noexcept nogil:
 
 
 cdef void check_leaks(Execution *x) noexcept nogil:
-    """Linear in objects and pages. A finding names a type and how many of it are lost, an anon_vma and how many
-    users it counts too many, or a page frame and how many references; nothing is said where a check has found something already."""
+    """Linear in objects and pages. A finding names a type and how many of it are lost, an anon_vma and how many users
+    it counts too many, or a page frame and how many references. Nothing is said where a check has found something
+    already. """
     cdef kernel *k = <kernel *>arena_root(&x.arena)
     cdef int64_t reachable[ARENA_TYPES]
     cdef int64_t live[ARENA_TYPES]

@@ -1,23 +1,18 @@
-"""The system calls (see syscall.pxd): locks, units and the kernel's own checks of arguments.
-
-args by verb, addresses in bytes, lengths in pages: mmap (at or -1, pages, writable, huge, stack); munmap, read (at,
-pages); mprotect (at, pages, writable); brk (at, pages); touch (at, pages, tag or -1); mremap (from, pages, new_pages, to or -1,
-maymove, dontunmap); fork (child); exit (); exec (at, shift); migrate (at, fail_copy); move_pages (at,
-pages); referenced, split (at); uffd_move (from, to); compare (a, b, pages); vmas (at, pages, count).
-"""
+"""The system calls (see syscall.pxd): their arguments, locks, units and the kernel's own checks."""
 
 from libc.errno cimport EAGAIN, EFAULT, EINVAL
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from anonvma_rt.engine.base.os cimport read_once32, read_onceu, write_onceu
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
-from anonvma_rt.engine.run.sync cimport down_read, down_write, spinlock_t, try_down_read, up_read, up_write
+from anonvma_rt.engine.run.sync cimport down_read, down_write, try_down_read, up_read, up_write
 from anonvma_rt.engine.run.task cimport Task, must_live, violate
 from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
 from anonvma_rt.mm.hooks.notes cimport LOST_PAGE, WRONG_MERGE
 from anonvma_rt.mm.huge_memory cimport split_huge_page
-from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry
+from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page, move_pages
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT,
@@ -50,30 +45,76 @@ from anonvma_rt.mm.userfaultfd cimport move_pages_pte
 from anonvma_rt.mm.vma_tree cimport find_vma, vma_tree_find
 
 
+_AT, _PAGES = ("at", "address", None), ("pages", "length", None)
+# Verb: its arguments as (name, kind, default), in the order of the enum and of Call.args. kind: an address in bytes, a
+# length in pages, a tag, count, switch (0 or 1) or process. default: None where it must be given, or an argument's name
+# for the value of that. An address or a tag of -1 is none.
+VERBS = {
+    "mmap": (_AT, _PAGES, ("writable", "switch", 1), ("huge", "switch", 0), ("stack", "switch", 0)),
+    "munmap": (_AT, _PAGES),
+    "mprotect": (_AT, _PAGES, ("writable", "switch", None)),
+    "brk": (_AT, _PAGES),
+    "touch": (_AT, _PAGES, ("tag", "tag", 1)),
+    "read": (_AT, _PAGES),
+    "mremap": (
+        ("from", "address", None), _PAGES, ("new_pages", "length", "pages"), ("to", "address", -1),
+        ("maymove", "switch", 1), ("dontunmap", "switch", 0),
+    ),
+    "fork": (("child", "process", None),),
+    "exit": (),
+    "exec": (_AT, ("shift", "length", None)),
+    "migrate": (_AT, ("fail_copy", "switch", 0)),
+    "move_pages": (_AT, _PAGES),
+    "referenced": (_AT,),
+    "split": (_AT,),
+    "uffd_move": (("from", "address", None), ("to", "address", None)),
+    "compare": (("a", "address", None), ("b", "address", None), _PAGES),
+    "vmas": (_AT, _PAGES, ("count", "count", None)),
+}  # fmt: skip
+cdef tuple NAMES = tuple(VERBS)
+
+
+cdef Call read_call(object verb, int process, object args) except *:
+    """A call of VERBS with its arguments in their order."""
+    cdef Call c
+    memset(&c, 0, sizeof(c))
+    if len(args) > RESOLVED:
+        raise ValueError(f"{verb}: {len(args)} are too many arguments")
+    c.verb = NAMES.index(verb)
+    c.mm = process
+    c.fail_after = -1
+    for at, value in enumerate(args):
+        c.args[at] = value
+    return c
+
+
 cdef uint64_t bytes_of(int64_t pages) noexcept nogil:
     return <uint64_t>pages << PAGE_SHIFT
 
 
-# ---- accesses of a user ------------------------------------------------------------------------------------------------
+# ---- accesses of a user ----------------------------------------------------------------------------------------------
 
 
 cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint write, int64_t tag) noexcept nogil:
     """Writes the content tag of one page (-1: writes what is there already), and returns what it holds then. The access
     happens while the pte allows it, so it is one step with the last look at the pte. -EFAULT outside every mapping and
     without the right to write, or -ENOMEM."""
-    cdef spinlock_t *pinned = NULL
-    cdef page *content = NULL
+    cdef vm_fault vmf
     cdef int64_t result
     cdef int error
     if vma == NULL or address < vma.vm_start or (write and not vma.vm_flags & VM_WRITE):
         return -EFAULT
-    error = handle_mm_fault(t, vma, address, write, &content, &pinned)
+    memset(&vmf, 0, sizeof(vmf))
+    vmf.vma = vma
+    vmf.address = address
+    vmf.write = write
+    error = handle_mm_fault(t, &vmf)
     if error < 0:
         return error
     if write and tag >= 0:
-        write_onceu(&content.tag, <uint32_t>tag)
-    result = content.tag if content != NULL else 0
-    unpin_entry(t, &pinned)
+        write_onceu(&vmf.content.tag, <uint32_t>tag)
+    result = vmf.content.tag if vmf.content != NULL else 0
+    unpin_entry(t, &vmf)
     return result
 
 
@@ -152,17 +193,17 @@ cdef int count_vmas(Task *t, mm_struct *mm, uint64_t start, int64_t pages, int64
     return 0
 
 
-# ---- calls about a page ------------------------------------------------------------------------------------------------
+# ---- calls about a page ----------------------------------------------------------------------------------------------
 
 
-cdef bint wants_page(Step *s) noexcept nogil:
-    return s.verb == MIGRATE or s.verb == REFERENCED or s.verb == SPLIT
+cdef bint wants_page(Call *c) noexcept nogil:
+    return c.verb == MIGRATE or c.verb == REFERENCED or c.verb == SPLIT
 
 
-cdef int64_t mapped_pfn(Task *t, Step *s) noexcept nogil:
-    """The page at the address of a step that wants one, without a point; 0 where no page is mapped there."""
-    cdef uint64_t address = <uint64_t>s.args[0]
-    cdef pmd_t *pmd = pmd_offset(kernel_of(t).mm[s.mm], address)
+cdef int64_t mapped_pfn(Task *t, Call *c) noexcept nogil:
+    """The page at the address of a call that wants one, without a point; 0 where no page is mapped there."""
+    cdef uint64_t address = <uint64_t>c.args[0]
+    cdef pmd_t *pmd = pmd_offset(kernel_of(t).mm[c.mm], address)
     cdef pmd_t value = pmd[0] if pmd != NULL else 0
     cdef pte_t pte
     if pmd_huge(value):
@@ -183,25 +224,25 @@ cdef int split_around(Task *t, page *head) noexcept nogil:
     return 0 if done else -EAGAIN
 
 
-cdef int64_t page_call(Task *t, Step *s) noexcept nogil:
+cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
     """compaction, reclaim and split name their page by its frame. migrate returns the new frame."""
     cdef kernel *k = kernel_of(t)
-    cdef uint64_t pfn = <uint64_t>s.args[RESOLVED]
+    cdef uint64_t pfn = <uint64_t>c.args[RESOLVED]
     cdef uint64_t new = 0
     cdef int result = 0
     cdef page *p
     cdef page *head
-    if s.args[RESOLVED] <= 0 or pfn >= read_onceu(&k.n_pages):
+    if c.args[RESOLVED] <= 0 or pfn >= read_onceu(&k.n_pages):
         return -EINVAL
     p = pfn_to_page(k, pfn)
     head = pfn_to_page(k, read_onceu(&p.head))
-    if s.verb == SPLIT:
+    if c.verb == SPLIT:
         return split_around(t, head) if read_once32(<int32_t *>&head.compound) else 0
-    if s.verb == MIGRATE:
+    if c.verb == MIGRATE:
         if p != head:
             result = split_around(t, head)
         if result == 0:
-            result = migrate_page(t, p, s.args[1] != 0, &new)
+            result = migrate_page(t, p, c.args[1] != 0, &new)
         return <int64_t>new if result == 0 else result
     # A small page inside a huge one has no counters of its own.
     if get_page_unless_zero(t, head):
@@ -210,7 +251,7 @@ cdef int64_t page_call(Task *t, Step *s) noexcept nogil:
     return result
 
 
-# ---- the table ---------------------------------------------------------------------------------------------------------
+# ---- the table -------------------------------------------------------------------------------------------------------
 
 
 cdef uint64_t mmap_flags(int64_t *a) noexcept nogil:
@@ -218,18 +259,18 @@ cdef uint64_t mmap_flags(int64_t *a) noexcept nogil:
             | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0))
 
 
-cdef int64_t change_maps(Task *t, mm_struct *mm, Step *s) noexcept nogil:
+cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
     """The calls that hold mmap_sem for writing from beginning to end."""
-    cdef int64_t *a = s.args
+    cdef int64_t *a = c.args
     cdef int64_t result
     down_write(t, &mm.mmap_sem)
-    if s.verb == MMAP:
+    if c.verb == MMAP:
         result = do_mmap(t, mm, a[0], bytes_of(a[1]), mmap_flags(a))
-    elif s.verb == MUNMAP:
+    elif c.verb == MUNMAP:
         result = do_munmap(t, mm, <uint64_t>a[0], bytes_of(a[1]))
-    elif s.verb == MPROTECT:
+    elif c.verb == MPROTECT:
         result = do_mprotect(t, mm, <uint64_t>a[0], bytes_of(a[1]), a[2] != 0)
-    elif s.verb == BRK:
+    elif c.verb == BRK:
         result = do_brk(t, mm, <uint64_t>a[0], bytes_of(a[1]), VM_WRITE)
     else:
         result = do_mremap(t, mm, <uint64_t>a[0], bytes_of(a[1]), bytes_of(a[2]), a[3], a[4] != 0, a[5] != 0)
@@ -237,32 +278,32 @@ cdef int64_t change_maps(Task *t, mm_struct *mm, Step *s) noexcept nogil:
     return result
 
 
-cdef int64_t system_call(Task *t, Step *s) noexcept nogil:
+cdef int64_t system_call(Task *t, Call *c) noexcept nogil:
     """Makes the call; its result (an address, a frame, a count or 0) or -errno."""
     cdef kernel *k = kernel_of(t)
-    cdef mm_struct *mm = k.mm[s.mm]
-    cdef int64_t *a = s.args
+    cdef mm_struct *mm = k.mm[c.mm]
+    cdef int64_t *a = c.args
     cdef int64_t result
-    if s.verb <= BRK or s.verb == MREMAP:
-        return change_maps(t, mm, s)
-    if s.verb == TOUCH or s.verb == READ:
-        return access_range(t, mm, a[0], a[1], s.verb == TOUCH, a[2])
-    if s.verb == FORK:
+    if c.verb <= BRK or c.verb == MREMAP:
+        return change_maps(t, mm, c)
+    if c.verb == TOUCH or c.verb == READ:
+        return access_range(t, mm, a[0], a[1], c.verb == TOUCH, a[2])
+    if c.verb == FORK:
         return dup_mmap(t, k.mm[a[0]], mm)
-    if s.verb == EXIT:
+    if c.verb == EXIT:
         exit_mmap(t, mm)
         return 0
-    if s.verb == EXEC:
+    if c.verb == EXEC:
         return setup_arg_pages(t, mm, <uint64_t>a[0], bytes_of(a[1]))
-    if s.verb == MOVE_PAGES:
+    if c.verb == MOVE_PAGES:
         return move_pages(t, mm, <uint64_t>a[0], <uint64_t>a[1])
-    if s.verb == UFFD_MOVE:
+    if c.verb == UFFD_MOVE:
         down_read(t, &mm.mmap_sem)
         result = move_pages_pte(t, mm, <uint64_t>a[0], <uint64_t>a[1])
         up_read(t, &mm.mmap_sem)
         return result
-    if s.verb == COMPARE:
+    if c.verb == COMPARE:
         return compare(t, mm, a[0], a[1], a[2])
-    if s.verb == VMAS:
+    if c.verb == VMAS:
         return count_vmas(t, mm, <uint64_t>a[0], a[1], a[2])
-    return page_call(t, s)
+    return page_call(t, c)

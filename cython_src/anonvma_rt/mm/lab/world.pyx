@@ -1,18 +1,18 @@
 """A look at the simulated kernel's state, for tests, traces and reports; nothing here changes it."""
 
-from bisect import bisect_right
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-
-from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header, arena_live, arena_root
+from anonvma_rt.engine.base.arena cimport Arena, arena_header, arena_live, arena_root
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.sync cimport lock_is_held
 from anonvma_rt.mm.lab.kernel cimport Kernel
+from anonvma_rt.mm.lab.objects cimport MEMBER_PTE, index_objects, member_at, next_pmd, object_at
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT,
-    PGDIR_SHIFT,
-    PMD_SHIFT,
+    PAGE_SIZE,
+    PMD_SIZE,
     PMD_WRITE,
     PTE_WRITE,
     PTRS_PER_TABLE,
@@ -24,7 +24,6 @@ from anonvma_rt.mm.mm_types cimport (
     TYPE_PAGES,
     TYPE_TABLE,
     TYPE_VMA,
-    anon_vma,
     anon_vma_chain,
     avc_of_same_anon_vma,
     avc_of_same_vma,
@@ -33,7 +32,6 @@ from anonvma_rt.mm.mm_types cimport (
     mm_struct,
     page,
     page_anon_vma,
-    page_directory,
     page_table,
     pfn_to_page,
     pmd_huge,
@@ -48,42 +46,37 @@ from anonvma_rt.mm.mm_types cimport (
 from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
 
-cdef object describe(int type, uint32_t serial, char *object, char *inside):
-    cdef mm_struct *mm = <mm_struct *>object
-    cdef vm_area_struct *vma = <vm_area_struct *>object
-    cdef anon_vma *av = <anon_vma *>object
-    cdef page *p = <page *>object
+# By Member; the one of a pte is its address.
+MEMBERS = (
+    "?", "mmap_sem", "page_table_lock", "vm_lock", "vm_start", "vm_end", "vm_pgoff", "vm_flags", "anon_vma", "mutex",
+    "head", "refcount", "root", "PG_locked", "mapcount", "count", "mapping", "ptl", "pte", "pmd",
+    "the pool of anon_vmas",
+)  # fmt: skip
+OBJECTS = {
+    TYPE_MM: "mm", TYPE_VMA: "vma", TYPE_ANON_VMA: "anon_vma", TYPE_PAGES: "page", TYPE_TABLE: "table",
+    TYPE_DIRECTORY: "directory", TYPE_KERNEL: "kernel",
+}  # fmt: skip
+
+
+cdef tuple describe(arena_header *header, char *address):
+    """World.name() of an address inside an object."""
+    cdef char *object = <char *>(header + 1)
     cdef page_table *table = <page_table *>object
-    if type == TYPE_MM:
-        return "mm", serial - 1, "mmap_sem" if inside == <char *>&mm.mmap_sem else "page_table_lock"
-    if type == TYPE_VMA:
-        if inside == <char *>&vma.anon_vma:
-            return "vma", serial, "anon_vma"
-        if inside == <char *>&vma.vm_lock:
-            return "vma", serial, "vm_lock"
-        return "vma", serial, {0: "vm_start", 8: "vm_end", 16: "vm_pgoff", 24: "vm_flags"}.get(inside - <char *>&vma.vm_start, "?")
-    if type == TYPE_ANON_VMA:
-        if inside == <char *>&av.mutex:
-            return "anon_vma", serial, "mutex"
-        if inside == <char *>&av.head:
-            return "anon_vma", serial, "head"
-        return "anon_vma", serial, "refcount" if inside == <char *>&av.refcount else "root"
-    if type == TYPE_PAGES:
-        p += (inside - object) / <int>sizeof(page)
-        if inside == <char *>&p.lock:
-            return "page", p.pfn, "PG_locked"
-        if inside == <char *>&p.mapcount:
-            return "page", p.pfn, "mapcount"
-        return "page", p.pfn, "count" if inside == <char *>&p.count else "mapping"
-    if type == TYPE_TABLE:
-        if inside == <char *>&table.ptl:
-            return "table", table.address, "ptl"
-        return "table", table.address, table.address + ((inside - <char *>table.pte) / <int>sizeof(pte_t) << PAGE_SHIFT)
-    if type == TYPE_DIRECTORY:
-        return "directory", serial, "pmd"
-    if type == TYPE_KERNEL:
-        return "kernel", 0, "the pool of anon_vmas"
-    return None
+    cdef int member = member_at(header, address)
+    cdef uint64_t entry
+    cdef object field
+    what = OBJECTS[header.type]
+    field = MEMBERS[member]
+    if header.type == TYPE_PAGES:
+        return what, (<page *>object + (address - object) // <int>sizeof(page)).pfn, field
+    if header.type == TYPE_TABLE:
+        if member == MEMBER_PTE:
+            entry = <uint64_t>(address - <char *>table.pte) // sizeof(pte_t)
+            field = table.address + (entry << PAGE_SHIFT)
+        return what, table.address, field
+    if header.type == TYPE_KERNEL:
+        return what, 0, field
+    return what, header.serial - (header.type == TYPE_MM), field
 
 
 cdef tuple describe_entry(mm_struct *mm, uint64_t address):
@@ -118,20 +111,23 @@ cdef class World:
         self.explorer = explorer
         self.x = explorer.x
 
-    cdef kernel *kernel(self) except NULL:
+    def __dealloc__(self):
+        free(self.objects.start)
+
+    cdef kernel *idle_kernel(self) except NULL:
         if self.explorer is not None and not self.explorer.idle:
             raise RuntimeError("the explorer is busy")
         return <kernel *>arena_root(&self.x.arena)
 
     cdef mm_struct *mm(self, int process) except NULL:
-        cdef kernel *k = self.kernel()
+        cdef kernel *k = self.idle_kernel()
         if not 0 <= process < k.n_mm:
             raise ValueError(f"no process {process}")
         return k.mm[process]
 
     def maps(self, int process=0):
-        """The vmas by address: dicts with id, start, end (bytes), pgoff (pages), flags (VM_*), anon_vma (None: unfaulted)
-        and chain."""
+        """The vmas by address: dicts with id, start, end (bytes), pgoff (pages), flags (VM_*), anon_vma (None:
+        unfaulted) and chain."""
         cdef vm_area_struct *vma = self.mm(process).mmap
         cdef list_cursor c
         result = []
@@ -184,7 +180,7 @@ cdef class World:
     def page(self, uint64_t pfn):
         """Counters of a page: mapcount is the number of present ptes, refcount and index as in the kernel. A small page
         inside a huge one has the counters of that."""
-        cdef kernel *k = self.kernel()
+        cdef kernel *k = self.idle_kernel()
         cdef page *p
         cdef page *head
         if not 0 < pfn < k.n_pages:
@@ -206,73 +202,54 @@ cdef class World:
         what and id: ("mm", process), ("vma", serial), ("anon_vma", serial), ("page", frame), ("table", address); field
         is the kernel's name of the member, for a table "ptl" or the address of the pte.
         """
-        cdef char *base = self.x.arena.base
-        cdef uint64_t at = ARENA_START
-        cdef uint64_t end = self.x.arena.now.used
         cdef arena_header *header
-        cdef char *object
-        if self.objects is None:
-            self.objects = []
-            while at < end:
-                self.objects.append(at)
-                at += (<arena_header *>(base + at)).size
-        if not ARENA_START <= offset < end:
+        if not self.indexed:
+            if index_objects(&self.objects, &self.x.arena) < 0:
+                raise MemoryError("no memory for the names of objects")
+            self.indexed = True
+        header = object_at(&self.x.arena, &self.objects, offset)
+        if header == NULL or header.type not in OBJECTS:
             return None
-        at = self.objects[bisect_right(self.objects, offset) - 1]
-        header = <arena_header *>(base + at)
-        object = <char *>(header + 1)
-        return describe(header.type, header.serial, object, base + offset)
+        return describe(header, self.x.arena.base + offset)
 
     def tables(self, int process=0):
         """The addresses for which the process has a page table, ascending, in bytes."""
         cdef mm_struct *mm = self.mm(process)
-        cdef page_directory *directory
-        cdef uint64_t g
-        cdef uint64_t m
+        cdef uint64_t address = 0
+        cdef pmd_t *pmd = next_pmd(mm, &address)
         result = []
-        for g in range(512):
-            directory = <page_directory *>mm.pgd.entry[g]
-            if directory == NULL:
-                continue
-            for m in range(512):
-                if pmd_table(directory.entry[m]) != NULL:
-                    result.append(g << 30 | m << 21)
+        while pmd != NULL:
+            if not pmd_huge(pmd[0]):
+                result.append(address)
+            address += PMD_SIZE
+            pmd = next_pmd(mm, &address)
         return result
 
     def entries(self, int process=0, limit=4096):
         """What the page tables of a process hold, by address: {address in bytes: (state, pfn, writable)}, as pte() says
         it, without what is none. A huge pmd is one entry, at its own address. At most `limit` of them."""
         cdef mm_struct *mm = self.mm(process)
-        cdef page_directory *directory
-        cdef page_table *table
-        cdef uint64_t g
-        cdef uint64_t m
-        cdef uint64_t i
-        cdef uint64_t address
+        cdef uint64_t address = 0
+        cdef pmd_t *pmd = next_pmd(mm, &address)
+        cdef uint64_t at
         result = {}
-        for g in range(<uint64_t>PTRS_PER_TABLE):
-            directory = <page_directory *>mm.pgd.entry[g]
-            if directory == NULL:
-                continue
-            for m in range(<uint64_t>PTRS_PER_TABLE):
-                address = g << PGDIR_SHIFT | m << PMD_SHIFT
-                table = pmd_table(directory.entry[m])
-                if pmd_huge(directory.entry[m]):
-                    result[address] = describe_entry(mm, address)
-                elif table != NULL:
-                    for i in range(<uint64_t>PTRS_PER_TABLE):
-                        if table.pte[i]:
-                            result[address + (i << PAGE_SHIFT)] = describe_entry(mm, address + (i << PAGE_SHIFT))
-                if len(result) >= limit:
-                    return dict(list(result.items())[:limit])
-        return result
+        while pmd != NULL and len(result) < limit:
+            if pmd_huge(pmd[0]):
+                result[address] = describe_entry(mm, address)
+            else:
+                for at in range(address, address + PMD_SIZE, PAGE_SIZE):
+                    if pte_offset(pmd_table(pmd[0]), at)[0]:
+                        result[at] = describe_entry(mm, at)
+            address += PMD_SIZE
+            pmd = next_pmd(mm, &address)
+        return dict(list(result.items())[:limit])
 
     @property
     def processes(self):
         """How many there are."""
-        return self.kernel().n_mm
+        return self.idle_kernel().n_mm
 
     @property
     def page_frames(self):
         """How many page frames there are, the zero page, which is frame 0, among them."""
-        return self.kernel().n_pages
+        return self.idle_kernel().n_pages

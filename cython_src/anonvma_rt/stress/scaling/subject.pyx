@@ -1,9 +1,8 @@
 """The experiment on the scaling claim of the 2011 mail, as a subject: processes that share a root, each of which moves
 its pages to and fro, while others walk.
 
-Everything is done by the kernel's own calls: fork makes the sharers, mremap moves, page_referenced walks. What is measured is
-in memory of this object, row by row, and decides nothing.
-"""
+Everything is done by the kernel's own calls: fork makes the sharers, mremap moves, page_referenced walks. What is
+measured is in memory of this object, row by row, and decides nothing. """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -16,18 +15,28 @@ from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport down_write, up_write
 from anonvma_rt.engine.run.task cimport Execution, Task
 from anonvma_rt.mm.fork cimport dup_mmap
+from anonvma_rt.mm.lab.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world
-from anonvma_rt.mm.lab.kernel cimport kernel_init, read_algorithm
-from anonvma_rt.mm.lab.syscall cimport TOUCH, Step, system_call
-from anonvma_rt.mm.mm_types cimport PAGE_SHIFT, VM_WRITE, algorithm, kernel, kernel_of, mm_struct, pfn_to_page, pte_pfn
-from anonvma_rt.mm.mm_types cimport root_lock_hook
+from anonvma_rt.mm.lab.kernel cimport kernel_init
+from anonvma_rt.mm.lab.syscall cimport TOUCH, Call, system_call
+from anonvma_rt.mm.mm_types cimport (
+    PAGE_SHIFT,
+    VM_WRITE,
+    algorithm,
+    kernel,
+    kernel_of,
+    mm_struct,
+    pfn_to_page,
+    pte_pfn,
+    root_lock_hook,
+)
 from anonvma_rt.mm.mmap cimport do_mmap
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 from anonvma_rt.mm.rmap cimport page_referenced
 from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.stress.scaling.meter cimport METER_BUCKETS, lock_meter, measure, nanoseconds
 
-from anonvma_rt.mm.lab.notes import KINDS
+from anonvma_rt.mm.hooks.notes import KINDS
 
 # Both places begin a page table, so an extent ends every 64 pages and nowhere else.
 cdef uint64_t HOME = <uint64_t>4 << 30
@@ -42,10 +51,11 @@ cdef struct Clock:
 
 
 cdef class Scaling(Subject):
-    """fields: an Algorithm's. movers: processes, a task each. pages: that each of them moves, with `rounds` round trips.
-    walkers: tasks that walk for random pages of the first mover until all movers are done, at most `walks` times each.
-    merging: the way home merges with a remainder that stayed there, as in the mail; else every destination is fresh.
-    depth: generations of forks from the root to a mover. apart: every mover has a root of its own (the control)."""
+    """fields: an Algorithm's. movers: processes, a task each. pages: that each of them moves, with `rounds` round
+    trips. walkers: tasks that walk for random pages of the first mover until all movers are done, at most `walks` times
+    each. merging: the way home merges with a remainder that stayed there, as in the mail; else every destination is
+    fresh. depth: generations of forks from the root to a mover. apart: every mover has a root of its own (the
+    control)."""
 
     cdef algorithm algorithm
     cdef readonly int movers
@@ -68,7 +78,7 @@ cdef class Scaling(Subject):
             raise ValueError(f"{movers} movers and {walkers} walkers are not 1 to {MAX_TASKS} tasks")
         if pages < 1 or rounds < 1 or walks < 0 or depth < 1:
             raise ValueError("pages, rounds and depth must be at least 1")
-        read_algorithm(fields, &self.algorithm)
+        self.algorithm = read_algorithm(fields)
         self.movers, self.walkers, self.tasks = movers, walkers, movers + walkers
         self.pages, self.rounds, self.walks = pages, rounds, walks
         self.merging, self.depth, self.apart = merging, depth, apart
@@ -124,7 +134,7 @@ cdef class Scaling(Subject):
         cdef int g
         cdef int i
         cdef int source
-        kernel_init(t, &self.algorithm, processes)
+        kernel_init(t, &self.algorithm, NULL, processes)
         for r in range(roots):
             if self.populate(t, r * self.depth) < 0:
                 return 1
@@ -145,7 +155,7 @@ cdef class Scaling(Subject):
         """The pages that move begin at HOME; where a move is to merge, as many lie below and stay."""
         cdef uint64_t length = self.pages << PAGE_SHIFT
         cdef uint64_t start = HOME - length if self.merging else HOME
-        cdef Step touch
+        cdef Call touch
         if do_mmap(t, kernel_of(t).mm[process], <int64_t>start, length * (2 if self.merging else 1), VM_WRITE) < 0:
             return -1
         memset(&touch, 0, sizeof(touch))

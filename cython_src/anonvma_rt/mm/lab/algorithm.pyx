@@ -1,0 +1,22 @@
+"""An algorithm's choices from Python: the struct of mm_types.pxd is the list of them, and is filled in by name."""
+
+from anonvma_rt.mm.mm_types cimport algorithm
+
+# Fields that take one of a few words, in the order of their enum. The first is what Linux 3.2 does.
+CHOICES = {
+    "ordering": ("none", "tail-after-merge", "tail", "rmap-locks", "need-rmap-locks", "fresh-vma", "double-walk"),
+    "merge": ("3.0", "symmetric", "6.16", "6.16-uncloned", "6.16-forked"),
+    "reuse": ("no", "degree", "counters"),
+    "exec_lock": ("widening", "move", "across"),
+    "vma_locks": ("no", "racy", "fork"),
+    "calls": ("3.2", "6.17"),
+}
+
+cdef algorithm BLANK
+# A struct is a dict to Python, which has its fields in their order.
+FIELDS = tuple(BLANK)
+
+
+cdef algorithm read_algorithm(object fields) except *:
+    """From a mapping with the fields of anonvma_rt.kernel.algorithm.Algorithm, which explains them."""
+    return {name: CHOICES[name].index(fields[name]) if name in CHOICES else fields[name] for name in FIELDS}
