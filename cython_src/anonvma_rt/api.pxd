@@ -1,8 +1,8 @@
 """The public Cython API: all that a subject, a strategy or a rule of somebody else's cimports, under one name.
 
 What stands here keeps its name, its arguments and its meaning within one API_VERSION; whatever else the engine has may
-change at any time. docs/embedding.md explains it. `require_api(__name__)`, below the cimports of a module, compares what
-the module was built against with what is installed.
+change at any time. docs/embedding.md explains it. `require_api(__name__)`, below the cimports of a module, compares
+what the module was built against with what is installed.
 """
 
 from libc.stdint cimport uint64_t

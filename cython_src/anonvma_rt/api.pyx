@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.task cimport Execution, Task
 
-from anonvma_rt.engine.run.subject import ARENA_ROOT  # for Subject.object_name()
+from anonvma_rt.engine.run.subject import ARENA_ROOT  # no-cython-lint: for the user's object_name()
 
 # The modules that asked, by name: the lab refuses a subject whose module did not.
 CHECKED = set()
