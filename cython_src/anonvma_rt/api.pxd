@@ -10,67 +10,22 @@ from libc.stdint cimport uint64_t
 from anonvma_rt.engine.base.arena cimport Arena, arena_alloc, arena_free, arena_live, arena_root
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.base.klist cimport (
-    INIT_LIST_HEAD,
-    container_of,
-    list_add,
-    list_add_tail,
-    list_cursor,
-    list_del,
-    list_del_init,
-    list_empty,
-    list_for_each,
-    list_for_each_prev,
-    list_for_each_safe,
-    list_head,
-    list_move,
-    list_move_tail,
-    list_step,
+    INIT_LIST_HEAD, container_of, list_add, list_add_tail, list_cursor, list_del, list_del_init, list_empty,
+    list_for_each, list_for_each_prev, list_for_each_safe, list_head, list_move, list_move_tail, list_step,
 )
 from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.strategy.base cimport nth_enabled, steps_of
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
-    await_value,
-    compare_exchange,
-    down_read,
-    down_write,
-    fetch_add,
-    load,
-    lock_init,
-    lock_is_held,
-    lock_wait,
-    mutex_lock,
-    mutex_t,
-    mutex_trylock,
-    mutex_unlock,
-    rwsem_t,
-    spin_lock,
-    spin_lock_nested,
-    spin_trylock,
-    spin_unlock,
-    spin_unlock_nested,
-    spinlock_t,
-    store,
-    try_down_read,
-    up_read,
-    up_write,
+    await_value, compare_exchange, down_read, down_write, fetch_add, load, lock_init, lock_is_held, lock_wait,
+    mutex_lock, mutex_t, mutex_trylock, mutex_unlock, rwsem_t, spin_lock, spin_lock_nested, spin_trylock, spin_unlock,
+    spin_unlock_nested, spinlock_t, store, try_down_read, up_read, up_write,
 )
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY,
-    MAX_COUNTERS,
-    VIOLATION_SUBJECT,
-    Execution,
-    Task,
-    declare_lock_order,
-    found,
-    halt,
-    mark,
-    must_live,
-    note,
-    point,
-    violate,
+    HALT_NO_MEMORY, MAX_COUNTERS, VIOLATION_SUBJECT, Execution, Task, declare_lock_order, found, halt, mark, must_live,
+    note, point, violate,
 )
 
 cdef enum:

@@ -11,14 +11,7 @@ from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
 from anonvma_rt.mm.anon_vma_chain cimport avc_to_tail
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGED, Rule
 from anonvma_rt.mm.mm_types cimport (
-    anon_vma,
-    anon_vma_chain,
-    avc_of_same_anon_vma,
-    avc_of_same_vma,
-    kernel,
-    kernel_of,
-    mm_struct,
-    serial_of,
+    anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma, kernel, kernel_of, mm_struct, serial_of,
     vm_area_struct,
 )
 

@@ -6,16 +6,8 @@ from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport write_link, write_once32
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport (
-    add_return,
-    add_unless_zero,
-    down_read,
-    lock_init,
-    lock_is_held,
-    mutex_lock,
-    mutex_trylock,
-    mutex_unlock,
-    try_down_read,
-    up_read,
+    add_return, add_unless_zero, down_read, lock_init, lock_is_held, mutex_lock, mutex_trylock, mutex_unlock,
+    try_down_read, up_read,
 )
 from anonvma_rt.engine.run.task cimport Task, must_live, point
 from anonvma_rt.mm.failslab cimport should_fail_alloc

@@ -6,46 +6,22 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.klist cimport (
-    list_add,
-    list_add_tail,
-    list_cursor,
-    list_del,
-    list_del_valid,
-    list_empty,
-    list_for_each,
-    list_for_each_prev,
-    list_for_each_safe,
-    list_is_singular,
-    list_step,
+    list_add, list_add_tail, list_cursor, list_del, list_del_valid, list_empty, list_for_each, list_for_each_prev,
+    list_for_each_safe, list_is_singular, list_step,
 )
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_link, write_link
 from anonvma_rt.engine.run.sync cimport lock_is_held, spin_lock, spin_unlock
 from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport (
-    anon_vma_alloc,
-    anon_vma_lock,
-    anon_vma_unlock,
-    get_anon_vma,
-    lock_root,
-    put_anon_vma,
-    unlock_root,
+    anon_vma_alloc, anon_vma_lock, anon_vma_unlock, get_anon_vma, lock_root, put_anon_vma, unlock_root,
 )
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA_CHAIN, NOTE_TAIL
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove
 from anonvma_rt.mm.mm_types cimport (
-    REUSE_DEGREE,
-    REUSE_NO,
-    TYPE_AVC,
-    VM_WRITE,
-    anon_vma,
-    anon_vma_chain,
-    avc_of_same_vma,
-    kernel_of,
-    serial_of,
-    vm_area_struct,
-    vma_pages,
+    REUSE_DEGREE, REUSE_NO, TYPE_AVC, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_vma, kernel_of, serial_of,
+    vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 

@@ -16,13 +16,7 @@ from anonvma_rt.mm.anon_vma_chain cimport anon_vma_post_update, anon_vma_pre_upd
 from anonvma_rt.mm.fork cimport exit_mmap
 from anonvma_rt.mm.memory cimport free_pgtables
 from anonvma_rt.mm.mm_types cimport (
-    EXEC_LOCK_ACROSS,
-    EXEC_LOCK_MOVE,
-    PAGE_SIZE,
-    VM_STACK_INCOMPLETE_SETUP,
-    anon_vma,
-    kernel_of,
-    mm_struct,
+    EXEC_LOCK_ACROSS, EXEC_LOCK_MOVE, PAGE_SIZE, VM_STACK_INCOMPLETE_SETUP, anon_vma, kernel_of, mm_struct,
     vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT

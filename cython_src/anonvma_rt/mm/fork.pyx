@@ -13,16 +13,8 @@ from anonvma_rt.engine.base.operation cimport OP_LOAD
 from anonvma_rt.engine.base.os cimport read_link, write_link
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport (
-    down_write,
-    down_write_nested,
-    lock_init,
-    spin_lock,
-    spin_lock_nested,
-    spin_unlock,
-    spin_unlock_nested,
-    spinlock_t,
-    up_write,
-    up_write_nested,
+    down_write, down_write_nested, lock_init, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t,
+    up_write, up_write_nested,
 )
 from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_fork
@@ -30,29 +22,9 @@ from anonvma_rt.mm.hooks.notes cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_MMAP_SEM,
-    CLASS_PTL,
-    PAGE_SIZE,
-    PTE_NONE,
-    PTE_WRITE,
-    PTRS_PER_TABLE,
-    TYPE_DIRECTORY,
-    TYPE_MM,
-    TYPE_SCRATCH,
-    VMA_LOCKS_FORK,
-    is_migration_entry,
-    kernel,
-    kernel_of,
-    mm_struct,
-    mm_walk,
-    page_directory,
-    page_table,
-    pfn_to_page,
-    pte_pfn,
-    pte_present,
-    pte_t,
-    serial_of,
-    vm_area_struct,
+    CLASS_MMAP_SEM, CLASS_PTL, PAGE_SIZE, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM, TYPE_SCRATCH,
+    VMA_LOCKS_FORK, is_migration_entry, kernel, kernel_of, mm_struct, mm_walk, page_directory, page_table, pfn_to_page,
+    pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
 from anonvma_rt.mm.page_alloc cimport get_page

@@ -6,17 +6,7 @@ from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.huge_memory cimport split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
-    kernel,
-    kernel_of,
-    mm_struct,
-    page,
-    pfn_to_page,
-    pmd_huge,
-    pmd_t,
-    pmd_table,
-    pte_pfn,
-    pte_present,
-    pte_t,
+    kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t,
 )
 from anonvma_rt.mm.page_alloc cimport get_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read

@@ -8,15 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.mm_types cimport (
-    PMD_SIZE,
-    VM_HUGEPAGE,
-    VM_STACK_INCOMPLETE_SETUP,
-    anon_vma,
-    mm_struct,
-    mm_walk,
-    page,
-    pmd_t,
-    vm_area_struct,
+    PMD_SIZE, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, anon_vma, mm_struct, mm_walk, page, pmd_t, vm_area_struct,
 )
 
 cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil

@@ -10,51 +10,19 @@ from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.hooks.notes cimport (
-    BUG_ON,
-    BUG_SPLIT_COUNT,
-    NOTE_HUGE_FAULT,
-    NOTE_HUGE_MOVE,
-    NOTE_HUGE_SPLIT,
-    NOTE_ZAP,
+    BUG_ON, BUG_SPLIT_COUNT, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT, NOTE_ZAP,
 )
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR,
-    PMD_SIZE,
-    PMD_SPLITTING,
-    PMD_WRITE,
-    PTE_PRESENT,
-    VM_HUGEPAGE,
-    VM_WRITE,
-    anon_vma,
-    kernel_of,
-    make_huge_pmd,
-    make_pte,
-    mm_struct,
-    mm_walk,
-    page,
-    page_table,
-    pfn_to_page,
-    pmd_huge,
-    pmd_t,
-    pte_pfn,
-    serial_of,
+    HPAGE_PMD_NR, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of,
+    make_huge_pmd, make_pte, mm_struct, mm_walk, page, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, serial_of,
     vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
 from anonvma_rt.mm.pgtable cimport make_table, new_table, pmd_offset, pmd_read, set_pmd
 from anonvma_rt.mm.rmap cimport (
-    WALK_SPLIT,
-    page_add_anon_rmap,
-    page_add_new_anon_rmap,
-    page_get_anon_vma,
-    page_lock_anon_vma,
-    page_remove_rmap,
-    rmap_walk,
-    rmap_walk_begin,
-    rmap_walk_next,
-    set_page_anon_vma,
-    vma_address,
+    WALK_SPLIT, page_add_anon_rmap, page_add_new_anon_rmap, page_get_anon_vma, page_lock_anon_vma, page_remove_rmap,
+    rmap_walk, rmap_walk_begin, rmap_walk_next, set_page_anon_vma, vma_address,
 )
 
 

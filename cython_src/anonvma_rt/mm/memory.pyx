@@ -12,52 +12,18 @@ from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.hooks.notes cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
 from anonvma_rt.mm.huge_memory cimport (
-    do_huge_pmd_anonymous_page,
-    do_huge_pmd_wp_page,
-    hugepage_fits,
-    wait_split_huge_page,
-    zap_huge_pmd,
+    do_huge_pmd_anonymous_page, do_huge_pmd_wp_page, hugepage_fits, wait_split_huge_page, zap_huge_pmd,
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT,
-    PAGE_SIZE,
-    PGDIR_SHIFT,
-    PMD_SIZE,
-    PMD_SPLITTING,
-    PMD_WRITE,
-    PTE_NONE,
-    PTE_PRESENT,
-    PTE_WRITE,
-    PTRS_PER_TABLE,
-    is_migration_entry,
-    kernel,
-    kernel_of,
-    make_pte,
-    mm_struct,
-    mm_walk,
-    page,
-    page_table,
-    pfn_to_page,
-    pmd_huge,
-    pmd_t,
-    pmd_table,
-    pte_pfn,
-    pte_present,
-    pte_t,
-    vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_NONE, PTE_PRESENT, PTE_WRITE,
+    PTRS_PER_TABLE, is_migration_entry, kernel, kernel_of, make_pte, mm_struct, mm_walk, page, page_table, pfn_to_page,
+    pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport (
-    new_table,
-    pmd_offset,
-    pmd_read,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    ptep_get_and_clear,
-    set_pte,
+    new_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
 )
 from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 

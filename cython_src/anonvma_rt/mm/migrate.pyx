@@ -9,65 +9,27 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once64
 from anonvma_rt.engine.run.sync cimport (
-    down_read,
-    lock_is_held,
-    lock_wait,
-    mutex_lock,
-    mutex_trylock,
-    mutex_unlock,
-    spin_lock,
-    spin_unlock,
-    spinlock_t,
+    down_read, lock_is_held, lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t,
     up_read,
 )
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
 from anonvma_rt.mm.gup cimport follow_page
 from anonvma_rt.mm.hooks.notes cimport (
-    ABORTED,
-    BUG_NEW_PAGE_LOCKED,
-    BUG_ON,
-    BUG_PAGE_NOT_LOCKED,
-    MIGRATED,
-    NOTE_LOOK,
-    NOTE_MIGRATE,
-    NOTE_RESTORE,
-    NOTE_WAIT,
-    NOTE_WALK,
+    ABORTED, BUG_NEW_PAGE_LOCKED, BUG_ON, BUG_PAGE_NOT_LOCKED, MIGRATED, NOTE_LOOK, NOTE_MIGRATE, NOTE_RESTORE,
+    NOTE_WAIT, NOTE_WALK,
 )
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE,
-    PTE_PRESENT,
-    PTE_WRITE,
-    anon_vma,
-    is_migration_entry,
-    kernel_of,
-    make_pte,
-    mm_struct,
-    page,
-    page_anon_vma,
-    page_table,
-    pfn_to_page,
-    pte_pfn,
-    pte_t,
-    serial_of,
-    vm_area_struct,
+    PAGE_SIZE, PTE_PRESENT, PTE_WRITE, anon_vma, is_migration_entry, kernel_of, make_pte, mm_struct, page,
+    page_anon_vma, page_table, pfn_to_page, pte_pfn, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
 from anonvma_rt.mm.pgtable cimport find_table, pte_lockptr, pte_offset, pte_read, set_pte
 from anonvma_rt.mm.rmap cimport (
-    WALK_RESTORE,
-    must_be_its_anon_vma,
-    page_add_anon_rmap,
-    page_get_anon_vma,
-    page_mapped,
-    rmap_walk,
-    rmap_walk_begin,
-    rmap_walk_next,
-    try_to_unmap,
-    vma_address,
+    WALK_RESTORE, must_be_its_anon_vma, page_add_anon_rmap, page_get_anon_vma, page_mapped, rmap_walk, rmap_walk_begin,
+    rmap_walk_next, try_to_unmap, vma_address,
 )
 from anonvma_rt.mm.vma_tree cimport find_vma
 

@@ -11,32 +11,13 @@ from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SELF_MERGE, NOTE_FRESH_VMA
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGED
 from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
-    MAX_MAP_COUNT,
-    ORDERING_FRESH_VMA,
-    ORDERING_NEED_RMAP_LOCKS,
-    ORDERING_RMAP_LOCKS,
-    ORDERING_TAIL,
-    ORDERING_TAIL_AFTER_MERGE,
-    PAGE_SHIFT,
-    PAGE_SIZE,
-    VM_ACCOUNT,
-    VM_WRITE,
-    kernel_of,
-    mm_struct,
-    rule_hook,
-    serial_of,
+    MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS, ORDERING_TAIL,
+    ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_WRITE, kernel_of, mm_struct, rule_hook, serial_of,
     vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
-    split_vma,
-    vma_alloc,
-    vma_duplicate,
-    vma_free,
-    vma_link,
-    vma_merge,
-    vma_merge_struct,
-    vma_unlink,
+    split_vma, vma_alloc, vma_duplicate, vma_free, vma_link, vma_merge, vma_merge_struct, vma_unlink,
 )
 from anonvma_rt.mm.vma_tree cimport find_vma, find_vma_prev, vma_tree_last
 

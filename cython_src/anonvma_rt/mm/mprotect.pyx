@@ -12,21 +12,8 @@ from anonvma_rt.engine.run.task cimport Task, must_live, note
 from anonvma_rt.mm.hooks.notes cimport NOTE_PROTECT
 from anonvma_rt.mm.huge_memory cimport change_huge_pmd
 from anonvma_rt.mm.mm_types cimport (
-    CALLS_6_17,
-    MAX_MAP_COUNT,
-    PAGE_SHIFT,
-    PAGE_SIZE,
-    PTE_WRITE,
-    TYPE_VMA,
-    VM_ACCOUNT,
-    VM_WRITE,
-    kernel_of,
-    mm_struct,
-    mm_walk,
-    page_table,
-    pte_present,
-    pte_t,
-    vm_area_struct,
+    CALLS_6_17, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, PTE_WRITE, TYPE_VMA, VM_ACCOUNT, VM_WRITE, kernel_of, mm_struct,
+    mm_walk, page_table, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
 from anonvma_rt.mm.pagewalk cimport walk_page_range

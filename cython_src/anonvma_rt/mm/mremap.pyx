@@ -13,51 +13,19 @@ from anonvma_rt.engine.run.task cimport Task, note, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
 from anonvma_rt.mm.anon_vma_chain cimport unlink_anon_vmas
 from anonvma_rt.mm.hooks.notes cimport (
-    BUG_DESTINATION_NOT_NONE,
-    BUG_ON,
-    BUG_ORDER,
-    NOTE_CLEAR,
-    NOTE_MOVE,
-    NOTE_SET,
-    NOTE_TABLE_MOVE,
+    BUG_DESTINATION_NOT_NONE, BUG_ON, BUG_ORDER, NOTE_CLEAR, NOTE_MOVE, NOTE_SET, NOTE_TABLE_MOVE,
 )
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK
 from anonvma_rt.mm.hooks.watch cimport mark_move
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
-    LATENCY_LIMIT,
-    MAX_MAP_COUNT,
-    ORDERING_FRESH_VMA,
-    ORDERING_TAIL,
-    PAGE_SHIFT,
-    PAGE_SIZE,
-    PMD_SIZE,
-    PTE_NONE,
-    algorithm,
-    anon_vma,
-    avc_of_same_anon_vma,
-    avc_of_same_vma,
-    kernel_of,
-    mm_struct,
-    page_table,
-    pmd_huge,
-    pmd_t,
-    pmd_table,
-    pte_t,
-    serial_of,
-    vm_area_struct,
+    LATENCY_LIMIT, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_TAIL, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_NONE,
+    algorithm, anon_vma, avc_of_same_anon_vma, avc_of_same_vma, kernel_of, mm_struct, page_table, pmd_huge, pmd_t,
+    pmd_table, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, order_destination
 from anonvma_rt.mm.pgtable cimport (
-    alloc_table,
-    pmd_offset,
-    pmd_read,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    ptep_get_and_clear,
-    set_pmd,
-    set_pte,
+    alloc_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pmd, set_pte,
     table_end,
 )
 from anonvma_rt.mm.vma cimport vma_merge, vma_merge_struct

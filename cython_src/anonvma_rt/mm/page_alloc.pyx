@@ -12,15 +12,7 @@ from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_PAGE, BUG_DOUBLE_FREE, BUG_ON, NOTE_FREE_PAGE
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_PAGE,
-    HPAGE_PMD_NR,
-    PAGES_PER_CHUNK,
-    TYPE_PAGES,
-    TYPE_SCRATCH,
-    kernel,
-    kernel_of,
-    page,
-    pfn_to_page,
+    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, TYPE_PAGES, TYPE_SCRATCH, kernel, kernel_of, page, pfn_to_page,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 

@@ -7,17 +7,7 @@ from anonvma_rt.engine.run.task cimport Task, note
 from anonvma_rt.mm.hooks.notes cimport NOTE_HUGE_LOOK, NOTE_LOOK
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.mm_types cimport (
-    PMD_SIZE,
-    PMD_SPLITTING,
-    page,
-    page_table,
-    pmd_huge,
-    pmd_t,
-    pte_pfn,
-    pte_present,
-    pte_t,
-    serial_of,
-    vm_area_struct,
+    PMD_SIZE, PMD_SPLITTING, page, page_table, pmd_huge, pmd_t, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport find_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
 

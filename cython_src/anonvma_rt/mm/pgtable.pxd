@@ -12,19 +12,8 @@ from anonvma_rt.engine.base.os cimport read_link, read_once64, write_link, write
 from anonvma_rt.engine.run.sync cimport spinlock_t
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT,
-    PGDIR_SHIFT,
-    PMD_SHIFT,
-    PMD_SIZE,
-    PTRS_PER_TABLE,
-    TYPE_DIRECTORY,
-    kernel_of,
-    mm_struct,
-    page_directory,
-    page_table,
-    pmd_t,
-    pmd_table,
-    pte_t,
+    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PMD_SIZE, PTRS_PER_TABLE, TYPE_DIRECTORY, kernel_of, mm_struct, page_directory,
+    page_table, pmd_t, pmd_table, pte_t,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 

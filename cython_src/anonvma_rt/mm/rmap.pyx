@@ -8,59 +8,20 @@ from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once32, write_once64, write_onceu
 from anonvma_rt.engine.run.sync cimport add_return, mutex_lock, mutex_unlock, spin_unlock, spinlock_t, up_read
 from anonvma_rt.engine.run.task cimport (
-    VIOLATION_LIST_CORRUPTION,
-    VIOLATION_USE_AFTER_FREE,
-    Task,
-    must_live,
-    note,
-    point,
-    violate,
+    VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Task, must_live, note, point, violate,
 )
 from anonvma_rt.mm.anon_vma cimport (
-    anon_vma_lock_read,
-    anon_vma_trylock,
-    anon_vma_unlock_read,
-    dec_and_test,
-    free_unused,
-    get_anon_vma,
-    inc_not_zero,
-    lock_owner,
-    put_anon_vma,
+    anon_vma_lock_read, anon_vma_trylock, anon_vma_unlock_read, dec_and_test, free_unused, get_anon_vma, inc_not_zero,
+    lock_owner, put_anon_vma,
 )
 from anonvma_rt.mm.hooks.notes cimport (
-    BENIGN_MISSES,
-    BUG_MAPCOUNT,
-    BUG_ON,
-    NOTE_LIST,
-    NOTE_NO_LOOK,
-    NOTE_UNMAP,
-    NOTE_WALK,
+    BENIGN_MISSES, BUG_MAPCOUNT, BUG_ON, NOTE_LIST, NOTE_NO_LOOK, NOTE_UNMAP, NOTE_WALK,
 )
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
-    GENERATION_SHIFT,
-    ORDERING_DOUBLE_WALK,
-    PAGE_MAPPING_ANON,
-    PAGE_SHIFT,
-    PTE_MIGRATION,
-    PTE_WRITE,
-    TYPE_ANON_VMA,
-    TYPE_AVC,
-    TYPE_VMA,
-    VM_STACK_INCOMPLETE_SETUP,
-    algorithm,
-    anon_vma,
-    anon_vma_chain,
-    avc_of_same_anon_vma,
-    kernel_of,
-    linear_page_index,
-    make_pte,
-    page,
-    page_anon_vma,
-    page_generation,
-    pte_t,
-    serial_of,
-    vm_area_struct,
+    GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, PTE_WRITE, TYPE_ANON_VMA,
+    TYPE_AVC, TYPE_VMA, VM_STACK_INCOMPLETE_SETUP, algorithm, anon_vma, anon_vma_chain, avc_of_same_anon_vma, kernel_of,
+    linear_page_index, make_pte, page, page_anon_vma, page_generation, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address

@@ -8,13 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.mm_types cimport (
-    CALLS_6_17,
-    MAX_MAP_COUNT,
-    PAGE_SIZE,
-    kernel_of,
-    mm_struct,
-    vm_area_struct,
-    vma_pages,
+    CALLS_6_17, MAX_MAP_COUNT, PAGE_SIZE, kernel_of, mm_struct, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, do_munmap, get_unmapped_area
 from anonvma_rt.mm.mremap cimport move_vma

@@ -10,40 +10,19 @@ from libc.stdint cimport uint32_t, uint64_t
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once32, write_onceu
 from anonvma_rt.engine.run.sync cimport (
-    mutex_lock,
-    mutex_unlock,
-    spin_lock,
-    spin_lock_nested,
-    spin_unlock,
-    spin_unlock_nested,
-    spinlock_t,
+    mutex_lock, mutex_unlock, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t,
 )
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.gup cimport follow_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE,
-    PTE_NONE,
-    anon_vma,
-    linear_page_index,
-    mm_struct,
-    page,
-    page_table,
-    pte_pfn,
-    pte_present,
-    pte_t,
+    PAGE_SIZE, PTE_NONE, anon_vma, linear_page_index, mm_struct, page, page_table, pte_pfn, pte_present, pte_t,
     vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.pgtable cimport (
-    alloc_table,
-    find_table,
-    pte_lockptr,
-    pte_offset,
-    pte_read,
-    ptep_get_and_clear,
-    set_pte,
+    alloc_table, find_table, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
 )
 from anonvma_rt.mm.rmap cimport page_get_anon_vma, set_page_anon_vma
 from anonvma_rt.mm.vma_tree cimport find_vma

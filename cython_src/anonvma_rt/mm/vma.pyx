@@ -17,19 +17,8 @@ from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_VMA, NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.mm_types cimport (
-    MERGE_3_0,
-    MERGE_6_16,
-    MERGE_6_16_FORKED,
-    MERGE_SYMMETRIC,
-    PAGE_SHIFT,
-    TYPE_VMA,
-    algorithm,
-    anon_vma,
-    kernel_of,
-    mm_struct,
-    serial_of,
-    vm_area_struct,
-    vma_pages,
+    MERGE_3_0, MERGE_6_16, MERGE_6_16_FORKED, MERGE_SYMMETRIC, PAGE_SHIFT, TYPE_VMA, algorithm, anon_vma, kernel_of,
+    mm_struct, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.slab cimport must_alloc

@@ -6,16 +6,7 @@ traces, as in Godefroid, "Partial-Order Methods for the Verification of Concurre
 """
 
 from anonvma_rt.engine.base.operation cimport (
-    OP_AWAIT,
-    OP_LOAD,
-    OP_LOCK,
-    OP_READ_LOCK,
-    OP_READ_TRYLOCK,
-    OP_READ_UNLOCK,
-    OP_START,
-    OP_TRYLOCK,
-    OP_UNLOCK,
-    OP_WAIT,
+    OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START, OP_TRYLOCK, OP_UNLOCK, OP_WAIT,
     lock_word,
 )
 

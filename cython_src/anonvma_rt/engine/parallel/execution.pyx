@@ -7,34 +7,15 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from anonvma_rt.engine.base.arena cimport arena_reset_view, arena_restore
 from anonvma_rt.engine.base.operation cimport OP_START
 from anonvma_rt.engine.base.os cimport (
-    rt_add,
-    rt_load,
-    rt_load64,
-    rt_pause,
-    rt_protect,
-    rt_store,
-    rt_subtract,
-    rt_swap,
-    rt_unwind,
-    rt_wake,
-    rt_wake_all,
+    rt_add, rt_load, rt_load64, rt_pause, rt_protect, rt_store, rt_subtract, rt_swap, rt_unwind, rt_wake, rt_wake_all,
     rt_yield,
 )
 from anonvma_rt.engine.parallel.chaos cimport chaos_begin
 from anonvma_rt.engine.parallel.log cimport begin_log, drop_stripe, keep_log
 from anonvma_rt.engine.parallel.runner cimport IMPATIENT, SPINS, Runner, Storm, runner_of, task_of
 from anonvma_rt.engine.run.task cimport (
-    HALT_NONE,
-    HALT_STOPPED,
-    HALT_VIOLATION,
-    MAX_CLASSES,
-    MAX_COUNTERS,
-    VIOLATION_LOCK_ORDER,
-    VIOLATION_USE_AFTER_FREE,
-    Execution,
-    Finding,
-    Task,
-    found,
+    HALT_NONE, HALT_STOPPED, HALT_VIOLATION, MAX_CLASSES, MAX_COUNTERS, VIOLATION_LOCK_ORDER, VIOLATION_USE_AFTER_FREE,
+    Execution, Finding, Task, found,
 )
 
 

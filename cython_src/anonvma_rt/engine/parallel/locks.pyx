@@ -3,43 +3,18 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport (
-    OP_AWAIT,
-    OP_LOCK,
-    OP_READ_LOCK,
-    OP_READ_TRYLOCK,
-    OP_UNLOCK,
-    OP_WAIT,
-    lock_word,
+    OP_AWAIT, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_UNLOCK, OP_WAIT, lock_word,
 )
 from anonvma_rt.engine.base.os cimport (
-    rt_exchange,
-    rt_load,
-    rt_load64,
-    rt_pause,
-    rt_peek,
-    rt_store,
-    rt_store64,
-    rt_subtract,
-    rt_swap,
-    rt_wait,
-    rt_wake_all,
-    rt_yield,
+    rt_exchange, rt_load, rt_load64, rt_pause, rt_peek, rt_store, rt_store64, rt_subtract, rt_swap, rt_wait,
+    rt_wake_all, rt_yield,
 )
 from anonvma_rt.engine.parallel.chaos cimport chaos_after_lock, chaos_at_point
 from anonvma_rt.engine.parallel.log cimport breathe, drop_stripe, look_around, take_stripe, take_ticket, write_ticket
 from anonvma_rt.engine.parallel.runner cimport SPINS, UNSEEN_POINTS, Runner, Storm, runner_of
 from anonvma_rt.engine.run.task cimport (
-    MAX_CLASSES,
-    VIOLATION_BAD_UNLOCK,
-    VIOLATION_DEADLOCK,
-    VIOLATION_LIVELOCK,
-    VIOLATION_USE_AFTER_FREE,
-    Execution,
-    Task,
-    check_lock_order,
-    hold,
-    unhold,
-    violate,
+    MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_DEADLOCK, VIOLATION_LIVELOCK, VIOLATION_USE_AFTER_FREE, Execution,
+    Task, check_lock_order, hold, unhold, violate,
 )
 
 cdef enum:

@@ -10,16 +10,7 @@ from anonvma_rt.engine.base.arena cimport arena_open_view, arena_restore
 from anonvma_rt.engine.base.grow cimport need
 from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport (
-    rt_add,
-    rt_join,
-    rt_load,
-    rt_pause,
-    rt_store,
-    rt_thread,
-    rt_wait,
-    rt_wake_all,
-    rt_watch_stacks,
-    rt_yield,
+    rt_add, rt_join, rt_load, rt_pause, rt_store, rt_thread, rt_wait, rt_wake_all, rt_watch_stacks, rt_yield,
 )
 from anonvma_rt.engine.parallel.execution cimport next_execution, now, run_one, strayed, unwind
 from anonvma_rt.engine.parallel.locks cimport acquire_at_once, pass_by, release_at_once, try_at_once

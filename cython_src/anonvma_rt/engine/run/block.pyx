@@ -11,21 +11,8 @@ from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
 from anonvma_rt.engine.run.journal cimport journal_take
 from anonvma_rt.engine.run.task cimport (
-    HALT_DIVERGED,
-    HALT_NONE,
-    HALT_NO_MEMORY,
-    HALT_PRUNED,
-    HALT_STOPPED,
-    HALT_UNTIL,
-    HALT_VIOLATION,
-    MAX_COUNTERS,
-    Execution,
-    Task,
-    close_segment,
-    decide,
-    execution_reset,
-    hold_here,
-    stuck,
+    HALT_DIVERGED, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_UNTIL, HALT_VIOLATION, MAX_COUNTERS,
+    Execution, Task, close_segment, decide, execution_reset, hold_here, stuck,
 )
 
 

@@ -9,24 +9,8 @@ from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
 from anonvma_rt.engine.base.os cimport (
-    rt_add,
-    rt_exchange,
-    rt_fiber_home,
-    rt_fiber_make,
-    rt_join,
-    rt_load,
-    rt_mutex_pairs,
-    rt_name,
-    rt_protect,
-    rt_stacks_map,
-    rt_stacks_unmap,
-    rt_store,
-    rt_switch,
-    rt_thread,
-    rt_unwind,
-    rt_wait,
-    rt_wake,
-    rt_watch_stacks,
+    rt_add, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_protect,
+    rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake, rt_watch_stacks,
 )
 from anonvma_rt.engine.run.block cimport Block, block_next, block_task_ended
 from anonvma_rt.engine.run.task cimport HALT_VIOLATION, VIOLATION_STACK_OVERFLOW, Execution, Task, found, watch

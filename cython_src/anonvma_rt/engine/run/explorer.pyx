@@ -24,19 +24,8 @@ from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, 
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.subject cimport Subject, count_by_name
 from anonvma_rt.engine.run.task cimport (
-    HALT_DIVERGED,
-    HALT_NO_MEMORY,
-    HALT_REFUSED,
-    HALT_STOPPED,
-    HALT_UNTIL,
-    HOLD_HERE,
-    HOLD_NO,
-    HOLD_OVER,
-    HOLD_WANTED,
-    MAX_FRAMES,
-    Execution,
-    Task,
-    must_wait,
+    HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_UNTIL, HOLD_HERE, HOLD_NO, HOLD_OVER, HOLD_WANTED,
+    MAX_FRAMES, Execution, Task, must_wait,
 )
 
 from anonvma_rt.engine.run.records import Block as Totals

@@ -11,39 +11,15 @@ READ_ONCE and WRITE_ONCE, on every carrier, as in the kernel.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport (
-    OP_ATOMIC,
-    OP_AWAIT,
-    OP_LOAD,
-    OP_LOCK,
-    OP_READ_LOCK,
-    OP_READ_TRYLOCK,
-    OP_READ_UNLOCK,
-    OP_STORE,
-    OP_TRYLOCK,
-    OP_UNLOCK,
-    OP_WAIT,
-    lock_word,
+    OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TRYLOCK,
+    OP_UNLOCK, OP_WAIT, lock_word,
 )
 from anonvma_rt.engine.base.os cimport (
-    rt_add_in_order,
-    rt_exchange_in_order,
-    rt_fetch_add,
-    rt_inc_not_zero,
-    rt_load,
-    rt_load_in_order,
-    rt_store_in_order,
+    rt_add_in_order, rt_exchange_in_order, rt_fetch_add, rt_inc_not_zero, rt_load, rt_load_in_order, rt_store_in_order,
     rt_unlikely,
 )
 from anonvma_rt.engine.run.task cimport (
-    MAX_CLASSES,
-    VIOLATION_BAD_UNLOCK,
-    VIOLATION_USE_AFTER_FREE,
-    Task,
-    check_lock_order,
-    hold,
-    point,
-    recheck,
-    unhold,
+    MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_USE_AFTER_FREE, Task, check_lock_order, hold, point, recheck, unhold,
     violate,
 )
 

@@ -15,24 +15,10 @@ from libc.stdlib cimport free, malloc
 
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.search.search cimport search_place, search_pop, search_state, search_step, search_waiting
-from anonvma_rt.engine.search.stack cimport (
-    Search,
-    Step,
-    search_clear,
-    search_close,
-    search_open,
-    search_room,
-    untried,
-)
+from anonvma_rt.engine.search.stack cimport Search, Step, search_clear, search_close, search_open, search_room, untried
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY,
-    HALT_NONE,
-    HALT_PRUNED,
-    HALT_STOPPED,
-    HALT_VIOLATION,
-    Execution,
-    Segment,
+    HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_STOPPED, HALT_VIOLATION, Execution, Segment,
 )
 
 cdef enum:

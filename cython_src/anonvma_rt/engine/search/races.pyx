@@ -10,13 +10,7 @@ there.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport (
-    MAX_TASKS,
-    OP_LOCK,
-    OP_READ_LOCK,
-    OP_READ_UNLOCK,
-    OP_TRYLOCK,
-    OP_UNLOCK,
-    OP_WAIT,
+    MAX_TASKS, OP_LOCK, OP_READ_LOCK, OP_READ_UNLOCK, OP_TRYLOCK, OP_UNLOCK, OP_WAIT,
 )
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.order.clocks cimport clock_join

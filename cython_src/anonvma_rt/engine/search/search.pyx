@@ -13,14 +13,7 @@ from anonvma_rt.engine.order.relation cimport tries, would_fail
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, Execution, Task
 from anonvma_rt.engine.search.races cimport join_object, reverse_races, sleep_set
 from anonvma_rt.engine.search.stack cimport (
-    FAILED,
-    FAILED_BY_READERS,
-    Pending,
-    Step,
-    clock_of,
-    pending_at,
-    search_number,
-    search_room,
+    FAILED, FAILED_BY_READERS, Pending, Step, clock_of, pending_at, search_number, search_room,
 )
 
 

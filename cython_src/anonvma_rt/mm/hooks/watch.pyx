@@ -3,15 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.mm.mm_types cimport (
-    MAX_WATCHED,
-    PAGE_SHIFT,
-    PAGE_SIZE,
-    PTE_NONE,
-    PTRS_PER_TABLE,
-    kernel,
-    linear_page_index,
-    page_table,
-    vm_area_struct,
+    MAX_WATCHED, PAGE_SHIFT, PAGE_SIZE, PTE_NONE, PTRS_PER_TABLE, kernel, linear_page_index, page_table, vm_area_struct,
 )
 
 

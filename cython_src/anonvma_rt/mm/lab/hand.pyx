@@ -26,25 +26,8 @@ from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.lab.syscall cimport RESOLVED, Call, read_call, system_call
 from anonvma_rt.mm.lab.world cimport World
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT,
-    PTRS_PER_TABLE,
-    TYPE_PAGES,
-    TYPE_SCRATCH,
-    algorithm,
-    alloc_plan,
-    kernel,
-    kernel_of,
-    page,
-    page_anon_vma,
-    pfn_to_page,
-    pmd_huge,
-    pmd_t,
-    pmd_table,
-    pte_pfn,
-    pte_present,
-    pte_t,
-    rule_hook,
-    vm_area_struct,
+    PAGE_SHIFT, PTRS_PER_TABLE, TYPE_PAGES, TYPE_SCRATCH, algorithm, alloc_plan, kernel, kernel_of, page, page_anon_vma,
+    pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, rule_hook, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
 from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rmap_walk_next, vma_address

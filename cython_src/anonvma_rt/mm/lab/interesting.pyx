@@ -4,38 +4,13 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_header
 from anonvma_rt.engine.base.operation cimport (
-    OP_ATOMIC,
-    OP_LOAD,
-    OP_LOCK,
-    OP_READ_LOCK,
-    OP_READ_TRYLOCK,
-    OP_STORE,
-    OP_TRYLOCK,
-    OP_WAIT,
+    OP_ATOMIC, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_STORE, OP_TRYLOCK, OP_WAIT,
 )
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.lab.objects cimport (
-    MEMBER_ANON_VMA_REFCOUNT,
-    MEMBER_COUNT,
-    MEMBER_HEAD,
-    MEMBER_MAPCOUNT,
-    MEMBER_MAPPING,
-    MEMBER_MMAP_SEM,
-    MEMBER_MUTEX,
-    MEMBER_PAGE_LOCK,
-    MEMBER_PAGE_TABLE_LOCK,
-    MEMBER_PMD,
-    MEMBER_PTE,
-    MEMBER_PTL,
-    MEMBER_ROOT,
-    MEMBER_VMA_ANON_VMA,
-    MEMBER_VM_END,
-    MEMBER_VM_LOCK,
-    MEMBER_VM_PGOFF,
-    MEMBER_VM_START,
-    member_at,
-    object_at,
-    object_index,
+    MEMBER_ANON_VMA_REFCOUNT, MEMBER_COUNT, MEMBER_HEAD, MEMBER_MAPCOUNT, MEMBER_MAPPING, MEMBER_MMAP_SEM, MEMBER_MUTEX,
+    MEMBER_PAGE_LOCK, MEMBER_PAGE_TABLE_LOCK, MEMBER_PMD, MEMBER_PTE, MEMBER_PTL, MEMBER_ROOT, MEMBER_VMA_ANON_VMA,
+    MEMBER_VM_END, MEMBER_VM_LOCK, MEMBER_VM_PGOFF, MEMBER_VM_START, member_at, object_at, object_index,
 )
 
 DEFAULT = "migrating-ptl"

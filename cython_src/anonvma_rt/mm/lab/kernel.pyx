@@ -23,33 +23,11 @@ from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, is_interesting, 
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects
 from anonvma_rt.mm.lab.syscall cimport (
-    COMPARE,
-    MIGRATE,
-    MOVE_PAGES,
-    RESOLVED,
-    VMAS,
-    Call,
-    mapped_pfn,
-    read_call,
-    system_call,
-    wants_page,
+    COMPARE, MIGRATE, MOVE_PAGES, RESOLVED, VMAS, Call, mapped_pfn, read_call, system_call, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_ANON_VMA,
-    CLASS_MMAP_SEM,
-    CLASS_PAGE,
-    CLASS_PTL,
-    CLASS_PTL_NESTED,
-    MAX_PROCESSES,
-    PAGE_SIZE,
-    TYPE_KERNEL,
-    algorithm,
-    alloc_failure,
-    alloc_plan,
-    kernel,
-    kernel_of,
-    pfn_to_page,
-    rule_hook,
+    CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, PAGE_SIZE, TYPE_KERNEL,
+    algorithm, alloc_failure, alloc_plan, kernel, kernel_of, pfn_to_page, rule_hook,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page
 from anonvma_rt.mm.slab cimport must_alloc

@@ -12,24 +12,8 @@ from anonvma_rt.mm.hooks.notes cimport LEAK
 from anonvma_rt.mm.lab.check cimport report
 from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.mm_types cimport (
-    PTRS_PER_TABLE,
-    TYPE_ANON_VMA,
-    TYPE_AVC,
-    TYPE_DIRECTORY,
-    TYPE_PAGES,
-    TYPE_TABLE,
-    TYPE_VMA,
-    anon_vma,
-    anon_vma_chain,
-    avc_of_same_vma,
-    kernel,
-    mm_struct,
-    page,
-    page_directory,
-    pfn_to_page,
-    pmd_table,
-    serial_of,
-    vm_area_struct,
+    PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma, anon_vma_chain,
+    avc_of_same_vma, kernel, mm_struct, page, page_directory, pfn_to_page, pmd_table, serial_of, vm_area_struct,
 )
 
 

@@ -5,22 +5,8 @@ from libc.stdint cimport uint64_t
 from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header
 from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.mm.mm_types cimport (
-    PGDIR_SHIFT,
-    PMD_SIZE,
-    PTRS_PER_TABLE,
-    TYPE_ANON_VMA,
-    TYPE_DIRECTORY,
-    TYPE_KERNEL,
-    TYPE_MM,
-    TYPE_PAGES,
-    TYPE_TABLE,
-    TYPE_VMA,
-    anon_vma,
-    mm_struct,
-    page,
-    page_table,
-    pmd_t,
-    vm_area_struct,
+    PGDIR_SHIFT, PMD_SIZE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_DIRECTORY, TYPE_KERNEL, TYPE_MM, TYPE_PAGES, TYPE_TABLE,
+    TYPE_VMA, anon_vma, mm_struct, page, page_table, pmd_t, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pmd_offset
 

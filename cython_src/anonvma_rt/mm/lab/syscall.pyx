@@ -15,25 +15,8 @@ from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page, move_pages
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT,
-    PAGE_SIZE,
-    TYPE_VMA,
-    VMA_LOCKS_NO,
-    VM_HUGEPAGE,
-    VM_STACK_INCOMPLETE_SETUP,
-    VM_WRITE,
-    kernel,
-    kernel_of,
-    mm_struct,
-    page,
-    pfn_to_page,
-    pmd_huge,
-    pmd_t,
-    pmd_table,
-    pte_pfn,
-    pte_present,
-    pte_t,
-    vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, TYPE_VMA, VMA_LOCKS_NO, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE, kernel, kernel_of,
+    mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap
 from anonvma_rt.mm.mprotect cimport do_mprotect

@@ -20,15 +20,7 @@ from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init
 from anonvma_rt.mm.lab.syscall cimport TOUCH, Call, system_call
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT,
-    VM_WRITE,
-    algorithm,
-    kernel,
-    kernel_of,
-    mm_struct,
-    pfn_to_page,
-    pte_pfn,
-    root_lock_hook,
+    PAGE_SHIFT, VM_WRITE, algorithm, kernel, kernel_of, mm_struct, pfn_to_page, pte_pfn, root_lock_hook,
 )
 from anonvma_rt.mm.mmap cimport do_mmap
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
