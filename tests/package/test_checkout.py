@@ -10,7 +10,7 @@ from package_tools import ROOT, SUFFIX, TEST_TOOLS, Venv, check_downstream, copy
 
 
 def test_an_unbuilt_checkout_says_how_to_build_it(dist):
-    said = run(sys.executable, "-c", "import anonvma_rt", cwd=dist / "source", expect=1)
+    said = run(sys.executable, "-B", "-c", "import anonvma_rt", cwd=dist / "source", expect=1)
     error = said.splitlines()[-1]
     assert error.startswith("ImportError: ") and "is not built" in error and "pip install -e ." in error
 
