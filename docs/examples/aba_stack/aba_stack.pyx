@@ -9,22 +9,8 @@ count of pushes and pops beside the address, in the same word.
 from libc.stdint cimport int64_t
 
 from anonvma_rt.api cimport (
-    HALT_NO_MEMORY,
-    OP_LOAD,
-    VIOLATION_SUBJECT,
-    Execution,
-    Explorer,
-    Subject,
-    Task,
-    arena_alloc,
-    arena_root,
-    compare_exchange,
-    found,
-    halt,
-    load,
-    note,
-    require_api,
-    store,
+    HALT_NO_MEMORY, OP_LOAD, VIOLATION_SUBJECT, Execution, Explorer, Subject, Task, arena_alloc, arena_root,
+    compare_exchange, found, halt, load, note, require_api, store,
 )
 
 from anonvma_rt.api import ARENA_ROOT

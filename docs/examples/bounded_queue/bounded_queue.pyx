@@ -9,24 +9,8 @@ are done: one with its work, the other with its life. The fix is to say it under
 from libc.stdint cimport int64_t
 
 from anonvma_rt.api cimport (
-    HALT_NO_MEMORY,
-    VIOLATION_SUBJECT,
-    Execution,
-    Subject,
-    Task,
-    arena_alloc,
-    arena_root,
-    await_value,
-    found,
-    halt,
-    load,
-    lock_init,
-    mutex_lock,
-    mutex_t,
-    mutex_unlock,
-    note,
-    require_api,
-    store,
+    HALT_NO_MEMORY, VIOLATION_SUBJECT, Execution, Subject, Task, arena_alloc, arena_root, await_value, found, halt,
+    load, lock_init, mutex_lock, mutex_t, mutex_unlock, note, require_api, store,
 )
 
 from anonvma_rt.api import ARENA_ROOT

@@ -8,14 +8,7 @@ of it; UnderTheLock leaves the order alone and has each extent move under the ro
 
 from anonvma_rt.api cimport Task, list_cursor, list_for_each_prev, list_step
 from anonvma_rt.kernel_api cimport (
-    ARRIVES_BACK,
-    ARRIVES_FRESH,
-    Rule,
-    anon_vma_lock,
-    anon_vma_unlock,
-    avc_of_same_vma,
-    avc_to_tail,
-    require_kernel_api,
+    ARRIVES_BACK, ARRIVES_FRESH, Rule, anon_vma_lock, anon_vma_unlock, avc_of_same_vma, avc_to_tail, require_kernel_api,
     vm_area_struct,
 )
 

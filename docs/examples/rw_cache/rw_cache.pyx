@@ -9,25 +9,8 @@ before. Nobody drops that any more. The fix is to ask the source under the lock,
 from libc.stdint cimport int64_t
 
 from anonvma_rt.api cimport (
-    HALT_NO_MEMORY,
-    VIOLATION_SUBJECT,
-    Execution,
-    Subject,
-    Task,
-    arena_alloc,
-    arena_root,
-    down_read,
-    down_write,
-    found,
-    halt,
-    load,
-    lock_init,
-    note,
-    require_api,
-    rwsem_t,
-    store,
-    up_read,
-    up_write,
+    HALT_NO_MEMORY, VIOLATION_SUBJECT, Execution, Subject, Task, arena_alloc, arena_root, down_read, down_write, found,
+    halt, load, lock_init, note, require_api, rwsem_t, store, up_read, up_write,
 )
 
 require_api(__name__)

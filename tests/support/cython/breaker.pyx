@@ -9,14 +9,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, arena_alloc, arena_free, arena_header, arena_retire, arena_root
 from anonvma_rt.engine.base.klist cimport (
-    INIT_LIST_HEAD,
-    list_add,
-    list_add_tail,
-    list_cursor,
-    list_del,
-    list_for_each,
-    list_move_tail,
-    list_step,
+    INIT_LIST_HEAD, list_add, list_add_tail, list_cursor, list_del, list_for_each, list_move_tail, list_step,
 )
 from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.run.explorer cimport Explorer
@@ -24,37 +17,14 @@ from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport lock_init
 from anonvma_rt.engine.run.task cimport Execution, Task, point
 from anonvma_rt.mm.interval_tree cimport (
-    anon_vma_interval_tree_first,
-    anon_vma_interval_tree_insert,
-    anon_vma_interval_tree_next,
+    anon_vma_interval_tree_first, anon_vma_interval_tree_insert, anon_vma_interval_tree_next,
     anon_vma_interval_tree_remove,
 )
 from anonvma_rt.mm.lab.kernel cimport Kernel
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_ANON_VMA,
-    MAX_MAP_COUNT,
-    PAGE_MAPPING_ANON,
-    PAGE_SHIFT,
-    PTE_MIGRATION,
-    PTE_PRESENT,
-    TYPE_ANON_VMA,
-    TYPE_AVC,
-    TYPE_VMA,
-    anon_vma,
-    anon_vma_chain,
-    avc_of_same_anon_vma,
-    avc_of_same_vma,
-    kernel,
-    kernel_of,
-    make_pte,
-    mm_struct,
-    page,
-    pfn_to_page,
-    pte_pfn,
-    pte_t,
-    serial_of,
-    vm_area_struct,
-    vma_pages,
+    CLASS_ANON_VMA, MAX_MAP_COUNT, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, PTE_PRESENT, TYPE_ANON_VMA, TYPE_AVC,
+    TYPE_VMA, anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma, kernel, kernel_of, make_pte, mm_struct,
+    page, pfn_to_page, pte_pfn, pte_t, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 

@@ -3,28 +3,9 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.api cimport (
-    HALT_NO_MEMORY,
-    Execution,
-    Explorer,
-    Strategy,
-    Subject,
-    Task,
-    VIOLATION_SUBJECT,
-    arena_alloc,
-    arena_free,
-    arena_root,
-    found,
-    halt,
-    load,
-    lock_init,
-    mutex_lock,
-    mutex_t,
-    mutex_unlock,
-    must_live,
-    nth_enabled,
-    require_api,
-    rng_below,
-    store,
+    HALT_NO_MEMORY, Execution, Explorer, Strategy, Subject, Task, VIOLATION_SUBJECT, arena_alloc, arena_free,
+    arena_root, found, halt, load, lock_init, mutex_lock, mutex_t, mutex_unlock, must_live, nth_enabled, require_api,
+    rng_below, store,
 )
 
 require_api(__name__)

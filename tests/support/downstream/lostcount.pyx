@@ -9,13 +9,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_alloc, arena_root
 from anonvma_rt.engine.base.klist cimport (
-    INIT_LIST_HEAD,
-    container_of,
-    list_add_tail,
-    list_cursor,
-    list_for_each,
-    list_head,
-    list_step,
+    INIT_LIST_HEAD, container_of, list_add_tail, list_cursor, list_for_each, list_head, list_step,
 )
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.strategy.base cimport nth_enabled
