@@ -222,6 +222,8 @@ class _Reader:
         self.world = _world_at_the_end(explorer)
         self.trace = trace
         self.known: dict[Key, Any] = {}
+        # What each process has in its page tables, as far as it was read: most of it stays as it is.
+        self.tables: list[dict[int, tuple[str, int, bool]]] = [{} for _ in range(self.world.processes)]
         self.small = True
 
     def structure(self) -> dict[Key, Any]:
@@ -233,19 +235,18 @@ class _Reader:
                 now[VMAS].append(VmaRow(name, process, *range_, vma["pgoff"], vma["anon_vma"] or 0))
             for anon_vma, order in self.world.lists(process).items():
                 now[ListOf(anon_vma)] = [self.trace.vma(vma) for vma in order]
-        return self._gone(ListOf, now) | now
+        gone = {key: None for key in self.known if isinstance(key, ListOf) and key not in now}
+        return gone | now
 
     def entries(self) -> dict[Key, Any]:
-        """Everything in the page tables, and None for what is there no more."""
-        now: dict[Key, Any] = {}
-        for process in range(self.world.processes):
-            found = self.world.entries(process, MOST_ENTRIES)
+        """What is new in the page tables, and None for what is there no more."""
+        changes: dict[Key, Any] = {}
+        for process, before in enumerate(self.tables):
+            found = self.tables[process] = self.world.entries(process, MOST_ENTRIES)
             self.small = self.small and len(found) < MOST_ENTRIES
-            now |= {EntryAt(process, address): Entry(*entry) for address, entry in found.items()}
-        return self._gone(EntryAt, now) | now
-
-    def _gone(self, kind: type, now: dict[Key, Any]) -> dict[Key, Any]:
-        return {key: None for key in self.known if isinstance(key, kind) and key not in now}
+            changes |= {EntryAt(process, address): None for address in before if address not in found}
+            changes |= {EntryAt(process, at): Entry(*entry) for at, entry in found.items() if before.get(at) != entry}
+        return changes
 
     def page(self, pfn: int) -> PageState:
         page = self.world.page(pfn)
@@ -274,10 +275,10 @@ class _Reader:
     def entry(self, address: int) -> dict[Key, Any]:
         """What each process has at an address. Of a table that is not in use yet, nobody has it."""
         values: dict[Key, Any] = {}
-        for process in range(self.world.processes):
+        for process, table in enumerate(self.tables):
             entry, key = Entry(*self.world.pte(address, process)), EntryAt(process, address)
             if entry.state != "none":
-                values[key] = entry
-            elif key in self.known:
+                values[key] = table[address] = entry
+            elif table.pop(address, None) is not None:
                 values[key] = None
         return values

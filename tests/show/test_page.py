@@ -65,7 +65,7 @@ def test_the_page_of_2011_loads_steps_and_shows_the_violation(browser, tmp_path,
     browser.key("Home")
     assert step(browser) == 0 and "before the first step" in text(browser, "#live")
     story = story_of(found("lkml-2011", "unpatched"))
-    for _, first, _ in story.runs[1:]:
+    for _, first, _ in story.schedule.runs()[1:]:
         browser.key("n")
         assert step(browser) == first
     browser.key("d")
@@ -157,12 +157,17 @@ def test_hostile_names_do_nothing_in_the_page(browser, tmp_path):
 
 
 def test_two_thousand_steps_are_small_and_quick(browser, tmp_path):
-    one = sequential(950)
+    one, path = sequential(950), tmp_path / "long.html"
     assert one.steps >= 2000
-    begun = time.process_time()
-    path = tmp_path / "long.html"
-    path.write_text(html_page(story_of(one), story_of(one, one.program().choose("rmap-locks"))), "utf-8")
-    assert time.process_time() - begun < 1
+
+    def write(one):
+        """Seconds that its page takes, of the processor."""
+        begun = time.process_time()
+        path.write_text(html_page(story_of(one), story_of(one, one.program().choose("rmap-locks"))), "utf-8")
+        return time.process_time() - begun
+
+    assert min(write(one) for _ in range(3)) < 8 * min(write(sequential(475)) for _ in range(3)), "worse than quadratic"
+    write(one)
     assert path.stat().st_size < 2_000_000
     browser.errors.clear()
     browser.open(path)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from anonvma_rt import StopToken, StormInterrupted, UserError, replay, storm
 from anonvma_rt.cli import main
 from anonvma_rt.cli.report import storm_report
-from anonvma_rt.engine.parallel.storm import PROFILE, Storm
+from anonvma_rt.engine.parallel.storm import NUMBERS, Storm
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.lab.explorers import make_explorer
@@ -126,7 +126,7 @@ def test_a_log_in_a_wrong_order_is_repaired_or_given_up_and_never_confirmed_as_s
 
 def test_every_profile_is_known_to_the_engine_and_its_rates_add_up():
     for name, known in DELAYS.items():
-        assert set(parse_delays(name).numbers) <= set(PROFILE) and set(known.names.values()) <= set(PROFILE)
+        assert set(parse_delays(name).numbers) <= set(NUMBERS) and set(known.names.values()) <= set(NUMBERS)
     (one,) = storm("merge", algorithms=["moveto-tail"], executions=150).results
     assert [rate.profile for rate in one.rates] == list(DELAYS)
     assert sum(rate.executions for rate in one.rates) == 150

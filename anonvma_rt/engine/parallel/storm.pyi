@@ -7,7 +7,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import StormBlock, Waiting
 
 MOST_PAUSES: Final[int]
-PROFILE: Final[tuple[str, ...]]
+NUMBERS: Final[tuple[str, ...]]
 STUCK_SECONDS: Final[float]
 
 class Storm:
@@ -26,7 +26,7 @@ class Storm:
         self,
         first: int,
         count: int,
-        profile: Mapping[str, int] | None = None,
+        delays: Mapping[str, int] | None = None,
         seed: int = 0,
         record: bool = False,
         keep: int = 0,

@@ -1,6 +1,6 @@
 """Allocations that fail on purpose, as the kernel's fault injection does (lib/fault-inject.c, mm/failslab.c).
 
-Which ones is a pure function of (seed, execution index, task, how-many-eth allocation of that task), drawn from a
+Which ones is a pure function of (seed, execution index, task, number of the allocation in that task), drawn from a
 stream of its own, so a strategy's draws are what they are without it. Each task has a row that nobody else writes. """
 
 from libc.stdint cimport int64_t, uint64_t

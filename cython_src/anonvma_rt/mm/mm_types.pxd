@@ -371,5 +371,5 @@ cdef inline anon_vma_chain *avc_of_same_anon_vma(list_head *node) noexcept nogil
 
 
 cdef inline int64_t serial_of(void *object) noexcept nogil:
-    """The stable name of an object: the how-many-eth of its type it is."""
+    """The stable name of an object: its number among those of its type, in the order of allocation."""
     return arena_header_of(object).serial

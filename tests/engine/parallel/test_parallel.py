@@ -224,7 +224,7 @@ def test_the_explorer_is_as_it_was_after_a_storm_and_a_storm_after_the_explorer(
 
 def test_bad_values_are_refused():
     with Explorer(Program([[("add", "x", 1)]]), script.replay()) as explorer, Storm(explorer) as storm:
-        with pytest.raises(ValueError, match="no profile has other"):
+        with pytest.raises(ValueError, match="no delays have other"):
             storm.run(0, 1, {"other": 1})
         with pytest.raises(ValueError, match="skew must be from 0"):
             storm.run(0, 1, {"skew": -1})

@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport rt_pause, rt_peek, rt_yield
 from anonvma_rt.engine.base.rng cimport mix64, rng_below, rng_next, rng_start
-from anonvma_rt.engine.parallel.runner cimport Profile, Runner
+from anonvma_rt.engine.parallel.runner cimport Delays, Runner
 
 cdef enum:
     # So many pauses without a look whether everybody is to leave.
@@ -43,7 +43,7 @@ cdef inline void dawdle(Runner *r, uint32_t most, bint rare) noexcept nogil:
 
 cdef inline void chaos_begin(Runner *r, uint64_t index) noexcept nogil:
     """Draws for a new execution what does not wait for a point; one task of all is to be starved."""
-    cdef Profile *p = &r.storm.profile
+    cdef Delays *p = &r.storm.delays
     cdef uint64_t all = rng_start(r.storm.seed, index)
     r.rng = mix64(all + <uint64_t>(r.id + 1) * 0x9E3779B97F4A7C15ULL)
     r.next_delay = distance(r, p.every)
@@ -56,7 +56,7 @@ cdef inline void chaos_begin(Runner *r, uint64_t index) noexcept nogil:
 
 
 cdef inline void chaos_at_point(Runner *r) noexcept nogil:
-    cdef Profile *p = &r.storm.profile
+    cdef Delays *p = &r.storm.delays
     if r.x.steps >= r.next_delay:
         dawdle(r, p.most, p.rare)
         r.next_delay = r.x.steps + distance(r, p.every)
@@ -67,7 +67,7 @@ cdef inline void chaos_at_point(Runner *r) noexcept nogil:
 
 cdef inline void chaos_after_lock(Runner *r, int cls) noexcept nogil:
     """A stall right after a lock was taken, of the chosen class or of any."""
-    cdef Profile *p = &r.storm.profile
+    cdef Delays *p = &r.storm.delays
     if r.to_stall == 0 or (p.stall_class and p.stall_class != <uint32_t>cls):
         return
     r.to_stall -= 1

@@ -25,7 +25,7 @@ cdef enum:
 
 # Where and how long a task is delayed, a function of (seed, execution, task, its own points): see chaos.pxd. Lengths
 # are in pauses, distances in points or acquisitions.
-cdef struct Profile:
+cdef struct Delays:
     uint32_t every
     uint32_t most
     bint rare
@@ -78,7 +78,7 @@ cdef struct Storm:
     int n
     bint recording
     bint quit
-    Profile profile
+    Delays delays
     uint64_t seed
     uint32_t *stripes
     uint64_t end_of_arena

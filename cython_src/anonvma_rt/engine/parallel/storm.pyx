@@ -25,7 +25,7 @@ from anonvma_rt.engine.run.records import OPS, Failure, Kept, StormBlock, Waitin
 
 # Where a storm makes no execution for so long, whoever waits is told about; nothing is concluded from it.
 STUCK_SECONDS = 10.0
-PROFILE = ("every", "most", "rare", "skew", "window", "stall_every", "stall_most", "stall_class")
+NUMBERS = ("every", "most", "rare", "skew", "window", "stall_every", "stall_most", "stall_class")
 MOST_PAUSES = 1 << 24
 
 cdef enum:
@@ -83,22 +83,22 @@ cdef class Storm:
         if self.opened and self.pid == getpid():
             self.end()
 
-    def run(self, uint64_t first, uint64_t count, profile=None, seed=0, record=False, int keep=0,
+    def run(self, uint64_t first, uint64_t count, delays=None, seed=0, record=False, int keep=0,
             double seconds=0):
-        """Executions first to first + count - 1 under one profile of delays, whose numbers depend on `seed`.
+        """Executions first to first + count - 1 under one kind of delays, whose numbers depend on `seed`.
 
-        seconds: the block ends early, with the execution that passes this time; 0 is no limit. profile: values by the
-        names of PROFILE; none is no delay. record: keep the schedules of up to `keep` violations.
+        seconds: the block ends early, with the execution that passes this time; 0 is no limit. delays: values by the
+        names of NUMBERS; none is no delay. record: keep the schedules of up to `keep` violations.
         Returns a records.StormBlock. On ^C the block ends, the stop token stays set and the exception propagates.
         """
         cdef uint64_t nanoseconds = <uint64_t>(seconds * 1e9)
-        self.begin(first, count, profile or {}, seed, record, keep)
+        self.begin(first, count, delays or {}, seed, record, keep)
         with nogil:
             storm_go(&self.s, nanoseconds)
         self.wait()
         return self.collect(first)
 
-    cdef int begin(self, uint64_t first, uint64_t count, profile, seed, record, int keep) except -1:
+    cdef int begin(self, uint64_t first, uint64_t count, delays, seed, record, int keep) except -1:
         if not self.opened or self.pid != os.getpid():
             raise RuntimeError("the storm is closed")
         self.explorer.check_idle()
@@ -106,23 +106,23 @@ cdef class Storm:
             raise RuntimeError("the storm is busy")
         if count < 1:
             raise ValueError("a block has at least one execution")
-        unknown = set(profile) - set(PROFILE)
+        unknown = set(delays) - set(NUMBERS)
         if unknown:
-            raise ValueError(f"no profile has {', '.join(sorted(unknown))}")
-        for name, value in profile.items():
+            raise ValueError(f"no delays have {', '.join(sorted(unknown))}")
+        for name, value in delays.items():
             if not 0 <= value <= MOST_PAUSES:
                 raise ValueError(f"{name} must be from 0 to {MOST_PAUSES}, not {value}")
         storm_begin(&self.s, first, count, keep)
         self.s.seed = seed
         self.s.recording = record
-        self.s.profile.every = profile.get("every", 0)
-        self.s.profile.most = profile.get("most", 0)
-        self.s.profile.rare = profile.get("rare", 0) != 0
-        self.s.profile.skew = profile.get("skew", 0)
-        self.s.profile.window = profile.get("window", 0)
-        self.s.profile.stall_every = profile.get("stall_every", 0)
-        self.s.profile.stall_most = profile.get("stall_most", 0)
-        self.s.profile.stall_class = profile.get("stall_class", 0)
+        self.s.delays.every = delays.get("every", 0)
+        self.s.delays.most = delays.get("most", 0)
+        self.s.delays.rare = delays.get("rare", 0) != 0
+        self.s.delays.skew = delays.get("skew", 0)
+        self.s.delays.window = delays.get("window", 0)
+        self.s.delays.stall_every = delays.get("stall_every", 0)
+        self.s.delays.stall_most = delays.get("stall_most", 0)
+        self.s.delays.stall_class = delays.get("stall_class", 0)
         return 0
 
     cdef int wait(self) except -1:
