@@ -166,7 +166,7 @@ def test_two_thousand_steps_are_small_and_quick(browser, tmp_path):
         path.write_text(html_page(story_of(one), story_of(one, one.program().choose("rmap-locks"))), "utf-8")
         return time.process_time() - begun
 
-    assert min(write(one) for _ in range(3)) < 8 * min(write(sequential(475)) for _ in range(3)), "worse than quadratic"
+    assert min(write(one) for _ in range(3)) < 8 * min(write(sequential(476)) for _ in range(3)), "worse than quadratic"
     write(one)
     assert path.stat().st_size < 2_000_000
     browser.errors.clear()
