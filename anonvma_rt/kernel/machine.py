@@ -12,7 +12,7 @@ from errno import EINVAL, ENOMEM, ESRCH
 
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import Failing
-from anonvma_rt.kernel.reasons import CHECKS, reason_of
+from anonvma_rt.kernel.reasons import CHECKS, errno_of, reason_of
 from anonvma_rt.mm.lab.hand import Crash, Hand
 from anonvma_rt.text.expression import PAGE
 
@@ -213,7 +213,8 @@ class Machine:
             raise KernelBug(_violation(crash.kind, crash.a, crash.b, crash.c)) from None
         if result < 0:
             why = None if pfn else reason_of(verb, args, -result)
-            raise OSError(-result, why or os.strerror(-result))
+            errno = errno_of(-result)
+            raise OSError(errno, why or os.strerror(errno))
         return result
 
 

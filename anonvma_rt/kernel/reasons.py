@@ -11,24 +11,31 @@ from typing import TYPE_CHECKING
 
 from anonvma_rt.engine.run.records import Finding
 from anonvma_rt.mm.hooks.notes import BUGS
+from anonvma_rt.mm.lab.syscall import BIT_OF_READ_ONLY
 from anonvma_rt.subjects.history import Event
 from anonvma_rt.text.expression import PAGE
 
 if TYPE_CHECKING:
     from anonvma_rt.kernel.history import KernelTrace
 
-__all__ = ["ARRIVALS", "CAUSES", "CHECKS", "RESTORE", "TASK_SIZE", "Miss", "reason_of"]
+__all__ = ["ARRIVALS", "CAUSES", "CHECKS", "RESTORE", "TASK_SIZE", "Miss", "errno_of", "reason_of"]
 
 TASK_SIZE = 1 << 39  # bytes of address space of a simulated process
 
 
-def reason_of(verb: str, args: tuple[int, ...], errno: int, fails: tuple[str, int] | None = None) -> str | None:
-    """The reason in words, for a call of scenario.Call's form; None if the arguments do not tell. fails: which
-    allocations were to fail during the step.
+def errno_of(code: int) -> int:
+    """The errno that a user sees, of what a call of the simulated kernel returned."""
+    return code & ~BIT_OF_READ_ONLY
+
+
+def reason_of(verb: str, args: tuple[int, ...], code: int, fails: tuple[str, int] | None = None) -> str | None:
+    """The reason in words, for a call of scenario.Call's form; None if the arguments do not tell. code: what it
+    returned, without its sign. fails: which allocations were to fail during the step.
 
     >>> reason_of("mmap", (0, 0), EINVAL)
     'the length is 0 pages'
     """
+    errno = errno_of(code)
     if errno == ENOMEM and fails is not None:
         return f"allocation of {fails[0]} failed after {fails[1]} (fail_after)"
     if verb == "mremap":
@@ -51,7 +58,8 @@ def reason_of(verb: str, args: tuple[int, ...], errno: int, fails: tuple[str, in
     if errno == ENOMEM and verb == "mmap":
         return _outside(at, pages) if at >= 0 else f"no gap of {pages} pages is free"
     if errno == EFAULT:
-        return f"{_range(at, pages)} is not all mapped"
+        read_only = f"a mapping in {_range(at, pages)} is read-only, and this writes"
+        return f"{_range(at, pages)} is not all mapped" if code == errno else read_only
     return None
 
 

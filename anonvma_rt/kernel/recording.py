@@ -5,8 +5,10 @@ made, and the state can be looked at. What stands in a thread (or in `after`) is
 when it happens. The result is a TOML text like any other, so a reproducer of it needs no Python.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import errorcode
+from typing import TypeVar
 
 from anonvma_rt.errors import ScenarioError, quote
 from anonvma_rt.kernel.algorithm import Algorithm
@@ -17,8 +19,10 @@ from anonvma_rt.text.toml import as_toml
 
 __all__ = ["RecordedProcess", "Recording"]
 
-Value = int | bool | str
+Errnos = str | Sequence[str]
+Value = int | bool | Errnos
 Step = dict[str, Value]
+T = TypeVar("T")
 
 
 class Recording:
@@ -80,14 +84,15 @@ class Recording:
         yield from self._within(self._after, "after")
 
     @contextmanager
-    def failing(self, after: int, kind: str = "table", errno: str = "ENOMEM") -> Iterator[None]:
-        """In a thread: each call inside gets `after` allocations of that kind, is denied the next, and returns `errno`.
+    def failing(self, after: int, kind: str = "table", errnos: Errnos = "ENOMEM") -> Iterator[None]:
+        """In a thread: each call inside gets `after` allocations of that kind, is denied the next, and returns `errnos`
+        (as for RecordedProcess).
 
         kind: vma, anon_vma, anon_vma_chain, page or table. In the setup the machine's fail_allocations() does it.
         """
         if self.happens:
             raise ScenarioError("recording: failing() belongs in a thread")
-        self._failing = {"fail": kind, "fail_after": after, "errno": errno}
+        self._failing = {"fail": kind, "fail_after": after, "errno": errnos}
         try:
             yield
         finally:
@@ -102,11 +107,12 @@ class Recording:
         finally:
             self._steps = self._setup
 
-    def record(self, verb: str, process: str, values: Mapping[str, Value]) -> None:
+    def record(self, verb: str, process: str, values: Mapping[str, Value], errnos: Errnos = "") -> None:
         """Adds a step: a verb of scenario files with its keys. Where there is a thread, the setup is over."""
         if self.happens and (self._threads or self._after):
             raise ScenarioError(f"recording: {verb} comes after a thread: the setup is over, say in which thread it is")
-        self._steps.append({"do": verb, "process": process, **values, **self._failing})
+        right: Step = {"errno": errnos} if errnos else {}
+        self._steps.append({"do": verb, "process": process, **values, **self._failing, **right})
 
     def scenario(self, expect: Mapping[str, str] | None = None, strategy: str = "") -> Scenario:
         """The scenario. expect: for algorithms, by name ("*": every other preset), a kind of violation or "none".
@@ -132,7 +138,22 @@ class Recording:
 
 class RecordedProcess:
     """A process of a Recording: the calls of machine.Process, and those that there begin at a page and here at an
-    address. In a thread a call returns what it would return if nothing went wrong, and needs to know where it goes."""
+    address. In a thread a call returns what it would return if nothing went wrong, and needs to know where it goes.
+
+    errnos: what a call may return where that is not only success: a name as "EFAULT", or several of which each is right
+    and "" is success. A call of the setup that returns another one raises OSError, or ScenarioError for a success.
+
+    >>> r = Recording("munmap-vs-touch")
+    >>> p = r.process()
+    >>> at = p.mmap(pages=2)
+    >>> with r.thread("munmap"):
+    ...     p.munmap(at, 2)
+    >>> with r.thread("touch"):
+    ...     p.touch(at, 2, errnos=["", "EFAULT"])
+    >>> from anonvma_rt import verify
+    >>> verify(r.scenario(), algorithms=["modern"]).results[0].verdict
+    'VERIFIED (complete, 3 classes)'
+    """
 
     def __init__(self, recording: Recording, process: Process, name: str) -> None:
         self.recording, self.process, self.name = recording, process, name
@@ -140,121 +161,124 @@ class RecordedProcess:
     def __repr__(self) -> str:
         return f"<RecordedProcess {self.name}>"
 
-    def _record(self, verb: str, **values: Value) -> None:
-        self.recording.record(verb, self.name, values)
+    def _record(self, verb: str, errnos: Errnos, **values: Value) -> None:
+        self.recording.record(verb, self.name, values, errnos)
 
-    @property
-    def _now(self) -> Process | None:
-        return self.process if self.recording.happens else None
+    def _now(self, errnos: Errnos, call: Callable[[Process], T]) -> T | None:
+        """What the call returns where it is made at once; None in a thread, and where it fails as it may."""
+        if not self.recording.happens:
+            return None
+        right = (errnos,) if isinstance(errnos, str) else tuple(errnos)
+        try:
+            result = call(self.process)
+        except OSError as error:
+            if errorcode.get(error.errno or 0) in right:
+                return None
+            raise
+        if "" not in right:
+            raise ScenarioError(f"recording: {' or '.join(right)} was expected, and the call succeeded")
+        return result
 
     # ---- system calls ----------------------------------------------------------------------------------------------
 
-    def mmap(self, pages: int, at: int | None = None, writable: bool = True, huge: bool = False) -> int:
-        if self._now:
-            at = self._now.mmap(pages, at, writable, huge)
-        self._record("mmap", at=_known(at, "mmap", "at"), pages=pages, writable=writable, huge=huge)
-        return _known(at, "mmap", "at")
+    def mmap(
+        self, pages: int, at: int | None = None, writable: bool = True, huge: bool = False, errnos: Errnos = ""
+    ) -> int:
+        made = self._now(errnos, lambda process: process.mmap(pages, at, writable, huge))
+        at = _known(at if made is None else made, "mmap", "at")
+        self._record("mmap", errnos, at=at, pages=pages, writable=writable, huge=huge)
+        return at
 
-    def munmap(self, addr: int, pages: int) -> None:
-        if self._now:
-            self._now.munmap(addr, pages)
-        self._record("munmap", at=addr, pages=pages)
+    def munmap(self, addr: int, pages: int, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.munmap(addr, pages))
+        self._record("munmap", errnos, at=addr, pages=pages)
 
-    def mprotect(self, addr: int, pages: int, writable: bool) -> None:
-        if self._now:
-            self._now.mprotect(addr, pages, writable)
-        self._record("mprotect", at=addr, pages=pages, writable=writable)
+    def mprotect(self, addr: int, pages: int, writable: bool, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.mprotect(addr, pages, writable))
+        self._record("mprotect", errnos, at=addr, pages=pages, writable=writable)
 
-    def brk(self, addr: int, pages: int) -> int:
-        end = self._now.brk(addr, pages) if self._now else addr + pages * PAGE
-        self._record("brk", at=addr, pages=pages)
-        return end
+    def brk(self, addr: int, pages: int, errnos: Errnos = "") -> int:
+        end = self._now(errnos, lambda process: process.brk(addr, pages))
+        self._record("brk", errnos, at=addr, pages=pages)
+        return addr + pages * PAGE if end is None else end
 
     def mremap(
         self, addr: int, old_pages: int, new_pages: int, to: int | None = None, maymove: bool = True,
-        dontunmap: bool = False,
+        dontunmap: bool = False, errnos: Errnos = "",
     ) -> int:  # fmt: skip
         values: Step = {"from": addr, "pages": old_pages, "new_pages": new_pages, "maymove": maymove}
         if to is not None:
             values["to"] = to
         if dontunmap:
             values["dontunmap"] = True
-        if self._now:
-            to = self._now.mremap(addr, old_pages, new_pages, to, maymove, dontunmap)
-        elif to is None and new_pages <= old_pages:
-            to = addr
-        self.recording.record("mremap", self.name, values)
-        return _known(to, "mremap", "to")
+        moved = self._now(errnos, lambda process: process.mremap(addr, old_pages, new_pages, to, maymove, dontunmap))
+        if moved is None:
+            moved = addr if to is None and new_pages <= old_pages else to
+        self._record("mremap", errnos, **values)
+        return _known(moved, "mremap", "to")
 
-    def fork(self) -> "RecordedProcess":
+    def fork(self, errnos: Errnos = "") -> "RecordedProcess":
         recording = self.recording
-        child = recording._process(self._now.fork() if self._now else recording.machine.process())
-        self._record("fork", child=child.name)
+        made = self._now(errnos, lambda process: process.fork())
+        child = recording._process(made or recording.machine.process())
+        self._record("fork", errnos, child=child.name)
         return child
 
     def exit(self) -> None:
-        if self._now:
-            self._now.exit()
-        self._record("exit")
+        self._now("", lambda process: process.exit())
+        self._record("exit", "")
 
-    def move_pages(self, addr: int, pages: int = 1) -> None:
-        if self._now:
-            self._now.move_pages(addr, pages)
-        self._record("move_pages", at=addr, pages=pages)
+    def move_pages(self, addr: int, pages: int = 1, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.move_pages(addr, pages))
+        self._record("move_pages", errnos, at=addr, pages=pages)
 
-    def uffd_move(self, addr: int, to: int) -> None:
-        if self._now:
-            self._now.uffd_move(addr, to)
-        self._record("uffd_move", **{"from": addr, "to": to})
+    def uffd_move(self, addr: int, to: int, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.uffd_move(addr, to))
+        self._record("uffd_move", errnos, **{"from": addr, "to": to})
 
     # ---- accesses --------------------------------------------------------------------------------------------------
 
-    def touch(self, addr: int, pages: int = 1, write: bool = True, tag: int = 1) -> None:
+    def touch(self, addr: int, pages: int = 1, write: bool = True, tag: int = 1, errnos: Errnos = "") -> None:
         """As that of a Process, but a write gives every page the content `tag`."""
-        if self._now and write:
-            for page in range(pages):
-                self._now.write(addr + page * PAGE, tag)
-        elif self._now:
-            self._now.touch(addr, pages, write=False)
         if write:
-            self._record("touch", at=addr, pages=pages, tag=tag)
+            self._now(errnos, lambda process: _write(process, addr, pages, tag))
+            self._record("touch", errnos, at=addr, pages=pages, tag=tag)
         else:
-            self._record("read", at=addr, pages=pages)
+            self._now(errnos, lambda process: process.touch(addr, pages, write=False))
+            self._record("read", errnos, at=addr, pages=pages)
 
-    def write(self, addr: int, tag: int) -> None:
-        self.touch(addr, 1, tag=tag)
+    def write(self, addr: int, tag: int, errnos: Errnos = "") -> None:
+        self.touch(addr, 1, tag=tag, errnos=errnos)
 
-    def read(self, addr: int) -> int | None:
+    def read(self, addr: int, errnos: Errnos = "") -> int | None:
         """The content in the setup; None in a thread."""
-        content = self._now.read(addr) if self._now else None
-        self._record("read", at=addr, pages=1)
+        content = self._now(errnos, lambda process: process.read(addr))
+        self._record("read", errnos, at=addr, pages=1)
         return content
 
     # ---- pages, by an address that shows them ----------------------------------------------------------------------
 
     def migrate(self, addr: int, fail_copy: bool = False) -> None:
         """migrate_pages() of the page that is there when the threads begin. fail_copy: the old page is put back."""
-        if self._now and not fail_copy:
-            self.recording.machine.migrate(self._frame(addr))
-        self._record("migrate", at=addr, fail_copy=fail_copy)
+        if not fail_copy:
+            self._now("", lambda process: self.recording.machine.migrate(self._frame(addr)))
+        self._record("migrate", "", at=addr, fail_copy=fail_copy)
 
     def split_huge_page(self, addr: int) -> None:
-        if self._now:
-            self.recording.machine.split_huge_page(self._frame(addr))
-        self._record("split", at=addr)
+        self._now("", lambda process: self.recording.machine.split_huge_page(self._frame(addr)))
+        self._record("split", "", at=addr)
 
     def referenced(self, addr: int) -> None:
-        if self._now:
-            self.recording.machine.referenced(self._frame(addr))
-        self._record("referenced", at=addr)
+        self._now("", lambda process: self.recording.machine.referenced(self._frame(addr)))
+        self._record("referenced", "", at=addr)
 
-    def compare(self, a: int, b: int, pages: int) -> None:
+    def compare(self, a: int, b: int, pages: int, errnos: Errnos = "") -> None:
         """A violation (lost-page) unless both ranges have the same contents."""
-        self._record("compare", a=a, b=b, pages=pages)
+        self._record("compare", errnos, a=a, b=b, pages=pages)
 
     def vmas(self, addr: int, pages: int, count: int) -> None:
         """A violation (wrong-merge) unless so many vmas are in the range."""
-        self._record("vmas", at=addr, pages=pages, count=count)
+        self._record("vmas", "", at=addr, pages=pages, count=count)
 
     # ---- looking, during the setup ---------------------------------------------------------------------------------
 
@@ -271,6 +295,11 @@ class RecordedProcess:
         if pte.state not in ("present", "huge"):
             raise ScenarioError(f"recording: there is no page at {addr:#x} of process {self.name}")
         return pte.pfn
+
+
+def _write(process: Process, addr: int, pages: int, tag: int) -> None:
+    for page in range(pages):
+        process.write(addr + page * PAGE, tag)
 
 
 def _known(address: int | None, call: str, argument: str) -> int:

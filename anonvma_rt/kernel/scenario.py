@@ -19,7 +19,7 @@ from anonvma_rt.kernel import view
 from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
 from anonvma_rt.kernel.failing import Failing
 from anonvma_rt.kernel.history import KernelTrace
-from anonvma_rt.kernel.reasons import TASK_SIZE, reason_of
+from anonvma_rt.kernel.reasons import TASK_SIZE, errno_of, reason_of
 from anonvma_rt.kernel.scenario_file import (
     ALL_OTHERS,
     FAIL_AFTER,
@@ -37,7 +37,7 @@ from anonvma_rt.text.expression import evaluate
 from anonvma_rt.text.files import Builtins
 from anonvma_rt.text.names import OPTION, for_threads
 from anonvma_rt.text.parameters import Parameter, bind_parameters, holds
-from anonvma_rt.text.toml import shown
+from anonvma_rt.text.toml import as_toml, shown
 
 __all__ = [
     "BoundScenario",
@@ -64,16 +64,22 @@ class Call(NamedTuple):
 
     `args` are the keys of scenario_file.VERBS in their order: addresses in bytes, lengths in pages, truth values as 0
     and 1, processes by index. For mremap, to = -1 means not MREMAP_FIXED. `process` is an index into
-    BoundScenario.processes, `errno` what the call is expected to return (0: success), and `where` the place in the
-    scenario, for messages. `fails`: (kind, n) where the call's allocations of that kind fail once n of them were had.
+    BoundScenario.processes, `errno` what the call is expected to return (0: success), or a tuple of which each is
+    right, and `where` the place in the scenario, for messages. `fails`: (kind, n) where the call's allocations of that
+    kind fail once n of them were had.
     """
 
     verb: str
     process: int
     args: tuple[int, ...]
-    errno: int
+    errno: int | tuple[int, ...]
     where: str
     fails: tuple[str, int] | None = None
+
+    @property
+    def right(self) -> tuple[int, ...]:
+        """All that it may return."""
+        return self.errno if isinstance(self.errno, tuple) else (self.errno,)
 
 
 class Thread(NamedTuple):
@@ -135,13 +141,19 @@ class BoundScenario:
     def fail(self, failing: Failing | str | float | Iterable[tuple[int, int]]) -> "BoundScenario":
         return replace(self, failing=Failing.of(failing))
 
-    def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
+    def refusal(self, task: int, step: int, code: int) -> ScenarioError:
         sections = [self.setup, *(thread.calls for thread in self.threads), self.after]
-        return ScenarioError(explain_refusal(sections[task + 1][step], errno))
+        call = sections[task + 1][step]
+        said = explain_refusal(call, code)
+        if 0 <= task < len(self.threads):
+            # What is right may depend on who comes first.
+            names = ["", errno_name(errno_of(code))] if code else [*map(errno_name, call.right), ""]
+            said += f" (if either is right: errno = {as_toml(list(dict.fromkeys(names)))})"
+        return ScenarioError(said)
 
     def build_refusal(self, error: BuildRefused) -> ScenarioError:
         assert isinstance(error, Refused)
-        return self.refusal(-1, error.index, error.errno)
+        return self.refusal(-1, error.index, error.code)
 
     # What is shown of an explorer's kernel: view.py.
     before = staticmethod(view.vma_starts)
@@ -300,22 +312,25 @@ class Scenario:
         return [thread.name for thread in self._document.threads]
 
 
-def explain_refusal(call: Call, errno: int) -> str:
-    """One line for a call that returned `errno` (0: success) where another result was expected.
+def explain_refusal(call: Call, code: int) -> str:
+    """One line for a call that returned `code` (an errno, 0: success) where another result was expected.
 
     >>> explain_refusal(Call("munmap", 0, (4097, 1), 0, "x.toml: setup step 1 (munmap)"), 22)
     'x.toml: setup step 1 (munmap): EINVAL: address 0x1001 is not page-aligned'
     """
-    errno = abs(errno)
-    expected = f"{_errno_name(call.errno)} is expected, but " if call.errno else ""
-    if errno == 0:
+    code = abs(code)
+    names = " or ".join(errno_name(number) or "success" for number in call.right)
+    expected = "" if call.right == (0,) else f"{names} is expected, but "
+    if code == 0:
         return f"{call.where}: {expected}the step succeeded"
-    why = reason_of(call.verb, call.args, errno, call.fails) or os.strerror(errno)
-    return f"{call.where}: {expected}{_errno_name(errno)}: {why}"
+    errno = errno_of(code)
+    why = reason_of(call.verb, call.args, code, call.fails) or os.strerror(errno)
+    return f"{call.where}: {expected}{errno_name(errno)}: {why}"
 
 
-def _errno_name(errno: int) -> str:
-    return errorcode.get(errno, f"errno {errno}")
+def errno_name(errno: int) -> str:
+    """As a scenario says it."""
+    return errorcode.get(errno, f"errno {errno}") if errno else ""
 
 
 def _calls(calls: Iterable[RawCall], names: Mapping[str, int | bool]) -> tuple[Call, ...]:

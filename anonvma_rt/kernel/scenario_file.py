@@ -31,7 +31,7 @@ __all__ = [
 
 MOST_THREADS = MOST_PROCESSES = 64
 MOST_STEPS = 10_000
-_TOP_KEYS = (
+TOP_KEYS = (
     "name", "about", "zoo", "commit", "year", "symptom", "strategy", "interesting", "fail_alloc", "processes",
     "parameters", "names",
     "require", "expect", "setup", "thread", "after",
@@ -60,16 +60,27 @@ VERBS: Mapping[str, tuple[Key, ...]] = {verb: tuple(Key(*key) for key in keys) f
 # Every verb: its allocations of the kind `fail` fail once so many of them were had.
 FAIL_AFTER = Key("fail_after", "count", -1)
 
+# The keys that every step may have beside those of its verb.
+STEP_KEYS: Mapping[str, str] = {
+    "do": "the verb",
+    "process": "whose call it is, of `processes` (default: that of the thread, or the first)",
+    "when": "true, false or an expression: whether the step is there at all",
+    "errno": 'what it returns if not success: a name as "EFAULT", or several as ["", "EFAULT"], each of which is right '
+    'and "" is success',
+    "fail": f"which of its allocations fail: {', '.join(ALLOCATIONS)} (default table)",
+    "fail_after": "how many of these it gets before",
+}
+
 
 class RawCall(NamedTuple):
-    """A call whose values are not evaluated yet; `process` is an index, `errno` a number (0: success), `fail` the kind
-    of allocation that `fail_after` of the values speaks of."""
+    """A call whose values are not evaluated yet; `process` is an index, `errno` a number (0: success) or several,
+    `fail` the kind of allocation that `fail_after` of the values speaks of."""
 
     verb: str
     process: int
     values: Mapping[str, int | bool | str]
     when: int | bool | str
-    errno: int
+    errno: int | tuple[int, ...]
     where: str
     fail: str
 
@@ -99,7 +110,7 @@ class Document:
 def read_document(text: str, source: str) -> Document:
     """The document in `text`; `source` begins every message. Raises ScenarioError and nothing else."""
     top = load_toml(text, source)
-    check_keys(top, _TOP_KEYS, source)
+    check_keys(top, TOP_KEYS, source)
     processes = _processes(top, source)
     definitions = Definitions.read(top, source)
     raw_threads = get_list(top, "thread", source)
@@ -166,7 +177,7 @@ class _CallReader:
             raise ScenarioError(f"{where}: unknown verb {quote(verb)}{nearest(verb, VERBS)}")
         where = f"{where} ({verb})"
         keys = VERBS[verb]
-        check_keys(table, [*(key.name for key in keys), "do", "process", "when", "errno", "fail", "fail_after"], where)
+        check_keys(table, [*(key.name for key in keys), *STEP_KEYS], where)
         for key in keys:
             if key.default is None and key.name not in table:
                 raise ScenarioError(f'{where}: the key "{key.name}" is missing')
@@ -189,16 +200,25 @@ class _CallReader:
         return self.processes.index(name)
 
 
-def _errno(table: dict[str, Any], where: str) -> int:
-    if "errno" not in table:
-        return 0
-    name = get_line(table, "errno", where)
+def _errno(table: dict[str, Any], where: str) -> int | tuple[int, ...]:
+    """What the step may return: a name of an errno, "" for success, or a list where each of several is right."""
+    given = table.get("errno", "")
+    if not isinstance(given, list):
+        return _errno_number(given, where)
+    if not given:
+        raise ScenarioError(f'{where}: errno: the list is empty ("" is success)')
+    return tuple(dict.fromkeys(_errno_number(name, where) for name in given))
+
+
+def _errno_number(name: object, where: str) -> int:
     numbers = {known: number for number, known in errno.errorcode.items()}
-    if name not in numbers:
+    if not isinstance(name, str):
+        raise ScenarioError(f"{where}: errno: must be a string or a list of strings, not {shown(name)}")
+    if name and name not in numbers:
         # The names that mremap and its like return come first, so that a list of choices is of use.
         usual = ["EINVAL", "EFAULT", "ENOMEM", "EAGAIN", "EBUSY"]
         raise ScenarioError(f"{where}: unknown errno {quote(name)}{nearest(name, [*usual, *numbers])}")
-    return numbers[name]
+    return numbers.get(name, 0)
 
 
 def _fail(table: dict[str, Any], where: str) -> str:

@@ -61,7 +61,7 @@ def test_list_names_everything_with_one_line(capsys):
     text = capsys.readouterr().out
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    kinds = "scenarios litmus algorithms fields strategies interesting carriers profiles"
+    kinds = "scenarios litmus algorithms fields strategies interesting verbs keys carriers profiles"
     assert told.keys() == set(kinds.split())
     assert [s["name"] for s in told["scenarios"]] == Scenario.builtin_names()
     assert next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched") == ["linux-3.2"]

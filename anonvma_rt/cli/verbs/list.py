@@ -1,4 +1,4 @@
-"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles, each with one line."""
+"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles and what a step may say, a line each."""
 
 import argparse
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import conclude
 from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.kernel.scenario_file import OPERATIONS
+from anonvma_rt.kernel.scenario_file import OPERATIONS, STEP_KEYS, Key
+from anonvma_rt.kernel.scenario_file import VERBS as CALLS
 from anonvma_rt.lab.explorers import HUNT_CARRIERS
 from anonvma_rt.lab.strategies import STRATEGIES
 from anonvma_rt.litmus.litmus import Litmus
@@ -42,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
         ],
         "strategies": [{"name": name, "about": about} for name, (_, about) in STRATEGIES.items()],
         "interesting": [{"name": name, "about": about} for name, about in OPERATIONS.items()],
+        "verbs": [{"name": verb, "about": ", ".join(map(_key, keys)) or "no keys"} for verb, keys in CALLS.items()],
+        "keys": [{"name": name, "about": about} for name, about in STEP_KEYS.items()],
         "carriers": [{"name": name, "about": about} for name, about in HUNT_CARRIERS.items()],
         "profiles": [{"name": name, "about": known.about} for name, known in DELAYS.items()],
     }
@@ -61,6 +64,16 @@ def _lines(listing: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
             for name, parameter in entry.get("parameters", {}).items():
                 assignment = f"-p {name}={str(parameter['default']).lower()}"
                 yield f"    {assignment:22}{parameter['about']}"
+
+
+def _key(key: Key) -> str:
+    """A key of a verb with its kind, or where it may be left out with what it is then."""
+    if key.default is None:
+        return f"{key.name} ({key.kind})"
+    usual = key.default
+    if key.kind == "switch":
+        usual = "true" if key.default else "false"
+    return f"{key.name} ({key.kind}, optional)" if usual == -1 else f"{key.name} ({key.kind}, default {usual})"
 
 
 def _description(described: Described) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from anonvma_rt.mm.hooks.rule import Rule
 class Refused(BuildRefused):
     index: int
     errno: int
-    def __init__(self, index: int, errno: int) -> None: ...
+    code: int
+    def __init__(self, index: int, code: int) -> None: ...
 
 class Kernel(Subject):
     def __init__(

@@ -130,7 +130,8 @@ def test_accesses(process):
     process.touch(at(0), 2)
     process.touch(at(0), 3, write=False)
     assert process.read(at(0) + 4095) == 4
-    assert "not all mapped" in refused(EFAULT, process.touch, at(1), 2)
+    assert "is read-only, and this writes" in refused(EFAULT, process.touch, at(1), 2)
+    assert "not all mapped" in refused(EFAULT, process.touch, at(3), 1)
     refused(EFAULT, process.write, at(2), 1)
     refused(EFAULT, process.read, at(3))
     refused(EFAULT, process.touch, at(3), write=False)

@@ -23,7 +23,8 @@ from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, is_interesting, 
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects
 from anonvma_rt.mm.lab.syscall cimport (
-    COMPARE, MIGRATE, MOVE_PAGES, RESOLVED, VMAS, Call, mapped_pfn, read_call, system_call, wants_page,
+    COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, RESOLVED, VMAS, Call, is_right, mapped_pfn, read_call, system_call,
+    user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, PAGE_SIZE, TYPE_KERNEL,
@@ -64,7 +65,10 @@ cdef Call read_scenario_call(object call) except *:
     """From an anonvma_rt.kernel.scenario.Call, or a tuple like it."""
     verb, process, args, errno, _, *fails = call
     cdef Call c = read_call(verb, process, args)
-    c.expected = errno
+    for right in errno if isinstance(errno, tuple) else (errno,):
+        if not 0 <= right < ERRNOS:
+            raise ValueError(f"no call returns errno {right}")
+        c.right[right >> 6] |= <uint64_t>1 << (right & 63)
     if fails and fails[0] is not None:
         kind, after = fails[0]
         c.fail = ALLOCATIONS.index(kind)
@@ -73,12 +77,14 @@ cdef Call read_scenario_call(object call) except *:
 
 
 class Refused(BuildRefused):
-    """The simulated kernel did not do what a call of setup expects: call `index`, `errno` (0: it did not fail)."""
+    """The simulated kernel did not do what a call of setup expects: call `index`, `errno` (0: it did not fail). code:
+    the same as system_call() has it, which may say more."""
 
-    def __init__(self, index, errno):
-        super().__init__(f"setup call {index + 1}: errno {errno}")
+    def __init__(self, index, code):
         self.index = index
-        self.errno = errno
+        self.code = code
+        self.errno = user_errno(code)
+        super().__init__(f"setup call {index + 1}: errno {self.errno}")
 
 
 cdef class Kernel(Subject):
@@ -161,7 +167,7 @@ cdef class Kernel(Subject):
         failslab_race(t, False)
         for i in range(self.begin[SETUP], self.begin[SETUP + 1]):
             errno = self.run(t, i)
-            if errno != self.calls[i].expected:
+            if not is_right(&self.calls[i], user_errno(errno)):
                 self.refused_errno = errno
                 return i + 1
         for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 2]):
@@ -203,8 +209,8 @@ cdef class Kernel(Subject):
                 continue
             note(t, NOTE_STEP, i - self.begin[section], 0, 0)
             errno = self.run(t, i)
-            note(t, NOTE_STEP, i - self.begin[section], 1, errno)
-            if errno != self.calls[i].expected and not (self.failing and section <= self.tasks):
+            note(t, NOTE_STEP, i - self.begin[section], 1, user_errno(errno))
+            if not is_right(&self.calls[i], user_errno(errno)) and not (self.failing and section <= self.tasks):
                 t.x.finding.task = section - 1
                 t.x.finding.a = i - self.begin[section]
                 t.x.finding.b = errno
@@ -212,7 +218,7 @@ cdef class Kernel(Subject):
         return True
 
     cdef int run(self, Task *t, int i) noexcept nogil:
-        """Makes one system call; 0 or its errno. A migration or split that was given up is no refusal."""
+        """Makes one system call; 0 or its errno, as system_call() has it. A migration or split that was given up is no refusal."""
         cdef Call *c = &self.calls[i]
         cdef int64_t result
         if wants_page(c) and i < self.begin[SETUP + 1]:

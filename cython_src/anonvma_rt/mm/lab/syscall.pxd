@@ -1,6 +1,6 @@
 """The system calls, as a scenario's threads and a Machine make them: numbers in, a result or -errno out."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
 
@@ -8,6 +8,11 @@ cdef enum:
     MAX_ARGS = 8
     # For a call that names a page by its address: the argument that holds the page frame once setup is done.
     RESOLVED = 7
+    # More than any errno that a system call returns; a bit for each of them fits into so many words.
+    ERRNOS = 192
+    ERRNO_WORDS = 3
+    # With EFAULT in a result: the page is mapped, and must not be written to. user_errno() takes it off again.
+    READ_ONLY = 1 << 12
 
 cdef enum Verb:
     MMAP
@@ -28,16 +33,27 @@ cdef enum Verb:
     COMPARE
     VMAS
 
-# fail_after: the call's allocations of kind `fail` fail once so many of them succeeded; -1: none fails on purpose.
+# right: a bit for each errno that the call may return, 0 for success. fail_after: the call's allocations of kind `fail`
+# fail once so many of them succeeded; -1: none fails on purpose.
 cdef struct Call:
     int32_t verb
     int32_t mm
-    int32_t expected
+    uint64_t right[ERRNO_WORDS]
     int32_t fail
     int64_t fail_after
     int64_t args[MAX_ARGS]
 
 cdef Call read_call(object verb, int process, object args) except *
 cdef int64_t system_call(Task *t, Call *c) noexcept nogil
+
+
+cdef inline int user_errno(int error) noexcept nogil:
+    return error & ~READ_ONLY
+
+
+cdef inline bint is_right(Call *c, int error) noexcept nogil:
+    return error < ERRNOS and c.right[error >> 6] >> (error & 63) & 1
+
+
 cdef bint wants_page(Call *c) noexcept nogil
 cdef int64_t mapped_pfn(Task *t, Call *c) noexcept nogil

@@ -55,6 +55,7 @@ VERBS = {
     "vmas": (_AT, _PAGES, ("count", "count", None)),
 }  # fmt: skip
 cdef tuple NAMES = tuple(VERBS)
+BIT_OF_READ_ONLY = READ_ONLY
 
 
 cdef Call read_call(object verb, int process, object args) except *:
@@ -80,13 +81,15 @@ cdef uint64_t bytes_of(int64_t pages) noexcept nogil:
 
 cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint write, int64_t tag) noexcept nogil:
     """Writes the content tag of one page (-1: writes what is there already), and returns what it holds then. The access
-    happens while the pte allows it, so it is one step with the last look at the pte. -EFAULT outside every mapping and
-    without the right to write, or -ENOMEM."""
+    happens while the pte allows it, so it is one step with the last look at the pte. -EFAULT outside every mapping, the
+    same with READ_ONLY without the right to write, or -ENOMEM."""
     cdef vm_fault vmf
     cdef int64_t result
     cdef int error
-    if vma == NULL or address < vma.vm_start or (write and not vma.vm_flags & VM_WRITE):
+    if vma == NULL or address < vma.vm_start:
         return -EFAULT
+    if write and not vma.vm_flags & VM_WRITE:
+        return -(EFAULT | READ_ONLY)
     memset(&vmf, 0, sizeof(vmf))
     vmf.vma = vma
     vmf.address = address
@@ -262,7 +265,8 @@ cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
 
 
 cdef int64_t system_call(Task *t, Call *c) noexcept nogil:
-    """Makes the call; its result (an address, a frame, a count or 0) or -errno."""
+    """Makes the call; its result (an address, a frame, a count or 0) or -errno, of which user_errno() is what a user
+    sees."""
     cdef kernel *k = kernel_of(t)
     cdef mm_struct *mm = k.mm[c.mm]
     cdef int64_t *a = c.args
