@@ -4,6 +4,7 @@ Bad input is a UserError whose text is one clear line: what is wrong, where, and
 prints that line and exits with 2; whoever calls from Python catches one class.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
@@ -16,25 +17,28 @@ __all__ = [
     "among",
     "at_least",
     "between",
+    "for_terminal",
     "nearest",
     "printable",
     "quote",
+    "reason",
 ]
 
 LONGEST_QUOTE = 60  # characters of the user's own text that a message repeats
+LONGEST_LINE = 1000  # characters of a message: a path or an argument may have a hundred thousand
 MOST_CHOICES = 12  # choices that a message lists
 MOST_COMPARED = 1000  # choices that are compared: a hostile file could define many thousand names
 
 
 class UserError(Exception):
-    """Bad input. `str(error)` is always one printable line, whatever text was put into it.
+    """Bad input. `str(error)` is always one printable line of bounded length, whatever text was put into it.
 
     >>> str(UserError("two\\nlines"))
     'two\\\\nlines'
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(_cut(printable(message)))
 
 
 class ScenarioError(UserError):
@@ -89,6 +93,33 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m|[\n\t])")
+
+
+def for_terminal(text: str) -> str:
+    """The same for a text of several lines; colours and tabs stay, for the house puts none of them into a text of the
+    user's.
+
+    >>> for_terminal("a\x1b]0;title\x07\nb")
+    'a\\x1b]0;title\\x07\nb'
+    """
+    if text.replace("\n", "").isprintable():
+        return text
+    parts = _COLOUR.split(text)
+    return "".join(part if at % 2 else printable(part) for at, part in enumerate(parts))
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read or written, in the system's words where there are some."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LONGEST_LINE:
+        return line
+    return f"{line[: LONGEST_LINE - 305]} ... {line[-300:]}"
 
 
 def at_least(option: str, value: int, least: int = 1) -> None:

@@ -4,14 +4,14 @@ What a verb takes and prints is in verbs/, its options are in options.py, and ho
 """
 
 import argparse
-import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from anonvma_rt import __version__
-from anonvma_rt.cli.ending import BAD_INPUT, INTERRUPTED
+from anonvma_rt.cli.ending import BAD_INPUT, INTERRUPTED, MISTAKE, complain, drop_output, flush
 from anonvma_rt.cli.verbs import VERBS, load_verb
 from anonvma_rt.errors import UserError
 
@@ -27,22 +27,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         for option in options.verb.options:
             option.take(options)
+        flush()
         code = int(options.verb.run(options))
-        sys.stdout.flush()
+        flush()
         return code
     except UserError as error:
-        print(f"anonvma-rt: {error}", file=sys.stderr)
+        complain(error)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("anonvma-rt: interrupted", file=sys.stderr)
+        complain("interrupted")
         return INTERRUPTED
     except MemoryError as error:
-        print(f"anonvma-rt: out of memory: {error or 'choose smaller parameters'}", file=sys.stderr)
+        complain(f"out of memory: {error or 'choose smaller parameters'}")
         return BAD_INPUT
     except BrokenPipeError:
-        # Whoever reads has read enough; Python must not fail again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # whoever reads has read enough
         return 128 + signal.SIGPIPE
+    except Exception:
+        # 1 is an answer, so what nobody foresaw needs another code.
+        if sys.stderr is not None:
+            traceback.print_exc()
+        complain("this is a mistake in anonvma_rt, and no answer: please report it with the lines above")
+        return MISTAKE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="anonvma-rt",
         description="A race laboratory for Linux's reverse map of anonymous memory: real OS threads, every "
         "interleaving decided from a seed.",
-        epilog="Exit codes: 0 as expected, 1 not as expected, 2 bad input, 130 interrupted.",
+        epilog="Exit codes: 0 as expected, 1 not as expected, 2 bad input, 70 a mistake of the lab, 130 interrupted.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"anonvma-rt {__version__}")

@@ -1,13 +1,13 @@
 """Where reproducers go. The place is tried before the work, because afterwards is too late to learn that it is full."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-from anonvma_rt.errors import ParameterError, quote
+from anonvma_rt.errors import ParameterError, quote, reason
 from anonvma_rt.execution.reproducer import Reproducer
+from anonvma_rt.text.writing import try_to_write
 
-__all__ = ["Folder", "Saved", "save", "try_to_write"]
+__all__ = ["Folder", "Saved", "save"]
 
 
 class Saved(NamedTuple):
@@ -23,14 +23,15 @@ class Folder:
 
     def __init__(self, path: str | Path | None) -> None:
         self.path = None if path is None else Path(path)
-        self.made = self.path is not None and not self.path.exists()
+        self.made = False
         if self.path is not None:
             try:
+                self.made = not self.path.exists()
                 self.path.mkdir(parents=True, exist_ok=True)
                 try_to_write(self.path / "anonvma-rt")
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
                 raise ParameterError(
-                    f"--out {quote(str(path))}: reproducers cannot be written there: {error.strerror or error}"
+                    f"--out {quote(str(path))}: reproducers cannot be written there: {reason(error)}"
                 ) from None
 
     def __enter__(self) -> "Folder":
@@ -58,11 +59,4 @@ def save(reproducer: Reproducer, path: Path, called: str) -> Saved:
     try:
         return Saved(str(reproducer.save(path)))
     except OSError as error:
-        return Saved(None, f"{called} could not be saved: {error.strerror or error}")
-
-
-def try_to_write(path: Path) -> None:
-    """Writes a small file beside `path` and removes it. Raises OSError."""
-    probe = path.with_name(f".{path.name}.{os.getpid()}")
-    probe.write_bytes(b"\0" * 4096)
-    probe.unlink()
+        return Saved(None, f"{called} could not be saved: {reason(error)}")

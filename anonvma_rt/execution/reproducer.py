@@ -22,13 +22,15 @@ from anonvma_rt.lab.load import described_by
 from anonvma_rt.own.subject import is_embedded
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.protocols import Bound, Choice, Described
-from anonvma_rt.text.files import checksum_of, write_whole
+from anonvma_rt.text.files import checksum_of
+from anonvma_rt.text.writing import write_whole
 
 __all__ = ["FoundBy", "Replayed", "Reproducer", "ReproducerError", "replay"]
 
 FORMAT = "anonvma-rt reproducer"
 VERSION = 1
 LARGEST_FILE = 256 << 20
+LONGEST_NAME = 200  # characters of a file's name: systems allow 255, and shrink and campaigns add some
 
 
 class ReproducerError(UserError):
@@ -107,7 +109,10 @@ class Reproducer:
     def name(self) -> str:
         """The file name under which a hunt saves it."""
         name = f"{self.scenario.name}-{self.algorithm.name}-{self.seed}-{self.index}.json"
-        return "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
+        name = "".join(c if (c.isascii() and c.isalnum()) or c in "-._" else "-" for c in name)
+        if len(name) <= LONGEST_NAME:
+            return name
+        return f"{name[: LONGEST_NAME - 22]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
     def as_dict(self) -> dict[str, Any]:
         scenario = self.scenario

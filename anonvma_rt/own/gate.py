@@ -43,8 +43,11 @@ def import_class(name: str, base: type, what: str) -> type:
     if not is_own(name):
         raise UserError(f"{what} {quote(name)}: a class of your own is named module:Class")
     module_name, _, class_name = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
+    try:
+        here = str(Path.cwd())
+    except OSError:  # the folder is gone
+        here = ""
+    if here and here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from anonvma_rt import __version__
-from anonvma_rt.errors import UserError, quote
-from anonvma_rt.text.files import checksum_of, write_whole
+from anonvma_rt.errors import UserError, quote, reason
+from anonvma_rt.text.files import checksum_of
+from anonvma_rt.text.writing import write_whole
 
 __all__ = ["Checkpoint"]
 
@@ -31,7 +32,11 @@ class Checkpoint:
         self.path = Path(path)
         self.question = dict(question)
         self.searches: dict[str, dict[str, Any]] = {}
-        if self.path.exists():
+        try:
+            there = self.path.exists()
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+            raise UserError(f"--checkpoint {quote(str(path))}: cannot be read: {reason(error)}") from None
+        if there:
             self._read()
         else:
             self.save()
@@ -47,9 +52,7 @@ class Checkpoint:
         try:
             write_whole(self.path, json.dumps(body | {"sha256": checksum_of(body)}) + "\n")
         except OSError as error:
-            raise UserError(
-                f"--checkpoint {quote(str(self.path))}: cannot be written: {error.strerror or error}"
-            ) from None
+            raise UserError(f"--checkpoint {quote(str(self.path))}: cannot be written: {reason(error)}") from None
 
     def _read(self) -> None:
         where = f"--checkpoint {quote(str(self.path))}"
@@ -58,7 +61,7 @@ class Checkpoint:
                 data = file.read(LARGEST_FILE)
             body = json.loads(data)
         except OSError as error:
-            raise UserError(f"{where}: cannot be read: {error.strerror or error}") from None
+            raise UserError(f"{where}: cannot be read: {reason(error)}") from None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: not a checkpoint, or a damaged one ({error})") from None
         if not isinstance(body, dict) or body.get("format") != FORMAT:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anonvma_rt.errors import UserError, printable
+from anonvma_rt.errors import UserError, printable, reason
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.scenes import VMAS, EntryAt, Key, PageFrame, Value
+from anonvma_rt.text.writing import write_whole
 
 __all__ = ["perfetto_events", "write_perfetto"]
 
@@ -46,9 +47,9 @@ def write_perfetto(story: Story, path: Path) -> None:
         # No name and no time: the same execution gives the same file.
         data = gzip.compress(data, compresslevel=4, mtime=0)
     try:
-        path.write_bytes(data)
+        write_whole(path, data)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be written: {reason(error)}") from None
 
 
 def _how_exact(story: Story) -> str:

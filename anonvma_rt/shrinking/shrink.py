@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from anonvma_rt.engine.base.bell import StopToken
-from anonvma_rt.errors import UserError, at_least, nearest, quote
-from anonvma_rt.execution.folder import try_to_write
+from anonvma_rt.errors import UserError, at_least, nearest, quote, reason
 from anonvma_rt.execution.reproducer import Reproducer, replay
 from anonvma_rt.execution.results import Interrupted, Shown
 from anonvma_rt.shrinking.parameters import Shrinking, ShrinkPlan
 from anonvma_rt.shrinking.schedule import Stopped
 from anonvma_rt.subjects.history import Trace
+from anonvma_rt.text.writing import try_to_write
 
 __all__ = ["ShrinkInterrupted", "Shrunk", "Size", "shrink", "smaller_name"]
 
@@ -74,12 +74,14 @@ class ShrinkInterrupted(Interrupted):
 
 
 def smaller_name(file: str | Path) -> Path:
-    """Where the result goes if nobody says: beside the reproducer, with -min in its name.
+    """Where the result goes if nobody says: beside the reproducer, with -min in its name. Raises UserError.
 
     >>> str(smaller_name("reproducers/merge-unpatched-0-12.json"))
     'reproducers/merge-unpatched-0-12-min.json'
     """
     path = Path(file)
+    if not path.name:
+        raise UserError(f"{quote(str(file))} is not the name of a file")
     return path.with_name(f"{path.stem}-min{path.suffix}")
 
 
@@ -151,9 +153,8 @@ def _try_to_write(target: Path, source: Path | None) -> None:
     try:
         if source is not None and target.exists() and target.samefile(source):
             raise UserError(f"-o {quote(str(target))}: is the reproducer itself, which is kept as it is")
-        if target.is_dir():
+        if not target.is_symlink() and target.is_dir():
             raise UserError(f"-o {quote(str(target))}: is a folder; a file is needed")
         try_to_write(target)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"-o {quote(str(target))}: cannot be written: {why}") from None
+        raise UserError(f"-o {quote(str(target))}: cannot be written: {reason(error)}") from None

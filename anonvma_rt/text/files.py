@@ -1,20 +1,16 @@
-"""Files: texts of the user's, texts that the package brings, and files that are whole or not there.
-
-The last ones are written beside their place, brought to the disk, and then renamed.
-"""
+"""Files that are read: texts of the user's, texts that the package brings, and whether one is what was written."""
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from anonvma_rt.errors import ScenarioError, nearest, quote
+from anonvma_rt.errors import ScenarioError, nearest, quote, reason
 from anonvma_rt.text.toml import LARGEST_FILE
 
-__all__ = ["Builtins", "checksum_of", "read_text", "write_whole"]
+__all__ = ["Builtins", "checksum_of", "read_text"]
 
 
 class Builtins:
@@ -51,22 +47,7 @@ def read_text(source: str) -> str:
             return "\n" * len(data)  # cut inside a character; the size is what is wrong
         raise ScenarioError(f"{source}: not UTF-8 text (at byte {error.start})") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ScenarioError(f"{source}: cannot be read: {reason}") from None
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Replaces `path` by a file with this text. Raises OSError, and leaves what was there as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+        raise ScenarioError(f"{source or quote(source)}: cannot be read: {reason(error)}") from None
 
 
 def checksum_of(body: Mapping[str, Any]) -> str:

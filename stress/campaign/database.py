@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote as url_quote
 
-from anonvma_rt.errors import UserError
+from anonvma_rt.errors import UserError, reason
 
 __all__ = ["TABLES", "VERSION", "Database", "StoreError", "began", "lives", "seal"]
 
@@ -83,10 +83,13 @@ def _path_of(where: str) -> Path:
     if not where or "\0" in where:
         raise StoreError(f"{where or 'the empty name'}: is no name of a file")
     path = Path(where)
-    if path.is_dir() or (path.exists() and not path.is_file()):
-        raise StoreError(f"{where}: is not a file")
-    if not path.parent.is_dir():
-        raise StoreError(f"{where}: the folder {path.parent} does not exist")
+    try:
+        if path.is_dir() or (path.exists() and not path.is_file()):
+            raise StoreError(f"{where}: is not a file")
+        if not path.parent.is_dir():
+            raise StoreError(f"{where}: the folder {path.parent} does not exist")
+    except OSError as error:
+        raise StoreError(f"{where}: cannot be opened: {reason(error)}") from None
     return path
 
 

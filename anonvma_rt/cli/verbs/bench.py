@@ -3,13 +3,12 @@ host's own kernel. Both run what is in stress/, which no other verb needs."""
 
 import argparse
 import json
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from anonvma_rt.cli import options as opt
-from anonvma_rt.cli.ending import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, progress_bar
+from anonvma_rt.cli.ending import AS_EXPECTED, INTERRUPTED, NOT_AS_EXPECTED, complain, flush, progress_bar, say
 from anonvma_rt.errors import UserError, nearest, quote
 
 # Name: the module of anonvma_rt.stress. What takes minutes is done only where it is named.
@@ -46,18 +45,19 @@ def _bench(options: argparse.Namespace) -> int:
                 except UserError as error:
                     if options.name:
                         raise
-                    print(f"anonvma-rt: {name} is left out: {error}", file=sys.stderr)
+                    complain(f"{name} is left out: {error}")
                     continue
                 if not options.json:
                     bar.clear()
-                    print(("\n" if len(done) > 1 else "") + bench.text(done[name]), flush=True)
+                    say(("\n" if len(done) > 1 else "") + bench.text(done[name]))
+                    flush()
         except KeyboardInterrupt:
             code = INTERRUPTED
         except measure.Untrue as error:
-            print(f"anonvma-rt: no figures, because this is not so: {error}", file=sys.stderr)
+            complain(f"no figures, because this is not so: {error}")
             code = NOT_AS_EXPECTED
     if options.json:
-        print(json.dumps({"benchmarks": done}))
+        say(json.dumps({"benchmarks": done}))
     return code
 
 

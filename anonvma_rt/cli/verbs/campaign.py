@@ -5,7 +5,6 @@ anonvma_rt.stress is imported when an action runs: a checkout that is only built
 
 import argparse
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from anonvma_rt.cli import options as opt
-from anonvma_rt.cli.ending import INTERRUPTED, conclude, progress_bar, write_file
+from anonvma_rt.cli.ending import INTERRUPTED, complain, conclude, flush, progress_bar, say, write_file
 from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.folder import Folder
@@ -80,7 +79,7 @@ def _work(store: "Store", crew: "Crew", options: argparse.Namespace) -> int:
     code = _show(store, options)
     if complete:
         return code
-    print(f"anonvma-rt: interrupted; go on with: anonvma-rt campaign resume {store.where}", file=sys.stderr)
+    complain(f"interrupted; go on with: anonvma-rt campaign resume {store.where}")
     return INTERRUPTED
 
 
@@ -93,7 +92,7 @@ def _stopped_by_signals() -> Iterator[StopToken]:
         if stop.stopped:
             raise KeyboardInterrupt
         stop.stop()
-        print("anonvma-rt: finishing what is under way; once more to leave it", file=sys.stderr)
+        complain("finishing what is under way; once more to leave it")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -111,7 +110,8 @@ def _status(options: argparse.Namespace) -> int:
         with Store.open(options.store) as store:
             status = _status_of(store)
         if not options.json and (line := _status_line(status)) != printed:
-            print(line, flush=True)
+            say(line)
+            flush()
             printed = line
         if status["complete"] or not options.watch:
             break

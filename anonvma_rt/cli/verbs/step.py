@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anonvma_rt.cli import options as opt
-from anonvma_rt.cli.ending import conclude
-from anonvma_rt.errors import UserError, nearest, printable, quote
+from anonvma_rt.cli.ending import conclude, flush, say
+from anonvma_rt.errors import UserError, nearest, printable, quote, reason
 from anonvma_rt.execution.stepper import Stepper, find_task
 from anonvma_rt.subjects.locks import locks_of
 
@@ -37,12 +37,12 @@ ABOUT_TO = {"atomic": "update {} atomically"}
 
 def run(options: argparse.Namespace) -> int:
     reproducer = opt.load_reproducer(options)
-    asked = sys.stdin.isatty()
+    asked = sys.stdin is not None and sys.stdin.isatty()
     if asked:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 (input() edits lines once it is there)
     with Stepper(reproducer) as stepper:
-        session = _Session(stepper, say=(lambda text: None) if options.json else print)
+        session = _Session(stepper, say=(lambda text: None) if options.json else say)
         session.greet()
         session.loop(asked, prompt="(step) " if asked and not options.json else "")
         document = {
@@ -69,7 +69,10 @@ class _Session:
     def loop(self, asked: bool, prompt: str) -> None:
         """Until `quit` or the end of the input. Raises UserError for a wrong command of a script."""
         while True:
+            if sys.stdin is None:  # closed before Python began
+                return
             try:
+                flush()
                 line = input(prompt)
             except EOFError:
                 return
@@ -225,7 +228,7 @@ class _Session:
         try:
             self.stepper.result().save(Path(path))
         except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+            raise UserError(f"{path}: cannot be written: {reason(error)}") from None
         self.saved = path
         self.say(f"saved: anonvma-rt replay {path}")
 
