@@ -158,7 +158,7 @@ class KernelTrace(Trace):
                 return f"page {number}"
             case "table", "ptl":
                 return f"ptl of {number:#x}"
-            case "table", _:
+            case "table", int():
                 return f"the pte of {of:#x}"
         return f"{of} of {what} {number}" if what in ("anon_vma", "page") else f"{of} of {what}"
 

@@ -105,6 +105,7 @@ RESTORE = 2  # the walk that looks for migration entries
 ARRIVALS = ("set", "copy")
 # The types of mm/mm_types.pxd that can leak.
 PAGES = 6
+FREED_TABLES = {7: "a page table", 8: "a directory of page tables"}
 LOST = {3: "vmas", 4: "anon_vmas", 5: "anon_vma_chains", 7: "page tables", 8: "directories of page tables"}
 
 # What a check of the whole state finds, in a clause; the words in braces: KernelTrace.fill().
@@ -123,6 +124,8 @@ ASSERTIONS = {
     "destination-not-none": "a move would write over the pte at {b:#x}",
     "self-merge": "a faulted source merged with itself ({vma_b})",
     "split-count": "split_huge_page counted {b} pmds, and {c} are mapped",
+    "bad-pmd": "it frees page tables, and at {c:#x} it meets a huge pmd",
+    "no-anon-vma": "a page is to be mapped in {vma_b}, which has no anon_vma",
 }
 
 
@@ -134,7 +137,8 @@ def _use_after_free(trace: "KernelTrace", found: Finding) -> str:
     if found.task < 0:
         return "At the end something is named that has been freed: page {b} or process {b} leads to it."
     named = trace.name(found.b) if found.b > 0 else None
-    what = f"{named[0]} {named[1]}" if named else "an object"
+    # What a freed table was for cannot be read from it any more.
+    what = FREED_TABLES.get(found.a) or (f"{named[0]} {named[1]}" if named else "an object")
     return f"{{who}} followed {'page {c}' if found.c else 'a pointer'} to {what} at step {{step}}, after it was freed."
 
 

@@ -14,6 +14,8 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.lab.load import load, names_of_all
 from anonvma_rt.lab.strategies import STRATEGIES
+from anonvma_rt.litmus.litmus import Litmus
+from anonvma_rt.mm.lab.world import World
 from anonvma_rt.storming.storm import storm
 
 PAGE = 4096
@@ -65,6 +67,18 @@ def failures(runs: int) -> int:
 def proofs(runs: int) -> int:
     done = [verify("lkml-2011", {"pages": 2}, carrier=carrier) for carrier in ("threads", "fibers")]
     return sum(verdict.classes for one in done for verdict in one.results)
+
+
+def edges(runs: int) -> int:
+    """Numbers at the end of 64 bits, and every object of an execution by its name."""
+    test = Litmus.of("edges", {"t": [f"store x {2**63 - 1}", "add x 1", f"add x {-(2**63)}"]})
+    executions = hunt(test, runs=runs, carrier="fibers").results[0].executions
+    program = load("forkcrash").bind({})
+    with Explorer(program.make_subject(program.choose("unpatched")), Random(), carrier="fibers") as explorer:
+        executions += explorer.run(0, runs).ran
+        world = World(explorer)
+        named = sum(world.name(offset) is not None for offset in range(0, explorer.arena_bytes, 8))
+    return executions + named
 
 
 def by_hand(runs: int) -> int:
@@ -129,6 +143,7 @@ PARTS = {
     "side-by-side": side_by_side,
     "failures": failures,
     "proofs": proofs,
+    "edges": edges,
     "by-hand": by_hand,
     "explorers": used_by_hand,
     "storms": storms,

@@ -4,7 +4,7 @@ It proves that the engine knows nothing of memory management, and it is what the
 are written in. Everything that an execution changes, registers included, lives in the arena.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_root
@@ -253,7 +253,7 @@ cdef class Program(Subject):
             elif s.verb == STORE:
                 store(t, <int64_t *>o, a)
             elif s.verb == ADD:
-                result = fetch_add(t, <int64_t *>o, a) + a
+                result = <int64_t>(<uint64_t>fetch_add(t, <int64_t *>o, a) + <uint64_t>a)
             elif s.verb == CAS:
                 result = compare_exchange(t, <int64_t *>o, a, s.b.number if s.b.reg < 0 else w.registers[s.b.reg])
             elif s.verb == AWAIT:

@@ -6,13 +6,13 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.klist cimport (
-    list_add, list_add_tail, list_cursor, list_del, list_del_valid, list_empty, list_for_each, list_for_each_prev,
+    LIST_ADDED_TWICE, LIST_NEXT_POISONED, list_add, list_add_tail, list_cursor, list_del, list_del_valid, list_empty, list_for_each, list_for_each_prev,
     list_for_each_safe, list_is_singular, list_step,
 )
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_link, write_link
 from anonvma_rt.engine.run.sync cimport lock_is_held, spin_lock, spin_unlock
-from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, Task, note, point, violate
+from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, Task, must_live, note, point, violate
 from anonvma_rt.mm.anon_vma cimport (
     anon_vma_alloc, anon_vma_lock, anon_vma_unlock, get_anon_vma, lock_root, put_anon_vma, unlock_root,
 )
@@ -20,8 +20,8 @@ from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA_CHAIN, NOTE_TAIL
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove
 from anonvma_rt.mm.mm_types cimport (
-    REUSE_DEGREE, REUSE_NO, TYPE_AVC, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_vma, kernel_of, serial_of,
-    vm_area_struct, vma_pages,
+    REUSE_DEGREE, REUSE_NO, TYPE_AVC, TYPE_VMA, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_vma, kernel_of, mm_of,
+    mm_struct, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 
@@ -33,7 +33,20 @@ cdef void insert(Task *t, anon_vma_chain *avc, bint first) noexcept nogil:
     else:
         list_add_tail(&avc.same_anon_vma, &avc.anon_vma.head)
     if kernel_of(t).algorithm.tree:
-        anon_vma_interval_tree_insert(avc.anon_vma, avc)
+        tree_insert(t, avc)
+
+
+cdef void tree_insert(Task *t, anon_vma_chain *avc) noexcept nogil:
+    """Into the tree, where it must not be yet: a node that is put in twice becomes its own child."""
+    if avc.up != NULL or avc.anon_vma.tree == avc:
+        violate(t, VIOLATION_LIST_CORRUPTION, LIST_ADDED_TWICE, serial_of(avc.anon_vma), 0)
+    anon_vma_interval_tree_insert(avc.anon_vma, avc)
+
+
+cdef void tree_remove(Task *t, anon_vma_chain *avc) noexcept nogil:
+    if avc.up == NULL and avc.anon_vma.tree != avc:
+        violate(t, VIOLATION_LIST_CORRUPTION, LIST_NEXT_POISONED, serial_of(avc.anon_vma), 0)
+    anon_vma_interval_tree_remove(avc.anon_vma, avc)
 
 
 cdef void chain(vm_area_struct *vma, anon_vma_chain *avc, anon_vma *av) noexcept nogil:
@@ -61,7 +74,7 @@ cdef void delete(Task *t, anon_vma_chain *avc) noexcept nogil:
         violate(t, VIOLATION_LIST_CORRUPTION, fault, serial_of(avc.anon_vma), 0)
     list_del(&avc.same_anon_vma)
     if kernel_of(t).algorithm.tree:
-        anon_vma_interval_tree_remove(avc.anon_vma, avc)
+        tree_remove(t, avc)
 
 
 cdef anon_vma_chain *avc_alloc(Task *t) noexcept nogil:
@@ -83,6 +96,7 @@ cdef anon_vma *reusable_anon_vma(Task *t, vm_area_struct *old, vm_area_struct *a
     if not anon_vma_compatible(a, b):
         return NULL
     point(t, OP_LOAD, &old.anon_vma)
+    must_live(t, old, TYPE_VMA)
     if read_link(&old.anon_vma) == NULL:
         return NULL
     return old.anon_vma if list_is_singular(&old.anon_vma_chain) or kernel_of(t).algorithm.reuse_forked else NULL
@@ -91,9 +105,13 @@ cdef anon_vma *reusable_anon_vma(Task *t, vm_area_struct *old, vm_area_struct *a
 cdef anon_vma *find_mergeable_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil:
     """An anon_vma to share with a neighbour, the next one first: this is how two vmas that never merged share one."""
     cdef anon_vma *av = NULL
+    must_live(t, vma, TYPE_VMA)
     if vma.vm_next != NULL:
+        must_live(t, vma.vm_next, TYPE_VMA)
         av = reusable_anon_vma(t, vma.vm_next, vma, vma.vm_next)
+    must_live(t, vma, TYPE_VMA)
     if av == NULL and vma.vm_prev != NULL:
+        must_live(t, vma.vm_prev, TYPE_VMA)
         av = reusable_anon_vma(t, vma.vm_prev, vma.vm_prev, vma)
     return av
 
@@ -103,9 +121,11 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
     cdef anon_vma_chain *avc
     cdef anon_vma *av
     cdef anon_vma *allocated = NULL
+    cdef mm_struct *mm
     cdef bint linked = False
     cdef bint locked
     point(t, OP_LOAD, &vma.anon_vma)
+    mm = mm_of(t, vma)
     if read_link(&vma.anon_vma) != NULL:
         return 0
     avc = avc_alloc(t)
@@ -121,10 +141,12 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
     locked = allocated == NULL or kernel_of(t).algorithm.lock_new
     if locked:
         anon_vma_lock(t, av)
-    spin_lock(t, &vma.vm_mm.page_table_lock)
+    spin_lock(t, &mm.page_table_lock)
     point(t, OP_LOAD, &vma.anon_vma)
+    must_live(t, vma, TYPE_VMA)
     if vma.anon_vma == NULL:
         point(t, OP_STORE, &vma.anon_vma)
+        must_live(t, vma, TYPE_VMA)
         # The chain first: who sees the anon_vma without a lock looks at the chain (find_mergeable_anon_vma).
         chain(vma, avc, av)
         write_link(&vma.anon_vma, av)
@@ -141,7 +163,7 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
             # A root is a child of itself.
             av.num_children += 1
         linked = True
-    spin_unlock(t, &vma.vm_mm.page_table_lock)
+    spin_unlock(t, &mm.page_table_lock)
     if locked:
         anon_vma_unlock(t, av)
     if not linked:
@@ -292,11 +314,11 @@ cdef void anon_vma_pre_update(Task *t, vm_area_struct *vma) noexcept nogil:
     """Takes a vma out of the trees before its range changes; the root's lock is held."""
     cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
     while list_step(&c):
-        anon_vma_interval_tree_remove(avc_of_same_vma(c.pos).anon_vma, avc_of_same_vma(c.pos))
+        tree_remove(t, avc_of_same_vma(c.pos))
 
 
 cdef void anon_vma_post_update(Task *t, vm_area_struct *vma) noexcept nogil:
     """Puts it back, behind all vmas of the same vm_pgoff."""
     cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
     while list_step(&c):
-        anon_vma_interval_tree_insert(avc_of_same_vma(c.pos).anon_vma, avc_of_same_vma(c.pos))
+        tree_insert(t, avc_of_same_vma(c.pos))

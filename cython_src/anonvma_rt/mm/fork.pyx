@@ -23,7 +23,7 @@ from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     CLASS_MMAP_SEM, CLASS_PTL, PAGE_SIZE, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM, TYPE_SCRATCH,
-    VMA_LOCKS_FORK, is_migration_entry, kernel, kernel_of, mm_struct, mm_walk, page_directory, page_table, pfn_to_page,
+    VMA_LOCKS_FORK, is_migration_entry, kernel, kernel_of, mm_struct, mm_walk, page, page_at, page_directory, page_table,
     pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
@@ -68,6 +68,7 @@ cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source,
     """Shares one page, without the right to write on both sides. A migration entry is copied as it is, but an entry
     that would give back the right to write loses that first, in the parent too."""
     cdef kernel *k = kernel_of(t)
+    cdef page *p
     if is_migration_entry(pte):
         if k.algorithm.decode_in_zap:
             # For rss accounting, since 3.3.
@@ -80,8 +81,9 @@ cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source,
             pte &= ~<pte_t>PTE_WRITE
             set_pte(t, source, pte)
         if pte_pfn(pte):
-            get_page(t, pfn_to_page(k, pte_pfn(pte)))
-            page_add_anon_rmap(t, pfn_to_page(k, pte_pfn(pte)))
+            p = page_at(t, pte_pfn(pte))
+            get_page(t, p)
+            page_add_anon_rmap(t, p)
     set_pte(t, to, pte)
     note(t, NOTE_COPY, serial_of(child), <int64_t>address, <int64_t>pte)
 

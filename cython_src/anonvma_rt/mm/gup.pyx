@@ -6,7 +6,7 @@ from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.huge_memory cimport split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
-    kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t,
+    mm_struct, page, page_at, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t,
 )
 from anonvma_rt.mm.page_alloc cimport get_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
@@ -15,7 +15,6 @@ from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_offset
 cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     """The page at an address with a reference, or NULL; a huge page there is split first (FOLL_SPLIT). mmap_sem is held
     for reading."""
-    cdef kernel *k = kernel_of(t)
     cdef pmd_t *pmd = pmd_offset(mm, address)
     cdef pmd_t value = pmd_read(t, pmd) if pmd != NULL else 0
     cdef page *p = NULL
@@ -30,7 +29,7 @@ cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     spin_lock(t, ptl)
     pte = pte_read(t, pte_offset(pmd_table(value), address))
     if pte_present(pte) and pte_pfn(pte):
-        p = pfn_to_page(k, pte_pfn(pte))
+        p = page_at(t, pte_pfn(pte))
         get_page(t, p)
     spin_unlock(t, ptl)
     return p

@@ -6,16 +6,16 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.base.os cimport read_link, read_once32, read_onceu, write_once32, write_onceu
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
-from anonvma_rt.engine.run.task cimport Task, note, point, violate
+from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.hooks.notes cimport (
     BUG_ON, BUG_SPLIT_COUNT, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT, NOTE_ZAP,
 )
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of,
-    make_huge_pmd, make_pte, mm_struct, mm_walk, page, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, serial_of,
-    vm_area_struct,
+    HPAGE_PMD_NR, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of,
+    make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk, page, page_at, page_table, pfn_to_page, pmd_huge, pmd_t,
+    pte_pfn, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
@@ -27,7 +27,7 @@ from anonvma_rt.mm.rmap cimport (
 
 
 cdef inline page *pmd_page(Task *t, pmd_t pmd) noexcept nogil:
-    return pfn_to_page(kernel_of(t), pte_pfn(pmd))
+    return page_at(t, pte_pfn(pmd))
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------
@@ -48,6 +48,7 @@ cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t addre
     spin_lock(t, &mm.page_table_lock)
     if pmd_read(t, pmd) == 0:
         page_add_new_anon_rmap(t, head, vma, start)
+        must_live(t, vma, TYPE_VMA)
         set_pmd(t, pmd, make_huge_pmd(head.pfn, vma.vm_flags & VM_WRITE))
         note(t, NOTE_HUGE_FAULT, mm.id, <int64_t>start, head.pfn)
         head = NULL
@@ -197,7 +198,7 @@ cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil:
 
 cdef int mark_splitting(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """__split_huge_page_splitting: 1 if a pmd was marked. In 3.13 and 3.14 it peeked first (b5a8cad376ee)."""
-    cdef mm_struct *mm = vma.vm_mm
+    cdef mm_struct *mm = mm_of(t, vma)
     cdef pmd_t *pmd
     if kernel_of(t).algorithm.split_peeks:
         if page_check_address_pmd(t, head, vma, address, False) == NULL:
@@ -212,7 +213,7 @@ cdef int mark_splitting(Task *t, page *head, vm_area_struct *vma, uint64_t addre
 
 cdef int map_small_pages(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """__split_huge_page_map: 1 if a splitting pmd became a table of small pages."""
-    cdef mm_struct *mm = vma.vm_mm
+    cdef mm_struct *mm = mm_of(t, vma)
     cdef page_table *table
     cdef pmd_t *pmd
     cdef bint writable

@@ -92,6 +92,8 @@ cdef void anon_vma_interval_tree_remove(anon_vma *av, anon_vma_chain *avc) noexc
         rotate_up(av, avc.left if priority(avc.left) > priority(avc.right) else avc.right)
     up = avc.up
     replace(av, up, avc, avc.left if avc.left != NULL else avc.right)
+    # Without a parent and not the root of its tree: it is in none.
+    avc.up = NULL
     while up != NULL:
         update(up)
         up = up.up

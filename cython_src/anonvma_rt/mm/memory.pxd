@@ -13,6 +13,7 @@ from anonvma_rt.mm.mm_types cimport mm_struct, page, pte_t, vm_area_struct
 # A user's access while it is dealt with. `ptl` guards the entry `pte`, in which `seen` was read.
 cdef struct vm_fault:
     vm_area_struct *vma
+    mm_struct *mm
     uint64_t address
     bint write
     pte_t *pte

@@ -8,24 +8,24 @@ from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_link
 from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
 from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
-from anonvma_rt.engine.run.task cimport Task, note, point
+from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
-from anonvma_rt.mm.hooks.notes cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
+from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_COW, NOTE_FAULT, NOTE_ZAP
 from anonvma_rt.mm.huge_memory cimport (
     do_huge_pmd_anonymous_page, do_huge_pmd_wp_page, hugepage_fits, wait_split_huge_page, zap_huge_pmd,
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_NONE, PTE_PRESENT, PTE_WRITE,
-    PTRS_PER_TABLE, is_migration_entry, kernel, kernel_of, make_pte, mm_struct, mm_walk, page, page_table, pfn_to_page,
-    pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
+    PTRS_PER_TABLE, TYPE_VMA, is_migration_entry, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, page, page_at,
+    page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport (
-    new_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
+    must_have_pmd, new_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
 )
-from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
+from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 
 
 # ---- unmapping -------------------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ cdef int zap_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addre
             pte = ptep_get_and_clear(t, ptep)
             note(t, NOTE_ZAP, mm.id, <int64_t>address, <int64_t>pte)
             if pte_present(pte) and pte_pfn(pte):
-                p = pfn_to_page(k, pte_pfn(pte))
+                p = page_at(t, pte_pfn(pte))
                 page_remove_rmap(t, p)
                 put_page(t, p)
             elif is_migration_entry(pte) and k.algorithm.decode_in_zap:
@@ -80,6 +80,8 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
             spin_lock(t, &mm.page_table_lock)
             point(t, OP_STORE, pmd)
             table = pmd_table(pmd[0])
+            if table == NULL:
+                violate(t, BUG_ON, BUG_BAD_PMD, 0, <int64_t>address)
             write_link(pmd, NULL)
             arena_free(&t.x.arena, table)
             spin_unlock(t, &mm.page_table_lock)
@@ -107,14 +109,14 @@ cdef bint reuse_page(Task *t, vm_fault *vmf, page *p) noexcept nogil:
         mutex_unlock(t, &p.lock)
         return False
     point(t, OP_STORE, &p.mapping)
-    set_page_anon_vma(p, vmf.vma.anon_vma)
+    set_page_anon_vma(p, own_anon_vma(t, vmf.vma))
     mutex_unlock(t, &p.lock)
     return True
 
 
 cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
     """Copy on write. ptl is held on entry and not on return; the fault looks again afterwards. Returns 0 or -ENOMEM."""
-    cdef page *old = pfn_to_page(kernel_of(t), pte_pfn(vmf.seen)) if pte_pfn(vmf.seen) else NULL
+    cdef page *old = page_at(t, pte_pfn(vmf.seen)) if pte_pfn(vmf.seen) else NULL
     cdef page *new = NULL
     if old != NULL:
         vmf.changed = False
@@ -139,7 +141,7 @@ cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
         ptep_get_and_clear(t, vmf.pte)
         page_add_new_anon_rmap(t, new, vmf.vma, vmf.address)
         set_pte(t, vmf.pte, make_pte(PTE_PRESENT, new.pfn, True))
-        note(t, NOTE_COW, vmf.vma.vm_mm.id, <int64_t>vmf.address, new.pfn)
+        note(t, NOTE_COW, vmf.mm.id, <int64_t>vmf.address, new.pfn)
         new = NULL
         if old != NULL:
             page_remove_rmap(t, old)
@@ -168,7 +170,7 @@ cdef int do_anonymous_page(Task *t, vm_fault *vmf) noexcept nogil:
         if vmf.write:
             page_add_new_anon_rmap(t, fresh, vmf.vma, vmf.address)
             set_pte(t, vmf.pte, make_pte(PTE_PRESENT, fresh.pfn, True))
-            note(t, NOTE_FAULT, vmf.vma.vm_mm.id, <int64_t>vmf.address, fresh.pfn)
+            note(t, NOTE_FAULT, vmf.mm.id, <int64_t>vmf.address, fresh.pfn)
             fresh = NULL
         else:
             set_pte(t, vmf.pte, make_pte(PTE_PRESENT, 0, False))
@@ -205,15 +207,15 @@ cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noex
     """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM."""
     if pmd_allows(value, vmf.write):
         if t.x.parallel:
-            value = pin_entry(t, vmf, pmd, &vmf.vma.vm_mm.page_table_lock)
+            value = pin_entry(t, vmf, pmd, &vmf.mm.page_table_lock)
             if not pmd_allows(value, vmf.write):
                 unpin_entry(t, vmf)
                 return 0
-        vmf.content = pfn_to_page(kernel_of(t), pte_pfn(value))
+        vmf.content = page_at(t, pte_pfn(value))
         vmf.content += (vmf.address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)
         return 1
     if value & PMD_SPLITTING:
-        wait_split_huge_page(t, vmf.vma.anon_vma)
+        wait_split_huge_page(t, own_anon_vma(t, vmf.vma))
         return 0
     return do_huge_pmd_wp_page(t, vmf.vma, vmf.address, pmd, value)
 
@@ -229,11 +231,11 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
             if not pte_allows(pte, vmf.write):
                 unpin_entry(t, vmf)
         if is_migration_entry(pte):
-            migration_entry_wait(t, vmf.vma.vm_mm, vmf.pte, vmf.ptl, vmf.address)
+            migration_entry_wait(t, vmf.mm, vmf.pte, vmf.ptl, vmf.address)
         elif pte == PTE_NONE:
             result = do_anonymous_page(t, vmf)
         elif pte_allows(pte, vmf.write):
-            vmf.content = pfn_to_page(kernel_of(t), pte_pfn(pte)) if pte_pfn(pte) else NULL
+            vmf.content = page_at(t, pte_pfn(pte)) if pte_pfn(pte) else NULL
             return 0
         else:
             vmf.seen = pte
@@ -251,14 +253,17 @@ cdef int handle_mm_fault(Task *t, vm_fault *vmf) noexcept nogil:
     The last look at the entry and what the caller does with vmf.content next are one step; then it calls unpin_entry.
     Returns 0, or -ENOMEM: where the kernel would have its killer of processes choose one, this fault is given up.
     """
-    cdef mm_struct *mm = vmf.vma.vm_mm
+    cdef mm_struct *mm = mm_of(t, vmf.vma)
     cdef page_table *table
     cdef pmd_t *pmd
     cdef pmd_t value
     cdef int result = 0
+    vmf.mm = mm
     while result >= 0:
-        pmd = pmd_offset(mm, vmf.address)
-        value = pmd_read(t, pmd) if pmd != NULL else 0
+        pmd = must_have_pmd(t, mm, vmf.address)
+        value = pmd_read(t, pmd)
+        # Nothing but the vma's own lock keeps it alive since 6.4.
+        must_live(t, vmf.vma, TYPE_VMA)
         if pmd_huge(value):
             result = handle_huge_fault(t, vmf, pmd, value)
             if result > 0:

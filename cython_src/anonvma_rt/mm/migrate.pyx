@@ -22,8 +22,8 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE, PTE_PRESENT, PTE_WRITE, anon_vma, is_migration_entry, kernel_of, make_pte, mm_struct, page,
-    page_anon_vma, page_table, pfn_to_page, pte_pfn, pte_t, serial_of, vm_area_struct,
+    PAGE_SIZE, PTE_PRESENT, PTE_WRITE, anon_vma, is_migration_entry, kernel_of, make_pte, mm_of, mm_struct, page,
+    page_anon_vma, page_at, page_table, pte_pfn, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
 from anonvma_rt.mm.pgtable cimport find_table, pte_lockptr, pte_offset, pte_read, set_pte
@@ -41,7 +41,7 @@ cdef enum:
 
 cdef page *decode_migration_entry(Task *t, pte_t pte, uint64_t address) noexcept nogil:
     """migration_entry_to_page: an entry whose page is not locked is a BUG, because its migration has ended."""
-    cdef page *p = pfn_to_page(kernel_of(t), pte_pfn(pte))
+    cdef page *p = page_at(t, pte_pfn(pte))
     point(t, OP_LOAD, &p.lock)
     if not lock_is_held(&p.lock):
         violate(t, BUG_ON, BUG_PAGE_NOT_LOCKED, p.pfn, <int64_t>address)
@@ -73,7 +73,7 @@ cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t
     Since 486cf46f3f9b (3.1) the page-table lock is taken before the look; before it, an entry between clear and set
     of a move was missed.
     """
-    cdef mm_struct *mm = vma.vm_mm
+    cdef mm_struct *mm = mm_of(t, vma)
     cdef page_table *table = find_table(t, mm, address)
     cdef spinlock_t *ptl
     cdef pte_t *ptep

@@ -9,9 +9,9 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.base.klist cimport list_head
 from anonvma_rt.engine.base.operation cimport lock_word
-from anonvma_rt.engine.base.os cimport read_link, read_once64
+from anonvma_rt.engine.base.os cimport read_link, read_once64, read_onceu, rt_unlikely
 from anonvma_rt.engine.run.sync cimport mutex_t, rwsem_t, spinlock_t
-from anonvma_rt.engine.run.task cimport Finding, Task
+from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Finding, Task, must_live, violate
 
 cdef enum:
     PAGE_SHIFT = 12
@@ -313,6 +313,29 @@ cdef inline kernel *kernel_of(Task *t) noexcept nogil:
 cdef inline page *pfn_to_page(kernel *k, uint64_t pfn) noexcept nogil:
     # Shifts, because whoever cimports this may have other rules for the division of integers.
     return (<page **>read_link(&k.chunk))[pfn >> CHUNK_SHIFT] + (pfn & (PAGES_PER_CHUNK - 1))
+
+
+cdef inline bint is_poison(uint64_t word) noexcept nogil:
+    """Whether a word was read from a freed object: no entry and no pointer of a live one is that."""
+    return rt_unlikely(word == 0x6B6B6B6B6B6B6B6BULL)
+
+
+cdef inline page *page_at(Task *t, uint64_t pfn) noexcept nogil:
+    """pfn_to_page() for a number that was read from an entry: memory that is a page table no more has any."""
+    cdef kernel *k = kernel_of(t)
+    if rt_unlikely(pfn >= read_onceu(&k.n_pages)):
+        violate(t, VIOLATION_USE_AFTER_FREE, TYPE_TABLE, 0, 0)
+    return pfn_to_page(k, pfn)
+
+
+cdef inline mm_struct *mm_of(Task *t, vm_area_struct *vma) noexcept nogil:
+    """The mm of a vma that somebody may have freed meanwhile; a pointer that was read once is followed."""
+    cdef mm_struct *mm
+    must_live(t, vma, TYPE_VMA)
+    mm = <mm_struct *>read_link(&vma.vm_mm)
+    if is_poison(<uint64_t>mm):
+        violate(t, VIOLATION_USE_AFTER_FREE, TYPE_VMA, <int64_t>(<char *>vma - t.x.arena.base), 0)
+    return mm
 
 
 cdef inline uint64_t pte_pfn(pte_t pte) noexcept nogil:

@@ -7,7 +7,8 @@ from anonvma_rt.engine.run.task cimport Task, note
 from anonvma_rt.mm.hooks.notes cimport NOTE_HUGE_LOOK, NOTE_LOOK
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.mm_types cimport (
-    PMD_SIZE, PMD_SPLITTING, page, page_table, pmd_huge, pmd_t, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    PMD_SIZE, PMD_SPLITTING, mm_of, mm_struct, page, page_table, pmd_huge, pmd_t, pte_pfn, pte_present, pte_t,
+    serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport find_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
 
@@ -18,7 +19,8 @@ cdef pte_t *page_check_address(Task *t, page *p, vm_area_struct *vma, uint64_t a
 
     It looks without the lock first, so it may miss a pte between clear and set: whoever calls it can live with that.
     """
-    cdef page_table *table = find_table(t, vma.vm_mm, address)
+    cdef mm_struct *mm = mm_of(t, vma)
+    cdef page_table *table = find_table(t, mm, address)
     cdef pte_t *ptep
     cdef pte_t pte
     if table == NULL:
@@ -29,7 +31,7 @@ cdef pte_t *page_check_address(Task *t, page *p, vm_area_struct *vma, uint64_t a
     if not pte_present(pte):
         note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
         return NULL
-    ptl[0] = pte_lockptr(t, vma.vm_mm, table)
+    ptl[0] = pte_lockptr(t, mm, table)
     mark_look(t, p)
     spin_lock(t, ptl[0])
     pte = pte_read(t, ptep)
@@ -47,7 +49,7 @@ cdef pmd_t *page_check_address_pmd(Task *t, page *head, vm_area_struct *vma, uin
 
     A vma that is being split shows the same pmd twice; the second time it is marked already and passed over.
     """
-    cdef pmd_t *pmd = pmd_offset(vma.vm_mm, address)
+    cdef pmd_t *pmd = pmd_offset(mm_of(t, vma), address)
     cdef pmd_t value = 0
     if pmd != NULL and not address & (PMD_SIZE - 1):
         value = pmd_read(t, pmd)
@@ -59,8 +61,9 @@ cdef pmd_t *page_check_address_pmd(Task *t, page *head, vm_area_struct *vma, uin
 
 cdef bint huge_page_referenced(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """Whether a huge pmd shows the page at address (the huge half of page_referenced_one)."""
+    cdef mm_struct *mm = mm_of(t, vma)
     cdef bint seen
-    spin_lock(t, &vma.vm_mm.page_table_lock)
+    spin_lock(t, &mm.page_table_lock)
     seen = page_check_address_pmd(t, head, vma, address, False) != NULL
-    spin_unlock(t, &vma.vm_mm.page_table_lock)
+    spin_unlock(t, &mm.page_table_lock)
     return seen

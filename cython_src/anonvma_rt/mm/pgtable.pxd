@@ -5,15 +5,15 @@ mm; huge pmds always by page_table_lock. Whoever looks without that lock may see
 are two steps.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_link, read_once64, write_link, write_once64
 from anonvma_rt.engine.run.sync cimport spinlock_t
-from anonvma_rt.engine.run.task cimport Task, point
+from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, must_live, point, violate
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PMD_SIZE, PTRS_PER_TABLE, TYPE_DIRECTORY, kernel_of, mm_struct, page_directory,
-    page_table, pmd_t, pmd_table, pte_t,
+    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PMD_SIZE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_TABLE, is_poison, kernel_of,
+    mm_struct, page_directory, page_table, pmd_t, pmd_table, pte_t,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 
@@ -54,13 +54,29 @@ cdef inline page_table *peek_table(mm_struct *mm, uint64_t address) noexcept nog
     return pmd_table(<pmd_t>read_link(pmd)) if pmd != NULL else NULL
 
 
+cdef inline uint64_t live_entry(Task *t, void *entry, uint64_t value, int type) noexcept nogil:
+    """`value`, which was read from an entry after its point, unless its table (type) was freed meanwhile."""
+    if is_poison(value):
+        violate(t, VIOLATION_USE_AFTER_FREE, type, <int64_t>(<char *>entry - t.x.arena.base), 0)
+    return value
+
+
+cdef inline pmd_t *must_have_pmd(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """pmd_offset() of an address in a vma, whose directory is there for as long as the vma is."""
+    cdef pmd_t *pmd = pmd_offset(mm, address)
+    if pmd == NULL:
+        must_live(t, NULL, TYPE_DIRECTORY)
+    return pmd
+
+
 cdef inline pmd_t pmd_read(Task *t, pmd_t *pmd) noexcept nogil:
     point(t, OP_LOAD, pmd)
-    return <pmd_t>read_link(pmd)
+    return live_entry(t, pmd, <uint64_t>read_link(pmd), TYPE_DIRECTORY)
 
 
 cdef inline void set_pmd(Task *t, pmd_t *pmd, pmd_t value) noexcept nogil:
     point(t, OP_STORE, pmd)
+    live_entry(t, pmd, <uint64_t>read_link(pmd), TYPE_DIRECTORY)
     write_link(pmd, <void *>value)
 
 
@@ -74,11 +90,12 @@ cdef inline spinlock_t *pte_lockptr(Task *t, mm_struct *mm, page_table *table) n
 
 cdef inline pte_t pte_read(Task *t, pte_t *ptep) noexcept nogil:
     point(t, OP_LOAD, ptep)
-    return read_once64(ptep)
+    return live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
 
 
 cdef inline void set_pte(Task *t, pte_t *ptep, pte_t pte) noexcept nogil:
     point(t, OP_STORE, ptep)
+    live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
     write_once64(ptep, pte)
 
 
@@ -86,6 +103,6 @@ cdef inline pte_t ptep_get_and_clear(Task *t, pte_t *ptep) noexcept nogil:
     cdef pte_t pte
     point(t, OP_ATOMIC, ptep)
     # Every writer holds the lock of the table, so this need not be an exchange.
-    pte = read_once64(ptep)
+    pte = live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
     write_once64(ptep, 0)
     return pte

@@ -5,12 +5,12 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.operation cimport OP_STORE
-from anonvma_rt.engine.base.os cimport write_link
+from anonvma_rt.engine.base.os cimport read_link, write_link
 from anonvma_rt.engine.run.sync cimport lock_init, spin_lock, spin_unlock
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_TABLE
-from anonvma_rt.mm.mm_types cimport CLASS_PTL, PMD_SIZE, TYPE_TABLE, mm_struct, page_table, pmd_t, pmd_table
+from anonvma_rt.mm.mm_types cimport CLASS_PTL, PMD_SIZE, TYPE_DIRECTORY, TYPE_TABLE, mm_struct, page_table, pmd_t, pmd_table
 from anonvma_rt.mm.slab cimport must_alloc
 
 
@@ -37,17 +37,20 @@ cdef int alloc_table(Task *t, mm_struct *mm, uint64_t address, page_table **tabl
 
 cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table) noexcept nogil:
     """__pte_alloc: where none was a moment ago; somebody else may be faster. 0 or -ENOMEM."""
-    cdef pmd_t *pmd = pmd_offset(mm, address)
+    cdef pmd_t *pmd = must_have_pmd(t, mm, address)
     cdef page_table *fresh
+    cdef pmd_t value
     if should_fail_alloc(t, ALLOC_TABLE):
         return -ENOMEM
     fresh = make_table(t, address)
     spin_lock(t, &mm.page_table_lock)
     point(t, OP_STORE, pmd)
-    if pmd[0] == 0:
+    value = live_entry(t, pmd, <uint64_t>read_link(pmd), TYPE_DIRECTORY)
+    if value == 0:
+        value = <pmd_t>fresh
         write_link(pmd, fresh)
     else:
         arena_free(&t.x.arena, fresh)
-    table[0] = pmd_table(pmd[0])
+    table[0] = pmd_table(value)
     spin_unlock(t, &mm.page_table_lock)
     return 0

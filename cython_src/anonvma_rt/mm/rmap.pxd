@@ -31,6 +31,7 @@ cdef anon_vma *page_lock_anon_vma(Task *t, page *p) noexcept nogil
 cdef anon_vma *page_get_anon_vma(Task *t, page *p) noexcept nogil
 cdef anon_vma *must_be_its_anon_vma(Task *t, page *p) noexcept nogil
 cdef bint vma_address(Task *t, page *p, vm_area_struct *vma, uint64_t *address) noexcept nogil
+cdef anon_vma *own_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil
 cdef void set_page_anon_vma(page *p, anon_vma *av) noexcept nogil
 cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil

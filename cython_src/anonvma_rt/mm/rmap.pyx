@@ -5,7 +5,9 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_live
 from anonvma_rt.engine.base.klist cimport list_for_each, list_step
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
-from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once32, write_once64, write_onceu
+from anonvma_rt.engine.base.os cimport (
+    read_link, read_once32, read_once64, read_onceu, write_once32, write_once64, write_onceu,
+)
 from anonvma_rt.engine.run.sync cimport add_return, mutex_lock, mutex_unlock, spin_unlock, spinlock_t, up_read
 from anonvma_rt.engine.run.task cimport (
     VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Task, must_live, note, point, violate,
@@ -15,7 +17,7 @@ from anonvma_rt.mm.anon_vma cimport (
     lock_owner, put_anon_vma,
 )
 from anonvma_rt.mm.hooks.notes cimport (
-    BENIGN_MISSES, BUG_MAPCOUNT, BUG_ON, NOTE_LIST, NOTE_NO_LOOK, NOTE_UNMAP, NOTE_WALK,
+    BENIGN_MISSES, BUG_MAPCOUNT, BUG_NO_ANON_VMA, BUG_ON, NOTE_LIST, NOTE_NO_LOOK, NOTE_UNMAP, NOTE_WALK,
 )
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
@@ -138,14 +140,26 @@ cdef void unlock_walked(Task *t, anon_vma *root) noexcept nogil:
 # ---- page counters ---------------------------------------------------------------------------------------------------
 
 
+cdef anon_vma *own_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil:
+    """The anon_vma for new pages of a vma, which has one (__page_set_anon_rmap's assertion)."""
+    cdef anon_vma *av
+    must_live(t, vma, TYPE_VMA)
+    av = <anon_vma *>read_link(&vma.anon_vma)
+    if av == NULL:
+        violate(t, BUG_ON, BUG_NO_ANON_VMA, serial_of(vma), 0)
+    must_live(t, av, TYPE_ANON_VMA)
+    return av
+
+
 cdef void set_page_anon_vma(page *p, anon_vma *av) noexcept nogil:
     write_once64(&p.mapping, (<uint64_t>av + PAGE_MAPPING_ANON) | <uint64_t>generation_of(av) << GENERATION_SHIFT)
 
 
 cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """A page that only this pte will map: it belongs to the vma's own anon_vma."""
+    cdef anon_vma *av = own_anon_vma(t, vma)
     write_once32(&p.mapcount, 0)
-    set_page_anon_vma(p, vma.anon_vma)
+    set_page_anon_vma(p, av)
     write_onceu(&p.index, <uint32_t>linear_page_index(vma, address))
 
 
@@ -170,6 +184,7 @@ cdef bint vma_address(Task *t, page *p, vm_area_struct *vma, uint64_t *address) 
     start = read_once64(&vma.vm_start)
     address[0] = start + ((read_onceu(&p.index) - pgoff) << PAGE_SHIFT)
     point(t, OP_LOAD, &vma.vm_end)
+    must_live(t, vma, TYPE_VMA)
     if start <= address[0] < read_once64(&vma.vm_end):
         return True
     note(t, NOTE_NO_LOOK, serial_of(vma), p.pfn, 0)
@@ -222,7 +237,10 @@ cdef rmap_walk rmap_walk_begin(Task *t, anon_vma *av, page *p, int walk) noexcep
 cdef vm_area_struct *rmap_walk_next(Task *t, rmap_walk *w) noexcept nogil:
     """The next vma, or NULL at the end."""
     cdef anon_vma_chain *avc
+    cdef vm_area_struct *vma
     point(t, OP_LOAD, &w.anon_vma.head)
+    if w.node != NULL:
+        must_live(t, w.node, TYPE_AVC)
     avc = step(w)
     if avc == NULL and not w.cursor.corrupt and w.loops:
         start_loop(w)
@@ -232,8 +250,9 @@ cdef vm_area_struct *rmap_walk_next(Task *t, rmap_walk *w) noexcept nogil:
             violate(t, VIOLATION_LIST_CORRUPTION, w.cursor.corrupt, serial_of(w.anon_vma), 0)
         return NULL
     must_live(t, avc, TYPE_AVC)
-    must_live(t, avc.vma, TYPE_VMA)
-    return avc.vma
+    vma = <vm_area_struct *>read_link(&avc.vma)
+    must_live(t, vma, TYPE_VMA)
+    return vma
 
 
 cdef void try_to_unmap_one(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil:

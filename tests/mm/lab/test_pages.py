@@ -3,6 +3,8 @@
 import errno
 
 import pytest
+from calls import BASE, mmap, touch
+from kernels import run
 
 from anonvma_rt import Machine
 
@@ -121,3 +123,10 @@ def test_what_uffd_move_refuses(machine):
     p.fork()
     assert refused(p.uffd_move, HERE, THERE + PAGE) == errno.EBUSY
     assert machine.check() == []
+
+
+def test_a_word_of_a_table_that_is_no_entry_has_no_entrys_name():
+    done = run([mmap(0, 1), touch(0, 1)], [touch(0, 1)])
+    (entry,) = {e.a for e in done.events if e.what == "load" and (done.world.name(e.a) or ("",))[0] == "table"}
+    first = entry - (done.world.name(entry)[2] - done.world.name(entry)[1]) // PAGE * 8
+    assert [done.world.name(first + 8 * i)[2] for i in (-2, -1, 0, 1)] == ["ptl", "?", BASE, BASE + PAGE]

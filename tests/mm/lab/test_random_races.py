@@ -284,7 +284,7 @@ def test_such_races_find_a_child_that_stands_before_its_parent():
     # They are the right ones: a mutation that forks, migrations and splits all can notice is found by a few of them.
     seen = set()
 
-    @quick(60, database=None, derandomize=True)
+    @quick(150, database=None, derandomize=True)
     @families
     def every(**drawn):
         seen.update(race_of_a_family(f"unpatched,child_first=true,{NO_Z29}", **drawn))

@@ -211,13 +211,13 @@ cdef inline void store(Task *t, int64_t *word, int64_t value) noexcept nogil:
 
 
 cdef inline int64_t fetch_add(Task *t, int64_t *word, int64_t value) noexcept nogil:
-    """Atomic; returns the value before."""
+    """Atomic; returns the value before. It wraps at 64 bits."""
     cdef int64_t before
     point(t, OP_ATOMIC, word)
     if rt_unlikely(t.x.parallel):
         return rt_add_in_order(word, value)
     before = word[0]
-    word[0] = before + value
+    word[0] = <int64_t>(<uint64_t>before + <uint64_t>value)
     if t.x.awaiting:
         recheck(t.x, word)
     return before

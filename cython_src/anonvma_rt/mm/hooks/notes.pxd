@@ -49,6 +49,8 @@ cpdef enum Bug:
     BUG_PAGE_LOCK              # unlock of a page that is not locked; b: pfn
     BUG_NEW_PAGE_LOCKED        # the page just allocated for a migration is locked; b: pfn
     BUG_SPLIT_COUNT            # split_huge_page counted b pmds, and c are mapped
+    BUG_BAD_PMD                # a huge pmd where page tables are freed; c: its address
+    BUG_NO_ANON_VMA            # a page is to be mapped in a vma that has no anon_vma; b: vma
 
 # The lab's rules, as numbers of violations behind the engine's own.
 cpdef enum Kind:

@@ -60,7 +60,9 @@ cdef int member_at(arena_header *header, char *address) noexcept nogil:
     if header.type == TYPE_MM:
         return MEMBER_MMAP_SEM if address == <char *>&(<mm_struct *>object).mmap_sem else MEMBER_PAGE_TABLE_LOCK
     if header.type == TYPE_TABLE:
-        return MEMBER_PTL if address == <char *>&(<page_table *>object).ptl else MEMBER_PTE
+        if address == <char *>&(<page_table *>object).ptl:
+            return MEMBER_PTL
+        return MEMBER_PTE if address >= <char *>(<page_table *>object).pte else MEMBER_OTHER
     return MEMBER_PMD if header.type == TYPE_DIRECTORY else MEMBER_POOL if header.type == TYPE_KERNEL else MEMBER_OTHER
 
 
