@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from anonvma_rt.search.hunt_result import Hunted
     from anonvma_rt.subjects.history import Trace
     from anonvma_rt.subjects.protocols import Bound, Choice, Described
+    from anonvma_rt.text.expected import Expected
 
 __all__ = ["Anonvma"]
 
@@ -92,24 +93,28 @@ class Anonvma:
         algorithm: "Choice | str | Sequence[Choice | str] | None" = None,
         strategy: Any = None,
         runs: int | None = None,
-        expect: str | None = None,
+        expect: "Expected | None" = None,
     ) -> "HuntResult | None":
         """Hunts `scenario` and fails the test where the result is not as expected; returns the HuntResult (None where
         --anonvma-replay takes its place).
 
         scenario: a name, a path, a Scenario, a Litmus, a subject(). algorithm: one, or a list; None for the usual ones.
-        strategy: as for hunt(). runs: executions, unless --anonvma-runs says another number. expect: "none", or the
-        kind of violation that the hunt must find; None for what the scenario says, "none" where it says nothing.
+        strategy: as for hunt(). runs: executions, unless --anonvma-runs says another number. expect: "none", the kind
+        of violation that the hunt must find, or several of which it must find one; None for what the scenario says,
+        "none" where it says nothing.
         Counterexamples that an earlier run left are tried first.
         """
         __tracebackhide__ = True
         from anonvma_rt import UserError, hunt
         from anonvma_rt.lab.load import bind
+        from anonvma_rt.text.expected import read_expected
 
         try:
             program = bind(scenario, parameters)
             given = algorithm if isinstance(algorithm, (list, tuple)) else [algorithm]
             chosen = [program.choose(one) for one in (program.usual() if algorithm is None else given)]
+            if expect is not None and chosen:
+                read_expected(expect, program.make_subject(chosen[0]).kinds().values(), "expect", UserError)
             wanted = {one.name: expect or program.expected(one.name) or "none" for one in chosen}
             if self.replay_only:
                 self._replay_only(program, chosen)
@@ -124,15 +129,17 @@ class Anonvma:
             pytest.fail(f"anonvma_rt: {error}", pytrace=False)
         return result
 
-    def _judge(self, one: "Hunted", wanted: str, result: "HuntResult") -> None:
+    def _judge(self, one: "Hunted", wanted: "Expected", result: "HuntResult") -> None:
         __tracebackhide__ = True
-        if set(one.violations) == {wanted} - {"none"}:
+        from anonvma_rt.text.expected import as_expected, expected_text, still_expected
+
+        if as_expected(wanted, one.violations):
             return
-        if one.first is None or one.first.kind == wanted:
+        if one.first is None or still_expected(wanted, [one.first.kind]):
             found = ", ".join(one.violations) or "none"
             pytest.fail(
-                f"{result.scenario} under {one.algorithm}: {wanted} was expected, and {found} was found in "
-                f"{one.executions} executions (strategy {result.strategy}, seed {result.seed})",
+                f"{result.scenario} under {one.algorithm}: {expected_text(wanted)} was expected, and {found} was found "
+                f"in {one.executions} executions (strategy {result.strategy}, seed {result.seed})",
                 pytrace=False,
             )
         from anonvma_rt.execution.folder import Folder
@@ -144,10 +151,11 @@ class Anonvma:
         where = f"execution {one.first.index} of strategy {result.strategy} with seed {result.seed}"
         self._fail(saved.path, one.reproducer, one.trace, where)
 
-    def _try_known(self, program: "Bound", chosen: "Sequence[Choice]", wanted: Mapping[str, str]) -> None:
+    def _try_known(self, program: "Bound", chosen: "Sequence[Choice]", wanted: "Mapping[str, Expected]") -> None:
         """Counterexamples of this test that are still there; those that are over, or of other code, are left alone."""
         __tracebackhide__ = True
         from anonvma_rt.execution.reproducer import ReproducerError
+        from anonvma_rt.text.expected import still_expected
 
         for path in sorted(self.folder.glob("*.json")):
             try:
@@ -157,7 +165,7 @@ class Anonvma:
                 replayed = _replayed(known)
             except ReproducerError:
                 continue
-            if replayed.reproduced and known.kind != wanted[known.algorithm.name]:
+            if replayed.reproduced and not still_expected(wanted[known.algorithm.name], [known.kind]):
                 self._fail(path, known, replayed.trace, "known from an earlier run")
 
     def _replay_only(self, program: "Bound", chosen: "Sequence[Choice]") -> None:

@@ -12,6 +12,7 @@ from anonvma_rt.search.verify import Verdict, Verification
 from anonvma_rt.show.text import history, how_to_replay, sentences
 from anonvma_rt.shrinking.shrink import Shrunk, Size
 from anonvma_rt.storming.storm_result import Stormed, StormResult
+from anonvma_rt.text.expected import expected_text
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["hunt_report", "replay_report", "shrink_report", "storm_report", "verify_report"]
@@ -68,7 +69,7 @@ def _kinds(violations: Mapping[str, int]) -> str:
 def _verdict(one: Hunted | Verdict | Stormed) -> str:
     if one.as_expected:
         return "as expected"
-    return f"NOT AS EXPECTED: {one.expected}" if one.expected else "VIOLATED (no expectation stated)"
+    return f"NOT AS EXPECTED: {expected_text(one.expected)}" if one.expected else "VIOLATED (no expectation stated)"
 
 
 def _row(one: Hunted) -> str:

@@ -12,6 +12,7 @@ from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.record import Record
 from anonvma_rt.execution.reproducer import FoundBy, Reproducer
 from anonvma_rt.subjects.history import Trace
+from anonvma_rt.text.expected import Expected, as_expected
 
 __all__ = ["First", "Interrupted", "Result", "Results", "Shown"]
 
@@ -39,12 +40,13 @@ class Shown:
 class Result(Shown):
     """What was found of one algorithm.
 
-    expected: a kind, "none", or None where the scenario says nothing. seconds: of the executions alone. trace: the
-    history of the first violation; reproducer: its file's content; unsaved: why the file could not be written.
+    expected: a kind or several of which each is right, "none", or None where the scenario says nothing. seconds: of the
+    executions alone. trace: the history of the first violation; reproducer: its file's content; unsaved: why the file
+    could not be written.
     """
 
     algorithm: str
-    expected: str | None = None
+    expected: Expected | None = None
     as_expected: bool = True
     seconds: float = 0.0
     trace: Trace | None = None
@@ -53,7 +55,7 @@ class Result(Shown):
 
     def judge(self, kinds: Iterable[str], otherwise: bool = True) -> None:
         """Whether the kinds that were found are those that were expected."""
-        self.as_expected = set(kinds) == {self.expected} - {"none", None} and otherwise
+        self.as_expected = as_expected(self.expected, kinds) and otherwise
 
     def keep(self, record: Record, found: FoundBy, folder: Folder) -> str | None:
         """Takes a recorded violation over and saves it; the path of its file, if there is one."""

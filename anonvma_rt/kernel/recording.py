@@ -14,6 +14,7 @@ from anonvma_rt.errors import ScenarioError, quote
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.machine import Machine, Process, Pte, Vma
 from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.expression import PAGE
 from anonvma_rt.text.toml import as_toml
 
@@ -114,14 +115,15 @@ class Recording:
         right: Step = {"errno": errnos} if errnos else {}
         self._steps.append({"do": verb, "process": process, **values, **self._failing, **right})
 
-    def scenario(self, expect: Mapping[str, str] | None = None, strategy: str = "") -> Scenario:
-        """The scenario. expect: for algorithms, by name ("*": every other preset), a kind of violation or "none".
+    def scenario(self, expect: Mapping[str, Expected] | None = None, strategy: str = "") -> Scenario:
+        """The scenario. expect: for algorithms, by name ("*": every other preset), a kind of violation, several of
+        which any may come, or "none".
 
         Raises ScenarioError, for what would be wrong in a file.
         """
         return Scenario.from_text(self.toml(expect, strategy), self.name)
 
-    def toml(self, expect: Mapping[str, str] | None = None, strategy: str = "") -> str:
+    def toml(self, expect: Mapping[str, Expected] | None = None, strategy: str = "") -> str:
         """The same as the text of a file."""
         head = {"name": self.name, "about": self.about, "processes": self._processes, "strategy": strategy}
         lines = [f"{key} = {as_toml(value)}" for key, value in head.items() if value or key != "strategy"]

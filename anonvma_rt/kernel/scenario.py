@@ -33,6 +33,7 @@ from anonvma_rt.kernel.scenario_file import (
 from anonvma_rt.mm.lab.kernel import Kernel, Refused
 from anonvma_rt.mm.lab.world import World
 from anonvma_rt.subjects.scenes import Scenes
+from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.expression import evaluate
 from anonvma_rt.text.files import Builtins
 from anonvma_rt.text.names import OPTION, for_threads
@@ -172,10 +173,11 @@ class BoundScenario:
     def task_names(self) -> list[str]:
         return [thread.name for thread in self.threads]
 
-    def expected(self, algorithm_name: str) -> str | None:
+    def expected(self, algorithm_name: str) -> Expected | None:
         """What the scenario says of an algorithm (a preset, an alias or a modified preset).
 
-        A violation kind, "none" for no violation, or None where the scenario says nothing.
+        A violation kind or several of which each is right, "none" for no violation, or None where the scenario says
+        nothing.
 
         >>> Scenario.load("merge").bind({}).expected("linux-3.2")
         'stale-migration-entry'
@@ -191,10 +193,11 @@ class BoundScenario:
 class Scenario:
     """A scenario text, read and checked. Made by load() or from_text().
 
-    `expect` maps the names of algorithms to a violation kind or "none" ("*": every preset that is not named); `text` is
-    the exact TOML, which a reproducer keeps, and `source` the file's name for messages. `zoo`, `commit`, `year` and
-    `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are empty where it is none. `strategy` is the
-    one that finds it best, "" for the usual one, and `interesting` names the operations that SURW orders.
+    `expect` maps the names of algorithms to a violation kind, several, or "none" ("*": every preset that is not named);
+    `text` is the exact TOML, which a reproducer keeps, and `source` the file's name for messages. `zoo`, `commit`,
+    `year` and `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are empty where it is none.
+    `strategy` is the one that finds it best, "" for the usual one, and `interesting` names the operations that SURW
+    orders.
     `fail_alloc`: the allocations that fail unless a hunt says otherwise.
 
     >>> Scenario.load("peek").parameters["pages"].default
@@ -205,7 +208,7 @@ class Scenario:
     about: str
     parameters: dict[str, Parameter]
     processes: list[str]
-    expect: dict[str, str]
+    expect: dict[str, Expected]
     text: str = field(repr=False)
     source: str
     zoo: str
@@ -248,8 +251,8 @@ class Scenario:
         """
         return cls.from_text(*_BUILTIN.read(name_or_path))
 
-    def expected(self, name: str) -> str | None:
-        """What is said of the algorithm of that name: a violation kind, "none", or None where nothing is said."""
+    def expected(self, name: str) -> Expected | None:
+        """What is said of the algorithm of that name: a violation kind or several, "none", or None where nothing is."""
         others = self.expect.get(ALL_OTHERS) if name in PRESETS else None
         return self.expect.get(name, others)
 

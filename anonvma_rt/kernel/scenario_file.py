@@ -15,7 +15,8 @@ from anonvma_rt.kernel.failing import ALLOCATIONS, Failing
 from anonvma_rt.mm.hooks.notes import KINDS
 from anonvma_rt.mm.lab.interesting import DEFAULT, NAMES
 from anonvma_rt.mm.lab.syscall import VERBS as CALLS
-from anonvma_rt.text.names import check_kind, for_threads, read_names
+from anonvma_rt.text.expected import Expected, read_expected
+from anonvma_rt.text.names import for_threads, read_names
 from anonvma_rt.text.parameters import Definitions
 from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
 
@@ -100,7 +101,7 @@ class Document:
     interesting: tuple[str, ...]
     processes: list[str]
     definitions: Definitions
-    expect: dict[str, str]
+    expect: dict[str, Expected]
     setup: tuple[RawCall, ...]
     threads: tuple[RawThread, ...]
     after: tuple[RawCall, ...]
@@ -257,8 +258,8 @@ def _processes(top: dict[str, Any], source: str) -> list[str]:
     return names
 
 
-def _expect(top: dict[str, Any], source: str) -> dict[str, str]:
-    expect: dict[str, str] = {}
+def _expect(top: dict[str, Any], source: str) -> dict[str, Expected]:
+    expect: dict[str, Expected] = {}
     for text, kind in as_table(top.get("expect", {}), f"{source}: expect").items():
         if isinstance(kind, dict):  # linux-3.2 = ... is, to TOML, the key 2 in a table linux-3
             example = quote(f"{text}.{next(iter(kind), '')}")
@@ -270,5 +271,5 @@ def _expect(top: dict[str, Any], source: str) -> dict[str, str]:
         where = f"{source}: expect.{name}"
         if name in expect:
             raise ScenarioError(f"{where}: the same algorithm is there twice (once as {quote(text)})")
-        expect[name] = check_kind(kind, VIOLATION_KINDS, where)
+        expect[name] = read_expected(kind, VIOLATION_KINDS, where)
     return expect

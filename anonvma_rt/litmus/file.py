@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
 from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.litmus.assemble import VERBS, WITHOUT_POINT
+from anonvma_rt.text.expected import Expected, read_expected
 from anonvma_rt.text.expression import NAME, evaluate, has_meaning
-from anonvma_rt.text.names import check_kind, read_names
+from anonvma_rt.text.names import read_names
 from anonvma_rt.text.parameters import Definitions, Parameter
 from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_list, get_word, load_toml, shown
 
@@ -57,7 +58,7 @@ class LitmusDocument:
     interesting: tuple[str, ...] | None
     definitions: Definitions
     variants: dict[str, dict[str, int | bool]]
-    expect: dict[str, str]
+    expect: dict[str, Expected]
     classes: dict[str, int]
     setup: Block
     threads: tuple[RawThread, ...]
@@ -163,13 +164,14 @@ def _variants(top: dict[str, Any], parameters: dict[str, Parameter], source: str
     return variants or {DEFAULT_VARIANT: {}}
 
 
-def _expect(top: dict[str, Any], variants: Mapping[str, object], source: str) -> dict[str, str]:
+def _expect(top: dict[str, Any], variants: Mapping[str, object], source: str) -> dict[str, Expected]:
+    expect: dict[str, Expected] = {}
     table = as_table(top.get("expect", {}), f"{source}: expect")
     for name, kind in table.items():
         if name not in variants:
             raise ScenarioError(f"{source}: expect: unknown variant {quote(name)}{nearest(name, variants)}")
-        check_kind(kind, KINDS, f"{source}: expect.{name}")
-    return dict(table)
+        expect[name] = read_expected(kind, KINDS, f"{source}: expect.{name}")
+    return expect
 
 
 def _classes(top: dict[str, Any], source: str) -> dict[str, int]:

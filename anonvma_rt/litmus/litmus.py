@@ -16,6 +16,7 @@ from anonvma_rt.litmus.file import LitmusDocument, read_litmus
 from anonvma_rt.litmus.history import LitmusTrace
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
+from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.files import Builtins
 from anonvma_rt.text.names import OPTION, for_threads
 from anonvma_rt.text.parameters import Parameter
@@ -89,7 +90,8 @@ class LitmusProgram(BoundVariants):
 class Litmus(WithVariants):
     """A litmus test, read and checked. Made by load(), from_text() or of().
 
-    expect: a kind of violation or "none" for each variant of which something is said. strategy: as in a scenario.
+    expect: a kind of violation, several or "none" for each variant of which something is said. strategy: as in a
+    scenario.
 
     >>> test = Litmus.of("lost", {"A": ["load x a", "store x 1"], "B": ["add x 1"]}, forbidden=["a == 0 and x == 1"])
     >>> test.bind({}).codes["sc"].threads[0].instructions[1].words
@@ -100,7 +102,7 @@ class Litmus(WithVariants):
     about: str
     parameters: dict[str, Parameter]
     variants: dict[str, Variant]
-    expect: dict[str, str]
+    expect: dict[str, Expected]
     strategy: str
     text: str = field(repr=False)
     source: str
@@ -135,7 +137,7 @@ class Litmus(WithVariants):
         setup: Iterable[str] = (),
         forbidden: Iterable[str] = (),
         reachable: Iterable[str] = (),
-        expect: str | None = None,
+        expect: Expected | None = None,
         about: str = "made in Python",
     ) -> "Litmus":
         """A litmus test of one variant from Python values; `expect` is what its hunt should find."""

@@ -16,6 +16,7 @@ from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.own.gate import import_class, must_be_checked, name_of
 from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
+from anonvma_rt.text.expected import Expected, read_expected
 from anonvma_rt.text.parameters import Parameter, read_parameter
 from anonvma_rt.text.toml import load_toml
 
@@ -28,7 +29,7 @@ def subject(
     named: str | type,
     parameters: Mapping[str, Any] | None = None,
     variants: Mapping[str, Mapping[str, int | bool]] | None = None,
-    expect: Mapping[str, str] | None = None,
+    expect: Mapping[str, Expected] | None = None,
     strategy: str = "",
 ) -> "Embedded":
     """A Subject class of your own, by its name `module:Class` (which is imported) or itself, for hunt() and the others.
@@ -36,7 +37,8 @@ def subject(
     The class says the rest by attributes of the same names, which are all optional; what is given here comes on top.
     parameters: a default, or a mapping with default, min, max, multiple_of and about, for each argument of __init__.
     variants: values for some arguments, by name; every verb compares them. expect: for a variant, the kind of violation
-    that it has, or "none". strategy: the one that finds it best, "" for the usual one. Raises UserError.
+    that it has, several of which any may come, or "none". strategy: the one that finds it best, "" for the usual one.
+    Raises UserError.
 
     >>> from anonvma_rt.engine.run.subject import Subject
     >>> subject(Subject)  # doctest: +ELLIPSIS
@@ -92,7 +94,7 @@ class Embedded(WithVariants):
     about: str
     parameters: dict[str, Parameter]
     variants: dict[str, Variant]
-    expect: dict[str, str]
+    expect: dict[str, Expected]
     strategy: str
     text: str = field(repr=False)
     source: str
@@ -141,9 +143,12 @@ class EmbeddedProgram(BoundVariants):
         values = {**self.arguments, **self.choose(algorithm).values}
         call = f"{self.scenario.name}({', '.join(f'{key}={value}' for key, value in values.items())})"
         try:
-            return self.scenario.cls(**values)
+            made = self.scenario.cls(**values)
         except (TypeError, ValueError, OverflowError) as error:
             raise ScenarioError(f"subject {call}: {error}") from error
+        for variant, expected in self.scenario.expect.items():
+            read_expected(expected, made.kinds().values(), f"{self.scenario.source}: expect.{variant}")
+        return made
 
     def fail(self, failing: Any) -> "EmbeddedProgram":
         raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")

@@ -13,6 +13,7 @@ from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import ScenarioError
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.scenes import Scenes
+from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.parameters import Parameter
 
 __all__ = ["Bound", "Choice", "Described", "Failing"]
@@ -56,8 +57,8 @@ class Described(Protocol):
     @property
     def sha256(self) -> str: ...
 
-    def expected(self, name: str) -> str | None:
-        """A kind of violation, "none", or None where nothing is said."""
+    def expected(self, name: str) -> Expected | None:
+        """A kind of violation or several, "none", or None where nothing is said."""
 
     def algorithms(self) -> list[str]:
         """All choices of which something is expected."""
@@ -94,7 +95,7 @@ class Bound(Protocol):
     def usual(self) -> list[str]:
         """usual_algorithms(), as far as these values leave them."""
 
-    def expected(self, algorithm_name: str) -> str | None: ...
+    def expected(self, algorithm_name: str) -> Expected | None: ...
 
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         """The classes of the user's own that these choices run: no text says what they do, so a checkpoint has their

@@ -13,6 +13,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
 from anonvma_rt.subjects.scenes import Scenes, value_scenes
+from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.parameters import Parameter, bind_parameters
 
 __all__ = ["BoundVariants", "Values", "Variant", "WithVariants"]
@@ -39,11 +40,12 @@ class Values(NamedTuple):
 
 
 class WithVariants:
-    """What protocols.Described asks, for whoever has these attributes. expect: for a variant, a kind or "none"."""
+    """What protocols.Described asks, for whoever has these attributes. expect: for a variant, a kind, several or
+    "none"."""
 
     parameters: dict[str, Parameter]
     variants: dict[str, Variant]
-    expect: dict[str, str]
+    expect: dict[str, Expected]
     text: str
     source: str
 
@@ -52,8 +54,8 @@ class WithVariants:
         """The digest of the text, in hexadecimal; of the user's own subject, it has nothing of the code."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def expected(self, name: str) -> str | None:
-        """What is said of a variant: a violation kind, "none", or None where nothing is said."""
+    def expected(self, name: str) -> Expected | None:
+        """What is said of a variant: a violation kind or several, "none", or None where nothing is said."""
         return self.expect.get(name)
 
     def algorithms(self) -> list[str]:
@@ -109,7 +111,7 @@ class BoundVariants:
             raise ParameterError(f"{source}: variant {name} has another value for a parameter given")
         return known[name]
 
-    def expected(self, algorithm_name: str) -> str | None:
+    def expected(self, algorithm_name: str) -> Expected | None:
         return self.scenario.expected(algorithm_name)
 
     def own_code(self, choices: Iterable[Any]) -> list[type]:

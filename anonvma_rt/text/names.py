@@ -1,6 +1,6 @@
-"""Names that files and options have in common: kinds of violations, and which operations SURW orders.
+"""Names that files and options have in common: which operations SURW orders.
 
-The latter are `ptl`, or `mremap:ptl` for those of one thread only. A scenario or the user names kinds of a kernel's
+They are `ptl`, or `mremap:ptl` for those of one thread only. A scenario or the user names kinds of a kernel's
 operations, or a litmus test's locks and variables. What they mean the subject knows; here they are read and checked.
 """
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
-from anonvma_rt.text.toml import get_line, get_list, shown
+from anonvma_rt.text.toml import get_line, get_list
 
-__all__ = ["MOST_NAMES", "OPTION", "check_kind", "for_threads", "read_names", "split_names"]
+__all__ = ["MOST_NAMES", "OPTION", "for_threads", "read_names", "split_names"]
 
 OPTION = "--interesting"
 MOST_NAMES = 64
@@ -58,13 +58,3 @@ def split_names(text: str) -> tuple[str, ...]:
     if not all(names) or len(names) > MOST_NAMES:
         raise UserError(f"{OPTION} must be 1 to {MOST_NAMES} names with commas between them, not {quote(text)}")
     return names
-
-
-def check_kind(kind: object, known: Iterable[str], where: str) -> str:
-    """The kind of violation that a file expects, or "none". Raises ScenarioError for another one than the known."""
-    if not isinstance(kind, str):
-        raise ScenarioError(f"{where}: must be a string, not {shown(kind)}")
-    kinds = ("none", *known)
-    if kind not in kinds:
-        raise ScenarioError(f"{where}: unknown violation kind {quote(kind)}{nearest(kind, kinds)}")
-    return kind

@@ -11,6 +11,7 @@ from typing import Any
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, Untrue
+from anonvma_rt.text.expected import expected_text
 
 LIMIT = 1 << 20
 
@@ -44,7 +45,7 @@ def run(options: Options) -> dict[str, Any]:
                     "zoo": scenario.zoo,
                     "scenario": name,
                     "algorithm": algorithm,
-                    "kind": kind,
+                    "kind": expected_text(kind),
                     "median": int(median(counts)),
                     "least": counts[0],
                     "most": counts[-1],

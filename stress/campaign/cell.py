@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from anonvma_rt import __version__
 from anonvma_rt.execution.plan import LAST_INDEX
+from anonvma_rt.text.expected import Expected
 
 __all__ = ["STOPS", "Budget", "Cell", "Unit"]
 
@@ -60,8 +61,9 @@ class Cell:
     """One hunt of a campaign. `sha256` names the scenario's text, which the store keeps once.
 
     executions: the budget, None for no limit. seconds: of executing, summed over workers, None for no limit.
-    range_size: executions per range. stop: a key of STOPS; bound: for "bound". expected: a kind, "none", or None where
-    the scenario says nothing; judged: whether another outcome makes the campaign fail. timeout: seconds for a range.
+    range_size: executions per range. stop: a key of STOPS; bound: for "bound". expected: a kind or several, "none", or
+    None where the scenario says nothing; judged: whether another outcome makes the campaign fail. timeout: seconds for
+    a range.
     """
 
     number: int
@@ -77,7 +79,7 @@ class Cell:
     range_size: int
     stop: str
     bound: float | None
-    expected: str | None
+    expected: Expected | None
     judged: bool
     timeout: float
 

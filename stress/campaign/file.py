@@ -24,6 +24,7 @@ from anonvma_rt.own.subject import Embedded
 from anonvma_rt.search.hunt import DEFAULT_RUNS
 from anonvma_rt.stress.campaign.cell import STOPS, Budget, Cell
 from anonvma_rt.subjects.protocols import Bound, Described
+from anonvma_rt.text.expected import read_expected
 from anonvma_rt.text.files import read_text
 from anonvma_rt.text.toml import as_table, check_keys, get_line, get_list, get_word, load_toml, shown
 
@@ -34,7 +35,7 @@ MOST_NAMES = 1000  # of one list, and groups of a file
 LARGEST_RANGE = 10_000_000
 DEFAULT_RANGE = 10_000
 DEFAULT_TIMEOUT = 600.0
-EXPECTATIONS = ("scenario", "anything", "none", *VIOLATION_KINDS, "assertion")
+EXPECTATIONS = ("scenario", "anything", *VIOLATION_KINDS, "assertion")
 _HEAD = ("campaign", "about")
 _BUDGET = ("executions", "seconds", "stop", "range", "timeout", "carrier", "expect")
 _AXES = ("scenarios", "parameters", "algorithms", "strategies", "seeds")
@@ -115,8 +116,8 @@ def read_campaign(text: str, source: str, asked: tuple[str, ...] = (), own: Sequ
 class _Group:
     """One [[cells]] table: the product of its lists.
 
-    expect: what the scenarios say themselves ("scenario"), whatever comes ("anything"), or the same of all: "none" or a
-    kind of violation.
+    expect: what the scenarios say themselves ("scenario"), whatever comes ("anything"), or the same of all: "none", a
+    kind of violation, or several of which any may come.
     """
 
     def __init__(
@@ -132,9 +133,9 @@ class _Group:
         self.seeds = _seeds(table, where)
         self.budget = _budget(table, where)
         self.expect = table.get("expect", "scenario")
-        if not isinstance(self.expect, str) or self.expect not in EXPECTATIONS:
-            hint = nearest(self.expect, EXPECTATIONS) if isinstance(self.expect, str) else ""
-            raise CampaignError(f"{where}: expect: unknown expectation {shown(self.expect)}{hint}")
+        if self.expect not in ("scenario", "anything"):
+            known = EXPECTATIONS if isinstance(self.expect, str) else EXPECTATIONS[2:]
+            self.expect = read_expected(self.expect, known, f"{where}: expect", CampaignError)
 
     @property
     def size(self) -> int:

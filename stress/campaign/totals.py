@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.search.bounds import upper_bound_95
 from anonvma_rt.stress.campaign.cell import Cell
+from anonvma_rt.text.expected import as_expected, still_expected
 
 __all__ = [
     "ENDINGS", "MOST_INDICES", "Done", "Failed", "FirstViolation", "Outcome", "Poisoned", "PoisonedRange", "Totals",
@@ -193,7 +194,7 @@ class Totals:
         """Whether the outcome is the expected one; for a cell that has not ended, whether it still may be."""
         if self.failure is not None or self.poisoned:
             return False
-        wanted = {self.cell.expected} - {"none", None}
         if not self.cell.judged:
             return True
-        return set(self.violations) == wanted if self.ended else set(self.violations) <= wanted
+        judge = as_expected if self.ended else still_expected
+        return judge(self.cell.expected, self.violations)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from anonvma_rt.stress.report.report import Comparison, Report, Row, interval_95
 from anonvma_rt.stress.report.survival import Life, curve, median
+from anonvma_rt.text.expected import expected_text
 
 __all__ = ["html_report"]
 
@@ -91,7 +92,7 @@ def _table(rows: Sequence[Row]) -> str:
 def _row(row: Row, reproducer: str | None) -> str:
     cell, totals = row.cell, row.totals
     found = ", ".join(f"{count:,} {kind}" for kind, count in totals.violations.items()) or "none"
-    expected = cell.expected or "nothing stated"
+    expected = expected_text(cell.expected) or "nothing stated"
     low, high, _ = interval_95(totals.found, totals.executions)
     first = "" if totals.first is None else f"{totals.first.index:,}"
     kind = {"as expected": "good", "measured": "good", "unfinished": "open"}.get(row.verdict, "bad")

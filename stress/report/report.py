@@ -13,6 +13,7 @@ from anonvma_rt.stress.campaign.cell import Cell
 from anonvma_rt.stress.campaign.store import Campaign, Store
 from anonvma_rt.stress.campaign.totals import ENDINGS, Totals
 from anonvma_rt.stress.report.survival import Life, LogRank, curve, log_rank, median
+from anonvma_rt.text.expected import expected_text
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["Comparison", "Report", "Row", "interval_95", "make_report", "text_report"]
@@ -55,7 +56,7 @@ class Row:
         if self.verdict == "unfinished":
             return "not finished: resume the campaign"
         if self.verdict == "NOT AS EXPECTED":
-            wanted = cell.expected or "none (no expectation stated)"
+            wanted = expected_text(cell.expected) or "none (no expectation stated)"
             return f"expected {wanted}, found {self.kinds or 'none'} in {totals.executions} executions"
         return None
 

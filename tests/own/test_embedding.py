@@ -76,6 +76,16 @@ def test_what_is_given_in_python_comes_on_top_of_what_the_class_says():
         assert says in str(error.value)
 
 
+def test_an_own_subject_may_expect_a_set_and_is_told_of_a_misspelt_kind():
+    described = subject(STACK, expect={"plain": ["duplicate-node", "use-after-free"]})
+    assert hunt(described, algorithms=["plain"], runs=3000).as_expected
+    with pytest.raises(UserError) as error:
+        hunt(subject(STACK, expect={"plain": "duplicate-nod"}), algorithms=["tagged"], runs=10)
+    assert str(error.value) == (
+        'subject aba_stack:Stack: expect.plain: unknown violation kind "duplicate-nod" (did you mean "duplicate-node"?)'
+    )
+
+
 # ---- histories -------------------------------------------------------------------------------------------------------
 
 

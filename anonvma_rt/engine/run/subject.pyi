@@ -17,7 +17,7 @@ class BuildViolation(RuntimeError):
 class Subject:
     parameters: Mapping[str, Any]
     variants: Mapping[str, Mapping[str, int | bool]]
-    expect: Mapping[str, str]
+    expect: Mapping[str, str | Sequence[str]]
     strategy: str
     @property
     def task_names(self) -> Sequence[str]: ...

@@ -118,7 +118,7 @@ MMAP = '{ do = "mmap", at = "a", pages = "pages" }'
         ("tag = 9", 'errno = ["", 7]', "setup step 2 (touch): errno: must be a string or a list of strings, not 7"),
         ("tag = 9", "errno = []", 'setup step 2 (touch): errno: the list is empty ("" is success)'),
         ("tag = 9", 'errno = ["", "EFALT"]', 'setup step 2 (touch): unknown errno "EFALT" (did you mean "EFAULT"?)'),
-        ('"none"', "false", "expect.moveto-tail: must be a string, not false"),
+        ('"none"', "false", "expect.moveto-tail: must be a string or a list of strings, not false"),
         ("default = 4", 'default = "4"', 'parameters.pages: default: must be an integer, true or false, not "4"'),
         ("min = 2", "min = true", "parameters.pages: min: must be an integer, not true"),
         ("max = 64", "max = 9223372036854775807", "parameters.pages: max: must be an integer, not a number of 2**62 o"),
