@@ -135,7 +135,8 @@ class Anonvma:
 
         if as_expected(wanted, one.violations):
             return
-        if one.first is None or still_expected(wanted, [one.first.kind]):
+        wrong = next((each for each in one.kept if not still_expected(wanted, [each.kind])), None)
+        if wrong is None:
             found = ", ".join(one.violations) or "none"
             pytest.fail(
                 f"{result.scenario} under {one.algorithm}: {expected_text(wanted)} was expected, and {found} was found "
@@ -144,12 +145,14 @@ class Anonvma:
             )
         from anonvma_rt.execution.folder import Folder
 
-        saved = None if one.reproducer is None else Folder(self.folder).keep(one.reproducer)
-        if one.reproducer is None or one.trace is None or saved is None or saved.path is None:
+        kept = next((each for each in one.reproducers if each.index == wrong.index), None)
+        saved = None if kept is None else Folder(self.folder).keep(kept)
+        if kept is None or saved is None or saved.path is None:
             why = saved.why_not if saved else "it did not come again"
-            pytest.fail(f"{result.scenario} under {one.algorithm}: {one.first.kind}; {why}", pytrace=False)
-        where = f"execution {one.first.index} of strategy {result.strategy} with seed {result.seed}"
-        self._fail(saved.path, one.reproducer, one.trace, where)
+            pytest.fail(f"{result.scenario} under {one.algorithm}: {wrong.kind}; {why}", pytrace=False)
+        where = f"execution {wrong.index} of strategy {result.strategy} with seed {result.seed}"
+        trace = one.trace if kept is one.reproducers[0] and one.trace is not None else _replayed(kept).trace
+        self._fail(saved.path, kept, trace, where)
 
     def _try_known(self, program: "Bound", chosen: "Sequence[Choice]", wanted: "Mapping[str, Expected]") -> None:
         """Counterexamples of this test that are still there; those that are over, or of other code, are left alone."""

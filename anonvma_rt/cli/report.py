@@ -5,6 +5,7 @@ from typing import Any
 
 from anonvma_rt.errors import printable
 from anonvma_rt.execution.reproducer import Replayed, Reproducer
+from anonvma_rt.execution.results import First
 from anonvma_rt.kernel.scenario_file import USUAL_OPERATIONS
 from anonvma_rt.search.hunt_result import Hunted, HuntResult
 from anonvma_rt.search.second_carrier import NEVER_TRIED, Confirmed
@@ -43,7 +44,20 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         path = shown.first.reproducer
         lines.append(how_to_replay(path, result.scenario, shown.algorithm))
         lines.append(how_to_replay(path, result.scenario, shown.algorithm, "Look at it", "show"))
-    return "\n".join(lines)
+    others = [line for one in result.results for line in _also_kept(one, shown.first)]
+    return "\n".join([*lines, *(["", "Also kept:", *others] if others else [])])
+
+
+def _also_kept(one: Hunted, told: First) -> list[str]:
+    """A line for each kind of which more was kept than the violation that has been told."""
+    lines = []
+    for kind in dict.fromkeys(found.kind for found in one.kept):
+        kept = [found for found in one.kept if found.kind == kind and found is not told]
+        if kept:
+            where = f": {kept[0].reproducer}" if kept[0].reproducer else ""
+            more = f" (and {len(kept) - 1} more)" if len(kept) > 1 else ""
+            lines.append(f"  {one.algorithm}: {kind}, execution {kept[0].index}{where}{more}")
+    return lines
 
 
 def _heading(result: Any, how: str) -> list[str]:

@@ -38,6 +38,7 @@ DEFAULT_RUNS = 20_000
 DEFAULT_CLASSES = 65536  # executions whose classes are counted
 MOST_CLASSES = 1 << 22
 MOST_INDICES = 100_000  # violating indices that a result keeps
+MOST_KEPT = 10_000  # reproducers of one kind
 
 
 def hunt(
@@ -56,6 +57,8 @@ def hunt(
     progress: Callable[[str, int], None] | None = None,
     interesting: Iterable[str] | None = None,
     fail_alloc: Any = None,
+    keep: int = 0,
+    until_violation: bool = False,
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
 
@@ -67,7 +70,10 @@ def hunt(
     `interrupted`. progress: called with the algorithm's name and the number of executions just done. interesting: the
     operations that SURW orders, by name (`anonvma-rt list` has them; a litmus test's are its locks and variables), None
     for the scenario's own. fail_alloc: the rate at which allocations of the threads fail, 0 to 1, or "RATE:kind,kind";
-    None for what the scenario says. Raises UserError for bad input, HuntInterrupted on ^C.
+    None for what the scenario says. keep: reproducers of each kind of violation beside its first one, which is always
+    kept; they are those of the lowest indices, for any number of jobs. until_violation: each algorithm ends at its
+    first violation; the result is that of a hunt with so many runs, whatever other jobs had done beyond. Raises
+    UserError for bad input, HuntInterrupted on ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -80,11 +86,12 @@ def hunt(
         program = program.fail(fail_alloc)
     strategy = strategy or program.scenario.strategy or DEFAULT_STRATEGY
     plan = HuntPlan(
-        program, choices(program, algorithms), out, stop, strategy, carrier, seed, start, runs, jobs, classes, progress
-    )
+        program, choices(program, algorithms), out, stop, strategy, carrier, seed, start, runs, jobs, classes, progress,
+        keep, until_violation,
+    )  # fmt: skip
     result = HuntResult(
         *plan.what, strategy=strategy_name(strategy), carrier=carrier, seed=seed, start=start,
-        interesting=program.interesting, fail_alloc=plan.fail_alloc,
+        interesting=program.interesting, fail_alloc=plan.fail_alloc, until_violation=until_violation,
     )  # fmt: skip
     return carry_out(plan, result, _Hunt, HuntInterrupted)
 
@@ -101,6 +108,8 @@ class HuntPlan(Plan):
     jobs: int
     classes: int
     progress: Callable[[str, int], None] | None
+    keep: int
+    until_violation: bool
 
     def __post_init__(self) -> None:
         at_least("--runs", self.runs)
@@ -108,6 +117,7 @@ class HuntPlan(Plan):
         between("--seed", self.seed, 0, LAST_INDEX - 1, "2**64 - 1")
         between("--start", self.start, 0, LAST_INDEX - self.runs, "2**64 - runs")
         between("--classes", self.classes, 0, MOST_CLASSES)
+        between("--keep", self.keep, 0, MOST_KEPT)
         among("carrier", self.carrier, HUNT_CARRIERS)
         if make_strategy(self.strategy).needs_gil and self.carrier != "threads":
             raise UserError(f"--strategy {strategy_name(self.strategy)} is Python, which needs --carrier threads")
@@ -125,6 +135,7 @@ class _Hunt:
         self.end = plan.start + plan.runs
         self.observed_end = min(self.end, plan.start + plan.classes)
         self.waiting: dict[int, Block] = {}
+        self.ended = False
         self.schedules = hashlib.sha256()
         self.classes = bytearray()
         self.violations: Counter[int] = Counter()
@@ -174,12 +185,25 @@ class _Hunt:
         self.waiting[block.first] = block
         if self.plan.progress is not None:
             self.plan.progress(self.choice.name, block.ran)
-        while self.merged in self.waiting:
+        if block.failures and self.plan.until_violation:
+            # Whatever lies before this block has been given to somebody.
+            self.end = self.next
+        while self.merged in self.waiting and not self.ended:
             ready = self.waiting.pop(self.merged)
+            if ready.failures and self.plan.until_violation:
+                ready, self.ended = self.up_to_violation(explorer, ready), True
             self.merged += ready.ran
             self.add(ready)
             if ready.failures:
                 self.look(explorer, ready)
+
+    def up_to_violation(self, idle: Explorer, block: Block) -> Block:
+        """The block as if it had ended at its first violation: its totals are made again by an idle explorer."""
+        runs = block.failures[0].index - block.first + 1
+        if runs == block.ran:
+            return block
+        idle.observing = bool(block.classes)
+        return idle.run(block.first, runs)
 
     def add(self, block: Block) -> None:
         result = self.result
@@ -193,23 +217,28 @@ class _Hunt:
         result.failed_allocations += block.counters.get("failed_allocations", 0)
 
     def look(self, idle: Explorer, block: Block) -> None:
-        """At the violations of a block; an idle explorer makes the very first one once more, for its history."""
+        """At the violations of a block; an idle explorer makes the first ones of each kind once more, for their
+        histories."""
         result = self.result
         for index, kind in block.failures:
             self.violations[kind] += 1
             if len(result.indices) < MOST_INDICES:
                 result.indices.append(index)
-        if result.first is None:
-            index, kind = block.failures[0]
-            result.first = First(index, self.kinds[kind])
-            recorded = record(self.plan.program, self.choice, idle, index)
-            if recorded.halt is None:
-                found = FoundBy(result.first.kind, strategy_name(self.plan.strategy), self.plan.seed, index)
-                result.first.reproducer = result.keep(recorded, found, self.folder)
+            if self.violations[kind] <= 1 + self.plan.keep:
+                self.keep(idle, First(index, self.kinds[kind]))
         if self.confirmer is not None:
             for index, kind in block.failures:
                 at = 8 * (index - block.first)
                 self.confirmer.show(index, kind, block.digests[at : at + 8])
+
+    def keep(self, idle: Explorer, found: First) -> None:
+        result, plan = self.result, self.plan
+        result.first = result.first or found
+        result.kept.append(found)
+        recorded = record(plan.program, self.choice, idle, found.index)
+        if recorded.halt is None:
+            by = FoundBy(found.kind, strategy_name(plan.strategy), plan.seed, found.index)
+            found.reproducer = result.keep(recorded, by, self.folder)
 
     def finish(self, seconds: float) -> None:
         result = self.result

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from anonvma_rt.execution.folder import Folder
+from anonvma_rt.execution.record import Record
+from anonvma_rt.execution.reproducer import FoundBy, Reproducer
 from anonvma_rt.execution.results import First, Interrupted, Result, Results
 from anonvma_rt.search.bounds import ClassCount
 from anonvma_rt.search.second_carrier import Confirmed
@@ -35,13 +38,15 @@ class Hunted(Result):
     confidence. points, switches, failed_allocations: totals. schedules_sha256: over 8 bytes for each execution's
     choices, in index order. classes: of interleavings, None if none were observed. pct_guarantee: None for other
     strategies. confirmed: how violations did on a second carrier, None unless one was asked for. indices: the violating
-    ones, the first 100 000.
+    ones, the first 100 000. kept: the first violations of each kind, by index; reproducers: of those, the contents of
+    their files.
     """
 
     executions: int = 0
     violations: dict[str, int] = field(default_factory=dict)
     benign_misses: int = 0
     first: First | None = None
+    kept: list[First] = field(default_factory=list)
     upper_bound_95: float = 1.0
     points: int = 0
     switches: int = 0
@@ -51,22 +56,27 @@ class Hunted(Result):
     pct_guarantee: PctGuarantee | None = None
     confirmed: Confirmed | None = None
     indices: list[int] = field(default_factory=list)
+    reproducers: list[Reproducer] = field(default_factory=list)
 
     shown = (
-        "algorithm executions violations benign_misses first upper_bound_95 points switches failed_allocations seconds "
-        "executions_per_second schedules_sha256 expected as_expected classes pct_guarantee confirmed"
+        "algorithm executions violations benign_misses first kept upper_bound_95 points switches failed_allocations "
+        "seconds executions_per_second schedules_sha256 expected as_expected classes pct_guarantee confirmed"
     )
 
     @property
     def executions_per_second(self) -> float:
         return self.executions / self.seconds if self.seconds > 0 else 0.0
 
+    def keep(self, record: Record, found: FoundBy, folder: Folder) -> str | None:
+        self.reproducers.append(Reproducer.of(record, found))
+        return super().keep(record, found, folder)
+
 
 @dataclass
 class HuntResult(Results[Hunted]):
     """One scenario under one or more algorithms, all over the same execution indices.
 
-    interesting: the operations that SURW ordered, by name.
+    interesting: the operations that SURW ordered, by name. until_violation: each algorithm ended at its first one.
     """
 
     strategy: str = ""
@@ -75,8 +85,12 @@ class HuntResult(Results[Hunted]):
     start: int = 0
     interesting: Sequence[str] = ()
     fail_alloc: str | None = None
+    until_violation: bool = False
 
-    shown = "scenario parameters strategy carrier seed start interesting results interrupted fail_alloc as_expected"
+    shown = (
+        "scenario parameters strategy carrier seed start interesting results interrupted fail_alloc until_violation "
+        "as_expected"
+    )
 
 
 class HuntInterrupted(Interrupted):

@@ -114,6 +114,34 @@ def test_no_such_scenario(anonvma):
     assert len(project.kept()) == 1  # what was expected is no counterexample
 
 
+def test_an_unexpected_kind_is_shown_even_if_an_expected_one_came_first(project):
+    project.write(
+        LOST
+        + """
+both = Litmus.of("both", {"A": ["lock a", "lock b", "unlock b", "unlock a", "store x 1"],
+                          "B": ["lock b", "lock a", "unlock a", "unlock b"]}, forbidden=["x == 1"])
+
+def test_either(anonvma):
+    anonvma.check(both, runs=300, expect=["assertion", "deadlock"])
+
+def test_assertion(anonvma):
+    anonvma.check(both, runs=300, expect="assertion")
+
+def test_deadlock(anonvma):
+    anonvma.check(both, runs=300, expect="deadlock")
+
+def test_misspelt(anonvma):
+    anonvma.check(both, runs=300, expect="deadlok")
+"""
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines(["*both under sc: deadlock (execution *"])
+    result.stdout.fnmatch_lines(["*both under sc: assertion (execution *"])
+    result.stdout.fnmatch_lines(['*anonvma_rt: expect: unknown violation kind "deadlok" (did you mean "deadlock"?)*'])
+    assert len(project.kept()) == 2
+
+
 def test_seed_and_folder_are_options(project):
     project.write(LOST + "def test_lost(anonvma):\n    anonvma.check(lost, runs=50)\n")
     result = project.run("--anonvma-seed", "7", "--anonvma-dir", "kept/here")

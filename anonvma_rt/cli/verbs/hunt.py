@@ -45,6 +45,16 @@ OPTIONS = (
     ),
     opt.FAIL_ALLOC,
     opt.OUT,
+    opt.whole(
+        "--keep",
+        "N",
+        "reproducers to keep of each kind of violation beside its first, which always is (default %(default)s)",
+        default=0,
+    ),
+    opt.flag(
+        "--until-violation",
+        "end at the first violation of each algorithm, that of the lowest index; more --jobs find the same one sooner",
+    ),
 )
 
 
@@ -74,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
                 progress=show_progress(bar),
                 interesting=options.interesting,
                 fail_alloc=options.fail_alloc,
+                keep=options.keep,
+                until_violation=options.until_violation,
             )
             for scenario in scenarios
         ]
