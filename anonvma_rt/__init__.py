@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
-from os import walk
+from os import environ, walk
 from os.path import abspath, dirname, exists, isdir, join, relpath
 from sys import version_info
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,10 @@ def _check_built() -> None:
 
 
 _check_built()
+
+if "ANONVMA_RT_AUDIT" in environ:
+    # Before anything compiled is loaded, because some of it is another one then.
+    import_module(f"{__name__}.auditing.overlay").install()
 
 if TYPE_CHECKING:
     from anonvma_rt.engine.base.bell import StopToken

@@ -29,13 +29,14 @@ class Frame(NamedTuple):
 
 
 class Stacks:
-    """Resolves addresses, each once.
+    """Resolves addresses, each once. others: files of compiled modules beside those of this package.
 
     >>> demangled("__pyx_f_10anonvma_rt_2mm_6mremap_move_ptes")
     ('anonvma_rt/mm/mremap', 'move_ptes')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *others: str) -> None:
+        self.others = others
         self.tool = shutil.which("addr2line")
         self.known: dict[int, list[Frame]] = {}
         self.maps: list[tuple[int, int, int, str]] = []
@@ -59,7 +60,7 @@ class Stacks:
             self.known[address] = []
             for start, end, offset, path in self.maps:
                 # The call is what stands before the address to return to.
-                if start <= address - 1 < end and "anonvma_rt" in path:
+                if start <= address - 1 < end and ("anonvma_rt" in path or path in self.others):
                     wanted.setdefault(path, {})[address - 1 - start + offset] = address
         for path, places in wanted.items():
             self._ask(path, places)

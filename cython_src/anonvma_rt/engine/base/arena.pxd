@@ -41,6 +41,8 @@ cdef struct Arena:
     uint64_t reserved
     char *snapshot
     arena_state saved
+    # Who is told of what is written here to a whole object, or to its header; NULL: nobody (engine/audit).
+    void (*told)(void *address, uint64_t size, int writes, void *place) noexcept nogil
 
 cdef int arena_open(Arena *arena) except -1 nogil
 cdef void arena_close(Arena *arena) noexcept nogil

@@ -4,7 +4,7 @@ from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE
 from posix.mman cimport mmap, mprotect, munmap
 
-from anonvma_rt.engine.base.os cimport write_onceu
+from anonvma_rt.engine.base.os cimport rt_caller, write_onceu
 
 cdef enum:
     GRANULE = 1 << 20
@@ -70,6 +70,8 @@ cdef void *arena_alloc(Arena *arena, uint64_t size, int type) noexcept nogil:
     arena.now.serials[type] += 1
     header.serial = arena.now.serials[type]
     arena.now.live += 1
+    if arena.told != NULL:
+        arena.told(header, whole, True, rt_caller())
     return header + 1
 
 
@@ -77,6 +79,8 @@ cdef void arena_free(Arena *arena, void *object) noexcept nogil:
     """Poisons a live object; whoever still looks at it is caught by arena_live."""
     cdef arena_header *header = arena_header_of(object)
     memset(object, ARENA_POISON, header.size - sizeof(arena_header))
+    if arena.told != NULL:
+        arena.told(&header.generation, header.size - 8, True, rt_caller())
     write_onceu(&header.generation, header.generation + 1)
     arena.now.live -= 1
 
@@ -124,6 +128,8 @@ cdef void arena_retire(Arena *arena, void *object) noexcept nogil:
     """Frees without poison: memory that keeps its type after it was freed, as under SLAB_DESTROY_BY_RCU."""
     cdef arena_header *header = arena_header_of(object)
     write_onceu(&header.generation, header.generation + 1)
+    if arena.told != NULL:
+        arena.told(&header.generation, sizeof(header.generation), True, rt_caller())
     arena.now.live -= 1
 
 
@@ -131,6 +137,8 @@ cdef void arena_revive(Arena *arena, void *object) noexcept nogil:
     """Makes a retired object live again, in its next generation; what it holds stays."""
     cdef arena_header *header = arena_header_of(object)
     write_onceu(&header.generation, header.generation + 1)
+    if arena.told != NULL:
+        arena.told(&header.generation, sizeof(header.generation), True, rt_caller())
     arena.now.live += 1
 
 

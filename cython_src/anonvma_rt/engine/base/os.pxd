@@ -109,7 +109,7 @@ cdef extern from *:
     void __sanitizer_finish_switch_fiber(void *save, const void **bottom, size_t *size);
     #define RT_LEAVE(from, to) __sanitizer_start_switch_fiber(&(from)->shadow, (to)->bottom, (to)->size)
     #define RT_ARRIVE(self) __sanitizer_finish_switch_fiber((self)->shadow, NULL, NULL)
-    #elif defined(__SANITIZE_THREAD__)
+    #elif defined(__SANITIZE_THREAD__) && !defined(ANONVMA_RT_AUDIT)
     void *__tsan_get_current_fiber(void);
     void *__tsan_create_fiber(unsigned flags);
     void __tsan_switch_to_fiber(void *fiber, unsigned flags);
@@ -164,7 +164,7 @@ cdef extern from *:
         f->run = run;
         f->argument = home;
         home->argument = argument;
-    #if defined(__SANITIZE_THREAD__)
+    #if defined(__SANITIZE_THREAD__) && !defined(ANONVMA_RT_AUDIT)
         f->shadow = __tsan_create_fiber(0);
     #endif
         if (_setjmp(home->env) == 0) {
@@ -177,7 +177,7 @@ cdef extern from *:
     static __attribute__((unused)) void rt_fiber_home(rt_fiber *home)
     {
         memset(home, 0, sizeof *home);
-    #if defined(__SANITIZE_THREAD__)
+    #if defined(__SANITIZE_THREAD__) && !defined(ANONVMA_RT_AUDIT)
         home->shadow = __tsan_get_current_fiber();
     #elif defined(__SANITIZE_ADDRESS__)
         pthread_attr_t attributes;
@@ -263,6 +263,9 @@ cdef extern from *:
     #endif
     }
 
+    /* Where the function that asks was called from. */
+    #define rt_caller() __builtin_return_address(0)
+
     static inline void rt_name(pthread_t thread, const char *name) { pthread_setname_np(thread, name); }
     static inline int rt_join(pthread_t thread) { return pthread_join(thread, NULL); }
     static inline int rt_cpu(void) { return sched_getcpu(); }
@@ -323,6 +326,7 @@ cdef extern from *:
     int rt_thread(pthread_t *thread, int cpu, void *(*run)(void *) noexcept nogil, void *argument) noexcept nogil
     int rt_join(pthread_t thread) noexcept nogil
     int rt_backtrace(void **frames, int n) noexcept nogil
+    void *rt_caller() noexcept nogil
     void rt_name(pthread_t thread, const char *name) noexcept nogil
     int rt_cpu() noexcept nogil
     void rt_mutex_pairs(uint64_t n) noexcept nogil

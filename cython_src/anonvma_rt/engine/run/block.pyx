@@ -25,7 +25,7 @@ cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1:
         observer_open(&b.observer)
         need(<void **>&b.classes, &b.classes_room, count, sizeof(uint64_t))
         b.x.observer = &b.observer
-    b.x.watched = b.x.tracing or b.observing
+    b.x.watched = b.x.tracing or b.observing or b.x.audit.self != NULL
     b.next = first
     b.end = first + count
     b.ran = 0
@@ -62,6 +62,8 @@ cdef int block_next(Block *b) noexcept nogil:
         return -1
     if b.x.observer != NULL:
         observer_begin(&b.observer, b.x.tasks)
+    if b.x.audit.self != NULL:
+        b.x.audit.begin(b.x.audit.self)
     b.x.strategy.begin(b.x.strategy.self, b.x)
     chosen = decide(b.x)
     if chosen < 0:
@@ -176,6 +178,8 @@ cdef int end_execution(Block *b) noexcept nogil:
     if x.journal.every:
         if journal_take(&x.journal, &x.arena, x.steps if x.halt == HALT_UNTIL else x.steps + 1, True) < 0:
             x.halt = HALT_NO_MEMORY
+    if x.audit.self != NULL:
+        x.audit.end(x.audit.self)
     if x.halt == HALT_NONE:
         x.subject.check(x.subject.self, x)
     if x.strategy.finished != NULL:

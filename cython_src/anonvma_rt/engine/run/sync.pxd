@@ -10,6 +10,7 @@ READ_ONCE and WRITE_ONCE, on every carrier, as in the kernel.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
+from anonvma_rt.engine.audit.access cimport rt_glance, rt_glance64
 from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TRYLOCK,
     OP_UNLOCK, OP_WAIT, lock_word,
@@ -42,6 +43,13 @@ cdef inline bint lock_is_held(lock_word *lock) noexcept nogil:
     return w.owner != 0 or w.readers != 0
 
 
+cdef inline lock_word glance(lock_word *lock) noexcept nogil:
+    """A lock's word before its point, where it says whether a decision is due, and nothing of what happens then."""
+    cdef lock_word w
+    w.word = rt_glance(&lock.word)
+    return w
+
+
 cdef inline int64_t lock_name(Task *t, lock_word *lock) noexcept nogil:
     return <int64_t>(<uint64_t>lock - <uint64_t>t.x.arena.base)
 
@@ -54,19 +62,21 @@ cdef inline void must_not_be_freed(Task *t, lock_word *lock) noexcept nogil:
 
 
 cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass, bint sleeps) noexcept nogil:
+    cdef lock_word seen
     cdef int cls
     if rt_unlikely(t.x.parallel):
         t.x.carrier.acquire(t, lock, op, subclass, sleeps)
         return
-    cls = lock.cls + subclass if lock.cls else 0
-    # A class that cannot be is the poison of a freed object.
-    if cls >= MAX_CLASSES:
-        violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
-    if cls and t.held & ~t.x.order.allowed[cls]:
+    seen = glance(lock)
+    cls = seen.cls + subclass if seen.cls else 0
+    # A class that cannot be is the poison of a freed object: that is told behind the point, where the order of the two
+    # is announced.
+    if cls and cls < MAX_CLASSES and t.held & ~t.x.order.allowed[cls]:
         check_lock_order(t, cls)
-    if lock.owner or (op == OP_LOCK and lock.readers):
+    if seen.owner or (op == OP_LOCK and seen.readers):
         t.x.until = 0
     point(t, op, lock)
+    must_not_be_freed(t, lock)
     if op == OP_LOCK:
         lock.owner = <uint8_t>(t.id + 1)
     else:
@@ -82,7 +92,8 @@ cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcep
     if rt_unlikely(t.x.parallel):
         t.x.carrier.release(t, lock, op, subclass)
         return
-    cls = lock.cls + subclass if lock.cls else 0
+    cls = glance(lock).cls
+    cls = cls + subclass if cls else 0
     point(t, op, lock)
     must_not_be_freed(t, lock)
     # A reader is known by its class only; one of class 0 that releases for another is not noticed.
@@ -188,11 +199,12 @@ cdef inline void up_write_nested(Task *t, rwsem_t *lock, int subclass) noexcept 
 
 cdef inline void lock_wait(Task *t, lock_word *lock) noexcept nogil:
     """Sleeps until nobody holds the lock, without taking it (the kernel's wait_on_page_locked)."""
-    if not t.x.parallel:
-        must_not_be_freed(t, lock)
-    if lock_is_held(lock):
+    cdef lock_word seen = glance(lock)
+    if seen.owner or seen.readers:
         t.x.until = 0
     point(t, OP_WAIT, lock)
+    if not t.x.parallel:
+        must_not_be_freed(t, lock)
 
 
 cdef inline int64_t load(Task *t, int64_t *word) noexcept nogil:
@@ -240,7 +252,7 @@ cdef inline bint compare_exchange(Task *t, int64_t *word, int64_t expected, int6
 cdef inline void await_value(Task *t, int64_t *word, int64_t value) noexcept nogil:
     """Blocks until the word holds `value`: a spin loop that costs no steps and cannot starve anyone."""
     t.want = value
-    if rt_load_in_order(word) != value:
+    if rt_glance64(word) != value:
         t.x.until = 0
     point(t, OP_AWAIT, word)
 

@@ -140,6 +140,13 @@ cdef struct CarrierCalls:
     bint (*try_acquire)(Task *t, lock_word *lock, int op) noexcept nogil
     void (*release)(Task *t, lock_word *lock, int op, int subclass) noexcept nogil
 
+# Who is told of every step that is granted, beside the observer, and of the end of the tasks (engine/audit).
+cdef struct AuditCalls:
+    void *self
+    void (*begin)(void *self) noexcept nogil
+    int (*step)(void *self, int task, int op, void *object) noexcept nogil
+    void (*end)(void *self) noexcept nogil
+
 cdef struct Execution:
     # `steps` is the number of the step being granted; `until` the last one that needs no decision.
     uint64_t steps
@@ -183,6 +190,8 @@ cdef struct Execution:
     StrategyCalls strategy
     SubjectCalls subject
     CarrierCalls carrier
+    # `self` is NULL where nobody audits.
+    AuditCalls audit
     Task task[MAX_TASKS]
 
 cdef void reschedule(Task *t) noexcept nogil

@@ -18,6 +18,9 @@ cdef enum:
 
 cdef bint must_wait(Task *t) noexcept nogil:
     cdef lock_word *lock = <lock_word *>t.object
+    if at_freed_lock(t):
+        # It goes on, and is told.
+        return False
     if t.op == OP_LOCK or t.op == OP_WAIT:
         return lock.owner != 0 or lock.readers != 0
     if t.op == OP_READ_LOCK:
@@ -79,6 +82,8 @@ cdef void watch(Task *t) noexcept nogil:
     if t.x.tracing:
         record(t.x, t.id, t.op, 0, <int64_t>arena_offset(&t.x.arena, t.object), 0, 0)
     if t.x.observer != NULL and observe(t.x.observer, t.id, t.op, t.object) < 0:
+        t.x.halt = HALT_NO_MEMORY
+    if t.x.audit.self != NULL and t.x.audit.step(t.x.audit.self, t.id, t.op, t.object) < 0:
         t.x.halt = HALT_NO_MEMORY
 
 

@@ -1,0 +1,1 @@
+"""Whether every access is ordered by what the tasks announce; compiled."""
