@@ -1,7 +1,7 @@
 """Builds of compiled modules with other flags than the usual ones, each kept in a cache and made once.
 
-What is in the cache is named after all that goes into it: the sources, the flags, the compiler, Cython and Python. It is
-made beside its place and moved there as a whole, so that two who make it at once both find it whole.
+What is in the cache is named after all that goes into it: the sources, the flags, the compiler, Cython and Python. It
+is made beside its place and moved there as a whole, so that two who make it at once both find it whole.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ __all__ = ["AUDIT_FLAGS", "Builder", "cache_folder", "subjects"]
 # The compiler's calls before each access, and that they are ours (engine/audit/access.pxd).
 AUDIT_FLAGS = ("-fsanitize=thread", "-DANONVMA_RT_AUDIT")
 COMMON = ("-O1", "-g1", "-pthread", "-U_FORTIFY_SOURCE")
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 LONGEST = 1800  # seconds that a build may take
 
 # What the built-in subjects are made of; the rest of mm/lab and mm/hooks only looks on.
@@ -103,7 +104,7 @@ class Builder:
             *self.flags,
             SCRIPT,
             sys.version,
-            sysconfig.get_config_var("EXT_SUFFIX"),
+            SUFFIX,
             _compiler(),
             _cython(),
         ]
@@ -111,7 +112,7 @@ class Builder:
 
     def _file(self, name: str, source: Path, common: bytes) -> Path:
         key = hashlib.sha256(common + name.encode() + b"\0" + source.read_bytes()).hexdigest()[:24]
-        return self.folder / f"{name}-{key}{sysconfig.get_config_var('EXT_SUFFIX')}"
+        return self.folder / f"{name}-{key}{SUFFIX}"
 
     def _make(self, modules: Mapping[str, Path], files: Mapping[str, Path]) -> None:
         for needed in ("Cython", "setuptools"):
@@ -139,10 +140,9 @@ class Builder:
                 raise UserError(f"the build of {number} did not end in {LONGEST} seconds") from None
             if done.returncode:
                 raise UserError(f"the build of {number} failed: {_reason(done.stdout + done.stderr)}")
-            suffix = sysconfig.get_config_var("EXT_SUFFIX")
             for name in modules:
                 os.replace(
-                    Path(folder, "lib", *name.split(".")).with_name(name.rpartition(".")[2] + suffix), files[name]
+                    Path(folder, "lib", *name.split(".")).with_name(name.rpartition(".")[2] + SUFFIX), files[name]
                 )
 
     def _create_folder(self) -> None:
