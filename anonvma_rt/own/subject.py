@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
-from anonvma_rt.engine.run.subject import Subject
+from anonvma_rt.engine.run.subject import MOST_TASKS, Subject
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.own.gate import import_class, must_be_checked, name_of
 from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
@@ -146,6 +146,8 @@ class EmbeddedProgram(BoundVariants):
             made = self.scenario.cls(**values)
         except (TypeError, ValueError, OverflowError) as error:
             raise ScenarioError(f"subject {call}: {error}") from error
+        if not 1 <= made.tasks <= MOST_TASKS:
+            raise ScenarioError(f"subject {call}: tasks must be from 1 to {MOST_TASKS}, not {made.tasks}")
         for variant, expected in self.scenario.expect.items():
             read_expected(expected, made.kinds().values(), f"{self.scenario.source}: expect.{variant}")
         return made

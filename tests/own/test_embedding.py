@@ -134,6 +134,7 @@ def test_a_task_in_a_deadlock_waits_for_what_it_wants_and_not_for_what_it_did_la
     [
         (1, "subject embedded:Wrong: Wrong.build returned 42"),
         (2, "subject embedded:Wrong: a violation while the subject was built, before any task ran: use-after-free"),
+        (8, "subject embedded:Wrong(how=8): tasks must be from 1 to 64, not 100"),
         (9, "subject embedded:Wrong(how=9): nine is too many"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any, Final
 from anonvma_rt.engine.run.explorer import Explorer
 
 ARENA_ROOT: Final[int]
+MOST_TASKS: Final[int]
 KINDS: Final[dict[int, str]]
 
 class BuildRefused(RuntimeError): ...

@@ -63,7 +63,7 @@ cdef class Wrong(Subject):
     def __init__(self, how):
         if how == 9:
             raise ValueError("nine is too many")
-        self.tasks = 2
+        self.tasks = 100 if how == 8 else 2
         self.how = how
 
     cdef int build(self, Task *t) noexcept nogil:

@@ -3,10 +3,12 @@
 from libc.stdint cimport int64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, arena_header
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport MAX_COUNTERS
 
 # Where the first object of every arena is.
 ARENA_ROOT = ARENA_START + sizeof(arena_header)
+MOST_TASKS = MAX_TASKS
 
 KINDS = {
     1: "deadlock",
