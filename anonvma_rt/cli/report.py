@@ -134,6 +134,8 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
         blocked = f", {one.sleep_blocked} sleep-blocked" if one.sleep_blocked else ""
         unexpected = "" if one.as_expected else f"; {_verdict(one) if one.expected else 'no expectation stated'}"
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{unexpected}")
+        if one.rests_on:
+            lines.append(f"  {'':25} {one.rests_on}")
     lines.append("")
     shown = next((one for one in result.results if one.trace is not None), None) if table else None
     if shown is not None and shown.trace is not None and shown.first is not None:

@@ -4,6 +4,7 @@ It holds the scenario's text, the algorithm's fields and the schedule itself, so
 seed, and it says of itself whether it was truncated, edited or written in another format.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,21 +17,53 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, at_least, quote
 from anonvma_rt.execution.record import Record, record
-from anonvma_rt.execution.schedule import Schedule, pairs_text, read_pairs
+from anonvma_rt.execution.schedule import MOST_SEGMENTS, MOST_STEPS, Schedule, pairs, pairs_text
 from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.lab.load import described_by
 from anonvma_rt.own.subject import is_embedded
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.protocols import Bound, Choice, Described
-from anonvma_rt.text.files import checksum_of
+from anonvma_rt.text.files import Limits, checksum_of, load_json, read_bounded
+from anonvma_rt.text.names import MOST_NAMES
+from anonvma_rt.text.shape import VALUE, ShapeError, digest, either, line, list_of, shown, table_of, text, whole
+from anonvma_rt.text.shape import record as shape_of
+from anonvma_rt.text.toml import LARGEST_FILE as LARGEST_TEXT
 from anonvma_rt.text.writing import write_whole
 
 __all__ = ["FoundBy", "Replayed", "Reproducer", "ReproducerError", "replay"]
 
 FORMAT = "anonvma-rt reproducer"
 VERSION = 1
-LARGEST_FILE = 256 << 20
+LARGEST_FILE = 32 << 20
+LIMITS = Limits(LARGEST_FILE, 10_000)
+MOST_PARAMETERS = 1000
 LONGEST_NAME = 200  # characters of a file's name: systems allow 255, and shrink and campaigns add some
+
+PARAMETERS = table_of(VALUE, MOST_PARAMETERS)
+# Everything that a reproducer may hold beside format, version and checksum. What a later version adds is passed over.
+BODY = shape_of(
+    {
+        "written_by": line(),
+        "violation": shape_of({"kind": line(), "cause": text(1 << 16)}),
+        "scenario": shape_of(
+            {
+                "name": line(), "source": text(1 << 13), "sha256": digest(64), "text": text(LARGEST_TEXT),
+                "parameters": PARAMETERS,
+            }
+        ),
+        "algorithm": table_of(either(lambda value: isinstance(value, str), line(2000), VALUE), 100),
+        "found_by": shape_of({"strategy": line(2000), "seed": whole(), "index": whole()},
+                           {"interesting": list_of(line(), MOST_NAMES)}, others=True),
+        "bound": whole(1, MOST_STEPS), "schedule": Schedule.checked, "schedule_digest": digest(16),
+        "trace_sha256": digest(64),
+    },
+    {
+        "shrunk_from": shape_of({"steps": whole(), "switches": whole(), "parameters": PARAMETERS,
+                               "schedule_digest": digest(16)}, others=True),
+        "failed_allocations": pairs(MOST_SEGMENTS),
+    },
+    others=True,
+)  # fmt: skip
 
 
 class ReproducerError(UserError):
@@ -138,7 +171,11 @@ class Reproducer:
         return body | {"sha256": checksum_of(body)}
 
     def save(self, path: Path) -> Path:
-        """Writes the file so that it is whole or not there. Raises OSError."""
+        """Writes the file so that it is whole or not there. Raises OSError, also where load() would refuse it."""
+        if len(self.schedule) > MOST_SEGMENTS:
+            raise OSError(
+                errno.EFBIG, f"it has {len(self.schedule)} segments; a reproducer has at most {MOST_SEGMENTS}"
+            )
         return write_whole(path, json.dumps(self.as_dict(), indent=1) + "\n")
 
     @classmethod
@@ -149,57 +186,61 @@ class Reproducer:
         because reading a file must not run code.
         """
         try:
-            with Path(path).open("rb") as file:
-                data = file.read(LARGEST_FILE + 1)
-        except (OSError, ValueError) as error:
-            raise ReproducerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            data = read_bounded(path, LARGEST_FILE, "a reproducer")
+        except ShapeError as error:
+            raise ReproducerError(str(error)) from None
         return cls.from_bytes(data, str(path), own)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str, own: Iterable[Any] = ()) -> "Reproducer":
         """Checks the content of a file; `where` begins every message, `own` as for load(). Raises ReproducerError."""
-        if len(data) > LARGEST_FILE:
-            raise ReproducerError(f"{where}: larger than {LARGEST_FILE} bytes: not a reproducer")
         try:
-            body = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            if data.lstrip()[:1] == b"{" and f'"format": "{FORMAT}"'.encode() in data:
-                raise ReproducerError(f"{where}: the reproducer is truncated or damaged ({error})") from None
-            raise ReproducerError(f"{where}: not a reproducer: no JSON ({error})") from None
+            body = load_json(data, LIMITS, where)
+        except ShapeError as error:
+            if data.lstrip()[:1] == b"{" and f'"format": "{FORMAT}"'.encode() in data[:1000]:
+                raise ReproducerError(f"{error}: the reproducer is truncated or damaged") from None
+            raise ReproducerError(f"{error}: not a reproducer") from None
         if not isinstance(body, dict) or body.get("format") != FORMAT:
             raise ReproducerError(f'{where}: not a reproducer: "format" must be {quote(FORMAT)}')
         if body.get("version") != VERSION:
             raise ReproducerError(
-                f"{where}: format version {quote(str(body.get('version')))}; this anonvma_rt {__version__} reads "
-                f"version {VERSION}: replay it with the anonvma_rt that wrote it ({quote(str(body.get('written_by')))})"
+                f"{where}: format version {shown(body.get('version'))}; this anonvma_rt {__version__} reads "
+                f"version {VERSION}: replay it with the anonvma_rt that wrote it ({shown(body.get('written_by'))})"
             )
         checksum = body.pop("sha256", None)
         try:
-            return cls._from_body(body, checksum, where, list(own))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ReproducerError(f"{where}: the reproducer is damaged ({type(error).__name__}: {error})") from None
+            known = BODY(body, where)
+            text = known["scenario"]["text"]
+            if hashlib.sha256(text.encode()).hexdigest() != known["scenario"]["sha256"]:
+                edited = "the scenario inside was edited after the reproducer was written; hunt the edited scenario"
+                raise ReproducerError(f"{where}: {edited}")
+            if checksum != checksum_of(body):
+                raise ReproducerError(
+                    f"{where}: the reproducer was edited after it was written (its sha256 is another)"
+                )
+        except ShapeError as error:
+            raise ReproducerError(f"{error}: the reproducer is damaged") from None
+        try:
+            reproducer = cls._of_body(known, where, list(own))
+            reproducer.program()
+        except UserError as error:
+            raise ReproducerError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
+        return reproducer
 
     @classmethod
-    def _from_body(cls, body: dict[str, Any], checksum: object, where: str, own: list[Any]) -> "Reproducer":
-        text = body["scenario"]["text"]
-        if hashlib.sha256(text.encode()).hexdigest() != body["scenario"]["sha256"]:
-            raise ReproducerError(
-                f"{where}: the scenario inside was edited after the reproducer was written; hunt the edited scenario"
-            )
-        if checksum != checksum_of(body):
-            raise ReproducerError(f"{where}: the reproducer was edited after it was written (its sha256 is another)")
-        scenario = described_by(
-            text, where if "subject" in text and is_embedded(text, where) else body["scenario"]["source"], own
-        )
+    def _of_body(cls, body: dict[str, Any], where: str, own: list[Any]) -> "Reproducer":
+        """Of what BODY has checked."""
+        text, source = body["scenario"]["text"], body["scenario"]["source"]
+        scenario = described_by(text, where if "subject" in text and is_embedded(text, where) else source, own)
         found_by, violation = body["found_by"], body["violation"]
         return cls(
             scenario=scenario, parameters=body["scenario"]["parameters"],
             algorithm=scenario.read_choice(body["algorithm"], own), strategy=found_by["strategy"],
             seed=found_by["seed"], index=found_by["index"], interesting=tuple(found_by.get("interesting", ())),
-            bound=body["bound"], schedule=Schedule.read(body["schedule"]), kind=violation["kind"],
+            bound=body["bound"], schedule=body["schedule"], kind=violation["kind"],
             cause=violation["cause"], digest=body["schedule_digest"], trace=body["trace_sha256"],
             version=body["written_by"].removeprefix("anonvma_rt "), shrunk_from=body.get("shrunk_from"),
-            failures=read_pairs(body["failed_allocations"]) if "failed_allocations" in body else None,
+            failures=body.get("failed_allocations"),
         )  # fmt: skip
 
 

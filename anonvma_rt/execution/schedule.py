@@ -1,8 +1,17 @@
 """Schedules: who makes how many steps, one after the other. Pure data, which every other folder may use."""
 
+import re
 from collections.abc import Iterable
 
-__all__ = ["Cut", "Schedule", "pairs_text", "read_pairs"]
+from anonvma_rt.errors import quote
+from anonvma_rt.text.shape import Shape, ShapeError, wrong
+
+__all__ = ["MOST_SEGMENTS", "MOST_STEPS", "Cut", "Schedule", "pairs", "pairs_text"]
+
+MOST_SEGMENTS = 1 << 21  # of a schedule in a file
+MOST_STEPS = 1 << 31  # of an execution: twenty times the longest profile is less
+LAST_TASK = 63
+_PAIR = re.compile(r"([0-9]{1,2})x([0-9]{1,10})", re.ASCII)
 
 # How far a task has come: (task, steps of its own).
 Cut = tuple[int, int]
@@ -20,8 +29,16 @@ class Schedule(tuple[tuple[int, int], ...]):
 
     @classmethod
     def read(cls, text: str) -> "Schedule":
-        """The schedule in the form that a reproducer keeps. Raises ValueError."""
-        return cls(read_pairs(text))
+        """The schedule in the form that a reproducer keeps. Raises ShapeError."""
+        return cls.checked(text, "schedule")
+
+    @classmethod
+    def checked(cls, value: object, where: str) -> "Schedule":
+        """The same as a shape."""
+        schedule = cls(pairs(MOST_SEGMENTS)(value, where))
+        if schedule.steps > MOST_STEPS:
+            raise ShapeError(f"{where}: must have at most 2**31 steps")
+        return schedule
 
     def __str__(self) -> str:
         return pairs_text(self)
@@ -84,7 +101,24 @@ def pairs_text(pairs: Iterable[tuple[int, int]]) -> str:
     return " ".join(f"{task}x{number}" for task, number in pairs)
 
 
-def read_pairs(text: str) -> list[tuple[int, int]]:
-    """What pairs_text() wrote. Raises ValueError."""
-    pairs = (pair.split("x") for pair in text.split())
-    return [(int(task), int(number)) for task, number in pairs]
+def pairs(most: int) -> Shape:
+    """What pairs_text() wrote, at most so many: tasks from 0 to 63, with numbers from 1 on."""
+
+    def check(value: object, where: str) -> list[tuple[int, int]]:
+        if not isinstance(value, str):
+            raise wrong(where, 'a string such as "0x5 1x3"', value)
+        if value.count("x") > most:
+            raise ShapeError(f"{where}: must have at most {most} entries")
+        return [_pair(one, where) for one in value.split()]
+
+    return check
+
+
+def _pair(text: str, where: str) -> tuple[int, int]:
+    found = _PAIR.fullmatch(text)
+    if found:
+        task, number = int(found[1]), int(found[2])
+        if task <= LAST_TASK and 1 <= number <= MOST_STEPS:
+            return task, number
+    right = f"a task from 0 to {LAST_TASK} and a number from 1 to 2**31, such as 0x5"
+    raise ShapeError(f"{where}: {quote(text)} must be {right}")

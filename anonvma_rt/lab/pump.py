@@ -16,12 +16,16 @@ from anonvma_rt.lab.explorers import checked, make_explorer
 from anonvma_rt.lab.strategies import strategy_name
 from anonvma_rt.subjects.protocols import Bound, Choice
 
-__all__ = ["LARGEST_BLOCK", "Pump"]
+__all__ = ["LARGEST_BLOCK", "Diverged", "Pump"]
 
 FIRST_BLOCK = 16  # executions
 LARGEST_BLOCK = 8192
 BLOCK_SECONDS = 0.03  # how long an explorer works before it reports
 POLL_SECONDS = 0.02  # how long a signal or a stop token can go unseen
+
+
+class Diverged(UserError):
+    """A strategy chose a task that cannot make a step."""
 
 
 class Pump:
@@ -99,6 +103,6 @@ class Pump:
         if block.halt == "diverged":
             why = explorer.strategy.failure
             said = f"{type(why).__name__}: {why}" if why else "it chose a task that cannot make a step"
-            raise UserError(f"strategy {strategy_name(explorer.strategy)}: {said}") from why
+            raise Diverged(f"strategy {strategy_name(explorer.strategy)}: {said}") from why
         take(explorer, block)
         self.steady = True

@@ -13,12 +13,12 @@ from anonvma_rt.engine.base.bell import cores
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.search.dpor import Dpor
-from anonvma_rt.errors import UserError, among, at_least, between
+from anonvma_rt.errors import UserError, among, at_least, between, quote
 from anonvma_rt.execution.plan import MOST_JOBS, Plan
 from anonvma_rt.execution.record import schedule_of
 from anonvma_rt.execution.schedule import Schedule
 from anonvma_rt.lab.explorers import CARRIERS, Profile, checked, profile
-from anonvma_rt.lab.pump import Pump
+from anonvma_rt.lab.pump import Diverged, Pump
 from anonvma_rt.lab.strategies import make_strategy
 from anonvma_rt.search.class_count import Estimate, estimate
 from anonvma_rt.search.frontier import Found, Frontier, Tally
@@ -72,6 +72,7 @@ class Exhaust:
         self, plan: VerifyPlan, choice: Choice, saved: Mapping[str, Any] | None, keep: Callable[[], None] | None
     ) -> None:
         self.plan, self.choice, self.keep = plan, choice, keep
+        self.saved = saved is not None
         self.tally = Tally() if saved is None else Tally.from_dict(saved)
         self.frontier = Frontier() if saved is None else Frontier.from_dict(saved)
         self.pump = Pump(plan.program, plan.stop)
@@ -104,6 +105,11 @@ class Exhaust:
             self.kept_at = perf_counter()
             try:
                 pump.run(self.give, self.take)
+            except Diverged:
+                raise UserError(
+                    f"the search of {quote(self.choice.name)} came to a step that cannot be made: "
+                    + ("the checkpoint is not of this program" if self.saved else "the program makes other steps now")
+                ) from None
             finally:
                 # Interrupted in the middle of taking something over, the last checkpoint is the better one.
                 if self.keep is not None and pump.steady:
@@ -113,6 +119,8 @@ class Exhaust:
         """What goes before the search: the profile, the short hunt, and how long it may take."""
         plan = self.plan
         self.kinds = explorer.subject.kinds()
+        self.tally.must_fit(self.kinds.values())
+        self.frontier.must_fit(explorer.subject.tasks)
         found = profile(plan.program, explorer)
         explorer.bound = self.bound = found.bound
         if plan.preemptions is None and not self.tally.visited:

@@ -7,11 +7,12 @@ explored before it in the states above, so no class is in two of them, whoever s
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from anonvma_rt.engine.run.records import Block
+from anonvma_rt.errors import UserError, quote
 from anonvma_rt.execution.schedule import Schedule
 
 __all__ = ["WHOLE", "Found", "Frontier", "Tally"]
@@ -74,6 +75,12 @@ class Frontier:
             )
             state.explored |= bit
 
+    def must_fit(self, tasks: int) -> None:
+        """Raises UserError where it is of a program with more tasks."""
+        paths = [*self.states, *(part["tasks"] for part in self.parts)]
+        if any(path and max(path) >= tasks for path in paths):
+            raise UserError(f"--checkpoint: belongs to another program: this one has {tasks} tasks")
+
     def as_dict(self, searched: Sequence[Part] = ()) -> dict[str, Any]:
         """For a checkpoint; `searched`: what is left of the parts that explorers have."""
         states = [[list(path), s.enabled, s.sleep, s.explored, s.backtrack] for path, s in self.states.items()]
@@ -126,6 +133,11 @@ class Tally:
         if len(hashes):
             for index, kind in block.failures:
                 self.seen_violating.setdefault(kinds[kind], set()).add(hashes[index - block.first])
+
+    def must_fit(self, kinds: Iterable[str]) -> None:
+        """Raises UserError where it found something that these are not the kinds of."""
+        for kind in {*self.violating, *self.seen_violating} - set(kinds):
+            raise UserError(f"--checkpoint: belongs to another program: this one has no violation {quote(kind)}")
 
     def as_dict(self) -> dict[str, Any]:
         return {

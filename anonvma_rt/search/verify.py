@@ -13,6 +13,7 @@ from typing import Any
 
 from anonvma_rt.engine.base.bell import StopToken, cores
 from anonvma_rt.engine.strategy import script
+from anonvma_rt.errors import UserError, quote
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.plan import carry_out, choices
 from anonvma_rt.execution.record import record
@@ -37,7 +38,8 @@ class Verdict(Result):
     scouts: executions of the short hunt that went before. classes: that were visited, each once; with a bound on
     preemptions `schedules` is how many executions that took. sleep_blocked: executions that were given up because every
     continuation was known. complete: nothing is left to visit. violating_classes: by kind; without `all_violations` the
-    search ends at the first. estimate: of the classes, before the search. verdict: in words.
+    search ends at the first. estimate: of the classes, before the search. rests_on: what the verdict takes on trust,
+    None where all of it was seen now. verdict: in words.
     """
 
     scouts: int = 0
@@ -48,11 +50,12 @@ class Verdict(Result):
     violating_classes: dict[str, int] = field(default_factory=dict)
     first: First | None = None
     estimate: Estimate | None = None
+    rests_on: str | None = None
     verdict: str = ""
 
     shown = (
         "algorithm scouts classes schedules sleep_blocked complete violating_classes first estimate seconds expected "
-        "as_expected verdict"
+        "as_expected rests_on verdict"
     )
 
 
@@ -134,6 +137,10 @@ class _Verify:
         self.result = Verdict(choice.name, expected=plan.program.expected(choice.name))
         saved = file.searches.get(choice.name) if file else None
         self.search = Exhaust(plan, choice, saved, self.keep if file else None)
+        self.resumed = saved is not None
+        if file is not None and self.resumed:
+            trusted = self.search.tally.classes
+            self.result.rests_on = f"resumed from {file.path}; its {trusted} classes are taken on trust"
 
     def keep(self) -> None:
         assert self.file is not None
@@ -169,6 +176,12 @@ class _Verify:
         how: dict[str, Any] = {"bound": self.search.bound, "cpu": cores(1)[0], "carrier": self.plan.carrier}
         with make_explorer(program, self.choice, strategy, **how) as explorer:
             recorded = record(program, self.choice, explorer, first.index)
+        if self.resumed and recorded.kind != first.kind:
+            assert self.file is not None
+            raise UserError(
+                f"--checkpoint {quote(str(self.file.path))}: the {first.kind} in it does not come again: the file was "
+                "edited, or this is other code: begin anew with another file"
+            )
         found = FoundBy(first.kind, first.strategy, index=first.index)
         self.result.first.reproducer = self.result.keep(recorded, found, self.folder)
 

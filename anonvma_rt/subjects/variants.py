@@ -66,8 +66,11 @@ class WithVariants:
         return list(self.variants)
 
     def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Variant:
-        """The variant whose as_dict() is `data`, as a reproducer keeps it."""
-        return self.variants[str(data["variant"])]
+        """The variant whose as_dict() is `data`, as a reproducer keeps it. Raises ScenarioError."""
+        name = str(data.get("variant"))
+        if name not in self.variants:
+            raise ScenarioError(f"{self.source}: unknown variant {quote(name)}{nearest(name, self.variants)}")
+        return self.variants[name]
 
     def bind_values(self, given: Mapping[str, str | int | bool]) -> Values:
         """The given values, which may be text, and the defaults. Raises ParameterError, also where no variant agrees

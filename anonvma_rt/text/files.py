@@ -1,16 +1,24 @@
-"""Files that are read: texts of the user's, texts that the package brings, and whether one is what was written."""
+"""Files that are read: texts of the user's, texts that the package brings, and JSON that the lab itself wrote.
+
+Whoever has a file may have changed it, and made its checksum again. So its size is bounded before it is read, the
+number and the nesting of its values before they are parsed, and what they are is checked by a shape after that.
+"""
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from anonvma_rt.errors import ScenarioError, nearest, quote, reason
+from anonvma_rt.text.shape import ShapeError
 from anonvma_rt.text.toml import LARGEST_FILE
 
-__all__ = ["Builtins", "checksum_of", "read_text"]
+__all__ = ["Builtins", "Limits", "checksum_of", "load_json", "read_bounded", "read_text"]
+
+DEEPEST = 12  # tables and lists within each other, in any file of the lab's own
 
 
 class Builtins:
@@ -38,16 +46,61 @@ class Builtins:
 
 def read_text(source: str) -> str:
     """The text of the file at the path `source`. Raises ScenarioError."""
+    data = read_bounded(source, LARGEST_FILE, "a scenario")
     try:
-        with Path(source).open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)  # one more than allowed: load_toml() refuses it
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if len(data) > LARGEST_FILE:
-            return "\n" * len(data)  # cut inside a character; the size is what is wrong
         raise ScenarioError(f"{source}: not UTF-8 text (at byte {error.start})") from None
+
+
+def read_bounded(path: str | Path, most: int, what: str) -> bytes:
+    """The content of a file of at most `most` bytes; what: how messages call such a file. Raises ShapeError."""
+    where = str(path) or quote("")
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ScenarioError(f"{source or quote(source)}: cannot be read: {reason(error)}") from None
+        raise ShapeError(f"{where}: cannot be read: {reason(error)}") from None
+    if len(data) > most:
+        raise ShapeError(f"{where}: larger than {_spelled(most)}, which is the most for {what}")
+    return data
+
+
+class Limits(NamedTuple):
+    """Of a JSON file: bytes, and values, where each entry of a list or a table counts."""
+
+    bytes: int
+    values: int
+
+
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def load_json(data: bytes, limits: Limits, where: str) -> Any:
+    """What a JSON text says. Raises ShapeError, also for what would cost too much to parse."""
+    if len(data) > limits.bytes:
+        raise ShapeError(f"{where}: larger than {_spelled(limits.bytes)}")
+    bare = _STRINGS.sub(b"", data)
+    if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > limits.values:
+        raise ShapeError(f"{where}: more than {limits.values} values")
+    depth = 0
+    for bracket in bare.translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEEPEST:
+            raise ShapeError(f"{where}: nested more than {DEEPEST} deep")
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_no_number)
+    except ValueError as error:
+        raise ShapeError(f"{where}: no JSON ({error})") from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _spelled(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size} bytes"
 
 
 def checksum_of(body: Mapping[str, Any]) -> str:

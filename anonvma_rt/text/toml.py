@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
-from anonvma_rt.text.expression import LIMIT
+from anonvma_rt.text.shape import line, shown
 
 __all__ = [
     "LARGEST_FILE",
@@ -28,7 +28,8 @@ __all__ = [
 
 LARGEST_FILE = 1 << 20  # bytes
 LONGEST_LINE, MOST_DOTS = 4096, 32  # tomllib takes time quadratic in the depth of a dotted key
-LONGEST_TEXT = 300  # characters of one string that is a name or a sentence
+
+_LINE = line()
 
 
 def load_toml(text: str, source: str) -> dict[str, Any]:
@@ -39,10 +40,10 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
         raise ScenarioError(f"{source}: not UTF-8 text (at character {error.start})") from None
     if size > LARGEST_FILE:
         raise ScenarioError(f"{source}: larger than 1 MiB, which is the most for a scenario")
-    for number, line in enumerate(text.split("\n"), 1):
-        if len(line) > LONGEST_LINE:
+    for number, row in enumerate(text.split("\n"), 1):
+        if len(row) > LONGEST_LINE:
             raise ScenarioError(f"{source}: line {number}: longer than {LONGEST_LINE} characters")
-        if line.count(".") > MOST_DOTS and not line.lstrip().startswith("#"):
+        if row.count(".") > MOST_DOTS and not row.lstrip().startswith("#"):
             raise ScenarioError(f"{source}: line {number}: more than {MOST_DOTS} dots (no key is nested so deeply)")
     try:
         return tomllib.loads(text)
@@ -88,21 +89,16 @@ def get_line(table: dict[str, Any], key: str, where: str, default: str | None = 
         if default is None:
             raise ScenarioError(f'{where}: the key "{key}" is missing')
         return default
-    value = table[key]
-    if not isinstance(value, str):
-        raise ScenarioError(f"{where}: {key}: must be a string, not {shown(value)}")
-    if not value or len(value) > LONGEST_TEXT or not value.isprintable():
-        raise ScenarioError(f"{where}: {key}: must be one line of 1 to {LONGEST_TEXT} characters, not {quote(value)}")
-    return value
+    return str(_LINE(table[key], f"{where}: {key}"))
 
 
 def get_word(table: dict[str, Any], key: str, where: str) -> str:
     """The name at `key`: something that people type and that file names are made of."""
-    word = get_line(table, key, where)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", word):
+    name = get_line(table, key, where)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
         right = "at most 40 letters, digits, dots, - and _"
-        raise ScenarioError(f"{where}: {key}: {quote(word)} is not a name ({right})")
-    return word
+        raise ScenarioError(f"{where}: {key}: {quote(name)} is not a name ({right})")
+    return name
 
 
 def as_value(value: object, where: str) -> int | bool | str:
@@ -115,16 +111,3 @@ def as_value(value: object, where: str) -> int | bool | str:
 def as_toml(value: int | bool | str | Sequence[str]) -> str:
     """A value as it stands in a TOML text."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def shown(value: object) -> str:
-    """A value for a message: short whatever it is, and without recursion into what may be nested very deeply."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return str(value) if abs(value) < LIMIT else "a number of 2**62 or more"
-    if isinstance(value, str):
-        return quote(value)
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "a list"
-    return f"a {type(value).__name__}"

@@ -109,7 +109,7 @@ def test_a_truncated_reproducer_is_refused_and_says_so(saved, tmp_path):
 
 def test_a_reproducer_of_another_format_version_is_refused_and_says_which(saved, tmp_path):
     other = rewritten(saved, tmp_path, lambda body: body.update(version=2))
-    with pytest.raises(ReproducerError, match=r'format version "2".*reads version 1'):
+    with pytest.raises(ReproducerError, match=r"format version 2.*reads version 1"):
         Reproducer.load(other)
 
 

@@ -19,7 +19,6 @@ from anonvma_rt.engine.search.dpor import Dpor
 from anonvma_rt.lab import pump
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.search import exhaust
-from anonvma_rt.search.checkpoint import Checkpoint
 from anonvma_rt.search.frontier import Frontier
 
 
@@ -266,15 +265,12 @@ def test_explorers_together_visit_the_same_classes(jobs, monkeypatch):
 def test_a_search_goes_on_from_its_checkpoint(tmp_path):
     whole = verify("order", {"pages": 5}, all_violations=True).results
     file = tmp_path / "search.json"
-    for _ in range(50):
-        part = verify("order", {"pages": 5}, all_violations=True, limit=700, checkpoint=file)
+    for pieces in range(1, 50):
+        # The limit is of all executions so far.
+        part = verify("order", {"pages": 5}, all_violations=True, limit=700 * pieces, checkpoint=file)
         if all(one.complete for one in part.results):
             break
-        # What a limit of 700 leaves is gone on with by the next one: the limit is of all executions so far.
-        data = Checkpoint(file, json.loads(file.read_text())["question"])
-        for search in data.searches.values():
-            search["visited"] = 0
-        data.save()
+    assert pieces > 1
     assert [(one.classes, one.violating_classes, one.first.index if one.first else None) for one in part.results] == [
         (one.classes, one.violating_classes, one.first.index if one.first else None) for one in whole
     ]
