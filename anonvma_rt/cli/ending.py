@@ -155,7 +155,11 @@ def conclude_results(
         lambda: "\n".join(map(report, found)),
         as_expected=as_expected,
         interrupted=interrupted,
-        complaints=[*(each.unsaved for one in found for each in one.results), *complaints],
+        complaints=[
+            *(each.unsaved for one in found for each in one.results),
+            *(one.trouble for one in found),
+            *complaints,
+        ],
     )
 
 

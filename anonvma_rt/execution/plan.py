@@ -57,7 +57,8 @@ def carry_out(plan: P, result: R, search: Callable[[P, Choice, Folder], Any], st
                 if plan.stop is not None and plan.stop.stopped:
                     result.interrupted = True
                     break
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             result.interrupted = True
+            result.trouble = str(error)
             raise stopped(result) from None
     return result

@@ -84,16 +84,37 @@ class Profile:
 
 def profile(program: Bound, explorer: Explorer) -> Profile:
     """Of the sequential execution and, if that is short, of sixteen sticky walks: the longest, and the median of what
-    each task has."""
+    each task has. On ^C, KeyboardInterrupt says where an execution was stuck, if one was."""
+    try:
+        return _profile(program, explorer)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_where_stuck(program, explorer)) from None
+
+
+def _where_stuck(program: Bound, explorer: Explorer) -> str:
+    """In words, of the execution that was interrupted; "" where it was not stuck. Makes it once more, which takes a
+    second, for its history."""
+    if explorer.idle and (block := explorer.collect()).halt == "stuck":
+        explorer.stop.reset()
+        for strategy in (script.replay(), Sticky()):
+            recorded = explorer.trace(block.first, strategy)
+            if recorded.crash is not None:
+                return program.trace(recorded, explorer, program.before(explorer)).cause() or ""
+    return ""
+
+
+def _profile(program: Bound, explorer: Explorer) -> Profile:
     sequential = checked(program, explorer, explorer.profile(script.replay(), 0, LONGEST_PROFILE))
     steps = sequential.longest if sequential.longest < LONGEST_PROFILE else 0
     tasks = [sequential.tasks]
-    if steps <= SHORT_PROFILE:
+    if steps <= SHORT_PROFILE and sequential.halt != "stuck":
         for walk in range(WALKS):
             walked = checked(program, explorer, explorer.profile(Sticky(), walk, LONGEST_WALK))
             # One that does not end says nothing of how long an execution is.
             steps = max(steps, walked.longest if walked.longest < LONGEST_WALK else 0)
             tasks.append(walked.tasks)
+            if walked.halt == "stuck":
+                break
     middle = len(tasks) // 2
     columns = [[sorted(column)[middle] for column in zip(*task, strict=True)] for task in zip(*tasks, strict=True)]
     return Profile(

@@ -40,6 +40,7 @@ class Pump:
         self.working: dict[Explorer, tuple[int, float]] = {}  # how many executions, and since when
         self.size: dict[Explorer, int] = {}
         self.steady = True
+        self.stuck = False
 
     def __enter__(self) -> "Pump":
         return self
@@ -73,6 +74,8 @@ class Pump:
                 if not self.working:
                     return
                 self.bell.wait(rings, POLL_SECONDS)
+                for explorer in self.working:
+                    explorer.look()
         finally:
             self.stop.stop()
             for explorer in self.explorers:
@@ -87,6 +90,8 @@ class Pump:
         return sum(count for count, _ in self.working.values())
 
     def _give(self, explorer: Explorer, give: Callable[[Explorer, int], tuple[int, int] | None]) -> None:
+        if self.stuck:
+            return
         self.steady = False
         block = give(explorer, self.size[explorer])
         if block is not None:
@@ -104,5 +109,7 @@ class Pump:
             why = explorer.strategy.failure
             said = f"{type(why).__name__}: {why}" if why else "it chose a task that cannot make a step"
             raise Diverged(f"strategy {strategy_name(explorer.strategy)}: {said}") from why
+        # What was stuck once may be so in every execution; blocks that were handed out before it are still made.
+        self.stuck = self.stuck or block.halt == "stuck"
         take(explorer, block)
         self.steady = True

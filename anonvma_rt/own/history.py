@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anonvma_rt.engine.run.records import Recorded
+from anonvma_rt.engine.run.subject import KINDS
 from anonvma_rt.subjects.history import LOCK_WORDS, Event, Trace
 
 __all__ = ["EmbeddedTrace", "name_of_object", "names_of_tasks"]
@@ -45,7 +46,7 @@ class EmbeddedTrace(Trace):
         who = self.task(task)
         if self.kind == "use-after-free":
             return f"{who} used {self.object(b)} at step {step}, after it was freed."
-        if self.kind in ("deadlock", "livelock", "bad-unlock", "lock-order"):
+        if self.kind in KINDS.values():
             return super().cause()
         return f"{who} found {self.kind} at step {step}: {a}, {b}, {c}."
 

@@ -236,7 +236,7 @@ class _Hunt:
         result.first = result.first or found
         result.kept.append(found)
         recorded = record(plan.program, self.choice, idle, found.index)
-        if recorded.halt is None:
+        if recorded.halt in (None, "stuck"):
             by = FoundBy(found.kind, strategy_name(plan.strategy), plan.seed, found.index)
             found.reproducer = result.keep(recorded, by, self.folder)
 

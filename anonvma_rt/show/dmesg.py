@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from anonvma_rt.errors import printable
 from anonvma_rt.show.moments import in_words
-from anonvma_rt.show.stacks import Stacks
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.history import Event
+from anonvma_rt.subjects.stacks import Stacks
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["dmesg"]

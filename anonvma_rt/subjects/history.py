@@ -5,11 +5,13 @@ sentences for notes and violations; what the engine itself finds has its words h
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from signal import Signals
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from anonvma_rt.engine.run.records import EVENT, OPS, Finding, Pending, Recorded
+from anonvma_rt.engine.run.records import EVENT, OPS, Crash, Finding, Pending, Recorded
+from anonvma_rt.subjects.stacks import calls
 
 if TYPE_CHECKING:
     from anonvma_rt.subjects.scenes import Key, Scenes
@@ -62,6 +64,8 @@ class Trace:
     finding: Finding | None
     kind: str | None
     pending: Sequence[Pending | None]
+    # Where the code was, if it crashed or was stuck.
+    crash: Crash | None = field(default=None, kw_only=True)
 
     @classmethod
     def read(
@@ -70,7 +74,7 @@ class Trace:
         """From what Explorer.trace() returned; more: what the class has besides."""
         finding = recorded.finding
         kind = kinds.get(finding.kind, f"violation {finding.kind}") if finding else None
-        return cls(decode(recorded.events, notes), tasks, finding, kind, recorded.pending, **more)
+        return cls(decode(recorded.events, notes), tasks, finding, kind, recorded.pending, crash=recorded.crash, **more)
 
     # ---- what a subject may say better -----------------------------------------------------------------------------
 
@@ -106,7 +110,28 @@ class Trace:
             case "lock-order":
                 who = self.task(task)
                 return f"{who} took a lock of class {b} while it held one of class {a}; the order is the opposite one."
+            case "crash":
+                return f"{self.task(task)} crashed at step {step}: {self._signal(a, b, c)}{self._calls()}."
+            case "stuck":
+                return f"{self.task(task)} is stuck: it came to no point after step {step}{self._calls()}."
+            case "stack-overflow":
+                return f"{self.task(task)} used up its stack of {a >> 10} KiB at step {step}."
         return f"{self.task(task)} stopped at step {step}: {self.kind}."
+
+    def _signal(self, number: int, offset: int, nowhere: int) -> str:
+        """The signal, and for an access the address: c of the finding says that no address space has it."""
+        name = Signals(number).name
+        if name not in ("SIGSEGV", "SIGBUS"):
+            return name
+        if nowhere:
+            return f"{name}, by a pointer that points nowhere, as in what was freed"
+        return (
+            f"{name} at {f'{self.object(offset)} ' if offset >= 0 else ''}{self.crash.address if self.crash else 0:#x}"
+        )
+
+    def _calls(self) -> str:
+        found = calls(self.crash.frames) if self.crash else []
+        return f", in {', called by '.join(found)}" if found else ""
 
     def waiting(self, task: int) -> str:
         """What a task waits for at the end, in words."""

@@ -6,7 +6,7 @@ from compiled import BESIDE
 from anonvma_rt.engine.audit.audit import Audit, listen
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.show.stacks import Stacks
+from anonvma_rt.subjects.stacks import Stacks
 
 LINES = (BESIDE / "racy.pyx").read_text().splitlines()
 

@@ -14,12 +14,12 @@ from anonvma_rt.lab.load import load
 from anonvma_rt.show.dmesg import dmesg
 from anonvma_rt.show.html import html_page
 from anonvma_rt.show.perfetto import perfetto_events, write_perfetto
-from anonvma_rt.show.stacks import Stacks, demangled
 from anonvma_rt.show.story import counterpart, story_of
 from anonvma_rt.show.svg import svg_picture
 from anonvma_rt.show.terminal import GLYPHS, Style, show_text, style_for
 from anonvma_rt.subjects.history import Event
 from anonvma_rt.subjects.locks import Wait, locks_of
+from anonvma_rt.subjects.stacks import Stacks, demangled
 
 PLAIN = Style(False, GLYPHS)
 
@@ -218,7 +218,7 @@ def test_a_frame_stands_inside_the_function_that_it_names(request):
 
 
 def test_without_addr2line_the_report_says_so_and_what_the_tasks_did(monkeypatch):
-    monkeypatch.setattr("anonvma_rt.show.stacks.shutil.which", lambda name: None)
+    monkeypatch.setattr("anonvma_rt.subjects.stacks.shutil.which", lambda name: None)
     text = dmesg(story_of(found("lkml-2011", "unpatched"), stacks=True))
     assert "no call stack: addr2line is not there" in text and "in: looks at B+0" in text
 

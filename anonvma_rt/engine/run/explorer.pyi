@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from anonvma_rt.engine.base.bell import Bell, StopToken
 from anonvma_rt.engine.run.records import Block, Profiled, Recorded, Refusal
 from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.run.subject import Subject
-
-HALTS: Final[dict[int, str]]
 
 class Explorer:
     # A subject has methods of its own that its explorer's user knows of.
@@ -25,6 +23,7 @@ class Explorer:
     def cpu(self) -> int: ...
     bound: int
     observing: bool
+    patience: float
     def __init__(
         self,
         subject: Subject,
@@ -51,6 +50,7 @@ class Explorer:
     def idle(self) -> bool: ...
     @property
     def refusal(self) -> Refusal: ...
+    def look(self) -> None: ...
     def submit(self, first: int, count: int) -> None: ...
     def collect(self) -> Block: ...
     def run(self, first: int, count: int) -> Block: ...

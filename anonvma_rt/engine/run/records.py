@@ -45,6 +45,14 @@ class Pending(NamedTuple):
     enabled: bool
 
 
+class Crash(NamedTuple):
+    """Where the code under test was when it crashed or was stuck: the address that it could not use, and the return
+    addresses of its calls, innermost first."""
+
+    address: int
+    frames: tuple[int, ...]
+
+
 class Refusal(NamedTuple):
     """The call that did not do what was expected, and the errno that it gave."""
 
@@ -92,7 +100,8 @@ class Block:
     longest: int
     # By the names of the subject's counters.
     counters: dict[str, int]
-    # Why the block ended early: "stopped", "diverged", "no-memory", "until" or "refused".
+    # Why the block ended early: "stopped", "diverged", "no-memory", "until", "refused", or "stuck": then the last
+    # execution counts, as a violation of that name.
     halt: str | None
 
 
@@ -116,6 +125,8 @@ class Recorded(Block):
     pending: list[Pending | None]
     # Per event its return addresses, innermost first, where they were asked for.
     stacks: list[tuple[int, ...]] | None
+    # Of a violation `crash` or `stuck`.
+    crash: Crash | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 ARENA_ROOT: Final[int]
 MOST_TASKS: Final[int]
 KINDS: Final[dict[int, str]]
+HALTS: Final[dict[int, str]]
 
 class BuildRefused(RuntimeError): ...
 
@@ -20,6 +21,7 @@ class Subject:
     variants: Mapping[str, Mapping[str, int | bool]]
     expect: Mapping[str, str | Sequence[str]]
     strategy: str
+    patience: float
     @property
     def task_names(self) -> Sequence[str]: ...
     @property

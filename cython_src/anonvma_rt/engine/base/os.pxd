@@ -46,6 +46,7 @@ cdef extern from *:
     static inline uint32_t rt_peek(uint32_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
     static inline int rt_swap(uint32_t *word, uint32_t from, uint32_t to)
     { return __atomic_compare_exchange_n(word, &from, to, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED); }
+    static inline uint64_t rt_peek64(uint64_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
     static inline uint64_t rt_load64(uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
     static inline void rt_store64(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
     static inline uint64_t rt_next64(uint64_t *word) { return __atomic_fetch_add(word, 1, __ATOMIC_ACQ_REL); }
@@ -57,6 +58,12 @@ cdef extern from *:
     #elif defined(__aarch64__)
         __asm__ volatile("yield");
     #endif
+    }
+    static inline int64_t rt_clock(void)
+    {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
     }
     static inline void rt_yield(void) { sched_yield(); }
 
@@ -207,51 +214,6 @@ cdef extern from *:
         munmap(base, n * (guard + size));
     }
 
-    /* An access to a guard of this thread's stacks is told to `overflowed`, which does not return. Any other fault is
-       whatever it was before. */
-    typedef struct {
-        char *base;
-        size_t guard, size;
-        int n;
-        void (*overflowed)(void *argument, int stack);
-        void *argument;
-        char handler_stack[65536];
-    } rt_watch;
-
-    static __thread rt_watch *rt_watched __attribute__((unused));
-    static struct sigaction rt_usual_fault __attribute__((unused));
-
-    static __attribute__((unused)) void rt_fault(int number, siginfo_t *info, void *context)
-    {
-        rt_watch *w = rt_watched;
-        size_t offset = w ? (size_t)((char *)info->si_addr - w->base) : 0;
-        (void)context;
-        if (w && (char *)info->si_addr >= w->base && offset < w->n * (w->guard + w->size) &&
-            offset % (w->guard + w->size) < w->guard)
-            w->overflowed(w->argument, (int)(offset / (w->guard + w->size)));
-        sigaction(number, &rt_usual_fault, NULL);
-    }
-
-    static __attribute__((unused)) void rt_install_fault_handler(void)
-    {
-        /* Not deferred, because the handler is left by a long jump. */
-        struct sigaction action = { .sa_sigaction = rt_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-        sigaction(SIGSEGV, &action, &rt_usual_fault);
-    }
-
-    static __attribute__((unused)) void rt_watch_stacks(rt_watch *w)
-    {
-        static pthread_once_t once = PTHREAD_ONCE_INIT;
-        stack_t stack = { .ss_sp = w->handler_stack, .ss_size = sizeof w->handler_stack };
-        sigset_t fault;
-        rt_watched = w;
-        sigaltstack(&stack, NULL);
-        sigemptyset(&fault);
-        sigaddset(&fault, SIGSEGV);
-        pthread_sigmask(SIG_UNBLOCK, &fault, NULL);
-        pthread_once(&once, rt_install_fault_handler);
-    }
-
     /* The return addresses of the calls that led here, innermost first; 0 where the C library cannot tell. */
     static inline int rt_backtrace(void **frames, int n)
     {
@@ -291,20 +253,12 @@ cdef extern from *:
     ctypedef struct rt_fiber:
         char *bottom
         size_t size
-    ctypedef struct rt_watch:
-        char *base
-        size_t guard
-        size_t size
-        int n
-        void (*overflowed)(void *argument, int stack) noexcept nogil
-        void *argument
 
     void rt_switch(rt_fiber *source, rt_fiber *to) noexcept nogil
     void rt_fiber_make(rt_fiber *f, rt_fiber *home, void (*run)(void *) noexcept nogil, void *argument) noexcept nogil
     void rt_fiber_home(rt_fiber *home) noexcept nogil
     char *rt_stacks_map(int n, size_t guard, size_t size) noexcept nogil
     void rt_stacks_unmap(char *base, int n, size_t guard, size_t size) noexcept nogil
-    void rt_watch_stacks(rt_watch *w) noexcept nogil
 
     uint32_t rt_load(uint32_t *word) noexcept nogil
     void rt_store(uint32_t *word, uint32_t value) noexcept nogil
@@ -313,10 +267,12 @@ cdef extern from *:
     uint32_t rt_subtract(uint32_t *word, uint32_t value) noexcept nogil
     uint32_t rt_peek(uint32_t *word) noexcept nogil
     bint rt_swap(uint32_t *word, uint32_t before, uint32_t to) noexcept nogil
+    uint64_t rt_peek64(uint64_t *word) noexcept nogil
     uint64_t rt_load64(uint64_t *word) noexcept nogil
     void rt_store64(uint64_t *word, uint64_t value) noexcept nogil
     uint64_t rt_next64(uint64_t *word) noexcept nogil
     void rt_pause() noexcept nogil
+    int64_t rt_clock() noexcept nogil
     void rt_yield() noexcept nogil
     void rt_wake(uint32_t *word) noexcept nogil
     void rt_wake_all(uint32_t *word) noexcept nogil

@@ -7,10 +7,12 @@ that ends last, which nobody runs beside.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.parallel.runner cimport Runner, Storm
+from anonvma_rt.engine.run.fault cimport Fault
 from anonvma_rt.engine.run.task cimport Task
 
 cdef void run_one(Runner *r) noexcept nogil
 cdef void next_execution(Storm *s) noexcept nogil
 cdef uint64_t now() noexcept nogil
-cdef void strayed(void *argument, int stack) noexcept nogil
+cdef void strayed(void *argument, Fault *fault) noexcept nogil
+cdef void exited(void *argument) noexcept nogil
 cdef void unwind(Task *t) noexcept nogil

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from posix.unistd cimport _exit
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from anonvma_rt.engine.base.arena cimport arena_reset_view, arena_restore
@@ -13,9 +14,10 @@ from anonvma_rt.engine.base.os cimport (
 from anonvma_rt.engine.parallel.chaos cimport chaos_begin
 from anonvma_rt.engine.parallel.log cimport begin_log, drop_stripe, keep_log
 from anonvma_rt.engine.parallel.runner cimport IMPATIENT, SPINS, Runner, Storm, runner_of, task_of
+from anonvma_rt.engine.run.fault cimport Fault, complain, crashed
 from anonvma_rt.engine.run.task cimport (
-    HALT_NONE, HALT_STOPPED, HALT_VIOLATION, MAX_CLASSES, MAX_COUNTERS, VIOLATION_LOCK_ORDER, VIOLATION_USE_AFTER_FREE,
-    Execution, Finding, Task, found,
+    HALT_NONE, HALT_STOPPED, HALT_VIOLATION, MAX_CLASSES, MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_LOCK_ORDER,
+    VIOLATION_STUCK, VIOLATION_USE_AFTER_FREE, Execution, Finding, Task, found,
 )
 
 
@@ -69,15 +71,28 @@ cdef void unwind(Task *t) noexcept nogil:
     rt_unwind(&r.jump)
 
 
-cdef void strayed(void *argument, int stack) noexcept nogil:
-    """A body has followed a pointer to nowhere: what it pointed to was freed and poisoned a moment ago. Called by the
-    fault handler; a fault that is not a body's goes on to whoever wants it."""
+cdef void strayed(void *argument, Fault *fault) noexcept nogil:
+    """A body has made a fault. A pointer to no address space at all was in what was freed and poisoned a moment ago;
+    whatever else is the body's own mistake. One that is not a body's goes on to whoever wants it."""
     cdef Runner *r = <Runner *>argument
     cdef Task *t = task_of(r)
-    if r.in_body:
+    if not r.in_body:
+        return
+    if fault.signal == 0:
+        crashed(&r.x, fault, r.id, VIOLATION_STUCK, 0)
+    elif fault.nowhere:
         found(&r.x, VIOLATION_USE_AFTER_FREE, r.id, -1, 0, 0)
         r.x.halt = HALT_VIOLATION
-        unwind(t)
+    else:
+        crashed(&r.x, fault, r.id, VIOLATION_CRASH, fault.signal)
+    unwind(t)
+
+
+cdef void exited(void *argument) noexcept nogil:
+    cdef Runner *r = <Runner *>argument
+    if r.in_body:
+        complain(b"called exit()", r.x.index, r.id, r.x.steps)
+        _exit(1)
 
 
 cdef void meet(Storm *s) noexcept nogil:

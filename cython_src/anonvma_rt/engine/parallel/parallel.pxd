@@ -14,4 +14,5 @@ cdef int storm_open(Storm *s, Execution *x, object cpus, uint32_t *bell) except 
 cdef int storm_begin(Storm *s, uint64_t first, uint64_t count, int most_kept) except -1
 cdef void storm_go(Storm *s, uint64_t nanoseconds) noexcept nogil
 cdef bint storm_idle(Storm *s) noexcept nogil
+cdef void storm_ask(Storm *s) noexcept nogil
 cdef void storm_close(Storm *s) noexcept nogil

@@ -10,13 +10,14 @@ from anonvma_rt.engine.base.arena cimport arena_open_view, arena_restore
 from anonvma_rt.engine.base.grow cimport need
 from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport (
-    rt_add, rt_join, rt_load, rt_pause, rt_store, rt_thread, rt_wait, rt_wake_all, rt_watch_stacks, rt_yield,
+    rt_add, rt_join, rt_load, rt_pause, rt_store, rt_thread, rt_wait, rt_wake_all, rt_yield,
 )
-from anonvma_rt.engine.parallel.execution cimport next_execution, now, run_one, strayed, unwind
+from anonvma_rt.engine.parallel.execution cimport exited, next_execution, now, run_one, strayed, unwind
 from anonvma_rt.engine.parallel.locks cimport acquire_at_once, pass_by, release_at_once, try_at_once
 from anonvma_rt.engine.parallel.log cimport forget_logs
 from anonvma_rt.engine.parallel.runner cimport IMPATIENT, MAX_KEPT, PATIENT, SPINS, STRIPES, STRIPE_WORDS, Runner, Storm
 from anonvma_rt.engine.run.block cimport Failure
+from anonvma_rt.engine.run.fault cimport guard_ask, guard_enter, guard_leave, guards_open
 from anonvma_rt.engine.run.task cimport HALT_NONE, Execution
 
 cdef enum:
@@ -47,11 +48,12 @@ cdef void *thread_main(void *argument) noexcept nogil:
     cdef Runner *r = <Runner *>argument
     cdef Storm *s = r.storm
     cdef uint32_t epoch = 0
-    rt_watch_stacks(&r.watch)
+    guard_enter(&r.guard)
     while True:
         await_epoch(s, epoch)
         epoch += 1
         if s.quit:
+            guard_leave(&r.guard)
             return NULL
         run_one(r)
 
@@ -65,12 +67,9 @@ cdef void make_view(Storm *s, int id, uint64_t first, uint64_t end) noexcept nog
     cdef Execution *x = &r.x
     r.storm = s
     r.id = id
-    # Any address: a body that faults has followed a wild pointer.
-    r.watch.base = NULL
-    r.watch.guard = <size_t>1 << 63
-    r.watch.n = 1
-    r.watch.overflowed = strayed
-    r.watch.argument = r
+    r.guard.faulted = strayed
+    r.guard.exited = exited
+    r.guard.argument = r
     x.parallel = True
     x.carrier.pass_by = pass_by
     x.carrier.acquire = acquire_at_once
@@ -117,6 +116,7 @@ cdef int storm_open(Storm *s, Execution *x, object cpus, uint32_t *bell) except 
     cdef int error
     cdef int i
     memset(s, 0, sizeof(Storm))
+    guards_open()
     s.x = x
     s.n = x.tasks
     s.bell = bell
@@ -173,6 +173,14 @@ cdef void storm_go(Storm *s, uint64_t nanoseconds) noexcept nogil:
 
 cdef bint storm_idle(Storm *s) noexcept nogil:
     return rt_load(&s.idle) != 0
+
+
+cdef void storm_ask(Storm *s) noexcept nogil:
+    """Asks everybody who is still in its body to leave it at once: for a block that is given up."""
+    cdef int i
+    for i in range(s.n):
+        if s.runner[i].in_body and not rt_load(&s.runner[i].ended):
+            guard_ask(&s.runner[i].guard)
 
 
 cdef void storm_close(Storm *s) noexcept nogil:

@@ -7,8 +7,9 @@ barrier, each on a cache line of its own.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.os cimport pthread_t, rt_jump, rt_watch
+from anonvma_rt.engine.base.os cimport pthread_t, rt_jump
 from anonvma_rt.engine.run.block cimport Failure
+from anonvma_rt.engine.run.fault cimport Guard
 from anonvma_rt.engine.run.task cimport MAX_COUNTERS, Execution, Task
 
 cdef enum:
@@ -53,7 +54,7 @@ cdef struct Runner:
     uint64_t n_tickets
     uint64_t tickets_room
     uint32_t *stripe
-    rt_watch watch
+    Guard guard
     char padding[128]
     # Odd while it waits for `wanted` on `at`.
     uint32_t waiting

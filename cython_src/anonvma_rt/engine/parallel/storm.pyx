@@ -15,16 +15,18 @@ from posix.unistd cimport getpid
 
 from anonvma_rt.engine.base.operation cimport lock_word
 from anonvma_rt.engine.base.os cimport rt_load, rt_load64, rt_store, rt_wait
-from anonvma_rt.engine.parallel.parallel cimport storm_begin, storm_close, storm_go, storm_idle, storm_open
+from anonvma_rt.engine.parallel.parallel cimport storm_ask, storm_begin, storm_close, storm_go, storm_idle, storm_open
 from anonvma_rt.engine.parallel.runner cimport Storm as State
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.subject cimport count_by_name
 
-from anonvma_rt.engine.run.explorer import HALTS
 from anonvma_rt.engine.run.records import OPS, Failure, Kept, StormBlock, Waiting
+from anonvma_rt.engine.run.subject import HALTS
 
 # Where a storm makes no execution for so long, whoever waits is told about; nothing is concluded from it.
 STUCK_SECONDS = 10.0
+# And where it is to end, whoever has not left for so long is told in another way.
+LAST_PATIENCE = 1.0
 NUMBERS = ("every", "most", "rare", "skew", "window", "stall_every", "stall_most", "stall_class")
 MOST_PAUSES = 1 << 24
 
@@ -141,8 +143,13 @@ cdef class Storm:
                     self.stuck(self.waiting())
             except BaseException:
                 self.explorer.stop.stop()
+                since = monotonic()
                 while not storm_idle(&self.s):
                     self.nap()
+                    if monotonic() - since > LAST_PATIENCE:
+                        # Whoever makes no point does not see that it is to leave.
+                        storm_ask(&self.s)
+                        since = monotonic()
                 raise
         return 0
 

@@ -6,6 +6,7 @@ next one; there is no controller thread.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from anonvma_rt.engine.base.os cimport rt_jump
 from anonvma_rt.engine.order.classes cimport Observer
 from anonvma_rt.engine.run.task cimport MAX_COUNTERS, Execution, Task
 
@@ -37,6 +38,9 @@ cdef struct Block:
     uint64_t pruned
     int64_t counters[MAX_COUNTERS]
     int32_t halt
+    # While the end is checked, and where to go if that goes wrong.
+    bint checking
+    rt_jump jump
 
 cdef int block_begin(Block *b, uint64_t first, uint64_t count) except -1
 cdef int block_next(Block *b) noexcept nogil

@@ -9,10 +9,11 @@ from anonvma_rt.engine.base.operation cimport NEVER
 from anonvma_rt.engine.base.os cimport rt_jump, rt_load, rt_protect, rt_unwind
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
+from anonvma_rt.engine.run.fault cimport Fault, Guard, crashed, guard_swap
 from anonvma_rt.engine.run.journal cimport journal_take
 from anonvma_rt.engine.run.task cimport (
-    HALT_DIVERGED, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_UNTIL, HALT_VIOLATION, MAX_COUNTERS,
-    Execution, Task, close_segment, decide, execution_reset, hold_here, stuck,
+    HALT_DIVERGED, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, HALT_VIOLATION,
+    MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Limits, Task, close_segment, decide, execution_reset, hold_here, stuck,
 )
 
 
@@ -105,6 +106,8 @@ ctypedef void (*unwind_fn)(Task *t) noexcept nogil
 
 cdef struct Alone:
     rt_jump jump
+    Guard guard
+    Guard *outer
     Execution *x
     void (*call)(Task *t, void *argument) noexcept nogil
     void *argument
@@ -117,6 +120,15 @@ cdef void call_alone(void *argument) noexcept nogil:
 
 cdef void leave_alone(Task *t) noexcept nogil:
     rt_unwind(&(<Alone *>t.x.carrier.self).jump)
+
+
+cdef void faulted_alone(void *argument, Fault *fault) noexcept nogil:
+    cdef Alone *alone = <Alone *>argument
+    if fault.signal:
+        crashed(alone.x, fault, -1, VIOLATION_CRASH, fault.signal)
+        rt_unwind(&alone.jump)
+    elif alone.outer != NULL:
+        alone.outer.faulted(alone.outer.argument, fault)
 
 
 cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept nogil, void *argument) noexcept nogil:
@@ -150,7 +162,12 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     x.blocked = 0
     x.current = 0
     x.halt = HALT_NONE
+    alone.guard.faulted = faulted_alone
+    alone.guard.exited = NULL
+    alone.guard.argument = &alone
+    alone.outer = guard_swap(&alone.guard)
     cut = rt_protect(&alone.jump, call_alone, &alone)
+    guard_swap(alone.outer)
     x.carrier.self = carrier
     x.carrier.unwind = unwind
     x.tracing = tracing
@@ -170,6 +187,29 @@ cdef int parked_in_body(Execution *x) noexcept nogil:
     return -1
 
 
+cdef void call_check(void *argument) noexcept nogil:
+    cdef Execution *x = (<Block *>argument).x
+    x.subject.check(x.subject.self, x)
+
+
+cdef void check_end(Block *b) noexcept nogil:
+    """Asks the subject about the end. It may crash or never come back, like a body (carrier.pyx)."""
+    cdef CarrierCalls carrier = b.x.carrier
+    cdef Limits limits = b.x.limits
+    cdef uint64_t steps = b.x.steps
+    cdef bint tracing = b.x.tracing
+    cdef bint watched = b.x.watched
+    b.checking = True
+    if rt_protect(&b.jump, call_check, b):
+        # Perhaps out of a run_alone(), which had put other things there.
+        b.x.carrier = carrier
+        b.x.limits = limits
+        b.x.steps = steps
+        b.x.tracing = tracing
+        b.x.watched = watched
+    b.checking = False
+
+
 cdef int end_execution(Block *b) noexcept nogil:
     cdef Execution *x = b.x
     cdef int i
@@ -181,7 +221,7 @@ cdef int end_execution(Block *b) noexcept nogil:
     if x.audit.self != NULL:
         x.audit.end(x.audit.self)
     if x.halt == HALT_NONE:
-        x.subject.check(x.subject.self, x)
+        check_end(b)
     if x.strategy.finished != NULL:
         x.strategy.finished(x.strategy.self, x)
     if x.halt == HALT_PRUNED:
@@ -207,6 +247,8 @@ cdef int end_execution(Block *b) noexcept nogil:
         b.counters[i] += x.counters[i]
     b.ran += 1
     b.next += 1
+    if x.finding.kind == VIOLATION_STUCK:
+        b.halt = HALT_STUCK
     return block_next(b)
 
 

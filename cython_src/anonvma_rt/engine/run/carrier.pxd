@@ -7,11 +7,12 @@ whoever has the baton begins it without a hand-over. Signals are blocked in thes
 Python.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
-from anonvma_rt.engine.base.os cimport pthread_t, rt_fiber, rt_jump, rt_watch
+from anonvma_rt.engine.base.os cimport pthread_t, rt_fiber, rt_jump
 from anonvma_rt.engine.run.block cimport Block
+from anonvma_rt.engine.run.fault cimport Guard
 from anonvma_rt.engine.run.task cimport Execution
 
 cdef struct Worker:
@@ -24,9 +25,16 @@ cdef struct Worker:
     rt_fiber fiber
     rt_jump jump
     bint in_body
-    bint overflowed
+    # Of the thread, and of fibers only that at home has one.
+    Guard guard
     # Away from the next worker's baton: two cache lines, because the hardware fetches them in pairs.
     char padding[128]
+
+# What moves as long as the code under test does: executions, steps, and the check.
+cdef struct Sight:
+    uint64_t next
+    uint64_t steps
+    bint checking
 
 cdef struct Carrier:
     Block *block
@@ -35,7 +43,14 @@ cdef struct Carrier:
     int n
     bint quit
     bint fibers
-    rt_watch watch
+    # Below each stack of a fiber lies a guard.
+    char *stacks
+    # Who has the baton.
+    int running
+    # The watchdog: what it saw the last time, when, and for how many nanoseconds it has seen nothing else.
+    Sight seen
+    int64_t seen_at
+    int64_t unmoved
     # A block was handed in and no task of it was chosen yet.
     bint fresh
     # Which worker carries a task that has begun (-1: none), and the workers that carry none.
@@ -50,4 +65,5 @@ cdef int carrier_open(Carrier *c, Block *block, bint fibers, int n, int cpu, uin
 cdef void carrier_run(Carrier *c) noexcept nogil
 cdef bint carrier_name(Carrier *c, int task, const char *name) noexcept nogil
 cdef bint carrier_idle(Carrier *c) noexcept nogil
+cdef void carrier_look(Carrier *c, int64_t patience) noexcept nogil
 cdef void carrier_close(Carrier *c) noexcept nogil

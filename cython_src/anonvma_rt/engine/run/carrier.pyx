@@ -3,22 +3,28 @@
 from time import perf_counter
 
 from libc.errno cimport EINVAL
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
+from posix.unistd cimport _exit
 
 from anonvma_rt.engine.base.os cimport (
-    rt_add, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_protect,
-    rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake, rt_watch_stacks,
+    rt_add, rt_clock, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_peek64, rt_protect,
+    rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake,
 )
 from anonvma_rt.engine.run.block cimport Block, block_next, block_task_ended
-from anonvma_rt.engine.run.task cimport HALT_VIOLATION, VIOLATION_STACK_OVERFLOW, Execution, Task, found, watch
+from anonvma_rt.engine.run.fault cimport Fault, complain, crashed, guard_ask, guard_enter, guard_leave, guards_open
+from anonvma_rt.engine.run.task cimport (
+    HOLD_HERE, VIOLATION_CRASH, VIOLATION_STACK_OVERFLOW, VIOLATION_STUCK, Execution, Task, watch,
+)
 
 cdef enum:
     # Of a fiber: more than any body of the lab needs; what a subject's body may need is its own affair up to here.
     STACK_BYTES = 256 << 10
     GUARD_BYTES = 64 << 10
+    # Nanoseconds for which a look of the watchdog counts at most.
+    LOOK = 100000000
 
 
 # ---- the baton -------------------------------------------------------------------------------------------------------
@@ -54,12 +60,14 @@ cdef Worker *worker_of(Carrier *c, int task) noexcept nogil:
 
 cdef void switch_to(Execution *x, int from_task, int to_task) noexcept nogil:
     cdef Carrier *c = <Carrier *>x.carrier.self
-    hand_over(&c.worker[c.host[from_task]], worker_of(c, to_task))
+    cdef Worker *own = &c.worker[c.host[from_task]]
+    hand_over(own, worker_of(c, to_task))
+    c.running = own.id
 
 
 cdef void unwind(Task *t) noexcept nogil:
     cdef Carrier *c = <Carrier *>t.x.carrier.self
-    rt_unwind(&c.worker[c.host[t.id]].jump)
+    rt_unwind(&c.block.jump if c.block.checking else &c.worker[c.host[t.id]].jump)
 
 
 # ---- a worker --------------------------------------------------------------------------------------------------------
@@ -76,21 +84,65 @@ cdef void run_body(void *argument) noexcept nogil:
     x.subject.body(x.subject.self, t)
 
 
-cdef void overflowed(void *argument, int stack) noexcept nogil:
-    """A body has run into the guard below its stack; called on another stack, by the fault handler."""
-    cdef Worker *w = &(<Carrier *>argument).worker[stack]
-    if w.in_body:
-        w.overflowed = True
-        rt_unwind(&w.jump)
+# ---- what goes wrong in the code under test --------------------------------------------------------------------------
 
 
-cdef void leave_body(Worker *w) noexcept nogil:
-    cdef Execution *x = w.carrier.block.x
-    w.in_body = False
-    if w.overflowed:
-        w.overflowed = False
-        found(x, VIOLATION_STACK_OVERFLOW, w.task, STACK_BYTES, 0, 0)
-        x.halt = HALT_VIOLATION
+cdef void faulted(void *argument, Fault *fault) noexcept nogil:
+    """The worker that has the baton made a fault, or is asked to leave. Called by the handler, on another stack."""
+    cdef Carrier *c = <Carrier *>argument
+    cdef Worker *w = &c.worker[c.running]
+    cdef Execution *x = c.block.x
+    cdef uint64_t low = <uint64_t>w.fiber.bottom if c.fibers else w.guard.low
+    cdef int task = -1 if c.block.checking else w.task
+    if x.asking or not (w.in_body or c.block.checking):
+        return
+    if fault.signal == 0:
+        if moved(c):
+            return
+        crashed(x, fault, task, VIOLATION_STUCK, 0)
+    elif low - GUARD_BYTES <= fault.address < low:
+        crashed(x, fault, task, VIOLATION_STACK_OVERFLOW, STACK_BYTES if c.fibers else <int64_t>w.guard.size)
+    else:
+        crashed(x, fault, task, VIOLATION_CRASH, fault.signal)
+    rt_unwind(&c.block.jump if c.block.checking else &w.jump)
+
+
+cdef void exited(void *argument) noexcept nogil:
+    """The code under test called exit(): said in one line, and the process must not end as if all were well."""
+    cdef Carrier *c = <Carrier *>argument
+    cdef Execution *x = c.block.x
+    if c.worker[c.running].in_body or c.block.checking:
+        complain(b"called exit()", x.index, c.worker[c.running].task, x.steps)
+        _exit(1)
+
+
+cdef Sight sight(Carrier *c) noexcept nogil:
+    cdef Sight seen
+    seen.steps = rt_peek64(&c.block.x.steps)
+    seen.next = rt_peek64(&c.block.next)
+    seen.checking = c.block.checking
+    return seen
+
+
+cdef bint moved(Carrier *c) noexcept nogil:
+    """Whether the code under test has come to a point, or to an end, since it was looked at."""
+    cdef Sight now = sight(c)
+    return now.steps != c.seen.steps or now.next != c.seen.next or now.checking != c.seen.checking
+
+
+cdef void carrier_look(Carrier *c, int64_t patience) noexcept nogil:
+    """The watchdog, called again and again by whoever waits for the block: code that makes no point for `patience`
+    nanoseconds is stuck, and is asked to leave. A look counts for a short time only, so that a process which was stopped
+    has not waited."""
+    cdef int64_t now = rt_clock()
+    c.unmoved += min(now - c.seen_at, <int64_t>LOOK)
+    c.seen_at = now
+    if moved(c) or c.block.x.asking or rt_load(&c.block.x.hold) == HOLD_HERE:
+        c.seen = sight(c)
+        c.unmoved = 0
+    if c.unmoved > patience:
+        guard_ask(&c.worker[c.n].guard if c.fibers else &c.worker[c.running].guard)
+        c.unmoved = 0
 
 
 cdef int carry(Worker *w) noexcept nogil:
@@ -98,9 +150,10 @@ cdef int carry(Worker *w) noexcept nogil:
     the block has ended (-1)."""
     cdef Carrier *c = w.carrier
     cdef int next
+    c.running = w.id
     while True:
         rt_protect(&w.jump, run_body, w)
-        leave_body(w)
+        w.in_body = False
         c.host[w.task] = -1
         next = block_task_ended(c.block, w.task)
         if next < 0 or c.host[next] >= 0:
@@ -149,8 +202,11 @@ cdef void work(void *argument) noexcept nogil:
 
 
 cdef void *thread_main(void *argument) noexcept nogil:
-    await_baton(<Worker *>argument)
-    work(argument)
+    cdef Worker *w = <Worker *>argument
+    guard_enter(&w.guard)
+    await_baton(w)
+    work(w)
+    guard_leave(&w.guard)
     return NULL
 
 
@@ -160,12 +216,13 @@ cdef void *home_main(void *argument) noexcept nogil:
     cdef Carrier *c = home.carrier
     cdef int i
     rt_fiber_home(&home.fiber)
-    rt_watch_stacks(&c.watch)
+    guard_enter(&home.guard)
     for i in range(c.n):
         rt_fiber_make(&c.worker[i].fiber, &home.fiber, work, &c.worker[i])
     while True:
         await_baton(home)
         if c.quit:
+            guard_leave(&home.guard)
             return NULL
         rt_switch(&home.fiber, &c.worker[c.spare[c.n_spare - 1]].fiber)
         end_block(c)
@@ -186,16 +243,11 @@ cdef int start_thread(Worker *w, int cpu, void *(*run)(void *) noexcept nogil) e
 
 cdef int map_stacks(Carrier *c) except -1:
     cdef int i
-    c.watch.base = rt_stacks_map(c.n, GUARD_BYTES, STACK_BYTES)
-    if c.watch.base == NULL:
+    c.stacks = rt_stacks_map(c.n, GUARD_BYTES, STACK_BYTES)
+    if c.stacks == NULL:
         raise MemoryError(f"no memory for {c.n} stacks")
-    c.watch.guard = GUARD_BYTES
-    c.watch.size = STACK_BYTES
-    c.watch.n = c.n
-    c.watch.overflowed = overflowed
-    c.watch.argument = c
     for i in range(c.n):
-        c.worker[i].fiber.bottom = c.watch.base + i * (GUARD_BYTES + STACK_BYTES) + GUARD_BYTES
+        c.worker[i].fiber.bottom = c.stacks + i * (GUARD_BYTES + STACK_BYTES) + GUARD_BYTES
         c.worker[i].fiber.size = STACK_BYTES
     return 0
 
@@ -205,6 +257,7 @@ cdef int carrier_open(Carrier *c, Block *block, bint fibers, int n, int cpu, uin
     cdef void *workers = NULL
     cdef int started = 0
     memset(c, 0, sizeof(Carrier))
+    guards_open()
     if posix_memalign(&workers, 128, (n + 1) * sizeof(Worker)) != 0:
         raise MemoryError(f"no memory for {n} workers")
     memset(workers, 0, (n + 1) * sizeof(Worker))
@@ -221,6 +274,9 @@ cdef int carrier_open(Carrier *c, Block *block, bint fibers, int n, int cpu, uin
     for i in range(n + 1):
         c.worker[i].id = i
         c.worker[i].carrier = c
+        c.worker[i].guard.faulted = faulted
+        c.worker[i].guard.exited = exited
+        c.worker[i].guard.argument = c
     for i in range(n):
         c.spare[i] = n - 1 - i
         c.host[i] = -1
@@ -262,14 +318,15 @@ cdef bint carrier_idle(Carrier *c) noexcept nogil:
 cdef void carrier_release(Carrier *c, int threads) noexcept nogil:
     """Joins the workers from the first on, so many that are threads, and gives back all memory."""
     cdef Worker *first = &c.worker[c.n] if c.fibers else c.worker
+    cdef int stacks = c.n
     cdef int i
     c.quit = True
     for i in range(threads):
         give(first + i)
     for i in range(threads):
         rt_join(first[i].thread)
-    if c.watch.base != NULL:
-        rt_stacks_unmap(c.watch.base, c.watch.n, GUARD_BYTES, STACK_BYTES)
+    if c.stacks != NULL:
+        rt_stacks_unmap(c.stacks, stacks, GUARD_BYTES, STACK_BYTES)
     free(c.worker)
     c.worker = NULL
     c.n = 0

@@ -20,6 +20,9 @@ cdef class Explorer:
     cdef readonly Bell bell
     cdef readonly int cpu
     cdef int pid
+    # Seconds without a point after which the watchdog ends an execution; 0 is never.
+    cdef public double patience
+    cdef bint was_stuck
     cdef bint opened
     cdef int use(self, Strategy strategy) except -1
     cdef object holder
@@ -30,4 +33,5 @@ cdef class Explorer:
     cdef int run_once(self, Strategy strategy, first, count, bound) except -1
     cdef object pending(self, int i)
     cdef tuple stack(self, uint64_t event)
+    cdef object crash(self)
     cdef int hold_if_asked(self) except -1

@@ -9,7 +9,7 @@ import os
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
@@ -19,31 +19,28 @@ from anonvma_rt.engine.base.arena cimport arena_close, arena_offset, arena_open,
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER, Event
 from anonvma_rt.engine.base.os cimport rt_load, rt_store, rt_wait, rt_wake
 from anonvma_rt.engine.run.block cimport block_begin, block_floor, block_free, run_alone
-from anonvma_rt.engine.run.carrier cimport carrier_close, carrier_idle, carrier_name, carrier_open, carrier_run
+from anonvma_rt.engine.run.carrier cimport (
+    carrier_close, carrier_idle, carrier_look, carrier_name, carrier_open, carrier_run,
+)
+from anonvma_rt.engine.run.fault cimport guards_open
 from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, journal_travel
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.subject cimport Subject, count_by_name
 from anonvma_rt.engine.run.task cimport (
-    HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_UNTIL, HOLD_HERE, HOLD_NO, HOLD_OVER, HOLD_WANTED,
-    MAX_FRAMES, Execution, Task, must_wait,
+    HALT_NO_MEMORY, HALT_STUCK, HOLD_HERE, HOLD_NO, HOLD_OVER, HOLD_WANTED, MAX_FRAMES, VIOLATION_CRASH,
+    VIOLATION_STUCK, Execution, Task, must_wait,
 )
 
 from anonvma_rt.engine.run.records import Block as Totals
-from anonvma_rt.engine.run.records import OPS, Failure, Finding, Pending, Profiled, Recorded, Refusal
-from anonvma_rt.engine.run.subject import BuildViolation
+from anonvma_rt.engine.run.records import OPS, Crash, Failure, Finding, Pending, Profiled, Recorded, Refusal
+from anonvma_rt.engine.run.subject import HALTS, BuildViolation
 
 cdef enum:
     # Nanoseconds between two looks at signals while a block runs, and while somebody waits to look at a held execution.
     NAP = 20000000
     HOLDER_NAP = 2000000
-
-HALTS = {
-    HALT_STOPPED: "stopped",
-    HALT_DIVERGED: "diverged",
-    HALT_NO_MEMORY: "no-memory",
-    HALT_UNTIL: "until",
-    HALT_REFUSED: "refused",
-}
+    # Where it is to end, or was stuck before, nobody waits longer than this for a point.
+    LAST_PATIENCE = 1000000000
 
 cdef void build(Task *t, void *unused) noexcept nogil:
     t.want = t.x.subject.build(t.x.subject.self, t)
@@ -53,10 +50,9 @@ cdef void build(Task *t, void *unused) noexcept nogil:
 cdef class Explorer:
     """Builds `subject` in an arena of its own and runs executions of it.
 
-    seed: 0 to 2**64 - 1. cpu: the core to which the threads are pinned, -1 for none. stop: a StopToken that ends a
-    block early. carrier: "threads", an OS thread per task, or "fibers", a stack per task on one thread. Use as a
-    context manager, or call close(). The exceptions of build: what subject.refused() makes of a refused step,
-    BuildViolation, MemoryError.
+    seed: 0 to 2**64 - 1. cpu: the core to which the threads are pinned, -1 for none. stop: ends a block early. carrier:
+    "threads", an OS thread per task, or "fibers", a stack per task on one thread. Use as a context manager, or call
+    close(). Raises what subject.refused() makes of a refused step, BuildViolation, MemoryError.
     """
 
     def __init__(self, Subject subject, Strategy strategy, seed=0, int cpu=-1, StopToken stop=None, Bell bell=None,
@@ -84,6 +80,8 @@ cdef class Explorer:
         for i in range(MAX_TASKS):
             self.x.task[i].x = self.x
             self.x.task[i].id = i
+        self.patience = subject.patience
+        guards_open()
         arena_open(&self.x.arena)
         with nogil:
             violated = run_alone(self.x, build, NULL)
@@ -171,6 +169,7 @@ cdef class Explorer:
                 return 0
             with nogil:
                 rt_wait(&self.bell.word, seen, HOLDER_NAP if self.holder is not None else NAP)
+            self.look()
             if signals:
                 try:
                     PyErr_CheckSignals()
@@ -179,6 +178,14 @@ cdef class Explorer:
                     self.stop.stop()
                     self.wait(False)
                     raise
+
+    def look(self):
+        """Lets the watchdog look at the running block: whoever waits for one does so several times a second."""
+        cdef int64_t patience = <int64_t>(self.patience * 1e9) if self.patience > 0 else <int64_t>1 << 62
+        if rt_load(&self.stop.flag) or self.was_stuck:
+            patience = min(patience, <int64_t>LAST_PATIENCE)
+        if not carrier_idle(&self.workers):
+            carrier_look(&self.workers, patience)
 
     cdef int check_idle(self) except -1:
         self.check_usable()
@@ -240,6 +247,7 @@ cdef class Explorer:
         cdef Block *b = &self.block
         if not carrier_idle(&self.workers):
             raise RuntimeError("the explorer is busy")
+        self.was_stuck = self.was_stuck or b.halt == HALT_STUCK
         return (
             b.next - b.ran - b.pruned,
             b.ran,
@@ -340,6 +348,7 @@ cdef class Explorer:
             Finding(f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None,
             [self.pending(i) for i in range(self.x.tasks)],
             [self.stack(i) for i in range(self.x.trace.n_events)] if stacks else None,
+            self.crash(),
         )
 
     cdef object pending(self, int i):
@@ -350,34 +359,35 @@ cdef class Explorer:
 
     cdef tuple stack(self, uint64_t event):
         cdef void **frames = self.x.trace.frames + event * MAX_FRAMES
-        cdef int n = 0
-        while n < MAX_FRAMES and frames[n] != NULL:
-            n += 1
-        return tuple([<uint64_t>frames[i] for i in range(n)])
+        return tuple([<uint64_t>frames[i] for i in range(MAX_FRAMES) if frames[i] != NULL])
+
+    cdef object crash(self):
+        """Where the last execution crashed or was stuck, None if it was neither."""
+        if self.x.finding.kind != VIOLATION_CRASH and self.x.finding.kind != VIOLATION_STUCK:
+            return None
+        return Crash(self.x.crash.address, tuple([<uint64_t>self.x.crash.frames[i] for i in range(self.x.crash.n)]))
 
     def travel(self, uint64_t step):
-        """Puts the subject's memory into the state before step `step` of the execution that trace() has just recorded
-        with a journal; past the last step, into the one in which the tasks left it. Costs what has changed between."""
+        """Puts the memory into the state before step `step` of what trace() has just recorded with a journal; past the
+        last step, into the one in which the tasks left it. Costs what has changed between."""
         self.check_idle()
         if self.x.journal.shadow_used == 0:
             raise RuntimeError("there is no journal: trace() with journal=1 keeps one")
         journal_travel(&self.x.journal, &self.x.arena, step)
 
     def changes(self):
-        """What travel() goes by: a list of (step, offset), each a word of the memory that is another from that step on,
-        in order. Offset 0: the block grew."""
+        """What travel() goes by, in order: [(step, offset)], a word that is another from that step on; 0: it grew."""
         cdef Change *c = self.x.journal.changes
         return [(c[i].step, c[i].offset) for i in range(self.x.journal.n)]
 
     def name_tasks(self, names):
-        """From within `hold`: names the OS threads after the tasks that they carry, for whoever attaches a debugger.
-        Returns the numbers of the tasks that have a thread."""
+        """From within `hold`: names OS threads after their tasks, for debuggers; returns the tasks that have one."""
         if self.fibers:
             return []
         return [i for i, name in enumerate(names) if carrier_name(&self.workers, i, name.encode()[:15])]
 
     cdef int hold_if_asked(self) except -1:
-        """Calls `hold` where the execution stands and waits for it; whatever that raises, the execution ends."""
+        """Calls `hold` where the execution stands; whatever that raises, the execution ends."""
         if self.holder is None or rt_load(&self.x.hold) != HOLD_HERE:
             return 0
         try:

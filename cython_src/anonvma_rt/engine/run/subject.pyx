@@ -4,7 +4,10 @@ from libc.stdint cimport int64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, arena_header
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
-from anonvma_rt.engine.run.task cimport MAX_COUNTERS
+from anonvma_rt.engine.run.task cimport (
+    HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, MAX_COUNTERS, VIOLATION_CRASH,
+    VIOLATION_STUCK,
+)
 
 # Where the first object of every arena is.
 ARENA_ROOT = ARENA_START + sizeof(arena_header)
@@ -18,6 +21,18 @@ KINDS = {
     5: "use-after-free",
     6: "list-corruption",
     7: "stack-overflow",
+    VIOLATION_CRASH: "crash",
+    VIOLATION_STUCK: "stuck",
+}
+
+# Why a block ended early, by number.
+HALTS = {
+    HALT_STOPPED: "stopped",
+    HALT_DIVERGED: "diverged",
+    HALT_NO_MEMORY: "no-memory",
+    HALT_UNTIL: "until",
+    HALT_REFUSED: "refused",
+    HALT_STUCK: "stuck",
 }
 
 
@@ -54,6 +69,8 @@ cdef class Subject:
     expect = {}
     strategy = ""
     task_names = ()
+    # Seconds without a point after which a body counts as stuck; 0 is never.
+    patience = 5.0
 
     def __cinit__(self, *args, **kwargs):
         self.tasks = 1

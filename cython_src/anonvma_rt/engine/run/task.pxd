@@ -30,6 +30,8 @@ cdef enum Violation:
     VIOLATION_USE_AFTER_FREE
     VIOLATION_LIST_CORRUPTION
     VIOLATION_STACK_OVERFLOW
+    VIOLATION_CRASH = 9
+    VIOLATION_STUCK
     VIOLATION_SUBJECT = 16
 
 # Why an execution ended early without a violation.
@@ -43,6 +45,8 @@ cdef enum Halt:
     HALT_REFUSED
     # The strategy gave the execution up: it belongs to a class that was seen, and does not count.
     HALT_PRUNED
+    # Of a block: its last execution was stuck, and the next one might be so for the same reason.
+    HALT_STUCK
 
 # An execution that is stopped before a step may be held there, all tasks at their points, until somebody has looked.
 cdef enum Hold:
@@ -74,6 +78,12 @@ cdef struct Trace:
     bint stacks
     void **frames
     uint64_t frames_room
+
+# Where the code under test was when it crashed or was stuck: the innermost call first.
+cdef struct Crash:
+    uint64_t address
+    int32_t n
+    void *frames[MAX_FRAMES]
 
 cdef struct Task:
     Execution *x
@@ -185,6 +195,9 @@ cdef struct Execution:
     Journal journal
     # HOLD_*, a futex word.
     uint32_t hold
+    # Set while a strategy is asked: what goes wrong then is no body's fault.
+    bint asking
+    Crash crash
     # A profile counts marks whatever the strategy.
     bint profiling
     StrategyCalls strategy

@@ -142,7 +142,9 @@ cdef int decide(Execution *x) noexcept nogil:
         chosen = rt_lowest(x.enabled)
         x.lease = NEVER
     else:
+        x.asking = True
         chosen = x.strategy.pick(x.strategy.self, x, &hold)
+        x.asking = False
         if chosen < 0 or chosen >= x.tasks or not x.enabled >> chosen & 1:
             return -1
         x.lease = x.steps + hold - 1

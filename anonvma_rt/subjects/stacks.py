@@ -1,19 +1,24 @@
-"""Call stacks of recorded events: from return addresses to functions, files and lines of the subject.
+"""Call stacks of recorded events and of crashes: from return addresses to functions, files and lines of the subject.
 
 The addresses were recorded while the execution ran, so the stacks are what was on the tasks' stacks, not what somebody
 thinks they were. The build keeps line tables (-g1) that name the lines of the .pyx files; addr2line (binutils) reads
-them, inlined calls included. Where it is missing, or a build dropped the tables, there are no stacks.
+them, inlined calls included. Where it is missing, or a build dropped the tables, there are no stacks. Code of somebody
+else's is named as far as its build says: by function, and by file and line where it was built with -g1.
 """
 
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Frame", "Stacks"]
+__all__ = ["Frame", "Stacks", "calls"]
 
 MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r.xp ([0-9a-f]+) \S+ \d+\s+(/.*)")
+HOUSE = str(Path(__file__).parents[1])
+# Nobody looks for a mistake there, and asking about it takes long.
+SYSTEM = re.compile(r"/(lib(c|m|gcc_s|pthread|python|asan|tsan|ubsan)[-.\d]|ld-|python)[^/]*$")
 
 
 class Frame(NamedTuple):
@@ -60,7 +65,7 @@ class Stacks:
             self.known[address] = []
             for start, end, offset, path in self.maps:
                 # The call is what stands before the address to return to.
-                if start <= address - 1 < end and ("anonvma_rt" in path or path in self.others):
+                if start <= address - 1 < end and not SYSTEM.search(path):
                     wanted.setdefault(path, {})[address - 1 - start + offset] = address
         for path, places in wanted.items():
             self._ask(path, places)
@@ -77,7 +82,7 @@ class Stacks:
                 address = places[int(lines[at], 16)]
                 at += 1
             elif address is not None and at + 1 < len(lines):
-                frame = _frame(lines[at], lines[at + 1])
+                frame = _frame(lines[at], lines[at + 1], path.startswith(HOUSE) or path in self.others)
                 frames = self.known[address]
                 # A compiler may split a function and put one half into the other.
                 if frame is not None and not (frames and frames[-1][:2] == frame[:2]):
@@ -108,12 +113,25 @@ def demangled(symbol: str) -> tuple[str, str] | None:
     return "/".join(modules), ".".join([*parts[len(modules) :], rest])
 
 
-def _frame(symbol: str, place: str) -> Frame | None:
+def calls(frames: tuple[int, ...]) -> list[str]:
+    """The calls of the code under test that these return addresses stand for, innermost first: "f (file.c:7)"."""
+    found = []
+    for frame in Stacks().of(frames):
+        place = f" ({Path(frame.file).name}{f':{frame.line}' if frame.line else ''})" if frame.file else ""
+        found.append(f"{frame.function}{place}")
+    return found
+
+
+def _frame(symbol: str, place: str, own: bool) -> Frame | None:
+    """own: of this package, of which only what was Cython is worth a name."""
     found = demangled(symbol)
+    path, _, number = place.split(" ")[0].rpartition(":")
+    if not own and symbol != "??":
+        line = int(number) if number.isdigit() else 0
+        return Frame(found[1] if found else symbol, "" if path.startswith("??") else path, line)
     if found is None:
         return None
     module, function = found
-    path, _, number = place.split(" ")[0].rpartition(":")
     # Some versions of the tool name the C file where the line is that of the .pyx.
     end = ".pxd" if path.endswith(".pxd") and f"/{module}.pxd".endswith(path[path.rfind("/") :]) else ".pyx"
     return Frame(function, module + end, int(number) if number.isdigit() else 0)
