@@ -10,9 +10,28 @@ from typing import Any, TypedDict
 
 from anonvma_rt import __version__
 from anonvma_rt.execution.plan import LAST_INDEX
+from anonvma_rt.lab.explorers import CARRIERS
 from anonvma_rt.text.expected import Expected
+from anonvma_rt.text.shape import (
+    VALUE,
+    Shape,
+    digest,
+    either,
+    line,
+    list_of,
+    maybe,
+    number,
+    one_of,
+    record,
+    switch,
+    table_of,
+    whole,
+)
 
-__all__ = ["STOPS", "Budget", "Cell", "Unit"]
+__all__ = ["LARGEST_RANGE", "LONGEST_TIMEOUT", "SPEC", "STOPS", "Budget", "Cell", "Unit"]
+
+LARGEST_RANGE = 10_000_000
+LONGEST_TIMEOUT = 1e6  # seconds
 
 STOPS = {
     "all": "every execution of the budget",
@@ -20,6 +39,18 @@ STOPS = {
     "bound": "the range after which the upper bound at 95 % is small enough is the last",
 }
 MOST_OBSERVED = 65_536  # executions of the first range whose classes are counted; ranges cannot be added up in this
+_KINDS = either(lambda value: isinstance(value, list), list_of(line(), 1000, 1), line())
+# What a store says of a cell, beside its number.
+SPEC: Shape = record(
+    {
+        "scenario": line(), "sha256": digest(64), "parameters": table_of(VALUE, 1000), "algorithm": line(2000),
+        "strategy": line(2000), "carrier": one_of("carrier", CARRIERS), "seed": whole(),
+        "executions": maybe(whole(1, LAST_INDEX)), "seconds": maybe(number(1e-3, 1e9)),
+        "range_size": whole(1, LARGEST_RANGE), "stop": one_of("stop", STOPS), "bound": maybe(number(1e-12, 1.0)),
+        "expected": maybe(_KINDS), "judged": switch, "timeout": number(1e-2, LONGEST_TIMEOUT),
+    },
+    {"number": whole()},
+)  # fmt: skip
 
 
 class Budget(TypedDict):

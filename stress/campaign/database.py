@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote as url_quote
 
 from anonvma_rt.errors import UserError, reason
+from anonvma_rt.text.shape import ShapeError
 
 __all__ = ["TABLES", "VERSION", "Database", "StoreError", "began", "lives", "seal"]
 
@@ -34,6 +35,7 @@ _WHY = {
     sqlite3.SQLITE_LOCKED: "another process has it locked",
     sqlite3.SQLITE_TOOBIG: "what is to be stored is too large",
 }
+LARGEST_ROW = 128 << 20  # bytes
 APPLICATION = 0x41565254  # "AVRT"
 VERSION = 2
 TABLES = """
@@ -109,9 +111,9 @@ def lives(host: str, pid: int, since: int, heartbeat: float) -> bool:
     return time.time() - heartbeat < SILENCE
 
 
-def seal(*values: int | str) -> str:
+def seal(*values: Any) -> str:
     """What tells later that a row is still the one that was written: SHA-256 over its key and content."""
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(values, default=repr).encode()).hexdigest()
 
 
 class Database:
@@ -143,6 +145,7 @@ class Database:
         if mode == "ro" and not os.access(self.path.parent, os.W_OK) and not Path(f"{self.path}-wal").exists():
             uri += "&immutable=1"  # SQLite cannot make the files in which readers of a log meet, and needs none
         database = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_ROW)
         # Functions and triggers that somebody put into the file get no chance.
         database.execute("pragma trusted_schema = off")
         database.execute("pragma foreign_keys = on")
@@ -159,6 +162,11 @@ class Database:
                 self.database.execute(f"pragma application_id = {APPLICATION}")
                 self.database.execute(f"pragma user_version = {VERSION}")
             application, version = APPLICATION, VERSION
+        if not application and not version and not self._number("select count(*) from sqlite_schema"):
+            raise StoreError(
+                f"{self.where}: there is nothing in it yet: whoever began the campaign was ended while it made the "
+                "store; `campaign run` with the campaign's file begins it again"
+            )
         if application != APPLICATION:
             raise StoreError(f"{self.where}: {_WHY[sqlite3.SQLITE_NOTADB]}")
         if version != VERSION:
@@ -211,9 +219,9 @@ class Database:
             raise StoreError(f"{self.where}: {why or 'the store cannot be used'} ({error})") from None
 
     @contextmanager
-    def readable(self, what: str) -> Iterator[None]:
+    def readable(self) -> Iterator[None]:
         """Content that is not what a store holds."""
         try:
             yield
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise StoreError(f"{self.where}: the file is damaged ({what}: {type(error).__name__})") from None
+        except ShapeError as error:
+            raise StoreError(f"{error}: the file is damaged") from None

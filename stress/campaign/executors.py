@@ -5,9 +5,11 @@ a worker was lost. A process worker dies with the thread that started it, so a r
 """
 
 import ctypes
+import errno
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable
@@ -20,13 +22,15 @@ from typing import Any
 from anonvma_rt.engine.base.bell import cores
 from anonvma_rt.errors import UserError, quote
 
-__all__ = ["CannotStart", "Crew", "Lost", "ProcessWorkers", "crew_for"]
+__all__ = ["CannotStart", "Crew", "Lost", "ProcessWorkers", "crew_for", "host_is_short"]
 
 START_SECONDS = 120.0  # for a worker to import what it needs; a busy machine takes a while
 STARTS = 20  # of workers that are killed while they start, in a row
 REST = 0.05  # seconds between two of them, more each time
 LOOK_SECONDS = 2.0  # between two looks at how many workers a cluster has now
+LONGEST_LOOK = 1.0  # seconds: whoever looks may have been stopped itself, and that time counts for nobody
 PR_SET_PDEATHSIG = 1
+_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.ENOSPC, errno.EDQUOT}
 
 
 class Lost(Exception):
@@ -35,6 +39,13 @@ class Lost(Exception):
 
 class CannotStart(UserError):
     """Workers do not even start, so no range is to blame."""
+
+
+def host_is_short(error: BaseException | None) -> bool:
+    """Whether this machine lacks descriptors, memory, processes or room: no range is to blame for that."""
+    if isinstance(error, OSError):
+        return error.errno in _SHORT
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
 
 
 @dataclass
@@ -61,8 +72,16 @@ class Crew:
         self.executor.shutdown(wait=False)
         self.executor = self.make()
 
-    def submit(self, call: Callable[..., Any], *arguments: object) -> "Future[Any]":
+    def submit(self, call: Callable[..., Any], *arguments: object, within: float) -> "Future[Any]":
+        """within: seconds after which a worker of ours that has not answered counts as lost; see look()."""
+        if isinstance(self.executor, ProcessWorkers):
+            return self.executor.submit(call, *arguments, within=within)
         return self.executor.submit(call, *arguments)
+
+    def look(self) -> None:
+        """To be called often: ends workers that should have answered, whatever keeps them from it."""
+        if isinstance(self.executor, ProcessWorkers):
+            self.executor.look()
 
     def end(self, kill: bool) -> None:
         """No worker is left afterwards, as far as it is ours. kill: do not wait for what they do."""
@@ -102,9 +121,20 @@ class ProcessWorkers(ThreadPoolExecutor):
         self._living: set[_Worker] = set()
         self._lock = threading.Lock()
         self._killed = False
+        self._looked = monotonic()
 
-    def submit(self, call: Callable[..., Any], /, *arguments: Any, **more: Any) -> "Future[Any]":
-        return super().submit(self._forward, call, arguments, more)
+    def submit(
+        self, call: Callable[..., Any], /, *arguments: Any, within: float | None = None, **more: Any
+    ) -> "Future[Any]":
+        return super().submit(self._forward, call, arguments, more, within)
+
+    def look(self) -> None:
+        """Kills the workers whose time is over: one that was stopped from outside cannot end itself."""
+        now = monotonic()
+        passed, self._looked = min(now - self._looked, LONGEST_LOOK), now
+        with self._lock:
+            for worker in self._living:
+                worker.passes(passed)
 
     def pids(self) -> list[int]:
         """Of the workers that live now."""
@@ -126,12 +156,14 @@ class ProcessWorkers(ThreadPoolExecutor):
                     worker.dismiss()
                 self._living.clear()
 
-    def _forward(self, call: Callable[..., Any], arguments: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    def _forward(
+        self, call: Callable[..., Any], arguments: tuple[Any, ...], more: dict[str, Any], within: float | None
+    ) -> Any:
         worker: _Worker | None = getattr(self._own, "worker", None)
         if worker is None:
             worker = self._own.worker = self._hire()
         try:
-            return worker.do(call, arguments, more)
+            return worker.do(call, arguments, more, within)
         except Lost:
             self._own.worker = None
             self._fire(worker)
@@ -143,7 +175,12 @@ class ProcessWorkers(ThreadPoolExecutor):
             with self._lock:
                 if self._killed:
                     raise Lost("the workers were told to end")
-                worker = _Worker(self._free_cores.pop(0))
+                core = self._free_cores.pop(0)
+                try:
+                    worker = _Worker(core)
+                except BaseException:
+                    self._free_cores.append(core)
+                    raise
                 self._living.add(worker)
             if worker.started():
                 return worker
@@ -168,12 +205,19 @@ class _Worker:
     def __init__(self, core: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.core = core
+        self.left: float | None = None  # seconds that it still has for what it does
+        self.given = 0.0
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_serve, args=(theirs, os.getpid(), core), name="anonvma-rt worker", daemon=True
-        )
-        self.process.start()
-        theirs.close()
+        try:
+            self.process = context.Process(
+                target=_serve, args=(theirs, os.getpid(), core), name="anonvma-rt worker", daemon=True
+            )
+            self.process.start()
+        except BaseException:
+            self.pipe.close()
+            raise
+        finally:
+            theirs.close()
 
     def started(self) -> bool:
         """Waits until it says that it is ready."""
@@ -183,13 +227,30 @@ class _Worker:
             self.process.join(10)
             return False
 
-    def do(self, call: Callable[..., Any], arguments: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    def passes(self, seconds: float) -> None:
+        """That much time has passed."""
+        if self.left is not None:
+            self.left -= seconds
+            if self.left < 0:
+                self.process.kill()
+
+    def do(
+        self, call: Callable[..., Any], arguments: tuple[Any, ...], more: dict[str, Any], within: float | None
+    ) -> Any:
+        self.left, self.given = within, within or 0.0
         try:
             self.pipe.send((call, arguments, more))
             good, value = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(10)
+            if self.left is not None and self.left < 0:
+                raise Lost(
+                    f"worker process {self.process.pid} did not answer within {self.given:g} s, as if it was stopped"
+                ) from None
             raise Lost(f"worker process {self.process.pid} died ({_cause(self.process.exitcode)})") from None
+        finally:
+            # Its thread waits for the next call, so no time passes for it.
+            self.left = None
         if good:
             return value
         raise value
@@ -220,19 +281,23 @@ def _serve(pipe: Any, parent: int, core: int) -> None:
     pipe.send("ready")
     while True:
         try:
-            call, arguments, more = pipe.recv()
+            asked = pipe.recv_bytes()
         except (EOFError, OSError):
             return
         try:
+            call, arguments, more = pickle.loads(asked)  # which imports, and may need more than the machine has
             answer = (True, call(*arguments, **more))
         except Exception as error:
             answer = (False, error)
         try:
-            pipe.send(answer)
+            said = pickle.dumps(answer)
+        except Exception as error:  # what came out cannot be sent
+            short = error if host_is_short(error) else None
+            said = pickle.dumps((False, short or RuntimeError(f"{type(answer[1]).__name__} of a worker: {error}")))
+        try:
+            pipe.send_bytes(said)
         except OSError:
             return
-        except Exception as error:  # what came out cannot be sent
-            pipe.send((False, RuntimeError(f"{type(answer[1]).__name__} of a worker: {error}")))
 
 
 def _dask(spec: str) -> Crew:

@@ -22,7 +22,7 @@ from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.own.subject import Embedded
 from anonvma_rt.search.hunt import DEFAULT_RUNS
-from anonvma_rt.stress.campaign.cell import STOPS, Budget, Cell
+from anonvma_rt.stress.campaign.cell import LARGEST_RANGE, LONGEST_TIMEOUT, STOPS, Budget, Cell
 from anonvma_rt.subjects.protocols import Bound, Described
 from anonvma_rt.text.expected import read_expected
 from anonvma_rt.text.files import read_text
@@ -32,7 +32,6 @@ __all__ = ["CampaignError", "Plan", "read_campaign", "shipped", "text_of"]
 
 MOST_CELLS = 10_000
 MOST_NAMES = 1000  # of one list, and groups of a file
-LARGEST_RANGE = 10_000_000
 DEFAULT_RANGE = 10_000
 DEFAULT_TIMEOUT = 600.0
 EXPECTATIONS = ("scenario", "anything", *VIOLATION_KINDS, "assertion")
@@ -262,7 +261,7 @@ def _budget(table: dict[str, Any], where: str) -> Budget:
         "executions": executions,
         "seconds": seconds,
         "range_size": _whole(table.get("range", DEFAULT_RANGE), f"{where}: range", 1, LARGEST_RANGE),
-        "timeout": _number(table.get("timeout", DEFAULT_TIMEOUT), f"{where}: timeout", 1e-2, 1e6),
+        "timeout": _number(table.get("timeout", DEFAULT_TIMEOUT), f"{where}: timeout", 1e-2, LONGEST_TIMEOUT),
         "stop": stop,
         "bound": bound,
         "carrier": carrier,

@@ -1,6 +1,7 @@
 """The ranges of a cell that has not ended: the next one, those to do again, those that finished before their turn."""
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass, field
 
 from anonvma_rt.execution.plan import LAST_INDEX
@@ -24,6 +25,8 @@ class Live:
     horizon: int = LAST_INDEX  # ranges from here on will not count, whatever comes out of those before
     waiting: dict[int, Outcome] = field(default_factory=dict)  # finished before their turn
     tries: dict[int, int] = field(default_factory=dict)
+    short: Counter[int] = field(default_factory=Counter)  # how often the machine was short of what a range needs
+    aside: set[int] = field(default_factory=set)  # those that it is always too short for
 
     @property
     def has_work(self) -> bool:

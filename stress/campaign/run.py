@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import UserError
 from anonvma_rt.stress.campaign.cell import Cell, Unit
-from anonvma_rt.stress.campaign.executors import CannotStart, Crew, Lost
+from anonvma_rt.stress.campaign.executors import CannotStart, Crew, Lost, host_is_short
 from anonvma_rt.stress.campaign.queue import Live
 from anonvma_rt.stress.campaign.store import Store, StoreError
 from anonvma_rt.stress.campaign.totals import Done, Failed, Outcome, Poisoned, Totals
-from anonvma_rt.stress.campaign.work import RangeTimeout, WrongVersion, run_range
+from anonvma_rt.stress.campaign.work import PATIENCE, RangeTimeout, WrongVersion, run_range
 
-__all__ = ["TRIES", "Progress", "run_campaign"]
+__all__ = ["TRIES", "Progress", "Shortage", "run_campaign"]
 
 # Workers that a range may cost: few enough for a poisonous one to be known soon, more than a machine that kills at
 # random (a kernel short of memory) takes from the same range by chance.
@@ -32,6 +32,12 @@ POLL = 0.1  # seconds for which a signal or a stop token can go unseen
 SETTLE = 5.0  # seconds for the futures of a broken executor to say so
 BEAT = 10.0  # seconds between heartbeats
 MOST_RENEWALS = 20  # of an executor, in a row without a finished range
+MOST_SHORTAGES = 20  # of the machine, in a row without a finished range
+MOST_OF_ONE = 5  # of one range, before it is put aside
+BREATH = 0.05  # seconds in which nothing is handed out after a shortage, more each time
+GRACE = 2 * PATIENCE  # seconds that a worker has to end itself in, beside twice its timeout
+
+_GO_ON = ": what is finished is stored, nothing counts as lost, and `campaign resume` goes on"
 
 Work = Callable[[Unit], Done]
 
@@ -44,6 +50,10 @@ class Progress:
     violations: int
     classes: int
     cell: Cell
+
+
+class Shortage(UserError):
+    """The machine lacks what workers need. What is finished is stored, and nothing counts as poison."""
 
 
 @dataclass(eq=False)
@@ -92,15 +102,22 @@ class _Runner:
         self.store, self.crew, self.stop, self.progress, self.work = store, crew, stop, progress, work
         self.own = own
         self.texts = store.texts()
-        ended = store.endings()
         self.lives: dict[int, Live] = {}
+        ended = store.endings()
         for cell in store.cells():
-            if cell.number not in ended:
-                self.lives[cell.number] = self._live(cell)
+            live = self._live(cell)
+            if ended.get(cell.number) is None or live.totals.ended is None:
+                self.lives[cell.number] = live
+        with store.transaction():
+            for number in ended.keys() & self.lives.keys():
+                store.reopen(number)  # ranges of it are missing
         self.turns: deque[Live] = deque(self.lives.values())
         self.under_way: dict[Future[Any], _Lease] = {}
         self.suspects: deque[_Lease] = deque()  # one of these broke an executor: each is tried alone
         self.renewals = 0
+        self.shortages = 0
+        self.short_of = ""
+        self.breathe_until = 0.0
         self.beat = monotonic()
         # A runner may have been killed right before it could say that a cell has ended.
         self._end([live for live in self.lives.values() if live.totals.ended])
@@ -115,13 +132,19 @@ class _Runner:
 
     def loop(self) -> None:
         while self.lives:
-            if not self.stop.stopped:
+            breathing = monotonic() < self.breathe_until
+            if self.stop.stopped:
+                if self.crew.exact:  # other crews would take back what has begun, too
+                    self.cancel()
+            elif not breathing:
                 self._hand_out()
-            elif self.crew.exact:  # other crews would take back what has begun, too
-                self.cancel()
-            if not self.under_way:
+            if not self.under_way and (self.stop.stopped or not breathing):
+                self._nothing_left()
                 return
+            if not self.under_way:
+                sleep(POLL)
             done, _ = wait(self.under_way, POLL, FIRST_COMPLETED)
+            self.crew.look()
             if done:
                 self._take_back(done)
             if monotonic() - self.beat > BEAT:
@@ -160,11 +183,14 @@ class _Runner:
 
     def _submit(self, lease: _Lease) -> None:
         try:
-            self.under_way[self.crew.submit(self.work, self._unit(lease))] = lease
+            self.under_way[self._call(self._unit(lease))] = lease
         except (RuntimeError, OSError) as error:  # it broke since the last look (BrokenExecutor is a RuntimeError)
             broken: Future[Any] = Future()
-            broken.set_exception(BrokenExecutor(str(error)))
+            broken.set_exception(error if host_is_short(error) else BrokenExecutor(str(error)))
             self.under_way[broken] = lease
+
+    def _call(self, unit: Unit) -> "Future[Any]":
+        return self.crew.submit(self.work, unit, within=2 * unit["timeout"] + GRACE)
 
     def _unit(self, lease: _Lease) -> Unit:
         source, text = self.texts[lease.live.cell.sha256]
@@ -187,6 +213,8 @@ class _Runner:
                 raise error
             elif isinstance(error, ImportError):
                 raise UserError(f"a worker lacks what it needs: {error}")
+            elif host_is_short(error):
+                self._short(lease, _reason(error))
             elif isinstance(error, UserError):
                 outcomes.append((lease, Failed(str(error))))
             elif self.stop.stopped:
@@ -216,7 +244,7 @@ class _Runner:
                 self.store.finish(lease.live.cell.number, lease.number, outcome)
         for lease, outcome in outcomes:
             lease.live.take(lease.number, outcome)
-            self.renewals = 0
+            self.renewals = self.shortages = 0
             if self.progress is not None:
                 now = Progress(outcome.executions, outcome.violations, outcome.classes, lease.live.cell)
                 self.progress(now)
@@ -242,6 +270,26 @@ class _Runner:
                 del self.under_way[future]
 
     # What goes wrong.
+
+    def _short(self, lease: _Lease, why: str) -> None:
+        """The machine could not do that range now: later, or when somebody resumes."""
+        live, number = lease.live, lease.number
+        self.short_of = why
+        self.shortages += 1
+        live.short[number] += 1
+        if live.short[number] < MOST_OF_ONE:
+            heapq.heappush(live.again, number)
+        else:
+            live.aside.add(number)
+        self.breathe_until = monotonic() + BREATH * self.shortages
+        if self.shortages >= MOST_SHORTAGES:
+            raise Shortage(f"this machine lacks what workers need ({why}; {self.shortages} times in a row){_GO_ON}")
+
+    def _nothing_left(self) -> None:
+        """Nothing is under way and nothing can be handed out. Raises Shortage where ranges were put aside."""
+        aside = sum(len(live.aside) for live in self.lives.values())
+        if aside and not self.stop.stopped:
+            raise Shortage(f"this machine is too short for {aside} range(s) ({self.short_of}){_GO_ON}")
 
     def _replace_executor(self, broken: list[tuple[_Lease, BaseException]]) -> list[tuple[_Lease, str]]:
         """A new executor for one that is gone. Returns the range that is to blame, if it was alone; else all that were
@@ -280,13 +328,14 @@ class _Runner:
 
     def _survives(self, unit: Unit) -> bool | None:
         """Whether a worker survives a unit; None after a stop."""
-        future = self.crew.submit(self.work, unit)
+        future = self._call(unit)
         while not future.done():
             wait([future], POLL)
+            self.crew.look()
             if self.stop.stopped:
                 future.cancel()
                 return None
-        return not isinstance(future.exception(), Exception)
+        return None if host_is_short(future.exception()) else not isinstance(future.exception(), Exception)
 
 
 def _reason(error: BaseException) -> str:

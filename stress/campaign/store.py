@@ -13,16 +13,33 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from anonvma_rt import __version__
 from anonvma_rt.errors import quote
-from anonvma_rt.stress.campaign.cell import Cell
+from anonvma_rt.execution.reproducer import LARGEST_FILE
+from anonvma_rt.stress.campaign.cell import SPEC, Cell
 from anonvma_rt.stress.campaign.database import Database, StoreError, began, lives, seal
 from anonvma_rt.stress.campaign.file import Plan
 from anonvma_rt.stress.campaign.totals import Done, Outcome, Totals, read_outcome
+from anonvma_rt.text import shape
+from anonvma_rt.text.files import Limits, load_json
+from anonvma_rt.text.toml import LARGEST_FILE as LARGEST_TEXT
 
-__all__ = ["Campaign", "Store", "StoreError"]
+__all__ = ["Campaign", "Store", "StoreError", "Survey"]
+
+LIMITS = Limits(2 * LARGEST_FILE, 100_000)  # of one row
+END_OF_TIME = 253_370_764_800  # the year 9999, in seconds since 1970
+_NUMBER = shape.whole()
+_SOURCE, _TEXT, _ASKED = shape.text(1 << 13), shape.text(LIMITS.bytes), shape.list_of(shape.line(2000), 1000)
+_RUNNER = shape.tuple_of(shape.line(least=0), shape.whole(0, 1 << 32), shape.whole(), shape.number(0, END_OF_TIME))
+CAMPAIGN = shape.record(
+    {
+        "name": shape.line(), "about": shape.line(least=0), "source": _SOURCE, "text": shape.text(LARGEST_TEXT),
+        "asked": _TEXT, "made_by": shape.line(), "created": shape.number(0, END_OF_TIME),
+    }
+)  # fmt: skip
+_CAMPAIGN = ("name", "about", "source", "text", "asked", "made_by", "created")
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,30 @@ class CellProgress(NamedTuple):
     ranges: int
     executions: int
     violations: int
+
+
+class Survey:
+    """How far the cells of a store are, checked as a report checks them, but each range only once however often one
+    looks."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Totals] = {}
+
+    def look(self, store: "Store") -> list[CellProgress]:
+        return [self._look(store, cell) for cell in store.cells()]
+
+    def _look(self, store: "Store", cell: Cell) -> CellProgress:
+        totals = self.known.setdefault(cell.number, Totals(cell))
+        ranges, executions, violations = totals.ranges, 0, 0
+        for number, outcome in store.rows(cell.number, totals.ranges):
+            if number == totals.ranges and totals.ended is None:
+                totals.add(outcome)
+            else:  # finished before its turn
+                executions, violations = executions + outcome.executions, violations + outcome.violations
+            ranges += 1
+        return CellProgress(
+            cell.number, totals.ended, ranges, totals.executions + executions, totals.found + violations
+        )
 
 
 class Store(Database):
@@ -98,46 +139,62 @@ class Store(Database):
         ).fetchone()
         if row is None:
             raise StoreError(f"{self.where}: the file is damaged (it names no campaign)")
-        name, about, source, text, asked, made_by, created = row
-        with self.readable("the campaign"):
-            return Campaign(name, about, source, text, tuple(map(str, json.loads(asked))), made_by, created)
+        where = f"{self.where}: the campaign"
+        with self.readable():
+            known = CAMPAIGN(dict(zip(_CAMPAIGN, row, strict=True)), where)
+            asked = _ASKED(self._json(known.pop("asked"), where), where)
+        return Campaign(**known, asked=tuple(asked))
+
+    def _json(self, text: Any, where: str) -> Any:
+        return load_json(_TEXT(text, where).encode(), LIMITS, where)
 
     def cells(self) -> list[Cell]:
-        with self._explained(), self.readable("the cells"):
+        with self._explained():
             rows = self.database.execute("select number, spec, seal from cell order by number").fetchall()
-            cells = []
-            for number, spec, sealed in rows:
-                if seal(number, spec) != sealed:
-                    raise StoreError(f"{self.where}: the file is damaged (cell {number})")
-                cells.append(Cell(**(json.loads(spec) | {"number": number})))
-            return cells
+        cells = []
+        for number, spec, sealed in rows:
+            where = f"{self.where}: cell {number}"
+            if seal(number, spec) != sealed:
+                raise StoreError(f"{where}: the file is damaged (its seal is another)")
+            with self.readable():
+                cells.append(Cell(**(SPEC(self._json(spec, where), where) | {"number": _NUMBER(number, where)})))
+        return cells
 
     def texts(self) -> dict[str, tuple[str, str]]:
         """(source, text) of each scenario by its sha256."""
         with self._explained():
             rows = self.database.execute("select sha256, source, text from scenario").fetchall()
+        texts = {}
         for sha, source, text in rows:
+            where = f"{self.where}: the scenario {quote(str(source))}"
+            with self.readable():
+                texts[str(sha)] = (_SOURCE(source, where), _TEXT(text, where))
             if hashlib.sha256(text.encode()).hexdigest() != sha:
-                raise StoreError(f"{self.where}: the file is damaged (the text of {source})")
-        return {sha: (source, text) for sha, source, text in rows}
+                raise StoreError(f"{where}: the file is damaged (the text is another)")
+        for cell in self.cells():
+            if cell.sha256 not in texts:
+                raise StoreError(f"{self.where}: the file is damaged (the scenario of cell {cell.number} is missing)")
+        return texts
 
     def endings(self) -> dict[int, str]:
         """The cells that have ended, and why."""
         with self._explained():
             return dict(self.database.execute("select number, ended from cell where ended is not null"))
 
-    def rows(self, cell: int) -> Iterator[tuple[int, Outcome]]:
-        """The number and the outcome of each range of a cell that is finished, in order."""
+    def rows(self, cell: int, first: int = 0) -> Iterator[tuple[int, Outcome]]:
+        """The number and the outcome of each range of a cell that is finished, in order, from `first` on."""
         with self._explained():
             rows = self.database.execute(
-                "select number, state, payload, seal from range where cell = ? order by number", (cell,)
+                "select number, state, payload, seal from range where cell = ? and number >= ? order by number",
+                (cell, first),
             )
             for number, state, payload, sealed in rows:
+                where = f"{self.where}: range {number} of cell {cell}"
                 if seal(cell, number, state, payload) != sealed:
-                    raise StoreError(f"{self.where}: the file is damaged (range {number} of cell {cell})")
-                with self.readable(f"range {number} of cell {cell}"):
-                    outcome = read_outcome(state, json.loads(payload))
-                yield number, outcome
+                    raise StoreError(f"{where}: the file is damaged (its seal is another)")
+                with self.readable():
+                    outcome = read_outcome(state, self._json(payload, where), where)
+                    yield _NUMBER(number, where), outcome
 
     def totals(self, cell: Cell) -> Totals:
         """What the finished ranges of a cell add up to, as far as they follow each other without a gap."""
@@ -145,24 +202,18 @@ class Store(Database):
         for number, outcome in self.rows(cell.number):
             if number != totals.ranges or totals.ended:
                 break
-            with self.readable(f"range {number} of cell {cell.number}"):
-                totals.add(outcome)
+            totals.add(outcome)
         return totals
-
-    def progress(self) -> list[CellProgress]:
-        """Of each cell, without reading what was found."""
-        with self._explained():
-            rows = self.database.execute(
-                "select cell.number, ended, count(range.number), coalesce(sum(executions), 0), coalesce(sum(found), 0)"
-                " from cell left join range on range.cell = cell.number group by cell.number order by cell.number"
-            )
-            return [CellProgress(*row) for row in rows]
 
     def runner(self) -> tuple[str, int] | None:
         """(host, pid) of who is running this campaign now, or None."""
         with self._explained():
             row = self.database.execute("select host, pid, began, heartbeat from runner").fetchone()
-        return row[:2] if row is not None and lives(*row) else None
+        if row is None:
+            return None
+        with self.readable():
+            host, pid, since, heartbeat = _RUNNER(list(row), f"{self.where}: the runner")
+        return (host, pid) if lives(host, pid, since, heartbeat) else None
 
     def under_way(self) -> int:
         """Ranges that somebody works on."""
@@ -234,8 +285,9 @@ class Store(Database):
             (before,) = self.database.execute(
                 "select payload from range where cell = ? and number = ?", (cell, number)
             ).fetchone()
-            known = json.loads(before).get("result", {}).get("schedules_sha256")
-            if known != outcome.result["schedules_sha256"]:
+            with self.readable():
+                known = read_outcome(state, self._json(before, self.where), self.where)
+            if not isinstance(known, Done) or known.result["schedules_sha256"] != outcome.result["schedules_sha256"]:
                 raise StoreError(f"{self.where}: range {number} of cell {cell} came out differently when it ran again")
 
     def end(self, cell: int, why: str, ranges: int) -> None:
@@ -243,3 +295,7 @@ class Store(Database):
         self.database.execute("update cell set ended = ? where number = ?", (why, cell))
         self.database.execute("delete from range where cell = ? and number >= ?", (cell, ranges))
         self.database.execute("delete from lease where cell = ?", (cell,))
+
+    def reopen(self, cell: int) -> None:
+        """Within a transaction: a cell is not complete after all, because ranges of it are missing."""
+        self.database.execute("update cell set ended = null where number = ?", (cell,))

@@ -10,9 +10,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+from anonvma_rt.execution.reproducer import LARGEST_FILE
 from anonvma_rt.search.bounds import upper_bound_95
 from anonvma_rt.stress.campaign.cell import Cell
 from anonvma_rt.text.expected import as_expected, still_expected
+from anonvma_rt.text.shape import (
+    LAST,
+    Shape,
+    ShapeError,
+    digest,
+    line,
+    maybe,
+    number,
+    one_of,
+    record,
+    table_of,
+    text,
+    whole,
+    wholes,
+)
 
 __all__ = [
     "ENDINGS", "MOST_INDICES", "Done", "Failed", "FirstViolation", "Outcome", "Poisoned", "PoisonedRange", "Totals",
@@ -90,12 +106,42 @@ class Poisoned(_NoResult):
 
 
 Outcome = Done | Poisoned | Failed
-_OUTCOMES: Mapping[str, Callable[..., Outcome]] = {one.state: one for one in (Done, Poisoned, Failed)}
+_COUNT = whole(0, 1 << 62)
+_WHY = text(1 << 16)
+# What a store says of a range. Of what a hunt found more may be there than totals need.
+_DONE = record(
+    {
+        "result": record(
+            {
+                "executions": _COUNT, "benign_misses": _COUNT, "points": _COUNT, "switches": _COUNT,
+                "seconds": number(0, 1e12), "violations": table_of(_COUNT, 1000), "schedules_sha256": digest(64),
+                "first": maybe(record({"index": whole(), "kind": line()}, others=True)),
+            },
+            {
+                "classes": maybe(record({
+                    "observed": _COUNT, "distinct": _COUNT, "executions_per_class": number(0, 1e18), "once": _COUNT,
+                    "unseen_mass": number(0, 1), "unseen_upper_95": number(0, 1),
+                }, others=True)),
+            },
+            others=True,
+        ),
+        "indices": wholes(0, LAST, MOST_INDICES), "reproducer": maybe(text(LARGEST_FILE)),
+    }
+)  # fmt: skip
+_OUTCOMES: Mapping[str, tuple[Callable[..., Outcome], Shape]] = {
+    Done.state: (Done, _DONE),
+    Poisoned.state: (Poisoned, record({"why": _WHY}, {"index": whole()})),
+    Failed.state: (Failed, record({"why": _WHY})),
+}
 
 
-def read_outcome(state: str, payload: Mapping[str, Any]) -> Outcome:
-    """Of what as_dict() made. Raises LookupError or TypeError where it did not make it."""
-    return _OUTCOMES[state](**payload)
+def read_outcome(state: str, payload: Any, where: str) -> Outcome:
+    """Of what as_dict() made. Raises ShapeError where it did not make it."""
+    make, shape = _OUTCOMES[one_of("state", _OUTCOMES)(state, where)]
+    outcome = make(**shape(payload, where))
+    if outcome.violations > outcome.executions:
+        raise ShapeError(f"{where}: more violate than were executed")
+    return outcome
 
 
 class FirstViolation(NamedTuple):

@@ -130,7 +130,7 @@ def test_a_report_says_when_and_how_often(stores):
 
 def hostile_report(text):
     """A report in which everything that comes from a store is `text`."""
-    cell = Cell(0, text, "", {text: 1}, text, text, "fibers", 0, 10, None, 5, "all", None, text, True, 1.0)
+    cell = Cell(0, text, "", {text: 1}, text, text, "fibers", text, 10, None, 5, "all", None, text, True, 1.0)
     totals = Totals(cell)
     result = {
         "executions": 5, "benign_misses": 0, "points": 0, "switches": 0, "seconds": 0.0, "violations": {text: 1},
@@ -145,7 +145,9 @@ def hostile_report(text):
 def test_no_text_of_a_store_becomes_markup(text):
     nasty = f"<script>alert(1)</script>\"'&]]><!--{text}"
     report = hostile_report(nasty)
-    tags = Tags(html_report(report))
+    page = html_report(report)
+    assert "Content-Security-Policy" in page and "<script>alert" not in page
+    tags = Tags(page)
     assert "script" not in {tag for tag, _ in tags.seen} and tags.open == []
     ElementTree.fromstring(junit_report(report))
 

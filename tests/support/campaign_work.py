@@ -1,5 +1,6 @@
 """Work that goes wrong in a worker, for tests: it must be importable there, so it has a module of its own."""
 
+import errno
 import os
 import signal
 import time
@@ -50,6 +51,46 @@ def hang(unit):
     work.PATIENCE = 0.05
     with work._deadline(0.05, StopToken()):
         time.sleep(60)
+
+
+def first_time(name):
+    """Whether no worker was here before; the file of that name in the environment's folder remembers it."""
+    try:
+        os.close(os.open(os.path.join(os.environ["ANONVMA_RT_TEST_FOLDER"], name), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def stop_once(unit):
+    """The first worker is stopped, as by SIGSTOP from a terminal, and nobody lets it go on."""
+    if first_time("stopped"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return run_range(unit)
+
+
+def short_twice(unit):
+    """The first two find no descriptors, and no threads."""
+    for name, error in (("files", OSError(errno.EMFILE, "Too many open files")),
+                        ("threads", RuntimeError("can't start new thread")), ("memory", MemoryError())):  # fmt: skip
+        if first_time(name):
+            raise error
+    return run_range(unit)
+
+
+def short_at_poison(unit):
+    """There is never memory for one of the ranges."""
+    if unit["seed"] == 0 and unit["start"] == 100:
+        raise MemoryError("no memory for the subject")
+    return run_range(unit)
+
+
+def always_short(unit):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def needs_a_file(unit):
+    os.stat("/nonexistent/file")
 
 
 def other_version(unit):

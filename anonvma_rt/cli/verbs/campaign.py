@@ -23,7 +23,7 @@ from anonvma_rt.own.subject import subject
 if TYPE_CHECKING:
     from anonvma_rt.stress.campaign.executors import Crew
     from anonvma_rt.stress.campaign.run import Progress
-    from anonvma_rt.stress.campaign.store import Store
+    from anonvma_rt.stress.campaign.store import Store, Survey
     from anonvma_rt.stress.report.report import Report
 
 WATCH_SECONDS = 1.0
@@ -52,10 +52,11 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _work(store: "Store", crew: "Crew", options: argparse.Namespace) -> int:
     from anonvma_rt.stress.campaign.run import run_campaign
+    from anonvma_rt.stress.campaign.store import Survey
 
     budgets = [cell.executions for cell in store.cells()]
     known = [budget for budget in budgets if budget is not None]
-    done = store.progress()
+    done = Survey().look(store)
     with (
         _stopped_by_signals() as stop,
         progress_bar(
@@ -103,12 +104,12 @@ def _stopped_by_signals() -> Iterator[StopToken]:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from anonvma_rt.stress.campaign.store import Store
+    from anonvma_rt.stress.campaign.store import Store, Survey
 
-    printed = ""
+    printed, survey = "", Survey()
     while True:
         with Store.open(options.store) as store:
-            status = _status_of(store)
+            status = _status_of(store, survey)
         if not options.json and (line := _status_line(status)) != printed:
             say(line)
             flush()
@@ -119,8 +120,8 @@ def _status(options: argparse.Namespace) -> int:
     return conclude(options, lambda: status, None)
 
 
-def _status_of(store: "Store") -> dict[str, Any]:
-    cells = store.progress()
+def _status_of(store: "Store", survey: "Survey") -> dict[str, Any]:
+    cells = survey.look(store)
     runner = store.runner()
     return {
         "campaign": store.campaign.name,
@@ -153,11 +154,10 @@ def _show(
     """Prints the report of a store, and writes it in other forms to the files that the options name."""
     from anonvma_rt.stress.report.report import make_report, text_report
 
-    with store.readable("what was found"):
-        report = make_report(store)
-        text = "" if options.json else text_report(report)
-        document = report.as_dict() if options.json else {}
-        written = [(name, getattr(options, name), form(report)) for name, form in (files or {}).items()]
+    report = make_report(store)
+    text = "" if options.json else text_report(report)
+    document = report.as_dict() if options.json else {}
+    written = [(name, getattr(options, name), form(report)) for name, form in (files or {}).items()]
     for name, out, content in written:
         write_file(out, content, f"--{name}")
     return conclude(options, lambda: document, lambda: text, as_expected=report.as_expected)
@@ -187,9 +187,7 @@ def _reproducers(options: argparse.Namespace) -> int:
                 if not isinstance(outcome, Done) or outcome.reproducer is None:
                     continue
                 where = f"{store.where}: range {number} of cell {cell.number}"
-                with store.readable(where):
-                    content = outcome.reproducer.encode()
-                reproducer = Reproducer.from_bytes(content, where, own)
+                reproducer = Reproducer.from_bytes(outcome.reproducer.encode(), where, own)
                 path = str(Path(options.out) / f"{cell.number}-{reproducer.name()}")
                 write_file(path, outcome.reproducer + "\n", "--out")
                 written.append(path)
