@@ -136,6 +136,8 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{unexpected}")
         if one.rests_on:
             lines.append(f"  {'':25} {one.rests_on}")
+        if one.doubt:
+            lines.append(f"  {'':25} {one.doubt}")
     lines.append("")
     shown = next((one for one in result.results if one.trace is not None), None) if table else None
     if shown is not None and shown.trace is not None and shown.first is not None:

@@ -50,6 +50,7 @@ SEGMENT = tuple_of(whole(0, LAST_TASK), whole(1, MOST_STEPS))
 SEARCH = record(
     {
         "visited": COUNT, "scouts": COUNT, "classes": COUNT, "sleep_blocked": COUNT,
+        "repeated": COUNT,
         "violating": table_of(COUNT, MOST_NAMES), "seen": HASHES, "seen_violating": table_of(HASHES, MOST_NAMES),
         "first": maybe(tuple_of(line(), whole(), line(), list_of(SEGMENT, MOST_SEGMENTS))),
         "parts": list_of(PART, DEEPEST), "states": list_of(STATE, DEEPEST),
@@ -128,8 +129,8 @@ class Checkpoint:
 def problems(search: Mapping[str, Any]) -> Iterator[str]:
     """What cannot be of a search whose values have the right types: its counts, and how its sets lie in each other."""
     kinds, first = search["violating"], search["first"]
-    if search["classes"] + search["sleep_blocked"] != search["visited"]:
-        yield "classes and sleep_blocked do not add up to visited"
+    if search["classes"] + search["sleep_blocked"] + search["repeated"] != search["visited"]:
+        yield "classes, sleep_blocked and repeated do not add up to visited"
     if bool(kinds) != (first is not None) or (first is not None and first[2] not in kinds):
         yield "first is not the first of what violates"
     if sum(kinds.values()) > search["visited"] + search["scouts"]:

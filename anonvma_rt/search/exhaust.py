@@ -80,6 +80,7 @@ class Exhaust:
         self.kinds: dict[int, str] = {}
         self.bound = 0
         self.estimate: Estimate | None = None
+        self.scouted: set[int] = set()  # the classes that the short hunt saw
         self.kept_at = 0.0
 
     @property
@@ -131,13 +132,16 @@ class Exhaust:
                 plan.estimated(self.choice.name, self.estimate)
 
     def scout(self, explorer: Explorer, found: Profile) -> None:
-        """A short hunt, which ends with the first violation."""
+        """A short hunt, which ends with the first violation. What it sees, the search must see, too (Verdict.doubt)."""
         tally, strategy = self.tally, make_strategy(SCOUT)
         found.tell(strategy)
         while tally.scouts < SCOUTS:
+            explorer.observing = True
             block = explorer.run_with(strategy, tally.scouts, SCOUTS_AT_A_TIME)
+            explorer.observing = False
             checked(self.plan.program, explorer, block)
             tally.scouts += block.ran
+            self.scouted.update(memoryview(block.classes).cast("Q"))
             if block.failures:
                 index, kind = block.failures[0]
                 tally.first = Found(SCOUT, index, self.kinds[kind], schedule_of(explorer, index, strategy))
@@ -178,7 +182,7 @@ class Exhaust:
     def take(self, explorer: Explorer, block: Block) -> None:
         """Takes over what an explorer has found and what its search wants of others."""
         tally, dpor = self.tally, _dpor(explorer)
-        tally.add(block, self.kinds)
+        tally.add(block, self.kinds, dpor.endings())
         if block.failures and tally.first is None:
             index, kind = block.failures[0]
             tally.first = Found("dpor", index, self.kinds[kind], Schedule(dpor.found_schedule))

@@ -9,6 +9,7 @@ explored before it in the states above, so no class is in two of them, whoever s
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from anonvma_rt.engine.run.records import Block
@@ -106,33 +107,42 @@ class Found:
 
 @dataclass
 class Tally:
-    """visited: executions of the search, each of a class or given up (sleep_blocked). scouts: executions of the short
-    hunt that went before. violating: executions by kind.
+    """visited: executions of the search, each of a class, given up (sleep_blocked) or of a violating class that was
+    visited before (repeated). scouts: executions of the short hunt that went before. violating: classes by kind, or
+    executions while nobody told their classes.
 
-    With a bound on preemptions a class may be visited by several schedules: `seen` has the hashes of the classes,
-    `seen_violating` those of violating ones by kind.
+    A violating class may be visited several times, where others had done different things when it was cut short:
+    `seen_violating` has the hashes of these classes by kind. With a bound on preemptions any class may, and `seen` has
+    the hashes of all.
     """
 
     visited: int = 0
     scouts: int = 0
     classes: int = 0
     sleep_blocked: int = 0
+    repeated: int = 0
     violating: Counter[str] = field(default_factory=Counter)
     seen: set[int] = field(default_factory=set)
     seen_violating: dict[str, set[int]] = field(default_factory=dict)
     first: Found | None = None
 
-    def add(self, block: Block, kinds: Mapping[int, str]) -> None:
-        """A block of the search; of its classes where they were observed."""
+    def add(self, block: Block, kinds: Mapping[int, str], endings: Sequence[int] = ()) -> None:
+        """A block of the search. endings: the class of each execution that failed, where the search told them."""
         self.visited += block.ran + block.pruned
         self.classes += block.ran
         self.sleep_blocked += block.pruned
-        self.violating.update(kinds[kind] for _, kind in block.failures)
         hashes = memoryview(block.classes).cast("Q")
         self.seen.update(hashes)
         if len(hashes):
-            for index, kind in block.failures:
-                self.seen_violating.setdefault(kinds[kind], set()).add(hashes[index - block.first])
+            endings = [hashes[index - block.first] for index, _ in block.failures]
+        for (_, kind), ending in zip_longest(block.failures, endings):
+            seen = self.seen_violating.setdefault(kinds[kind], set()) if ending is not None else set()
+            again = ending in seen and not len(hashes)
+            self.classes -= again
+            self.repeated += again
+            self.violating[kinds[kind]] += not again
+            if ending is not None:
+                seen.add(ending)
 
     def must_fit(self, kinds: Iterable[str]) -> None:
         """Raises UserError where it found something that these are not the kinds of."""
@@ -152,7 +162,8 @@ class Tally:
     def from_dict(cls, data: Mapping[str, Any]) -> "Tally":
         first = data["first"]
         return cls(
-            data["visited"], data["scouts"], data["classes"], data["sleep_blocked"], Counter(data["violating"]),
-            set(data["seen"]), {kind: set(seen) for kind, seen in data["seen_violating"].items()},
+            data["visited"], data["scouts"], data["classes"], data["sleep_blocked"], data["repeated"],
+            Counter(data["violating"]), set(data["seen"]),
+            {kind: set(seen) for kind, seen in data["seen_violating"].items()},
             first and Found(first[0], first[1], first[2], Schedule((task, steps) for task, steps in first[3])),
         )  # fmt: skip

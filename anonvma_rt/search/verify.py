@@ -39,7 +39,8 @@ class Verdict(Result):
     preemptions `schedules` is how many executions that took. sleep_blocked: executions that were given up because every
     continuation was known. complete: nothing is left to visit. violating_classes: by kind; without `all_violations` the
     search ends at the first. estimate: of the classes, before the search. rests_on: what the verdict takes on trust,
-    None where all of it was seen now. verdict: in words.
+    None where all of it was seen now. verdict: in words. doubt: why the number
+    of classes is hard to believe, if it is.
     """
 
     scouts: int = 0
@@ -52,10 +53,11 @@ class Verdict(Result):
     estimate: Estimate | None = None
     rests_on: str | None = None
     verdict: str = ""
+    doubt: str = ""
 
     shown = (
         "algorithm scouts classes schedules sleep_blocked complete violating_classes first estimate seconds expected "
-        "as_expected rests_on verdict"
+        "as_expected rests_on verdict doubt"
     )
 
 
@@ -129,6 +131,20 @@ def question(plan: VerifyPlan) -> dict[str, Any]:
     }
 
 
+def doubt(classes: int, estimate: Estimate | None) -> str:
+    """A sentence where the estimate says that there are many more classes than were visited; else none. It may be far
+    too small without meaning anything, but not so far too large.
+
+    >>> doubt(1, Estimate(6034.0, 198.0, 968))
+    'an estimate before the search was about 6 000 classes (± 200, 968 probes): doubt one of the two'
+    >>> doubt(58, Estimate(354.5, 279.2, 968))
+    ''
+    """
+    if estimate is None or estimate.classes - 5 * estimate.spread <= 2 * classes:
+        return ""
+    return f"an estimate before the search was {estimate}: doubt one of the two"
+
+
 class _Verify:
     """One algorithm: the search, its counterexample and its verdict."""
 
@@ -196,7 +212,15 @@ class _Verify:
             result.verdict = f"VIOLATED (execution {result.scouts} of a hunt that went before)"
         elif found:
             result.verdict = f"VIOLATED (after {result.classes} {what})"
+        elif result.complete and len(self.search.scouted) > result.classes and bound is None:
+            # A search that visits less than a hunt proves nothing, whatever is wrong with it.
+            result.complete = False
+            result.verdict = (
+                f"NOT PROVED: the search came to its end with {result.classes} classes, but a hunt before it saw "
+                f"{len(self.search.scouted)}: this is a defect of the lab or of the subject's announcements"
+            )
         elif result.complete:
+            result.doubt = doubt(result.classes, result.estimate)
             result.verdict = f"VERIFIED{within} (complete, {result.classes} {what})"
         else:
             result.verdict = f"NOT PROVED: ended after {result.classes} {what}"

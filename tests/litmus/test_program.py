@@ -85,12 +85,15 @@ def test_conditions_in_reverse_polish_notation(words, holds):
         assert verdict(program, explorer.trace(0)) == ("assertion" if holds else "ok")
 
 
-def test_get_and_set_have_no_point_and_wake_whoever_waits():
-    program = Program([[("lock", "a"), ("set", "x", 1), ("get", "x", "r"), ("unlock", "a")], [("await", "x", 1)]])
-    with explore(program) as explorer:
-        assert failures(program, explorer.run(0, 100)) == {}
-        # Two starts, lock, unlock and await.
-        assert explorer.trace(0).points == 5
+def test_get_and_set_have_a_point_only_where_no_lock_keeps_others_away():
+    locked = [("lock", "a"), ("set", "x", 1), ("get", "x", "r"), ("unlock", "a")]
+    # The starts, lock and unlock; then also set, get and the access without the lock.
+    others = [(locked, 6), ([("await", "x", 1)], 7), ([("load", "x", "r")], 7), ([("get", "y", "r")], 4)]
+    for other, points in others:
+        program = Program([locked, other])
+        with explore(program) as explorer:
+            assert failures(program, explorer.run(0, 100)) == {}
+            assert explorer.trace(0).points == points
 
 
 def test_a_final_state_is_judged_only_where_all_tasks_ended():

@@ -36,7 +36,7 @@ CIMPORTS = {
     "engine.audit": "engine.base engine.order engine.run",
     "engine.strategy": "engine.base engine.order engine.run",
     "engine.search": ENGINE,
-    "engine.parallel": "engine.base engine.run",
+    "engine.parallel": "engine.base engine.order engine.run",
     "litmus": "engine.base engine.run",
     "mm.hooks": "engine.run mm.mm_types",
     "mm": "engine.base engine.run engine.parallel mm.hooks",

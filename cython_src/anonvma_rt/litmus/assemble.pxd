@@ -25,6 +25,12 @@ cdef enum Verb:
     SET
     GET
     READ_TRYLOCK
+    # In the order of TEST_UNEQUAL and those behind it.
+    AWAIT_NOT
+    AWAIT_LESS
+    AWAIT_AT_LEAST
+    AWAIT_BITS
+    AWAIT_NO_BITS
 
 # Types of objects in the arena.
 cdef enum:

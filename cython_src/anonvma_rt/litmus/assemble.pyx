@@ -21,6 +21,11 @@ VERBS = {
     "add": (ADD, WORD, "v"),
     "cas": (CAS, WORD, "vvr"),
     "await": (AWAIT, WORD, "v"),
+    "await_not": (AWAIT_NOT, WORD, "v"),
+    "await_less": (AWAIT_LESS, WORD, "v"),
+    "await_at_least": (AWAIT_AT_LEAST, WORD, "v"),
+    "await_bits": (AWAIT_BITS, WORD, "v"),
+    "await_no_bits": (AWAIT_NO_BITS, WORD, "v"),
     "spin": (SPIN, WORD, "v"),
     "free": (FREE, ITEM, ""),
     "new": (NEW, ITEM, ""),
@@ -31,8 +36,12 @@ VERBS = {
     "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
 }
 
-# What is no step of its own, and so has nothing that could be marked.
+# What is no step of its own, and so has nothing that could be marked: unless nothing keeps it apart from what others do.
 WITHOUT_POINT = ("set", "get")
+# What takes a lock for itself, or shares it, and what gives it back. A try may have failed, so it takes nothing for sure.
+TAKES = {"lock": "all", "write_lock": "all", "read_lock": "share"}
+GIVES_BACK = ("unlock", "write_unlock", "read_unlock")
+READS = ("get", "load", "await", "await_not", "await_less", "await_at_least", "await_bits", "await_no_bits", "spin")
 
 
 def is_name(word):
@@ -81,8 +90,43 @@ def kinds_of_names(sections, classes):
     return {name: kind or (LOCK_WORD if name in classes else ITEM) for name, kind in kinds.items()}
 
 
+def accesses_of(steps):
+    """What a thread does to variables: (name, verb, {lock that is held: "all" or "share"})."""
+    held = {}
+    for verb, name, *_ in steps:
+        verb = verb.removeprefix("!")
+        if verb in TAKES:
+            held = {**held, name: TAKES[verb]}
+        elif verb in GIVES_BACK:
+            held = {lock: how for lock, how in held.items() if lock != name}
+        elif VERBS[verb][1] == WORD:
+            yield name, verb, held
+
+
+def unprotected(threads):
+    """The variables that a `get` or `set` comes to while another thread may change them, or use what it sets: no lock
+    that both hold keeps the two apart. There they are points, as load and store are.
+
+    >>> sorted(unprotected([[("lock", "a"), ("set", "x", 1), ("unlock", "a")], [("get", "x", "r")]]))
+    ['x']
+    """
+    found = set()
+    threads = [list(accesses_of(steps)) for steps in threads]
+    for at, one in enumerate(threads):
+        for name, verb, held in one:
+            for other_name, other, others in (access for thread in threads[at + 1 :] for access in thread):
+                if name != other_name or (verb in READS and other in READS):
+                    continue
+                silent = verb in WITHOUT_POINT or other in WITHOUT_POINT
+                if silent and not any("all" in (how, others.get(lock)) for lock, how in held.items() if lock in others):
+                    found.add(name)
+    return found
+
+
 def compile_sections(sections, places):
     """Rows for Instruction, a list per section, and the names of all registers ("0:r")."""
+    announced = unprotected([steps for label, steps in sections if label != "setup"])
+    loud = {"get": LOAD, "set": STORE}
     registers = {}
     compiled = []
     for thread, (label, steps) in enumerate(sections):
@@ -111,6 +155,7 @@ def compile_sections(sections, places):
                     values += [0, own[operand]]
             if len(own) > MAX_REGISTERS:
                 raise ValueError(f"{label} has more than {MAX_REGISTERS} registers")
-            rows.append((VERBS[verb][0], marked, places[name], result, *(values + [0, -1, 0, -1])[:4]))
+            number_of_verb = loud.get(verb, VERBS[verb][0]) if name in announced else VERBS[verb][0]
+            rows.append((number_of_verb, marked, places[name], result, *(values + [0, -1, 0, -1])[:4]))
         compiled.append(rows)
     return compiled, tuple(registers)

@@ -7,24 +7,24 @@ are written in. Everything that an execution changes, registers included, lives 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_root
+from anonvma_rt.engine.base.arena cimport arena_offset, arena_root
 from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOAD, OP_STORE, lock_word
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOAD, OP_STORE, TEST_EQUAL, TEST_UNEQUAL, lock_word
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
-    await_value, compare_exchange, down_read, down_write, fetch_add, load, lock_init, lock_is_held, lock_wait,
+    await_test, compare_exchange, down_read, down_write, fetch_add, load, lock_init, lock_is_held, lock_wait,
     mutex_lock, mutex_trylock, mutex_unlock, store, try_down_read, up_read, up_write,
 )
 from anonvma_rt.engine.run.task cimport (
-    MAX_CLASSES, VIOLATION_SUBJECT, Execution, Task, declare_lock_order, found, mark, must_live, note, point, recheck,
+    MAX_CLASSES, VIOLATION_SUBJECT, Execution, Task, declare_lock_order, found, free_object, mark, must_live, note, point, recheck,
 )
 from anonvma_rt.litmus.assemble cimport (
-    ADD, AWAIT, CAS, FREE, GET, ITEM, LOAD, LOCK, LOCK_WORD, NEW, READ_LOCK, READ_TRYLOCK, READ_UNLOCK, ROW, SET, SPIN,
+    ADD, AWAIT, AWAIT_NOT, AWAIT_NO_BITS, CAS, FREE, GET, ITEM, LOAD, LOCK, LOCK_WORD, NEW, READ_LOCK, READ_TRYLOCK, READ_UNLOCK, ROW, SET, SPIN,
     STORE, TABLE, TRYLOCK, UNLINK, UNLOCK, USE, WAIT, WORD, WORLD, WRITE_LOCK, WRITE_UNLOCK,
 )
 from anonvma_rt.litmus.outcome cimport Term, holds
-from anonvma_rt.litmus.world cimport begin_surgery, end_surgery, item, must_alloc, new_item, unlink, world
+from anonvma_rt.litmus.world cimport begin_surgery, end_surgery, item, item_of, must_alloc, new_item, unlink, world
 
 
 from anonvma_rt.litmus.assemble import compile_sections, kinds_of_names
@@ -45,19 +45,21 @@ cdef class Program(Subject):
     load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is
                                            atomic, and r is what was loaded
     cas x old new r                        atomic; r becomes 1 where x was `old` and so replaced, else 0
-    await x v                              blocks until x is v
+    await x v                              blocks until x is v; await_not, await_less, await_at_least: until it is not, is
+                                           less, is not less; await_bits, await_no_bits: until it has a bit of v, or none
     spin x v                               loads x until it is v
     free o                                 o is an object or a lock
     new o                                  o names a fresh object, at the end of the one list on which all objects begin
     use o                                  a violation where o is freed
     unlink o                               takes o off that list
     get x r, set x v                       load and store without a point: nobody comes between them and the step
-                                           before, as is right for what a lock protects
+                                           before. Right for what a lock protects: where no lock keeps all accesses of
+                                           different threads to x apart, they are as load and store
     !lock a, ...                           any verb but these two, as an interesting operation (mark), for strategies
                                            that ask
 
-    Each but the last two is one step, and its point comes right before it; the object that o names is looked up before
-    that point, as a pointer is. What kind of thing a name is follows from the verbs that use it.
+    Each but the last two is one step, and its point comes right before it. What is done to objects is done to the one
+    list that they are on, and to which object a name stands for: so all of these depend on each other. What kind of thing a name is follows from the verbs that use it.
 
     setup: steps made before the threads start, without registers. forbidden: outcomes over variables ("x") and
     registers ("0:r" is r of thread 0) at the end of an execution. One that holds is a violation named "assertion", with
@@ -257,29 +259,31 @@ cdef class Program(Subject):
             elif s.verb == CAS:
                 result = compare_exchange(t, <int64_t *>o, a, s.b.number if s.b.reg < 0 else w.registers[s.b.reg])
             elif s.verb == AWAIT:
-                await_value(t, <int64_t *>o, a)
+                await_test(t, <int64_t *>o, TEST_EQUAL, a)
+            elif AWAIT_NOT <= s.verb <= AWAIT_NO_BITS:
+                await_test(t, <int64_t *>o, TEST_UNEQUAL + s.verb - AWAIT_NOT, a)
             elif s.verb == SPIN:
                 while load(t, <int64_t *>o) != a:
                     pass
             elif s.verb == FREE:
-                point(t, OP_STORE, o)
-                begin_surgery(t, w)
+                if self.kind[s.object] == ITEM:
+                    o = item_of(t, w, OP_STORE, s.object)
+                else:
+                    point(t, OP_STORE, o)
+                    begin_surgery(t, w)
                 must_live(t, o, self.kind[s.object])
-                arena_free(&t.x.arena, o)
+                free_object(t, o)
                 end_surgery(t, w)
             elif s.verb == NEW:
-                point(t, OP_STORE, o)
-                begin_surgery(t, w)
+                item_of(t, w, OP_STORE, s.object)
                 w.object[s.object] = new_item(t, w)
                 end_surgery(t, w)
             elif s.verb == USE:
-                point(t, OP_LOAD, o)
-                begin_surgery(t, w)
+                o = item_of(t, w, OP_LOAD, s.object)
                 must_live(t, o, ITEM)
                 end_surgery(t, w)
             elif s.verb == UNLINK:
-                point(t, OP_STORE, o)
-                begin_surgery(t, w)
+                o = item_of(t, w, OP_STORE, s.object)
                 must_live(t, o, ITEM)
                 unlink(t, <item *>o)
                 end_surgery(t, w)

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from anonvma_rt.engine.base.arena cimport arena_alloc, arena_offset
 from anonvma_rt.engine.base.klist cimport list_add_tail, list_add_valid, list_del, list_del_valid, list_head
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, VIOLATION_LIST_CORRUPTION, Task, halt, violate
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, VIOLATION_LIST_CORRUPTION, Task, halt, point, violate
 from anonvma_rt.litmus.assemble cimport ITEM
 
 # What `free`, `use` and `unlink` act on: a member of the one list of the program.
@@ -36,6 +36,14 @@ cdef inline void *must_alloc(Task *t, size_t size, int type) noexcept nogil:
     if object == NULL:
         halt(t, HALT_NO_MEMORY)
     return object
+
+
+cdef inline void *item_of(Task *t, world *w, int op, int name) noexcept nogil:
+    """Comes to the point of an operation on the list, and then sees which item a name stands for; end_surgery() ends
+    the operation."""
+    point(t, op, &w.items)
+    begin_surgery(t, w)
+    return w.object[name]
 
 
 cdef inline item *new_item(Task *t, world *w) noexcept nogil:

@@ -91,10 +91,10 @@ def test_every_kind_of_operation_on_one_lock_and_one_variable():
         assert compare_with_brute_force([[step] for step in three])
 
 
-def test_the_order_of_two_allocations_is_no_difference():
-    """The objects lie elsewhere, and nobody could have noticed."""
-    program = Program([[("new", "a"), ("use", "a"), ("use", "a")], [("new", "b"), ("use", "b")]])
-    assert len(set(observed(program, Random(), 500))) == 1
+def test_where_an_object_lies_is_no_difference():
+    """Two allocations are ordered by the list that they go to and by nothing else, so not by addresses."""
+    program = Program([[("new", "a"), ("new", "a")], [("new", "b")], [("store", "x", 1)]])
+    assert len(set(observed(program, Random(), 500))) == 3
 
 
 def test_two_tasks_that_do_the_same_are_two_tasks():

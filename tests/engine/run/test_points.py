@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from interpreter import Model
 from random_programs import random_threads
 
+from anonvma_rt.engine.run.subject import ARENA_ROOT
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.litmus.program import Program
 
@@ -53,6 +54,8 @@ def test_each_operation_is_announced_once_in_order_with_its_object():
         traced = explorer.trace(0)
     announced = events(traced)
     assert [e.op for e in announced] == ANNOUNCED.split()
+    # What is done to objects is done to the list that they are on, the first thing that there is.
+    ids["o"] = ARENA_ROOT
     assert [e.a for e in announced] == [0] + [ids[name] for _, name, *_ in ALL_VERBS]
     assert [e.step for e in announced] == list(range(1, len(ALL_VERBS) + 2))
     assert traced.points == len(ALL_VERBS) + 1

@@ -16,7 +16,8 @@ READERS = ("read_lock", "read_unlock", "read_trylock")
 
 
 class State(NamedTuple):
-    """pcs: START before the first step of a thread. readers: how many each lock has; owners: -1 for none."""
+    """pcs: START before the first step of a thread. readers: of each lock, the threads that share it, once for each
+    time; owners: -1 for none."""
 
     pcs: tuple
     memory: tuple
@@ -48,8 +49,8 @@ class Model:
             memory[name] = value + (memory[name] if verb == "add" else 0)
         self.places = {name: i for i, name in enumerate(memory)}
         self.locks = {name: i for i, name in enumerate(locks)}
-        none = (0,) * len(locks)
-        self.first = State((START,) * len(threads), tuple(memory.values()), tuple(n - 1 for n in none), none)
+        nobody = (-1,) * len(locks), ((),) * len(locks)
+        self.first = State((START,) * len(threads), tuple(memory.values()), *nobody)
         if not starts:
             for task in range(len(threads)):
                 self.first = self.step(self.first, task)[0]
@@ -102,21 +103,22 @@ class Model:
         if verb in LOCKS:
             at = self.locks[name]
             owner, readers = state.owners[at], state.readers[at]
-            failed = "trylock" in verb and (owner >= 0 or (verb == "trylock" and readers > 0))
+            failed = "trylock" in verb and (owner >= 0 or (verb == "trylock" and readers != ()))
             if "trylock" in verb:
                 memory[self.places[self.register(task, rest[0])]] = int(not failed)
             if verb in ("lock", "write_lock", "trylock") and not failed:
                 owner = task
             elif verb in ("read_lock", "read_trylock") and not failed:
-                readers += 1
+                readers = tuple(sorted((*readers, task)))
             elif verb in ("unlock", "write_unlock"):
                 if owner != task:
                     return state, "bad-unlock"
                 owner = -1
             elif verb == "read_unlock":
-                if not readers:
+                if task not in readers:
                     return state, "bad-unlock"
-                readers -= 1
+                readers = replaced(readers, readers.index(task), None)
+                readers = tuple(one for one in readers if one is not None)
             owners = replaced(state.owners, at, owner)
             return State(state.pcs, tuple(memory), owners, replaced(state.readers, at, readers)), failed
         at = self.places[name]

@@ -61,6 +61,11 @@ cdef inline arena_header *arena_header_of(void *object) noexcept nogil:
     return <arena_header *>object - 1
 
 
+cdef inline uint64_t arena_size(void *object) noexcept nogil:
+    """The bytes of an object, its header left out."""
+    return arena_header_of(object).size - sizeof(arena_header)
+
+
 cdef inline bint arena_live(Arena *arena, void *object, int type) noexcept nogil:
     """Whether `object` is a live object of `type`; reads nothing outside the block, whatever the pointer is."""
     cdef uint64_t offset = <uint64_t>object - <uint64_t>arena.base

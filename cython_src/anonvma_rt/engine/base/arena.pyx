@@ -78,7 +78,7 @@ cdef void *arena_alloc(Arena *arena, uint64_t size, int type) noexcept nogil:
 cdef void arena_free(Arena *arena, void *object) noexcept nogil:
     """Poisons a live object; whoever still looks at it is caught by arena_live."""
     cdef arena_header *header = arena_header_of(object)
-    memset(object, ARENA_POISON, header.size - sizeof(arena_header))
+    memset(object, ARENA_POISON, arena_size(object))
     if arena.told != NULL:
         arena.told(&header.generation, header.size - 8, True, rt_caller())
     write_onceu(&header.generation, header.generation + 1)

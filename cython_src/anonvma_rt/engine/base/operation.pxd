@@ -30,6 +30,16 @@ cdef enum Op:
     # A trylock that shares. At the end, so that the numbers in recorded events stay what they were.
     OP_READ_TRYLOCK
 
+# What an await waits for: a word that is, as a signed number, equal to, not equal to, less than or not less than the one
+# wanted; or that has some, or none, of its bits.
+cdef enum Test:
+    TEST_EQUAL
+    TEST_UNEQUAL
+    TEST_LESS
+    TEST_NOT_LESS
+    TEST_BITS
+    TEST_NO_BITS
+
 # One word for mutex, spinlock, rwsem and bit lock: who holds it, who is parked at it. `owner` is a task id plus one.
 # `word` is all of it, for tasks that run at once (engine/parallel/locks).
 cdef extern from *:

@@ -10,7 +10,7 @@ from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.base.table cimport Table
 
 # An object that an operation was made on. What was done to it falls into runs of operations that commute; `run` is the
-# sum of the last one's hashes, `before` stands for all runs before it.
+# sum of the last one's hashes, `before` stands for all runs before it; `group` is that of the last one (relation.pxd).
 cdef struct Seen:
     uint64_t before
     uint64_t run
@@ -25,8 +25,13 @@ cdef struct Observer:
     Seen *seen
     uint64_t room
 
+cdef enum:
+    # Instead of the task that cut an execution short (observed_class).
+    BY_NONE = -1
+    BY_ALL = -2
+
 cdef int observer_open(Observer *o) except -1
 cdef void observer_close(Observer *o) noexcept nogil
 cdef void observer_begin(Observer *o, int tasks) noexcept nogil
-cdef int observe(Observer *o, int task, int op, void *object) noexcept nogil
-cdef uint64_t observed_class(Observer *o) noexcept nogil
+cdef int observe(Observer *o, int task, int op, bint failed, void *object) noexcept nogil
+cdef uint64_t observed_class(Observer *o, int cut_by) noexcept nogil

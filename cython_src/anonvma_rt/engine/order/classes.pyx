@@ -12,48 +12,14 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from anonvma_rt.engine.base.grow cimport grow
-from anonvma_rt.engine.base.operation cimport OP_READ_TRYLOCK, OP_START
+from anonvma_rt.engine.base.operation cimport OP_START
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.base.table cimport table_add, table_clear, table_close, table_open
-from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
+from anonvma_rt.engine.order.relation cimport CHANGES, group_of
 
 cdef enum:
-    OPS = OP_READ_TRYLOCK + 1
-    # The group of an operation that commutes with none, and of an object that nothing was done to.
-    ALONE = -1
-    NOTHING = -2
-
-# The operations that an operation commutes with, by op and whether it is a try that failed; named after the first of
-# them.
-cdef int32_t group_of[OPS][2]
-
-
-cdef inline bint can_be(int kind) noexcept nogil:
-    """Whether there is an operation kind >> 1 which kind & 1 says to be a try that failed. A start is on no object."""
-    return kind >> 1 != OP_START and (not kind & 1 or tries(kind >> 1))
-
-
-cdef int fill_groups() except -1:
-    """From the one relation. Runs are exact if commuting, among operations that commute with their like, is an
-    equivalence; so that is asked here."""
-    cdef int a
-    cdef int b
-    for a in range(2 * OPS):
-        group_of[a >> 1][a & 1] = ALONE
-        for b in range(2 * OPS):
-            if can_be(a) and can_be(b) and not dependent(a >> 1, a & 1, b >> 1, b & 1):
-                group_of[a >> 1][a & 1] = b
-                break
-    for a in range(2 * OPS):
-        for b in range(2 * OPS):
-            if can_be(a) and can_be(b) and dependent(a >> 1, a & 1, b >> 1, b & 1) != (
-                group_of[a >> 1][a & 1] == ALONE or group_of[a >> 1][a & 1] != group_of[b >> 1][b & 1]
-            ):
-                raise RuntimeError(f"the dependency relation has no groups: operations {a >> 1} and {b >> 1}")
-    return 0
-
-
-fill_groups()
+    # The group of an object that nothing was done to.
+    NOTHING = -1
 
 
 cdef int observer_open(Observer *o) except -1:
@@ -76,10 +42,9 @@ cdef void observer_begin(Observer *o, int tasks) noexcept nogil:
         o.chain[i] = mix64(i + 1)
 
 
-cdef int observe(Observer *o, int task, int op, void *object) noexcept nogil:
-    """The task now makes the operation that it stands at. -1: there is no memory for one more object."""
-    cdef int failed
-    cdef int32_t group
+cdef int observe(Observer *o, int task, int op, bint failed, void *object) noexcept nogil:
+    """The task now makes an operation; failed: a try that fails. -1: there is no memory for one more object."""
+    cdef int32_t group = group_of(op, failed)
     cdef Seen *s
     if op == OP_START:
         o.chain[task] = mix64(o.chain[task])
@@ -87,9 +52,7 @@ cdef int observe(Observer *o, int task, int op, void *object) noexcept nogil:
     s = seen_of(o, object)
     if s == NULL:
         return -1
-    failed = would_fail(op, object)
-    group = group_of[op][failed]
-    if group == ALONE or group != s.group:
+    if group == CHANGES or group != s.group:
         if s.group != NOTHING:
             s.before = mix64(s.before + mix64(s.run))
         s.run = 0
@@ -99,10 +62,16 @@ cdef int observe(Observer *o, int task, int op, void *object) noexcept nogil:
     return 0
 
 
-cdef uint64_t observed_class(Observer *o) noexcept nogil:
-    """The class of what has been observed since observer_begin()."""
+cdef uint64_t observed_class(Observer *o, int cut_by) noexcept nogil:
+    """The class of what has been observed since observer_begin(). cut_by: the task that ended the execution with a
+    violation, or BY_NONE. Then only its last step and that step's past count: what others did meanwhile, or had not
+    begun to do, is no part of what went wrong. BY_ALL: that is not known, and all such executions are one class."""
     cdef uint64_t hash = 0
     cdef int i
+    if cut_by == BY_ALL:
+        return mix64(BY_ALL)
+    if cut_by >= 0:
+        return mix64(o.chain[cut_by] + <uint64_t>cut_by)
     for i in range(o.tasks):
         hash = mix64(hash + o.chain[i])
     return hash

@@ -10,8 +10,8 @@ from libc.stdint cimport int32_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 from anonvma_rt.engine.order.clocks cimport clock_inherit, clock_join
-from anonvma_rt.engine.order.relation cimport dependent, on_lock, reads
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOCK, OP_NOTE, OP_READ_TRYLOCK, OP_START, OP_UNLOCK, Event
+from anonvma_rt.engine.order.relation cimport CHANGES, Group, group_of, groups_depend
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_NOTE, OP_START, Event
 
 cdef enum:
     # A longer execution is left as it is: what is kept of one is a number for each of its steps and tasks.
@@ -27,14 +27,9 @@ cdef struct Step:
     int32_t before
 
 
-cdef inline bint failed(int op) noexcept nogil:
-    # Whether a try failed is not recorded; these answers let it depend on all that either outcome depends on.
-    return op == OP_READ_TRYLOCK
-
-
-cdef inline bint depends_on_all(int op) noexcept nogil:
-    """Whether it is dependent on every other operation on its object."""
-    return op == OP_LOCK or op == OP_UNLOCK or not (on_lock(op) or reads(op))
+cdef inline Group announced(Step *s) noexcept nogil:
+    """Whether a try failed is not recorded: one that did counts as one that did not, which depends on more."""
+    return group_of(s.op, False)
 
 
 cdef class Order:
@@ -118,9 +113,9 @@ cdef class Order:
         cdef int32_t j = s.before
         clock_inherit(clock, self.clock_of(s.task, s.made), self.tasks)
         while j >= 0:
-            if self.step[j].task != s.task and dependent(s.op, failed(s.op), self.step[j].op, failed(self.step[j].op)):
+            if self.step[j].task != s.task and groups_depend(announced(s), announced(&self.step[j])):
                 clock_join(clock, &self.clock[<size_t>j * self.tasks], self.tasks)
-            if depends_on_all(self.step[j].op):
+            if announced(&self.step[j]) == CHANGES:
                 break
             j = self.step[j].before
         clock[s.task] = <uint32_t>s.made + 1

@@ -33,6 +33,7 @@ cdef void view_reset(Runner *r, uint64_t index) noexcept nogil:
         memcpy(x.order.allowed, x.order.declared_allowed, sizeof(x.order.allowed))
         memcpy(x.order.after, x.order.declared_after, sizeof(x.order.after))
         x.order.learned = False
+    t.shares = 0
     if t.held or x.halt:
         t.held = 0
         memset(t.held_count, 0, MAX_CLASSES)
@@ -163,6 +164,7 @@ cdef void end_execution(Storm *s) noexcept nogil:
     cdef int j
     # Whoever checks acts as task 0 of the explorer's Execution, and may have left with locks the last time.
     x.task[0].held = 0
+    x.task[0].shares = 0
     memset(x.task[0].held_count, 0, MAX_CLASSES)
     x.halt = HALT_NONE
     x.index = s.index

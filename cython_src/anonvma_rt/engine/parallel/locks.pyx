@@ -12,9 +12,10 @@ from anonvma_rt.engine.base.os cimport (
 from anonvma_rt.engine.parallel.chaos cimport chaos_after_lock, chaos_at_point
 from anonvma_rt.engine.parallel.log cimport breathe, drop_stripe, look_around, take_stripe, take_ticket, write_ticket
 from anonvma_rt.engine.parallel.runner cimport SPINS, UNSEEN_POINTS, Runner, Storm, runner_of
+from anonvma_rt.engine.order.relation cimport passes
 from anonvma_rt.engine.run.task cimport (
     MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_DEADLOCK, VIOLATION_LIVELOCK, VIOLATION_USE_AFTER_FREE, Execution,
-    Task, check_lock_order, hold, unhold, violate,
+    Task, check_lock_order, hold, share, unhold, unshare, violate,
 )
 
 cdef enum:
@@ -67,7 +68,7 @@ cdef void pass_by(Task *t) noexcept nogil:
         return
     while True:
         take_stripe(t, t.object)
-        if not must_wait(t, t.op, t.object, t.want):
+        if not must_wait(t, t.op, t.object, t.test, t.want):
             break
         drop_stripe(runner_of(t))
         wait_at(t, t.op, t.object, True)
@@ -81,11 +82,11 @@ cdef void pass_by(Task *t) noexcept nogil:
 # ---- waiting ---------------------------------------------------------------------------------------------------------
 
 
-cdef bint must_wait(Task *t, int op, void *object, int64_t want) noexcept nogil:
+cdef bint must_wait(Task *t, int op, void *object, int test, int64_t want) noexcept nogil:
     """Whether an operation cannot go on as things are."""
     cdef lock_word w
     if op == OP_AWAIT:
-        return <int64_t>rt_load64(<uint64_t *>object) != want
+        return not passes(<int64_t>rt_load64(<uint64_t *>object), test, want)
     w.word = rt_load(&(<lock_word *>object).word)
     # The poison of a freed lock is for whoever waits to see.
     if w.cls >= MAX_CLASSES:
@@ -112,7 +113,7 @@ cdef bint all_stuck(Storm *s) noexcept nogil:
         if rt_load(&r.ended):
             continue
         if not must_wait(NULL, <int>rt_load(<uint32_t *>&r.wanted), <void *>rt_load64(&r.at),
-                         <int64_t>rt_load64(<uint64_t *>&r.want)):
+                         <int>rt_load(<uint32_t *>&r.test), <int64_t>rt_load64(<uint64_t *>&r.want)):
             return False
     for i in range(s.n):
         r = &s.runner[i]
@@ -143,15 +144,16 @@ cdef void wait_at(Task *t, int op, void *object, bint sleeps) noexcept nogil:
     cdef uint32_t seen
     cdef bint counted = False
     while looks < SPINS:
-        if not must_wait(t, op, object, t.want):
+        if not must_wait(t, op, object, t.test, t.want):
             return
         rt_pause()
         looks += 1
     rt_store(<uint32_t *>&r.wanted, <uint32_t>op)
+    rt_store(<uint32_t *>&r.test, <uint32_t>t.test)
     rt_store64(<uint64_t *>&r.want, <uint64_t>t.want)
     rt_store64(&r.at, <uint64_t>object)
     rt_store(&r.waiting, r.waiting + 1)
-    while must_wait(t, op, object, t.want):
+    while must_wait(t, op, object, t.test, t.want):
         if rt_peek(&r.storm.leave):
             rt_store(&r.waiting, r.waiting + 1)
         look_around(t)
@@ -165,7 +167,7 @@ cdef void wait_at(Task *t, int op, void *object, bint sleeps) noexcept nogil:
             counted = True
             change_waiters(lock, 1)
         seen = rt_load(&lock.word)
-        if must_wait(t, op, object, t.want):
+        if must_wait(t, op, object, t.test, t.want):
             rt_wait(&lock.word, seen, NAP)
     if counted:
         change_waiters(lock, -1)
@@ -236,6 +238,8 @@ cdef void acquire_at_once(Task *t, lock_word *lock, int op, int subclass, bint s
         wait_at(t, op, lock, sleeps)
     if r.storm.recording:
         write_ticket(r)
+    if op == OP_READ_LOCK:
+        share(t, lock)
     if cls:
         hold(t, cls)
     if r.to_stall:
@@ -254,6 +258,8 @@ cdef bint try_at_once(Task *t, lock_word *lock, int op) noexcept nogil:
     if r.storm.recording:
         write_ticket(r)
     if taken:
+        if op == OP_READ_TRYLOCK:
+            share(t, lock)
         if cls:
             hold(t, cls)
         if r.to_stall:
@@ -273,7 +279,7 @@ cdef void release_at_once(Task *t, lock_word *lock, int op, int subclass) noexce
     if r.storm.recording:
         write_ticket(r)
     w.word = rt_peek(&lock.word)
-    if (w.owner != t.id + 1 if op == OP_UNLOCK else w.readers == 0) or (cls and t.held_count[cls] == 0):
+    if (w.owner != t.id + 1 if op == OP_UNLOCK else not unshare(t, lock)) or (cls and t.held_count[cls] == 0):
         violate(t, VIOLATION_BAD_UNLOCK, cls, w.owner, name(t, lock))
     one.word = 0
     if op == OP_UNLOCK:

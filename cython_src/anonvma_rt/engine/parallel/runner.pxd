@@ -60,6 +60,7 @@ cdef struct Runner:
     uint32_t waiting
     uint32_t ended
     int32_t wanted
+    int32_t test
     int64_t want
     uint64_t at
     char padding_behind[128]

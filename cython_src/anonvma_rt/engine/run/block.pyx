@@ -13,7 +13,8 @@ from anonvma_rt.engine.run.fault cimport Fault, Guard, crashed, guard_swap
 from anonvma_rt.engine.run.journal cimport journal_take
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, HALT_VIOLATION,
-    MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Limits, Task, close_segment, decide, execution_reset, hold_here, stuck,
+    MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Limits, Task, close_segment, cut_by,
+    decide, execution_reset, hold_here, stuck,
 )
 
 
@@ -232,7 +233,7 @@ cdef int end_execution(Block *b) noexcept nogil:
         b.halt = x.halt
         return -1
     if x.observer != NULL:
-        b.classes[b.n_classes] = observed_class(x.observer)
+        b.classes[b.n_classes] = observed_class(x.observer, cut_by(x))
         b.n_classes += 1
     b.digests[b.ran] = mix64(x.digest ^ x.steps)
     if x.finding.kind:

@@ -6,7 +6,7 @@ from anonvma_rt.engine.base.arena cimport ARENA_START, arena_header
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, MAX_COUNTERS, VIOLATION_CRASH,
-    VIOLATION_STUCK,
+    VIOLATION_LOCK_OVERFLOW, VIOLATION_STUCK,
 )
 
 # Where the first object of every arena is.
@@ -21,6 +21,7 @@ KINDS = {
     5: "use-after-free",
     6: "list-corruption",
     7: "stack-overflow",
+    VIOLATION_LOCK_OVERFLOW: "lock-overflow",
     VIOLATION_CRASH: "crash",
     VIOLATION_STUCK: "stuck",
 }

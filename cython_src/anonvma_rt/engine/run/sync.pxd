@@ -13,15 +13,16 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from anonvma_rt.engine.audit.access cimport rt_glance, rt_glance64
 from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TRYLOCK,
-    OP_UNLOCK, OP_WAIT, lock_word,
+    OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_NO_BITS, TEST_UNEQUAL, lock_word,
 )
 from anonvma_rt.engine.base.os cimport (
     rt_add_in_order, rt_exchange_in_order, rt_fetch_add, rt_inc_not_zero, rt_load, rt_load_in_order, rt_store_in_order,
     rt_unlikely,
 )
+from anonvma_rt.engine.order.relation cimport passes
 from anonvma_rt.engine.run.task cimport (
-    MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_USE_AFTER_FREE, Task, check_lock_order, hold, point, recheck, unhold,
-    violate,
+    MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_USE_AFTER_FREE, Task, check_lock_order, hold, point, recheck, share, unhold,
+    unshare, violate,
 )
 
 
@@ -55,8 +56,8 @@ cdef inline int64_t lock_name(Task *t, lock_word *lock) noexcept nogil:
 
 
 cdef inline void must_not_be_freed(Task *t, lock_word *lock) noexcept nogil:
-    """For whoever looks at a lock without acquiring it: poison would pass for a lock that is held. Where tasks run at
-    once this is the affair of engine/parallel/locks."""
+    """At the point of an operation on a lock: poison would pass for a lock that is held. Where tasks run at once this is
+    the affair of engine/parallel/locks."""
     if lock.cls >= MAX_CLASSES:
         violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
 
@@ -80,6 +81,7 @@ cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass, bint sl
     if op == OP_LOCK:
         lock.owner = <uint8_t>(t.id + 1)
     else:
+        share(t, lock)
         lock.readers += 1
     if cls:
         hold(t, cls)
@@ -96,8 +98,7 @@ cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcep
     cls = cls + subclass if cls else 0
     point(t, op, lock)
     must_not_be_freed(t, lock)
-    # A reader is known by its class only; one of class 0 that releases for another is not noticed.
-    if (lock.owner != t.id + 1 if op == OP_UNLOCK else lock.readers == 0) or (cls and t.held_count[cls] == 0):
+    if (lock.owner != t.id + 1 if op == OP_UNLOCK else not unshare(t, lock)) or (cls and t.held_count[cls] == 0):
         violate(t, VIOLATION_BAD_UNLOCK, cls, lock.owner, lock_name(t, lock))
     if op == OP_UNLOCK:
         lock.owner = 0
@@ -132,6 +133,7 @@ cdef inline bint try_down_read(Task *t, rwsem_t *lock) noexcept nogil:
     must_not_be_freed(t, lock)
     if lock.owner:
         return False
+    share(t, lock)
     lock.readers += 1
     if lock.cls:
         hold(t, lock.cls)
@@ -249,12 +251,44 @@ cdef inline bint compare_exchange(Task *t, int64_t *word, int64_t expected, int6
     return same
 
 
-cdef inline void await_value(Task *t, int64_t *word, int64_t value) noexcept nogil:
-    """Blocks until the word holds `value`: a spin loop that costs no steps and cannot starve anyone."""
-    t.want = value
-    if rt_glance64(word) != value:
+cdef inline void await_test(Task *t, int64_t *word, int test, int64_t want) noexcept nogil:
+    """Blocks until the word is what `test` (TEST_*) and `want` say: a spin loop that costs no steps and cannot starve
+    anyone. One that never is makes the execution a deadlock."""
+    t.want = want
+    t.test = test
+    if not passes(rt_glance64(word), test, want):
         t.x.until = 0
     point(t, OP_AWAIT, word)
+
+
+cdef inline void await_value(Task *t, int64_t *word, int64_t value) noexcept nogil:
+    """Blocks until the word holds `value`."""
+    await_test(t, word, TEST_EQUAL, value)
+
+
+cdef inline void await_not(Task *t, int64_t *word, int64_t value) noexcept nogil:
+    """Blocks until the word holds something else than `value`."""
+    await_test(t, word, TEST_UNEQUAL, value)
+
+
+cdef inline void await_less(Task *t, int64_t *word, int64_t bound) noexcept nogil:
+    """Blocks until the word, as a signed number, is less than `bound`."""
+    await_test(t, word, TEST_LESS, bound)
+
+
+cdef inline void await_at_least(Task *t, int64_t *word, int64_t bound) noexcept nogil:
+    """Blocks until the word, as a signed number, is `bound` or more."""
+    await_test(t, word, TEST_NOT_LESS, bound)
+
+
+cdef inline void await_bits(Task *t, int64_t *word, int64_t mask) noexcept nogil:
+    """Blocks until at least one bit of `mask` is set in the word."""
+    await_test(t, word, TEST_BITS, mask)
+
+
+cdef inline void await_no_bits(Task *t, int64_t *word, int64_t mask) noexcept nogil:
+    """Blocks until no bit of `mask` is set in the word."""
+    await_test(t, word, TEST_NO_BITS, mask)
 
 
 # ---- counters that tasks share, at a point of the caller's own -------------------------------------------------------

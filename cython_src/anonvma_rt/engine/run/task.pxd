@@ -19,6 +19,8 @@ cdef enum:
     MAX_COUNTERS = 8
     # Calls that a recorded stack has at most.
     MAX_FRAMES = 24
+    # Locks that one task may share at a time.
+    MAX_SHARED = 32
 
 # Violations that the engine itself finds; a subject numbers its own from VIOLATION_SUBJECT.
 cdef enum Violation:
@@ -30,7 +32,8 @@ cdef enum Violation:
     VIOLATION_USE_AFTER_FREE
     VIOLATION_LIST_CORRUPTION
     VIOLATION_STACK_OVERFLOW
-    VIOLATION_CRASH = 9
+    VIOLATION_LOCK_OVERFLOW
+    VIOLATION_CRASH
     VIOLATION_STUCK
     VIOLATION_SUBJECT = 16
 
@@ -84,13 +87,19 @@ cdef struct Crash:
     uint64_t address
     int32_t n
     void *frames[MAX_FRAMES]
+# A lock that a task shares, and how often.
+cdef struct Share:
+    lock_word *lock
+    uint32_t times
 
 cdef struct Task:
     Execution *x
     int32_t id
     int32_t op
     void *object
+    # Of an await: TEST_* and the number that goes with it.
     int64_t want
+    int32_t test
     uint32_t held
     bint started
     # Whether the operation it stands at is an interesting one (mark), as strategies that ask for marks see it.
@@ -99,6 +108,8 @@ cdef struct Task:
     uint64_t marks
     uint64_t made
     uint8_t held_count[MAX_CLASSES]
+    int32_t shares
+    Share shared[MAX_SHARED]
     # The subject's own, where tasks run at once: NULL at the beginning of an execution.
     void *local
 
@@ -215,10 +226,14 @@ cdef void stuck(Execution *x, int task) noexcept nogil
 cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef void halt(Task *t, int reason) noexcept nogil
 cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil
+cdef int cut_by(Execution *x) noexcept nogil
+cdef void share(Task *t, lock_word *lock) noexcept nogil
+cdef bint unshare(Task *t, lock_word *lock) noexcept nogil
 cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef void close_segment(Execution *x, uint64_t at) noexcept nogil
 cdef void watch(Task *t) noexcept nogil
 cdef void recheck(Execution *x, void *object) noexcept nogil
+cdef void free_object(Task *t, void *object) noexcept nogil
 cdef void check_lock_order(Task *t, int cls) noexcept nogil
 cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil
 cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil

@@ -3,12 +3,13 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from anonvma_rt.engine.base.arena cimport ARENA_POISON, arena_offset, arena_restore
+from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_restore, arena_size
 from anonvma_rt.engine.base.grow cimport grow
-from anonvma_rt.engine.base.operation cimport NEVER, OP_AWAIT, OP_LOCK, OP_READ_LOCK, OP_START, OP_WAIT, lock_word
+from anonvma_rt.engine.base.operation cimport NEVER, OP_AWAIT, OP_START, lock_word
 from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
 from anonvma_rt.engine.base.rng cimport rng_start
-from anonvma_rt.engine.order.classes cimport observe
+from anonvma_rt.engine.order.classes cimport BY_ALL, BY_NONE, observe
+from anonvma_rt.engine.order.relation cimport can_go_on, waits, would_fail
 from anonvma_rt.engine.run.journal cimport journal_take
 
 cdef enum:
@@ -17,30 +18,16 @@ cdef enum:
 
 
 cdef bint must_wait(Task *t) noexcept nogil:
-    cdef lock_word *lock = <lock_word *>t.object
-    if at_freed_lock(t):
-        # It goes on, and is told.
-        return False
-    if t.op == OP_LOCK or t.op == OP_WAIT:
-        return lock.owner != 0 or lock.readers != 0
-    if t.op == OP_READ_LOCK:
-        return lock.owner != 0
-    if t.op == OP_AWAIT:
-        return (<int64_t *>t.object)[0] != t.want
-    return False
+    return not can_go_on(t.op, t.object, t.test, t.want)
 
 
 cdef void park(Task *t, int change) noexcept nogil:
     """Lets locks and words know that a task waits at them, so that only they pay for a recheck."""
     cdef lock_word *lock = <lock_word *>t.object
-    if t.op == OP_LOCK or t.op == OP_WAIT or t.op == OP_READ_LOCK:
-        lock.waiters += change
-    elif t.op == OP_AWAIT:
+    if t.op == OP_AWAIT:
         t.x.awaiting += change
-
-
-cdef bint at_freed_lock(Task *t) noexcept nogil:
-    return OP_LOCK <= t.op <= OP_WAIT and (<lock_word *>t.object).cls == ARENA_POISON
+    elif waits(t.op):
+        lock.waiters += change
 
 
 cdef void reschedule(Task *t) noexcept nogil:
@@ -69,8 +56,6 @@ cdef void reschedule(Task *t) noexcept nogil:
         x.carrier.switch_to(x, t.id, chosen)
         if x.halt:
             x.carrier.unwind(t)
-        if at_freed_lock(t):
-            violate(t, VIOLATION_USE_AFTER_FREE, 0, <int64_t>arena_offset(&x.arena, t.object), 0)
         park(t, -1)
     t.interesting = False
     if x.watched:
@@ -81,7 +66,7 @@ cdef void watch(Task *t) noexcept nogil:
     """The operation that t announced was granted, and t makes it now."""
     if t.x.tracing:
         record(t.x, t.id, t.op, 0, <int64_t>arena_offset(&t.x.arena, t.object), 0, 0)
-    if t.x.observer != NULL and observe(t.x.observer, t.id, t.op, t.object) < 0:
+    if t.x.observer != NULL and observe(t.x.observer, t.id, t.op, would_fail(t.op, t.object), t.object) < 0:
         t.x.halt = HALT_NO_MEMORY
     if t.x.audit.self != NULL and t.x.audit.step(t.x.audit.self, t.id, t.op, t.object) < 0:
         t.x.halt = HALT_NO_MEMORY
@@ -118,11 +103,7 @@ cdef void hold_here(Execution *x) noexcept nogil:
 
 
 cdef void stuck(Execution *x, int task) noexcept nogil:
-    """Nobody is enabled: a deadlock, unless somebody waits at a lock that was freed under it."""
-    cdef int i
-    for i in range(x.tasks):
-        if x.blocked >> i & 1 and at_freed_lock(&x.task[i]):
-            found(x, VIOLATION_USE_AFTER_FREE, i, 0, <int64_t>arena_offset(&x.arena, x.task[i].object), 0)
+    """Nobody is enabled: a deadlock."""
     found(x, VIOLATION_DEADLOCK, task, <int64_t>x.blocked, 0, 0)
     x.halt = HALT_VIOLATION
 
@@ -238,6 +219,20 @@ cdef void recheck(Execution *x, void *object) noexcept nogil:
         x.until = 0
 
 
+cdef void free_object(Task *t, void *object) noexcept nogil:
+    """Frees an object of the arena. Whoever waits at a lock in it goes on, to find out."""
+    cdef Execution *x = t.x
+    cdef uint64_t end = <uint64_t>object + arena_size(object)
+    cdef uint64_t parked = 0 if x.parallel else x.blocked
+    cdef int i
+    arena_free(&x.arena, object)
+    while parked:
+        i = rt_lowest(parked)
+        parked &= parked - 1
+        if <uint64_t>object <= <uint64_t>x.task[i].object < end:
+            recheck(x, x.task[i].object)
+
+
 cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil:
     """Notes a violation; the first one of an execution is its verdict."""
     if x.finding.kind != VIOLATION_NONE:
@@ -254,6 +249,49 @@ cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept n
     """Ends the execution with a violation found by t. Does not return."""
     found(t.x, kind, t.id, a, b, c)
     halt(t, HALT_VIOLATION)
+
+
+cdef int cut_by(Execution *x) noexcept nogil:
+    """The task whose step ended the execution with a violation. BY_NONE where the execution came to its end, or none of
+    its steps did: in a deadlock nobody goes on, and a livelock is cut at some step. BY_ALL where what several tasks did
+    without saying so does not fit together."""
+    if x.halt == HALT_VIOLATION and x.finding.kind == VIOLATION_LOCK_ORDER:
+        return BY_ALL
+    if x.halt != HALT_VIOLATION or x.finding.kind == VIOLATION_DEADLOCK or x.finding.kind == VIOLATION_LIVELOCK:
+        return BY_NONE
+    return x.finding.task
+
+
+cdef void share(Task *t, lock_word *lock) noexcept nogil:
+    """t has come to share a lock once more. Its own number of shares is limited, so that all tasks together cannot make
+    `readers` wrap, and whether it is exceeded depends on nobody else."""
+    cdef int i
+    for i in range(t.shares):
+        if t.shared[i].lock == lock:
+            break
+    else:
+        i = t.shares
+        if i == MAX_SHARED:
+            violate(t, VIOLATION_LOCK_OVERFLOW, t.shares, 0, <int64_t>arena_offset(&t.x.arena, lock))
+        t.shares += 1
+        t.shared[i].lock = lock
+        t.shared[i].times = 0
+    t.shared[i].times += 1
+    if t.shared[i].times > 255 // t.x.tasks:
+        violate(t, VIOLATION_LOCK_OVERFLOW, t.shared[i].times, 1, <int64_t>arena_offset(&t.x.arena, lock))
+
+
+cdef bint unshare(Task *t, lock_word *lock) noexcept nogil:
+    """t gives one of its shares back: whether it had one."""
+    cdef int i
+    for i in range(t.shares):
+        if t.shared[i].lock == lock:
+            t.shared[i].times -= 1
+            if t.shared[i].times == 0:
+                t.shares -= 1
+                t.shared[i] = t.shared[t.shares]
+            return True
+    return False
 
 
 cdef void halt(Task *t, int reason) noexcept nogil:
@@ -313,6 +351,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
         x.task[i].interesting = False
         x.task[i].marks = 0
         x.task[i].made = 0
+        x.task[i].shares = 0
         if x.task[i].held or x.halt:
             x.task[i].held = 0
             memset(x.task[i].held_count, 0, MAX_CLASSES)

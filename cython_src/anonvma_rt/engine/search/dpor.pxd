@@ -1,7 +1,8 @@
 """Dpor: every class of equivalent interleavings once, as a strategy; see dpor.pyx."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from anonvma_rt.engine.order.classes cimport Observer
 from anonvma_rt.engine.search.stack cimport Search
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Segment
@@ -17,7 +18,13 @@ cdef class Dpor(Strategy):
     cdef Segment *found
     cdef int32_t n_found
     cdef readonly int64_t found_kind
+    # The classes of violating executions since they were last asked for.
+    cdef Observer observer
+    cdef uint64_t *ending
+    cdef uint64_t n_endings
+    cdef uint64_t endings_room
     cdef void keep_found(self, Execution *x) noexcept nogil
+    cdef int keep_ending(self, Execution *x) noexcept nogil
     cdef int reverse_waiting(self, Execution *x) noexcept nogil
     cdef int32_t backtrack(self) noexcept nogil
     cdef int placed_again(self, Execution *x, int32_t at) noexcept nogil

@@ -13,12 +13,19 @@ cimport cython
 from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
+from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.order.classes cimport (
+    BY_ALL, BY_NONE, observe, observed_class, observer_begin, observer_close, observer_open,
+)
+from anonvma_rt.engine.search.races cimport explore_too, reverse_with_all
 from anonvma_rt.engine.search.search cimport search_place, search_pop, search_state, search_step, search_waiting
-from anonvma_rt.engine.search.stack cimport Search, Step, search_clear, search_close, search_open, search_room, untried
+from anonvma_rt.engine.search.stack cimport (
+    FAILED, Search, Step, op_of, search_clear, search_close, search_open, search_room, untried,
+)
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_STOPPED, HALT_VIOLATION, Execution, Segment,
+    HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_STOPPED, HALT_VIOLATION, Execution, Segment, cut_by,
 )
 
 cdef enum:
@@ -41,6 +48,7 @@ cdef class Dpor(Strategy):
 
     def __cinit__(self, *args, **kwargs):
         search_open(&self.s)
+        observer_open(&self.observer)
 
     def __init__(self, preemptions=None, until_found=False):
         if preemptions is not None and not 0 <= preemptions <= LONGEST:
@@ -52,7 +60,9 @@ cdef class Dpor(Strategy):
 
     def __dealloc__(self):
         search_close(&self.s)
+        observer_close(&self.observer)
         free(self.found)
+        free(self.ending)
 
     def clone(self):
         return Dpor(self.s.bound if self.s.bound >= 0 else None, self.until_found)
@@ -87,6 +97,7 @@ cdef class Dpor(Strategy):
             e.backtrack = part["backtrack"][i]
             e.sleep = 0
             e.escaped = 0
+            e.restless = 0
         if root:
             self.s.step[root - 1].sleep = part["sleep"]
         self.s.root = root
@@ -143,6 +154,13 @@ cdef class Dpor(Strategy):
         self.s.root = at + 1
         return given
 
+    def endings(self):
+        """The class of each violating execution since the last call, in order: several that differ in what others did
+        meanwhile are of one (engine/order/classes). None are told where the search ends with the first."""
+        classes = [self.ending[i] for i in range(self.n_endings)]
+        self.n_endings = 0
+        return classes
+
     def tasks(self, depth):
         """Those that were chosen on the way to state `depth`."""
         return [self.s.step[i].task for i in range(depth)]
@@ -189,6 +207,30 @@ cdef class Dpor(Strategy):
         self.loaded = at + 1
         return task
 
+    cdef int keep_ending(self, Execution *x) noexcept nogil:
+        """Remembers the class of an execution that violated something. Where a step ended it, the others might have gone on before that
+        step, and done worse: they are let. -1: no memory."""
+        cdef Search *s = &self.s
+        cdef Step *e
+        cdef int by = cut_by(x)
+        cdef int32_t i
+        if x.finding.kind == 0 or self.until_found:
+            return 0
+        observer_begin(&self.observer, s.tasks)
+        for i in range(s.n):
+            e = &s.step[i]
+            if observe(&self.observer, e.task, op_of(e.kind), e.kind & FAILED != 0, <void *><size_t>e.object) < 0:
+                return -1
+        if grow(<void **>&self.ending, &self.endings_room, self.n_endings + 1, sizeof(uint64_t)) < 0:
+            return -1
+        self.ending[self.n_endings] = observed_class(&self.observer, by)
+        self.n_endings += 1
+        if by != BY_NONE and s.n:
+            explore_too(s, s.n - 1, s.step[s.n - 1].enabled)
+        if by == BY_ALL and s.n:
+            reverse_with_all(s, s.n - 1)
+        return 0
+
     cdef void keep_found(self, Execution *x) noexcept nogil:
         """Remembers the schedule of the first violation."""
         cdef Segment *segments
@@ -230,7 +272,7 @@ cdef void finished(Dpor self, Execution *x) noexcept nogil:
         if x.finding.kind:
             self.keep_found(x)
             self.ended = self.until_found
-        if self.s.bound >= 0 or self.reverse_waiting(x) == 0:
+        if s.bound >= 0 or (self.reverse_waiting(x) == 0 and self.keep_ending(x) == 0):
             s.prefix = self.backtrack()
             self.loaded = s.prefix
             self.exhausted = s.prefix == 0

@@ -16,10 +16,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.grow cimport grow, grow_filled
-from anonvma_rt.engine.base.operation cimport OP_WAIT
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.base.table cimport Table, table_add, table_close, table_get, table_open
-from anonvma_rt.engine.order.relation cimport reads, shares
+from anonvma_rt.engine.order.relation cimport CHANGES, LOOKS, SHARES, group_of
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, Execution, Task
 from anonvma_rt.engine.run.strategy cimport Strategy
 
@@ -42,16 +41,9 @@ cdef struct Turn:
     uint64_t begin
     uint64_t task
 
-# What is done to an object: those of one group but the last commute with their like, and with no others (relation.pxd).
-cdef enum:
-    SHARES
-    WAITS
-    CHANGES
-    GROUPS
-
-# Which tasks have done what to an object.
+# Which tasks have done what to an object, by group (relation.pxd).
 cdef struct Use:
-    uint64_t by[GROUPS]
+    uint64_t by[<int>CHANGES + 1]
 
 cdef struct Bounded:
     uint32_t switches
@@ -72,30 +64,26 @@ cdef struct Bounded:
     bint limited
 
 
-cdef inline int group_of(int op) noexcept nogil:
-    return SHARES if reads(op) or shares(op, False) else WAITS if op == OP_WAIT else CHANGES
-
-
 cdef inline uint64_t conflicting(Use *use, int group) noexcept nogil:
     """The tasks that did what an operation of a group depends on."""
-    cdef uint64_t tasks = use.by[CHANGES]
+    cdef uint64_t tasks = use.by[<int>CHANGES]
     if group != SHARES:
-        tasks |= use.by[SHARES]
-    if group != WAITS:
-        tasks |= use.by[WAITS]
+        tasks |= use.by[<int>SHARES]
+    if group != LOOKS:
+        tasks |= use.by[<int>LOOKS]
     return tasks
 
 
 cdef bint conflicts(Bounded *s, int task, int op, void *object) noexcept nogil:
     """Whether an operation depends on what other tasks do, as far as is known."""
     cdef uint32_t number = table_get(&s.objects, <uint64_t>object)
-    return number != 0 and conflicting(&s.use[number], group_of(op)) & ~(<uint64_t>1 << task) != 0
+    return number != 0 and conflicting(&s.use[number], group_of(op, False)) & ~(<uint64_t>1 << task) != 0
 
 
 cdef int learn(Bounded *s, Task *t) noexcept nogil:
     """What t is about to do will have been done. -1: no memory."""
     cdef uint64_t bit = <uint64_t>1 << t.id
-    cdef int group = group_of(t.op)
+    cdef int group = group_of(t.op, False)
     cdef uint32_t number
     cdef Use *use
     if t.object == NULL:

@@ -4,49 +4,45 @@ Source: Abdulla, Aronis, Jonsson, Sagonas, "Optimal Dynamic Partial Order Reduct
 algorithm 1. Two steps are in a race if they depend on each other, and one happens before the other by nothing else. It
 is reversible if the second operation could have come first. The class in which it does begins, in the state before the
 first one, with an initial of what comes after the first and does not happen after it; one initial has to be explored
-there.
+there. Operations that wait are what the paper leaves open; docs/engine.md has the rule for them and its proof.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.operation cimport (
-    MAX_TASKS, OP_LOCK, OP_READ_LOCK, OP_READ_UNLOCK, OP_TRYLOCK, OP_UNLOCK, OP_WAIT,
-)
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOCK, OP_READ_UNLOCK, OP_WAIT
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.order.clocks cimport clock_join
-from anonvma_rt.engine.order.relation cimport dependent, on_lock, reads
-from anonvma_rt.engine.search.stack cimport FAILED, FAILED_BY_READERS, Step, clock_of, pending_at
+from anonvma_rt.engine.order.relation cimport CHANGES, SHARES, Group, can_go_on, group_of, groups_depend, waits
+from anonvma_rt.engine.search.stack cimport FAILED, Pending, Search, Step, clock_of, held_before, op_of, pending_at
 
-# For each kind of operation, as bits, the kinds that depend on it; and the kinds of which more is to be known: those
-# that come after all that was done to their object before, those among them that make a lock their own, the releases,
-# and those that wait for one.
-cdef uint32_t depends[32]
-cdef uint32_t after_all = 0
-cdef uint32_t takes = bit_of(OP_LOCK) | bit_of(OP_TRYLOCK)
-cdef uint32_t releases = bit_of(OP_UNLOCK) | bit_of(OP_READ_UNLOCK)
-cdef uint32_t waits = bit_of(OP_LOCK) | bit_of(OP_WAIT) | bit_of(OP_READ_LOCK)
+# For each kind of operation, as bits, the kinds that depend on it; and the kinds of those that change their object:
+# they come after all that was done to it before.
+cdef uint32_t depends[2 * FAILED]
+cdef uint32_t changes = 0
 
-
-cdef inline uint32_t bit_of(uint32_t kind) noexcept nogil:
-    return <uint32_t>1 << kind
-
-
-cdef inline int op_of(uint32_t kind) noexcept nogil:
-    return OP_TRYLOCK if kind == FAILED_BY_READERS else <int>(kind & 15)
+# The steps that are left out where what comes after step `earlier` is put before it: each is the first of its task that
+# is, and with it goes all that happens after it.
+cdef struct Cut:
+    int32_t earlier
+    int n
+    int32_t step[MAX_TASKS]
 
 
 cdef void tabulate() noexcept:
-    global after_all
+    global changes
     cdef uint32_t kind
     cdef uint32_t other
-    for kind in range(32):
+    for kind in range(2 * FAILED):
         depends[kind] = 0
-        for other in range(32):
-            if dependent(op_of(kind), kind & FAILED != 0, op_of(other), other & FAILED != 0):
-                depends[kind] |= bit_of(other)
-        if not on_lock(op_of(kind)) and not reads(op_of(kind)):
-            after_all |= bit_of(kind)
-    after_all |= takes | bit_of(OP_UNLOCK)
+        if kind_group(kind) == CHANGES:
+            changes |= <uint32_t>1 << kind
+        for other in range(2 * FAILED):
+            if groups_depend(kind_group(kind), kind_group(other)):
+                depends[kind] |= <uint32_t>1 << other
+
+
+cdef inline Group kind_group(uint32_t kind) noexcept nogil:
+    return group_of(op_of(kind), kind & FAILED != 0)
 
 
 tabulate()
@@ -56,7 +52,7 @@ cdef uint64_t sleep_set(Search *s, int32_t at) noexcept nogil:
     """Who sleeps in state `at`: who slept or was explored before the last step, and does not depend on it."""
     cdef Step *e = &s.step[at - 1]
     cdef Pending *p = pending_at(s, at - 1)
-    cdef uint64_t sleepers = (e.sleep | e.explored) & ~(<uint64_t>1 << e.task)
+    cdef uint64_t sleepers = (e.sleep | e.explored) & ~(<uint64_t>1 << e.task | e.restless)
     cdef uint64_t rest = sleepers
     cdef int i
     while rest:
@@ -74,7 +70,7 @@ cdef void join_object(Search *s, int32_t at) noexcept nogil:
     while i >= 0:
         if depends[e.kind] >> s.step[i].kind & 1:
             clock_join(clock_of(s, at), clock_of(s, i), s.tasks)
-            if after_all >> s.step[i].kind & 1:
+            if changes >> s.step[i].kind & 1:
                 return
         i = s.step[i].before
 
@@ -82,6 +78,15 @@ cdef void join_object(Search *s, int32_t at) noexcept nogil:
 cdef inline bint happens_before(Search *s, int32_t at, const uint32_t *clock) noexcept nogil:
     """Whether step `at` happens before the one with this clock, or is it."""
     return clock[s.step[at].task] > <uint32_t>at
+
+
+cdef inline bint left_out(Search *s, Cut *cut, const uint32_t *clock) noexcept nogil:
+    """Whether the step with this clock is one of those that are left out, or happens after one."""
+    cdef int i
+    for i in range(cut.n):
+        if happens_before(s, cut.step[i], clock):
+            return True
+    return False
 
 
 cdef void reverse_races(Search *s, int task, Pending p, uint32_t *clock) noexcept nogil:
@@ -98,73 +103,144 @@ cdef void reverse_races(Search *s, int task, Pending p, uint32_t *clock) noexcep
 
     Step 3 depends on 4 and nothing orders them: they are in a race, and 4 has to come before 3, too. Step 0 depends on
     4 as well, but it happens before 3, by way of 1 and 2. So it is in no race now; it is when 3 and 4 were reversed.
+
+    What waits comes before the last step before which it could have gone on: it could not before those behind that one,
+    whatever their order, so they hide nothing.
+
+        0  A: x = 1
+        1  A: x = 0
+        2  A: x = 1
+        3  B: await x == 1    is placed now: could not before 2, could before 1, which is the race
     """
+    cdef Cut cut
     cdef int32_t race[MAX_TASKS]
     cdef int n = 0
-    cdef int32_t i = s.last_on[p.object]
+    cdef int32_t i = s.object[p.object].last
+    cdef bint waiter = waits(p.kind)
+    cdef bint found = False
+    cdef int64_t held
     cdef Step *e
-    cdef bint settled
-    cdef int r
-    if waits >> p.kind & 1:
-        reverse_races_of_waiter(s, task, p, clock)
-        return
     while i >= 0:
         e = &s.step[i]
-        settled = happens_before(s, i, clock)
-        if not settled and depends[p.kind] >> e.kind & 1:
-            for r in range(n):
-                if happens_before(s, i, clock_of(s, race[r])):
-                    break
+        if depends[p.kind] >> e.kind & 1:
+            if happens_before(s, i, clock):
+                if changes >> e.kind & 1:
+                    return
+            elif waiter and kind_group(e.kind) == SHARES:
+                if e.kind != OP_READ_UNLOCK and before_reader(s, i, p, clock, &cut):
+                    explore_initial(s, &cut, task, p, clock)
+                    found = True
             else:
-                explore_initial(s, i, task, p, clock)
-                race[n] = i
-                n += 1
-            settled = True
-        if after_all >> e.kind & 1 and (settled or takes >> e.kind & 1):
-            return
+                held = held_before(s, i)
+                if not waiter or can_go_on(p.kind, &held, p.test, p.want):
+                    if not hidden(s, i, race, n):
+                        cut.earlier = i
+                        cut.n = 1
+                        cut.step[0] = i
+                        explore_initial(s, &cut, task, p, clock)
+                        race[n] = i
+                        n += 1
+                    found = True
+                if found and changes >> e.kind & 1:
+                    return
         i = e.before
 
 
-cdef void reverse_races_of_waiter(Search *s, int task, Pending p, uint32_t *clock) noexcept nogil:
-    """The same for an operation that waits until it can have its lock.
+cdef void reverse_with_all(Search *s, int32_t at) noexcept nogil:
+    """Sees to it that step `at` also comes before each step of another task that it does not happen after, and behind
+    those that are still to come: for what depends on more than it announces."""
+    cdef Cut cut
+    cdef int task = s.step[at].task
+    cdef int32_t i
+    s.step[at].restless |= <uint64_t>1 << task
+    cut.n = 1
+    for i in range(at):
+        if s.step[i].task != task and not happens_before(s, i, clock_of(s, at)):
+            cut.earlier = i
+            cut.step[0] = i
+            explore_initial(s, &cut, task, pending_at(s, at)[task], clock_of(s, at))
+
+
+cdef inline bint hidden(Search *s, int32_t at, const int32_t *race, int n) noexcept nogil:
+    """Whether step `at` happens before one with which the operation is in a race."""
+    cdef int i
+    for i in range(n):
+        if happens_before(s, at, clock_of(s, race[i])):
+            return True
+    return False
+
+
+cdef bint before_reader(Search *s, int32_t earlier, Pending p, const uint32_t *clock, Cut *cut) noexcept nogil:
+    """Whether an operation that waits until nobody shares or has a lock could have come before step `earlier`, which
+    takes a share: and what has to be left out for it.
 
         0  A: read lock l
         1  B: read lock l
-        2  B: read unlock l
-        3  A: read unlock l
-        4  C: lock l     is placed now
+        2  A: y = 1
+        3  B: await y == 1
+        4  B: read unlock l
+        5  A: read unlock l
+        6  C: lock l     is placed now
 
-    C could not have come before 2 or 3, the releases that let it go on, and not between 0 and 1. It could have come
-    before the first of the readers. They do not depend on each other, so either may be the first: each is taken to be
-    in a race with 4. Only whoever had the lock before all readers is left out.
+    If 6 is to come before 0, then 2, 3 and 4 are left out, which happen after it. 1 does not, but nobody would give
+    that share back. So it is left out as well, and 6 comes before both.
     """
-    cdef bint found = False
-    cdef int32_t i = s.last_on[p.object]
-    cdef Step *e
-    cdef bint settled
-    while i >= 0:
-        e = &s.step[i]
-        settled = happens_before(s, i, clock)
-        if not settled and depends[p.kind] >> e.kind & 1 and reversible(e.kind, p.kind):
-            if not (found and takes >> e.kind & 1):
-                explore_initial(s, i, task, p, clock)
-                found = True
-            settled = True
-        if after_all >> e.kind & 1 and (settled or takes >> e.kind & 1):
+    cdef int32_t last = s.object[p.object].last
+    cdef int32_t balance[MAX_TASKS]
+    cdef int32_t since[MAX_TASKS]
+    cdef int32_t i
+    cdef int t
+    cdef bint again = True
+    cut.earlier = earlier
+    cut.n = 1
+    cut.step[0] = earlier
+    while again:
+        again = False
+        for t in range(s.tasks):
+            balance[t] = 0
+        i = last
+        while i >= 0:
+            if i < earlier or not left_out(s, cut, clock_of(s, i)):
+                balance[s.step[i].task] += share_of(s.step[i].kind)
+            i = s.step[i].before
+        for t in range(s.tasks):
+            since[t] = 0
+        i = last
+        while i >= 0:
+            t = s.step[i].task
+            if balance[t] and (i < earlier or not left_out(s, cut, clock_of(s, i))):
+                since[t] += share_of(s.step[i].kind)
+                if since[t] == balance[t]:
+                    # It has shared the lock since step i.
+                    if i <= earlier or happens_before(s, i, clock):
+                        return False
+                    cut_off(s, cut, i)
+                    again = True
+                    break
+            i = s.step[i].before
+    return True
+
+
+cdef inline int32_t share_of(uint32_t kind) noexcept nogil:
+    """How many shares of its lock a step takes."""
+    if kind_group(kind) != SHARES:
+        return 0
+    return -1 if kind == OP_READ_UNLOCK else 1
+
+
+cdef inline void cut_off(Search *s, Cut *cut, int32_t at) noexcept nogil:
+    """Leaves step `at` out, too; it comes before whatever of its task was."""
+    cdef int i
+    for i in range(1, cut.n):
+        if s.step[cut.step[i]].task == s.step[at].task:
+            cut.step[i] = at
             return
-        i = e.before
+    cut.step[cut.n] = at
+    cut.n += 1
 
 
-cdef inline bint reversible(uint32_t earlier, uint32_t waiter) noexcept nogil:
-    """Whether what waits for a lock could have come before an earlier operation that it depends on: not before the
-    release that lets it go on, nor, while somebody has the lock, before a try that fails for that reason."""
-    if releases >> earlier & 1:
-        return False
-    return not earlier & FAILED or (earlier == FAILED_BY_READERS and waiter == OP_READ_LOCK)
-
-
-cdef void explore_initial(Search *s, int32_t earlier, int task, Pending p, uint32_t *clock) noexcept nogil:
-    """Step `earlier` is in a race with what `task` does next: adds one of the initials to the source set of the state
+cdef void explore_initial(Search *s, Cut *cut, int task, Pending p, uint32_t *clock) noexcept nogil:
+    """What `task` does next comes before step `cut.earlier`: adds one of the initials to the source set of the state
     before it, unless one is there.
 
     An example: tasks A, B and C.
@@ -178,33 +254,39 @@ cdef void explore_initial(Search *s, int32_t earlier, int task, Pending p, uint3
     initials are {C}, and not B, although 3 is B's. If B went first it would read another y, which is another class; the
     race of 1 and 2 asks for that one.
     """
+    cdef int32_t earlier = cut.earlier
     cdef Step *e = &s.step[earlier]
     cdef uint64_t seen = 0
     cdef uint64_t initials = 0
     cdef uint64_t bit
-    cdef uint64_t added
     cdef int32_t i
     for i in range(earlier + 1, s.n):
         bit = <uint64_t>1 << s.step[i].task
-        if happens_before(s, earlier, clock_of(s, i)) or seen & bit:
+        if seen & bit or left_out(s, cut, clock_of(s, i)):
             continue
         seen |= bit
         if is_initial(s, clock_of(s, i), earlier, s.step[i].task):
             initials |= bit
     bit = <uint64_t>1 << task
-    if not seen & bit and is_initial(s, clock, earlier, task) and not joins_later(s, earlier, p):
+    if not seen & bit and is_initial(s, clock, earlier, task) and not joins_later(s, cut, p):
         initials |= bit
     initials &= e.enabled
     if initials & e.backtrack:
         return
     if initials == 0:
         # It waits for something that comes later: everybody has to be tried.
-        added = e.enabled & ~e.backtrack
+        explore_too(s, earlier, e.enabled)
     else:
-        added = <uint64_t>1 << (task if initials & bit else rt_lowest(initials))
-    e.backtrack |= added
-    if earlier < s.root:
-        e.escaped |= added
+        explore_too(s, earlier, <uint64_t>1 << (task if initials & bit else rt_lowest(initials)))
+
+
+cdef void explore_too(Search *s, int32_t at, uint64_t tasks) noexcept nogil:
+    """Adds tasks, as bits, to those that are to be explored in the state before step `at`."""
+    cdef Step *e = &s.step[at]
+    tasks &= ~e.backtrack
+    e.backtrack |= tasks
+    if at < s.root:
+        e.escaped |= tasks
 
 
 cdef inline bint is_initial(Search *s, uint32_t *clock, int32_t earlier, int task) noexcept nogil:
@@ -216,14 +298,14 @@ cdef inline bint is_initial(Search *s, uint32_t *clock, int32_t earlier, int tas
     return True
 
 
-cdef bint joins_later(Search *s, int32_t earlier, Pending p) noexcept nogil:
-    """Whether an operation that has no clock of its own yet depends on a step after `earlier` that does not happen
-    after that one."""
-    cdef int32_t i = s.last_on[p.object]
+cdef bint joins_later(Search *s, Cut *cut, Pending p) noexcept nogil:
+    """Whether an operation that has no clock of its own yet depends on a step that is put before cut.earlier with
+    it."""
+    cdef int32_t i = s.object[p.object].last
     cdef Step *e
-    while i > earlier:
+    while i > cut.earlier:
         e = &s.step[i]
-        if depends[p.kind] >> e.kind & 1 and not happens_before(s, earlier, clock_of(s, i)):
+        if depends[p.kind] >> e.kind & 1 and not left_out(s, cut, clock_of(s, i)):
             return True
         i = e.before
     return False

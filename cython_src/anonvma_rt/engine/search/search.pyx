@@ -4,16 +4,16 @@ Clocks are copied from step to step and objects are lists of steps, so taking st
 have to do with each other is said in races.pyx.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START, OP_TRYLOCK, lock_word
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.order.clocks cimport clock_inherit
-from anonvma_rt.engine.order.relation cimport tries, would_fail
+from anonvma_rt.engine.order.relation cimport would_fail
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, Execution, Task
 from anonvma_rt.engine.search.races cimport join_object, reverse_races, sleep_set
 from anonvma_rt.engine.search.stack cimport (
-    FAILED, FAILED_BY_READERS, Pending, Step, clock_of, pending_at, search_number, search_room,
+    FAILED, Pending, Step, clock_of, pending_at, search_number, search_room,
 )
 
 
@@ -33,26 +33,42 @@ cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil:
     e.explored = 0
     e.backtrack = 0
     e.escaped = 0
+    e.restless = 0
     e.sleep = sleep_set(s, at) if at and s.bound < 0 else 0
     e.preemptions = s.step[at - 1].preemptions + preempts(s, at - 1) if at else 0
+    if at:
+        s.step[at - 1].after = held(x, s.object[s.step[at - 1].object].address)
     for i in range(s.tasks):
         # Only who made the last step announces something new.
         if at and i != s.step[at - 1].task:
-            p[i].object = before[i].object
-        else:
-            p[i].object = search_number(s, x.task[i].object)
-            if p[i].object == 0:
-                return -1
-        p[i].kind = kind_of(&x.task[i])
+            p[i] = before[i]
+            p[i].kind = kind_of(&x.task[i])
+        elif announce(s, x, &x.task[i], &p[i]) < 0:
+            return -1
     return 0
 
 
-cdef inline uint32_t kind_of(Task *t) noexcept nogil:
-    if not tries(t.op) or not would_fail(t.op, t.object):
-        return <uint32_t>t.op
-    if t.op == OP_TRYLOCK and (<lock_word *>t.object).owner == 0:
-        return FAILED_BY_READERS
-    return <uint32_t>t.op | FAILED
+cdef int announce(Search *s, Execution *x, Task *t, Pending *p) noexcept nogil:
+    """What a task is about to do now. -1: no memory."""
+    p.object = search_number(s, t.object)
+    p.kind = kind_of(t)
+    p.test = <uint16_t>t.test
+    p.want = t.want
+    if p.object == 0:
+        return -1
+    if s.object[p.object].last < 0:
+        s.object[p.object].before = held(x, t.object)
+    return 0
+
+
+cdef inline int64_t held(Execution *x, void *object) noexcept nogil:
+    """What an object's first 8 bytes hold; 0 for what lies outside the subject's memory."""
+    cdef uint64_t offset = <uint64_t>object - <uint64_t>x.arena.base
+    return (<int64_t *>object)[0] if offset + 8 <= x.arena.committed else 0
+
+
+cdef inline uint16_t kind_of(Task *t) noexcept nogil:
+    return <uint16_t>t.op | (FAILED if would_fail(t.op, t.object) else 0)
 
 
 cdef int search_step(Search *s, Execution *x, int32_t at) noexcept nogil:
@@ -117,14 +133,14 @@ cdef void search_place(Search *s, int32_t at, int task) noexcept nogil:
     e.kind = p.kind
     e.object = p.object
     e.previous = s.last_of[task]
-    e.before = s.last_on[p.object]
+    e.before = s.object[p.object].last
     s.n = at
     clock_inherit(clock, clock_of(s, e.previous), s.tasks)
     if e.kind != OP_START:
         if e.before >= 0 and s.bound < 0:
             reverse_races(s, task, p, clock)
             join_object(s, at)
-        s.last_on[p.object] = at
+        s.object[p.object].last = at
     clock[task] = <uint32_t>at + 1
     s.last_of[task] = at
     s.n = at + 1
@@ -134,7 +150,7 @@ cdef void search_pop(Search *s, int32_t at) noexcept nogil:
     """Takes step `at`, the last one, back; the state before it stays."""
     cdef Step *e = &s.step[at]
     if e.kind != OP_START:
-        s.last_on[e.object] = e.before
+        s.object[e.object].last = e.before
     s.last_of[e.task] = e.previous
     s.step[e.run].run_end = at
     s.n = at
@@ -146,9 +162,7 @@ cdef int search_waiting(Search *s, Execution *x, int task) noexcept nogil:
     cdef Pending p
     if x.task[task].op == OP_START:
         return 0
-    p.object = search_number(s, x.task[task].object)
-    p.kind = kind_of(&x.task[task])
-    if p.object == 0:
+    if announce(s, x, &x.task[task], &p) < 0:
         return -1
     clock_inherit(clock, clock_of(s, s.last_of[task]), s.tasks)
     reverse_races(s, task, p, clock)

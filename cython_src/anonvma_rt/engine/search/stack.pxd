@@ -5,21 +5,21 @@ somebody else (another explorer, a checkpoint): what there is to try in those st
 search belongs to one strategy, which belongs to one explorer.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.base.table cimport Table
 
 cdef enum:
-    # The kind of an operation is its number, with this bit where it is a try that failed; a try for the whole lock that
-    # failed although nobody has the whole lock is a kind of its own: readers could have come before it.
+    # The kind of an operation is its number, with this bit where it is a try that failed.
     FAILED = 16
-    FAILED_BY_READERS = 31
 
-# What a task was about to do in a state.
+# What a task was about to do in a state; of an await, what it waited for.
 cdef struct Pending:
     uint32_t object
-    uint32_t kind
+    uint16_t kind
+    uint16_t test
+    int64_t want
 
 # One step, and the state before it: who was enabled, who slept, who was explored, who is to be.
 cdef struct Step:
@@ -34,12 +34,22 @@ cdef struct Step:
     uint32_t kind
     # How many tasks were interrupted before it, although they could have gone on.
     int32_t preemptions
+    # What its object's first 8 bytes held afterwards: what a word is, or who has a lock.
+    int64_t after
     uint64_t enabled
     uint64_t sleep
     uint64_t explored
     uint64_t backtrack
     # In a state of somebody else: whom this search wants to be explored there.
     uint64_t escaped
+    # Who does not sleep although it was explored: its step depends on more than it announces.
+    uint64_t restless
+
+# An object that steps are on: where it lies, the last of them (-1: none), and what it held before the first one.
+cdef struct Object:
+    void *address
+    int64_t before
+    int32_t last
 
 cdef struct Search:
     int tasks
@@ -55,9 +65,9 @@ cdef struct Search:
     Pending *pending
     # The last step of each task; -1: none.
     int32_t last_of[MAX_TASKS]
-    # Objects by address, numbered as they are met; and the last step on each; -1: none.
-    Table objects
-    int32_t *last_on
+    # Objects are numbered by their addresses as they are met.
+    Table numbers
+    Object *object
     uint64_t objects_room
 
 cdef int search_open(Search *s) except -1
@@ -65,6 +75,16 @@ cdef void search_close(Search *s) noexcept nogil
 cdef void search_clear(Search *s, int tasks) noexcept nogil
 cdef int search_room(Search *s, int32_t at) noexcept nogil
 cdef uint32_t search_number(Search *s, void *object) noexcept nogil
+
+
+cdef inline int op_of(uint32_t kind) noexcept nogil:
+    return <int>(kind & ~<uint32_t>FAILED)
+
+
+cdef inline int64_t held_before(Search *s, int32_t at) noexcept nogil:
+    """What the object of step `at` held before it."""
+    cdef Step *e = &s.step[at]
+    return s.step[e.before].after if e.before >= 0 else s.object[e.object].before
 
 
 cdef inline uint64_t untried(Step *e) noexcept nogil:

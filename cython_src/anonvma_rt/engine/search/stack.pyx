@@ -4,26 +4,27 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from anonvma_rt.engine.base.grow cimport grow, grow_filled
+from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.table cimport table_add, table_close, table_open
 
 
 cdef int search_open(Search *s) except -1:
     memset(s, 0, sizeof(Search))
-    return table_open(&s.objects)
+    return table_open(&s.numbers)
 
 
 cdef void search_close(Search *s) noexcept nogil:
-    table_close(&s.objects)
+    table_close(&s.numbers)
     free(s.step)
     free(s.clock)
     free(s.pending)
-    free(s.last_on)
+    free(s.object)
     memset(s, 0, sizeof(Search))
 
 
 cdef void search_clear(Search *s, int tasks) noexcept nogil:
     """Forgets all steps; objects keep their numbers."""
+    cdef uint32_t i
     if tasks != s.tasks:
         # Two of the buffers have a row for each step, as wide as there are tasks.
         s.room = 0
@@ -31,8 +32,8 @@ cdef void search_clear(Search *s, int tasks) noexcept nogil:
     s.n = 0
     s.prefix = 0
     s.root = 0
-    if s.last_on != NULL:
-        memset(s.last_on, 0xFF, s.objects_room * sizeof(int32_t))
+    for i in range(1, s.numbers.used + 1):
+        s.object[i].last = -1
     memset(s.last_of, 0xFF, sizeof(s.last_of))
 
 
@@ -56,7 +57,11 @@ cdef int search_room(Search *s, int32_t at) noexcept nogil:
 
 cdef uint32_t search_number(Search *s, void *object) noexcept nogil:
     """The number of an object, from 1; 0 where there is no memory for one more."""
-    cdef uint32_t number = table_add(&s.objects, <uint64_t>object)
-    if grow_filled(<void **>&s.last_on, &s.objects_room, number + 1, sizeof(int32_t), 0xFF) < 0:
-        return 0
+    cdef uint32_t known = s.numbers.used
+    cdef uint32_t number = table_add(&s.numbers, <uint64_t>object)
+    if number > known:
+        if grow(<void **>&s.object, &s.objects_room, number + 1, sizeof(Object)) < 0:
+            return 0
+        s.object[number].address = object
+        s.object[number].last = -1
     return number
