@@ -34,6 +34,15 @@ def breaker(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def witness(tmp_path_factory):
+    """Two modules that say how each execution ended: a simulated kernel, and programs over the public API."""
+    names = ("witness", "programs")
+    sources = {name: (BESIDE / f"{name}.pyx").read_text() for name in names}
+    folder = once(tmp_path_factory, "witness", lambda folder: build(folder, sources))
+    return [load(folder, name) for name in names]
+
+
+@pytest.fixture(scope="session")
 def own(tmp_path_factory):
     """The folder with the subjects of embedding_tools; it is on sys.path, so that they can be imported by name."""
     folder = once(tmp_path_factory, "own", build_all)
