@@ -178,7 +178,7 @@ cdef class Program(Subject):
         return {**Subject.kinds(self), VIOLATION_SUBJECT: "assertion"}
 
     def lock_classes(self):
-        return {name: self.lock_class[i] for i, name in enumerate(self.names) if self.lock_class[i]}
+        return {name: self.lock_class[i] for i, name in enumerate(self.names or ()) if self.lock_class[i]}
 
     def refused(self, code):
         return ValueError(f"setup ends while {self.names[code - 1]!r} is held")

@@ -42,6 +42,13 @@ cdef enum:
     # Where it is to end, or was stuck before, nobody waits longer than this for a point.
     LAST_PATIENCE = 1000000000
 
+cdef int must_be_built(Explorer explorer) except -1:
+    """Who calls __new__ and not the class has an object without anything in it."""
+    if explorer.x == NULL:
+        raise RuntimeError("the explorer was never built")
+    return 0
+
+
 cdef void build(Task *t, void *unused) noexcept nogil:
     t.want = t.x.subject.build(t.x.subject.self, t)
 
@@ -134,6 +141,7 @@ cdef class Explorer:
 
     def open_threads(self):
         """Starts the pool; done by the constructor, and needed again only after close_threads()."""
+        must_be_built(self)
         if self.opened:
             raise RuntimeError("the explorer is open")
         carrier_open(&self.workers, &self.block, self.fibers, self.x.tasks, self.cpu, &self.bell.word)
@@ -182,6 +190,7 @@ cdef class Explorer:
     def look(self):
         """Lets the watchdog look at the running block: whoever waits for one does so several times a second."""
         cdef int64_t patience = <int64_t>(self.patience * 1e9) if self.patience > 0 else <int64_t>1 << 62
+        must_be_built(self)
         if rt_load(&self.stop.flag) or self.was_stuck:
             patience = min(patience, <int64_t>LAST_PATIENCE)
         if not carrier_idle(&self.workers):
@@ -208,10 +217,12 @@ cdef class Explorer:
     @property
     def bound(self):
         """Steps after which an execution counts as a livelock."""
+        must_be_built(self)
         return self.x.limits.bound
 
     @bound.setter
     def bound(self, uint64_t steps):
+        must_be_built(self)
         self.x.limits.bound = steps
 
     @property
@@ -227,6 +238,7 @@ cdef class Explorer:
     @property
     def arena_bytes(self):
         """Bytes that are restored before each execution."""
+        must_be_built(self)
         return self.x.arena.saved.used
 
     @property
@@ -309,6 +321,7 @@ cdef class Explorer:
     @property
     def refusal(self):
         """After a block that ended as "refused": the call that did not do what was expected."""
+        must_be_built(self)
         return Refusal(self.x.finding.task, self.x.finding.a, self.x.finding.b)
 
     def trace(self, uint64_t index, Strategy strategy=None, until=None, uint64_t journal=0, bint stacks=False,
@@ -377,7 +390,9 @@ cdef class Explorer:
 
     def changes(self):
         """What travel() goes by, in order: [(step, offset)], a word that is another from that step on; 0: it grew."""
-        cdef Change *c = self.x.journal.changes
+        cdef Change *c
+        must_be_built(self)
+        c = self.x.journal.changes
         return [(c[i].step, c[i].offset) for i in range(self.x.journal.n)]
 
     def name_tasks(self, names):

@@ -161,6 +161,8 @@ cdef class Hand(World):
         """Runs one call as the only task there is. Raises Crash, from then on for every call."""
         if self.crash is not None:
             raise self.crash
+        if self.x == NULL:
+            raise RuntimeError("the kernel was never built")
         self.indexed = False
         if not run_alone(self.x, <void (*)(Task *, void *) noexcept nogil>call, argument):
             return 0
@@ -220,7 +222,9 @@ cdef class Hand(World):
 
     def live_objects(self):
         """Objects of the kernel that are allocated and not freed. Page frames are not among them: they always exist."""
-        cdef arena_header *header = next_object(&self.x.arena, NULL)
+        cdef arena_header *header
+        self.idle_kernel()
+        header = next_object(&self.x.arena, NULL)
         live = 0
         while header != NULL:
             live += not header.generation & 1 and header.type not in (TYPE_PAGES, TYPE_SCRATCH)

@@ -87,6 +87,8 @@ cdef class World:
         free(self.objects.start)
 
     cdef kernel *idle_kernel(self) except NULL:
+        if self.x == NULL:  # made by __new__ and not by the class
+            raise RuntimeError("the kernel was never built")
         if self.explorer is not None and not self.explorer.idle:
             raise RuntimeError("the explorer is busy")
         return <kernel *>arena_root(&self.x.arena)
@@ -175,6 +177,7 @@ cdef class World:
         is the kernel's name of the member, for a table "ptl" or the address of the pte.
         """
         cdef arena_header *header
+        self.idle_kernel()
         if not self.indexed:
             if index_objects(&self.objects, &self.x.arena) < 0:
                 raise MemoryError("no memory for the names of objects")
