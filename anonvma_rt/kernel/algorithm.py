@@ -28,17 +28,14 @@ class Algorithm:
     Order and locks of a move:
 
     ordering
-        what mremap does about the order in which a walker meets source and destination.
-        "none": nothing (3.0 to 3.2);
-        "tail-after-merge": anon_vma_moveto_tail() of the destination after copy_vma() merged into an existing vma,
-        the first half of 948f017b (3.3);
-        "tail": that, and once more with the source before a failed move is moved back: all of 948f017b;
-        "rmap-locks": the order is left alone, and the root's lock is held around each extent of the move
-        (108d6642ad81);
-        "need-rmap-locks": the same, but only where the destination's vm_pgoff is not above the source's, and when
-        moving back (38a76013ad80, 3.7; meant for the tree);
-        "fresh-vma": copy_vma never merges, the merge is made up for after the move (proposed, never merged);
-        "double-walk": walks that must not miss go round the list twice (proposed, never merged).
+        what mremap does about the order in which a walker meets source and destination. "none": nothing (3.0 to 3.2);
+        "tail-after-merge": anon_vma_moveto_tail() of the destination after copy_vma() merged into an existing vma, the
+        first half of 948f017b (3.3); "tail": that, and once more with the source before a failed move is moved back:
+        all of 948f017b; "rmap-locks": the order is left alone, and the root's lock is held around each extent of the
+        move (108d6642ad81); "need-rmap-locks": the same, but only where the destination's vm_pgoff is not above the
+        source's, and when moving back (38a76013ad80, 3.7; meant for the tree); "fresh-vma": copy_vma never merges, the
+        merge is made up for after the move (proposed, never merged); "double-walk": walks that must not miss go round
+        the list twice (proposed, never merged).
     tree
         vmas of an anon_vma are an interval tree by vm_pgoff and not a list by age (3.7).
     shared_walks
@@ -51,7 +48,7 @@ class Algorithm:
     single_ptl
         one page-table lock per mm, as in kernels for few processors, and not one per table of 512 entries.
 
-    How entries are looked at:
+    How entries are looked at and moved, and what is held meanwhile:
 
     restore_peeks
         remove_migration_pte() looks at the pte before it takes the page-table lock (until 486cf46f3f9b in 3.1).
@@ -64,6 +61,13 @@ class Algorithm:
         the unmap walk passes over the stack that exec still builds (a8bef8ff6ea1, 2.6.35).
     exec_lock
         where exec holds the root's lock: "widening" of the vma only, each "move" of ptes as well, or "across" both.
+    move_pages
+        "3.2": mmap_sem is held from the lookup to the last walk, so that it cannot race with an mremap of the same mm;
+        "4.17": for the lookup of a page only (a49bd4d71637). The zero page's status is EFAULT then (d899844e9c98, 4.3).
+    wait_without_pin
+        a fault that waits for a migration drops its reference first, which made that one fail (9a1ea439b16b, 5.0).
+    mremap_splits
+        mremap splits a huge page before it moves any of it (until 37a1c49a91ad in 3.2).
 
     Vmas and their anon_vmas:
 
@@ -73,8 +77,7 @@ class Algorithm:
         the lists of the source (879bca0a2c4f with its repairs); "6.16-uncloned": mremap forgets that in some shapes
         (until 61f67c230a5e); "6.16-forked": also if the source was forked (until 3b617fd3d317).
     shift_locks
-        vma_adjust() takes the root's lock for a border shift although the shrinking vma has no anon_vma
-        (ca42b26ab8d1, 3.7).
+        vma_adjust() locks the root for a border shift although the shrinking vma has no anon_vma (ca42b26ab8d1, 3.7).
     place_before_clone
         copy_vma() sets a fresh vma's range before it goes on the lists (523d4e2008fd, 3.7).
     reuse
@@ -110,7 +113,7 @@ class Algorithm:
     recheck_mapping
         a walker asks again whether the page still has the same anon_vma (880a99b60d46, 6.8).
     free_root_first
-        the last put of an anon_vma drops its root before itself (until 7f39dda9d86f in 3.16).
+        the last put of an anon_vma drops its root before itself (until 624483f3ea82 in 3.16).
 
     Mistakes that no release made, to see that the lab would notice:
 
@@ -124,7 +127,7 @@ class Algorithm:
     rule
         an ordering of your own in the place of `ordering`: an object of a compiled Rule (docs/embedding.md).
 
-    `about` (one line) and `kernel` (the version) are for people; two algorithms that differ in them only are equal.
+    `about` and `kernel` (the version) are for people; two algorithms that differ in them only are equal.
 
     >>> Algorithm.parse("linux-3.3").name
     'moveto-tail'
@@ -161,6 +164,9 @@ class Algorithm:
     child_first: bool = False
     tail_own_only: bool = False
     walk_root_list: bool = False
+    move_pages: str = "3.2"
+    wait_without_pin: bool = False
+    mremap_splits: bool = False
     rule: Any = None
     about: str = field(default="", compare=False)
     kernel: str = field(default="", compare=False)
@@ -175,7 +181,6 @@ class Algorithm:
         for switch in SWITCHES:
             if not isinstance(getattr(self, switch), bool):
                 raise AlgorithmError(f"algorithm: {switch} must be true or false")
-
         if self.rule is not None and not isinstance(self.rule, Rule):
             raise AlgorithmError("algorithm: rule must be an object of a class that extends anonvma_rt.kernel_api.Rule")
 
@@ -288,6 +293,8 @@ _MODERN = replace(
     free_root_first=False,
     import_ahead=True,
     recheck_mapping=True,
+    move_pages="4.17",
+    wait_without_pin=True,
     reuse="counters",
     about="the tree, shared walks, whole page tables moved under the root's lock, everything known repaired",
     kernel="5.14, with the repairs of 6.0 and 6.8; no TLB",
@@ -313,6 +320,7 @@ _PRESETS = [
         _UNPATCHED,
         name="peeking",
         restore_peeks=True,
+        mremap_splits=True,
         about="the restore walk looks at ptes without the page-table lock (before commit 486cf46f3f9b)",
         kernel="3.0",
     ),
@@ -330,6 +338,13 @@ _PRESETS = [
         huge_ignores_locks=True,
         about="the tree, but huge pmds move without the lock (before commit dd18dbc2d42a)",
         kernel="3.7 to 3.14",
+    ),
+    replace(
+        _TREE,
+        name="interval-tree-shared",
+        shared_walks=True,
+        about="the tree, and walkers share the root's lock (commit 4fc3f1d66b1e, 3.8)",
+        kernel="3.15",
     ),
     _MODERN,
     replace(
@@ -361,7 +376,7 @@ ALIASES: dict[str, str] = {
     "linux-3.2": "unpatched",
     "linux-3.3": "moveto-tail",
     "linux-3.7": "interval-tree-thp-unfixed",
-    "linux-3.15": "interval-tree",
+    "linux-3.15": "interval-tree-shared",
     "linux-6.16": "linux-host",
 }
 

@@ -8,7 +8,7 @@ are ints in bytes, lengths are pages of 4096 bytes.
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from errno import EINVAL, ENOMEM, ESRCH
+from errno import E2BIG, EINVAL, ENOMEM, ESRCH
 
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import Failing
@@ -20,6 +20,7 @@ __all__ = ["KernelBug", "Machine", "Page", "Process", "Pte", "Violation", "Vma"]
 
 MOST_PAGES = 1 << 40  # a length above it cannot be one of this address space, and is not worth a wrap-around
 MOST_BYTES = 1 << 63
+MOST_STATUS = 1 << 20  # pages of one move_pages: the status of each is told
 VM_WRITE = 1
 
 
@@ -205,10 +206,12 @@ class Machine:
             raise ValueError(f"no page frame {pfn}")
         return self._call(verb, 0, (0,), pfn)
 
-    def _call(self, verb: str, process: int, args: tuple[int, ...], pfn: int = 0) -> int:
+    def _call(
+        self, verb: str, process: int, args: tuple[int, ...], pfn: int = 0, status: list[int] | None = None
+    ) -> int:
         """A system call: its result. Raises OSError with the kernel's errno, KernelBug where a rule was broken."""
         try:
-            result = int(self._hand.call(verb, process, args, pfn))
+            result = int(self._hand.call(verb, process, args, pfn, status))
         except Crash as crash:
             raise KernelBug(_violation(crash.kind, crash.a, crash.b, crash.c)) from None
         if result < 0:
@@ -284,10 +287,14 @@ class Process:
         self._call("exit")
         self.exited = True
 
-    def move_pages(self, addr: int, pages: int = 1) -> None:
-        """Migrates the pages of a range, with mmap_sem held (the system call move_pages). Raises OSError: EINVAL
-        (unaligned), EFAULT (outside every mapping)."""
-        self._call("move_pages", _address(addr), _pages(pages))
+    def move_pages(self, addr: int, pages: int = 1) -> list[int]:
+        """Migrates the pages of a range (the system call move_pages). Returns, of each page, 0 or the errno that its
+        status says: EFAULT (outside every mapping; the zero page, but ENOENT up to 4.2), ENOENT (no page is there)."""
+        if pages > MOST_STATUS:
+            raise OSError(E2BIG, f"{pages} pages are too many for one call")
+        status = [0] * _pages(pages)
+        self._call("move_pages", _address(addr), len(status), status=status)
+        return [-one for one in status]
 
     def uffd_move(self, addr: int, to: int) -> None:
         """Moves one page to an empty place of another vma (UFFDIO_MOVE). Raises OSError: EINVAL (unaligned), EFAULT
@@ -348,9 +355,9 @@ class Process:
         if self.exited:
             raise ProcessLookupError(ESRCH, f"process {self.pid} has exited")
 
-    def _call(self, verb: str, *args: int) -> int:
+    def _call(self, verb: str, *args: int, status: list[int] | None = None) -> int:
         self._must_live()
-        return self.machine._call(verb, self.pid, args)
+        return self.machine._call(verb, self.pid, args, status=status)
 
 
 def _address(value: int) -> int:

@@ -6,7 +6,7 @@ an execution went wrong is worked out of its history.
 """
 
 from collections.abc import Callable, Mapping
-from errno import EFAULT, EINVAL, ENOMEM
+from errno import EAGAIN, EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM
 from typing import TYPE_CHECKING
 
 from anonvma_rt.engine.run.records import Finding
@@ -40,6 +40,8 @@ def reason_of(verb: str, args: tuple[int, ...], code: int, fails: tuple[str, int
         return f"allocation of {fails[0]} failed after {fails[1]} (fail_after)"
     if verb == "mremap":
         return _mremap(args, errno)
+    if verb == "uffd_move":
+        return _uffd_move(args[0], args[1], errno)
     if verb == "compare":
         a, b, pages = args
         unaligned = _unaligned(a) or _unaligned(b)
@@ -86,6 +88,17 @@ def _mremap(args: tuple[int, ...], errno: int) -> str | None:
     return None
 
 
+def _uffd_move(source: int, to: int, errno: int) -> str | None:
+    why = {
+        EINVAL: _unaligned(source) or _unaligned(to) or "both mappings must be writable, and the destination in one",
+        ENOENT: f"no page is at {source:#x}",
+        EEXIST: f"a page is at {to:#x} already",
+        EBUSY: f"the page at {source:#x} is shared, or was since it was last written to",
+        EAGAIN: f"the page at {source:#x} was on its way",
+    }
+    return why.get(errno)
+
+
 def _unaligned(address: int) -> str | None:
     return f"address {address:#x} is not page-aligned" if address % PAGE else None
 
@@ -114,6 +127,7 @@ CHECKS = {
     "mapcount-mismatch": "page {a} counts {b} mappings, and the page tables hold {c}",
     "unreachable-pte": "the pte at {b:#x} of process {a} cannot be found through the reverse map of its page "
     "(rule {c})",
+    "writable-pte": "the pte at {b:#x} of process {a} may write to page {c}, and its vma may not be written to",
     "list-corruption": "vma {a} and anon_vma {b} are not linked as they should be (rule {c})",
 }
 
@@ -126,6 +140,10 @@ ASSERTIONS = {
     "split-count": "split_huge_page counted {b} pmds, and {c} are mapped",
     "bad-pmd": "it frees page tables, and at {c:#x} it meets a huge pmd",
     "no-anon-vma": "a page is to be mapped in {vma_b}, which has no anon_vma",
+    "second-root": "the chain of a vma leads to anon_vma {b}, whose root is another one",
+    "rmap-root": "page {b} is mapped at {c:#x}, and the root of its anon_vma is not that of the vma's",
+    "rmap-index": "page {b} is mapped at {c:#x}, where its index does not belong",
+    "split-writable": "huge page {b} is split, and {c} pmds show it, one of them writable",
 }
 
 
@@ -173,6 +191,7 @@ CAUSES: Mapping[str, "str | Callable[[KernelTrace, Finding], str]"] = {
     "lost-page": _lost_page,
     "mapcount-mismatch": _sentence(CHECKS["mapcount-mismatch"]),
     "unreachable-pte": _sentence(CHECKS["unreachable-pte"].removesuffix(" (rule {c})")),
+    "writable-pte": _sentence(CHECKS["writable-pte"]),
     "wrong-merge": "{who} counted {b} vmas from {a:#x} on, and {c} would be right.",
     "use-after-free": _use_after_free,
     "list-corruption": _list_corruption,

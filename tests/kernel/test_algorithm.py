@@ -15,7 +15,7 @@ DIFFERENT = {
     "unpatched": {},
     "moveto-tail": {"ordering": "tail", "decode_in_zap": True},
     "moveto-tail-merge-only": {"ordering": "tail-after-merge"},
-    "peeking": {"restore_peeks": True},
+    "peeking": {"restore_peeks": True, "mremap_splits": True},
     "rmap-locks": {"ordering": "rmap-locks"},
     "fresh-vma": {"ordering": "fresh-vma"},
     "double-walk": {"ordering": "double-walk"},
@@ -26,10 +26,11 @@ TREE = {
 }  # fmt: skip
 MODERN = TREE | {
     "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "import_ahead": True,
-    "reuse": "counters",
+    "reuse": "counters", "move_pages": "4.17", "wait_without_pin": True,
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,
+    "interval-tree-shared": TREE | {"shared_walks": True},
     "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
     "modern": MODERN,
     "linux-host": MODERN | {"merge": "6.16", "calls": "6.17"},
@@ -79,7 +80,7 @@ def test_a_preset_says_what_it_is_and_parses_as_itself(name: str) -> None:
         ("linux-3.2", "unpatched"),
         ("linux-3.3", "moveto-tail"),
         ("linux-3.7", "interval-tree-thp-unfixed"),
-        ("linux-3.15", "interval-tree"),
+        ("linux-3.15", "interval-tree-shared"),
         ("linux-6.16", "linux-host"),
     ],
 )

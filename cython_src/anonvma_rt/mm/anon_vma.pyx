@@ -9,11 +9,11 @@ from anonvma_rt.engine.run.sync cimport (
     add_return, add_unless_zero, down_read, lock_init, lock_is_held, mutex_lock, mutex_trylock, mutex_unlock,
     try_down_read, up_read,
 )
-from anonvma_rt.engine.run.task cimport Task, must_live, point
+from anonvma_rt.engine.run.task cimport Task, must_live, point, violate
 from anonvma_rt.mm.failslab cimport should_fail_alloc
-from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA
+from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA, BUG_ON, BUG_SECOND_ROOT
 from anonvma_rt.mm.hooks.root_lock cimport ROOT_LOCK_DROPPED, ROOT_LOCK_TAKEN, ROOT_LOCK_WANTED, tell_root_lock
-from anonvma_rt.mm.mm_types cimport CLASS_ANON_VMA, TYPE_ANON_VMA, anon_vma, kernel, kernel_of
+from anonvma_rt.mm.mm_types cimport CLASS_ANON_VMA, TYPE_ANON_VMA, anon_vma, kernel, kernel_of, serial_of
 from anonvma_rt.mm.slab cimport must_alloc
 
 
@@ -165,6 +165,9 @@ cdef anon_vma *lock_root(Task *t, anon_vma *held, anon_vma *av) noexcept nogil:
     must_live(t, av, TYPE_ANON_VMA)
     if held == lock_owner(t, av):
         return held
+    if held != NULL and not kernel_of(t).algorithm.own_lock:
+        # A chain of two fork trees. The kernel warns, and goes on.
+        violate(t, BUG_ON, BUG_SECOND_ROOT, serial_of(av), 0)
     unlock_root(t, held)
     anon_vma_lock(t, av)
     return lock_owner(t, av)

@@ -6,8 +6,8 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.klist cimport (
-    LIST_ADDED_TWICE, LIST_NEXT_POISONED, list_add, list_add_tail, list_cursor, list_del, list_del_valid, list_empty, list_for_each, list_for_each_prev,
-    list_for_each_safe, list_is_singular, list_step,
+    LIST_ADDED_TWICE, LIST_NEXT_POISONED, list_add, list_add_tail, list_cursor, list_del, list_del_valid, list_empty,
+    list_for_each, list_for_each_prev, list_for_each_safe, list_is_singular, list_step,
 )
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_link, write_link

@@ -22,15 +22,15 @@ from anonvma_rt.mm.hooks.notes cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_MMAP_SEM, CLASS_PTL, PAGE_SIZE, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM, TYPE_SCRATCH,
-    VMA_LOCKS_FORK, is_migration_entry, kernel, kernel_of, mm_struct, mm_walk, page, page_at, page_directory, page_table,
-    pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    CLASS_MMAP_SEM, CLASS_PTL, PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM,
+    TYPE_SCRATCH, VMA_LOCKS_FORK, is_migration_entry, kernel, kernel_of, mm_struct, mm_walk, noted, page, page_at,
+    page_directory, page_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
 from anonvma_rt.mm.page_alloc cimport get_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport alloc_table, pte_lockptr, pte_offset, pte_read, set_pte
-from anonvma_rt.mm.rmap cimport page_add_anon_rmap
+from anonvma_rt.mm.rmap cimport page_dup_rmap
 from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.vma cimport vma_duplicate, vma_free, vma_link
 
@@ -73,19 +73,19 @@ cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source,
         if k.algorithm.decode_in_zap:
             # For rss accounting, since 3.3.
             decode_migration_entry(t, pte, address)
-        if pte & PTE_WRITE:
-            pte &= ~<pte_t>PTE_WRITE
+        if pte & (PTE_WRITE | PTE_EXCLUSIVE):
+            pte &= ~<pte_t>(PTE_WRITE | PTE_EXCLUSIVE)
             set_pte(t, source, pte)
     elif pte_present(pte):
-        if pte & PTE_WRITE:
-            pte &= ~<pte_t>PTE_WRITE
+        if pte & (PTE_WRITE | PTE_EXCLUSIVE):
+            pte &= ~<pte_t>(PTE_WRITE | PTE_EXCLUSIVE)
             set_pte(t, source, pte)
         if pte_pfn(pte):
             p = page_at(t, pte_pfn(pte))
             get_page(t, p)
-            page_add_anon_rmap(t, p)
+            page_dup_rmap(t, p)
     set_pte(t, to, pte)
-    note(t, NOTE_COPY, serial_of(child), <int64_t>address, <int64_t>pte)
+    note(t, NOTE_COPY, serial_of(child), <int64_t>address, noted(pte))
 
 
 cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t address, uint64_t end) noexcept nogil:
@@ -105,10 +105,9 @@ cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t add
         progress = 0
         while address < end and progress < BATCH:
             pte = pte_read(t, pte_offset(source, address))
-            progress += 1
             if pte != PTE_NONE:
                 copy_one_pte(t, child, pte_offset(table, address), pte_offset(source, address), address, pte)
-                progress += COPY_COST
+            progress += COPY_COST if pte != PTE_NONE else 1
             address += PAGE_SIZE
         spin_unlock_nested(t, parent_ptl, 1)
         spin_unlock(t, child_ptl)

@@ -10,18 +10,18 @@ from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.hooks.notes cimport (
-    BUG_ON, BUG_SPLIT_COUNT, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT, NOTE_ZAP,
+    BUG_ON, BUG_SPLIT_COUNT, BUG_SPLIT_WRITABLE, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT, NOTE_ZAP,
 )
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of,
-    make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk, page, page_at, page_table, pfn_to_page, pmd_huge, pmd_t,
-    pte_pfn, serial_of, vm_area_struct,
+    HPAGE_PMD_NR, PMD_SIZE, PMD_EXCLUSIVE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA, VM_HUGEPAGE, VM_WRITE,
+    anon_vma, kernel_of, make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_table,
+    pfn_to_page, pmd_huge, pmd_t, pte_pfn, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
 from anonvma_rt.mm.pgtable cimport make_table, new_table, pmd_offset, pmd_read, set_pmd
 from anonvma_rt.mm.rmap cimport (
-    WALK_SPLIT, page_add_anon_rmap, page_add_new_anon_rmap, page_get_anon_vma, page_lock_anon_vma, page_remove_rmap,
+    WALK_SPLIT, page_add_new_anon_rmap, page_dup_rmap, page_get_anon_vma, page_lock_anon_vma, page_remove_rmap,
     rmap_walk, rmap_walk_begin, rmap_walk_next, set_page_anon_vma, vma_address,
 )
 
@@ -71,7 +71,7 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
         return 0
     point(t, OP_LOAD, &old.mapcount)
     if read_once32(&old.mapcount) == 0:
-        set_pmd(t, pmd, seen | PMD_WRITE)
+        set_pmd(t, pmd, seen | PMD_WRITE | PMD_EXCLUSIVE)
         spin_unlock(t, &mm.page_table_lock)
         return 0
     get_page(t, old)
@@ -133,11 +133,11 @@ cdef bint copy_huge_pmd(Task *t, mm_walk *walk, pmd_t *source, uint64_t address)
             wait_split_huge_page(t, walk.vma.anon_vma)
         return False
     get_page(t, pmd_page(t, pmd))
-    page_add_anon_rmap(t, pmd_page(t, pmd))
-    pmd &= ~<pmd_t>PMD_WRITE
+    page_dup_rmap(t, pmd_page(t, pmd))
+    pmd &= ~<pmd_t>(PMD_WRITE | PMD_EXCLUSIVE)
     set_pmd(t, source, pmd)
     set_pmd(t, to, pmd)
-    note(t, NOTE_HUGE_MOVE, serial_of(walk.child), <int64_t>address, <int64_t>pmd)
+    note(t, NOTE_HUGE_MOVE, serial_of(walk.child), <int64_t>address, noted(pmd))
     spin_unlock_nested(t, &walk.vma.vm_mm.page_table_lock, 1)
     spin_unlock(t, &child_mm.page_table_lock)
     return True
@@ -152,7 +152,7 @@ cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noe
         return False
     head = pmd_page(t, value)
     set_pmd(t, pmd, 0)
-    note(t, NOTE_ZAP, mm.id, <int64_t>address, <int64_t>value)
+    note(t, NOTE_ZAP, mm.id, <int64_t>address, noted(value))
     page_remove_rmap(t, head)
     spin_unlock(t, &mm.page_table_lock)
     put_page(t, head)
@@ -160,7 +160,8 @@ cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noe
 
 
 cdef bint change_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil:
-    """Takes the right to write from a huge pmd; False where it is one no more."""
+    """Gives a huge pmd the rights of its vma, but for the one to write, which the next fault gives; False where it is
+    one no more."""
     cdef pmd_t value = pmd_trans_huge_lock(t, walk.vma, pmd)
     if value == 0:
         return False
@@ -182,7 +183,7 @@ cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct
         return False
     set_pmd(t, old, 0)
     set_pmd(t, new, value)
-    note(t, NOTE_HUGE_MOVE, serial_of(new_vma), <int64_t>new_address, <int64_t>value)
+    note(t, NOTE_HUGE_MOVE, serial_of(new_vma), <int64_t>new_address, noted(value))
     spin_unlock(t, &vma.vm_mm.page_table_lock)
     return True
 
@@ -216,15 +217,16 @@ cdef int map_small_pages(Task *t, page *head, vm_area_struct *vma, uint64_t addr
     cdef mm_struct *mm = mm_of(t, vma)
     cdef page_table *table
     cdef pmd_t *pmd
-    cdef bint writable
     cdef uint64_t i
     spin_lock(t, &mm.page_table_lock)
     pmd = page_check_address_pmd(t, head, vma, address, True)
     if pmd != NULL:
         table = make_table(t, address)
-        writable = pmd[0] & PMD_WRITE
+        if pmd[0] & PMD_WRITE and read_once32(&head.mapcount):
+            violate(t, BUG_ON, BUG_SPLIT_WRITABLE, head.pfn, read_once32(&head.mapcount) + 1)
         for i in range(<uint64_t>HPAGE_PMD_NR):
-            table.pte[i] = make_pte(PTE_PRESENT, head.pfn + i, writable)
+            # The rights have the same bits.
+            table.pte[i] = make_pte(PTE_PRESENT, head.pfn + i, pmd[0])
         set_pmd(t, pmd, <pmd_t>table)
     spin_unlock(t, &mm.page_table_lock)
     return pmd != NULL

@@ -16,9 +16,9 @@ from anonvma_rt.mm.huge_memory cimport (
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_NONE, PTE_PRESENT, PTE_WRITE,
-    PTRS_PER_TABLE, TYPE_VMA, is_migration_entry, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, page, page_at,
-    page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT,
+    PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA, is_migration_entry, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk,
+    noted, page, page_at, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
@@ -26,6 +26,10 @@ from anonvma_rt.mm.pgtable cimport (
     must_have_pmd, new_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
 )
 from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
+
+cdef enum:
+    # The rights of who wrote to a page that is its own.
+    NEW_PAGE = PTE_WRITE | PTE_EXCLUSIVE
 
 
 # ---- unmapping -------------------------------------------------------------------------------------------------------
@@ -43,7 +47,7 @@ cdef int zap_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addre
         ptep = pte_offset(table, address)
         if pte_read(t, ptep) != PTE_NONE:
             pte = ptep_get_and_clear(t, ptep)
-            note(t, NOTE_ZAP, mm.id, <int64_t>address, <int64_t>pte)
+            note(t, NOTE_ZAP, mm.id, <int64_t>address, noted(pte))
             if pte_present(pte) and pte_pfn(pte):
                 p = page_at(t, pte_pfn(pte))
                 page_remove_rmap(t, p)
@@ -121,7 +125,7 @@ cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
     if old != NULL:
         vmf.changed = False
         if reuse_page(t, vmf, old):
-            set_pte(t, vmf.pte, vmf.seen | PTE_WRITE)
+            set_pte(t, vmf.pte, vmf.seen | NEW_PAGE)
             spin_unlock(t, vmf.ptl)
             return 0
         if vmf.changed:
@@ -140,7 +144,7 @@ cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
     if pte_read(t, vmf.pte) == vmf.seen:
         ptep_get_and_clear(t, vmf.pte)
         page_add_new_anon_rmap(t, new, vmf.vma, vmf.address)
-        set_pte(t, vmf.pte, make_pte(PTE_PRESENT, new.pfn, True))
+        set_pte(t, vmf.pte, make_pte(PTE_PRESENT, new.pfn, NEW_PAGE))
         note(t, NOTE_COW, vmf.mm.id, <int64_t>vmf.address, new.pfn)
         new = NULL
         if old != NULL:
@@ -169,11 +173,11 @@ cdef int do_anonymous_page(Task *t, vm_fault *vmf) noexcept nogil:
     if pte_read(t, vmf.pte) == PTE_NONE:
         if vmf.write:
             page_add_new_anon_rmap(t, fresh, vmf.vma, vmf.address)
-            set_pte(t, vmf.pte, make_pte(PTE_PRESENT, fresh.pfn, True))
+            set_pte(t, vmf.pte, make_pte(PTE_PRESENT, fresh.pfn, NEW_PAGE))
             note(t, NOTE_FAULT, vmf.mm.id, <int64_t>vmf.address, fresh.pfn)
             fresh = NULL
         else:
-            set_pte(t, vmf.pte, make_pte(PTE_PRESENT, 0, False))
+            set_pte(t, vmf.pte, make_pte(PTE_PRESENT, 0, 0))
     spin_unlock(t, vmf.ptl)
     if fresh != NULL:
         # Another thread was faster.

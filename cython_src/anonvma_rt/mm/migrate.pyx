@@ -3,7 +3,7 @@
 The walker of migrate_page is compaction: it comes without any mmap_sem, so nothing keeps it apart from an mremap.
 """
 
-from libc.errno cimport EAGAIN, EFAULT, EINVAL, EIO, ENOENT, ENOMEM
+from libc.errno cimport EAGAIN, EFAULT, EIO, ENOENT, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
@@ -22,8 +22,8 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE, PTE_PRESENT, PTE_WRITE, anon_vma, is_migration_entry, kernel_of, make_pte, mm_of, mm_struct, page,
-    page_anon_vma, page_at, page_table, pte_pfn, pte_t, serial_of, vm_area_struct,
+    MOVE_PAGES_3_2, MOVE_PAGES_4_17, PAGE_SIZE, PTE_PRESENT, anon_vma, is_migration_entry, kernel_of, make_pte, mm_of,
+    mm_struct, noted, page, page_anon_vma, page_at, page_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
 from anonvma_rt.mm.pgtable cimport find_table, pte_lockptr, pte_offset, pte_read, set_pte
@@ -59,6 +59,11 @@ cdef void migration_entry_wait(Task *t, mm_struct *mm, pte_t *ptep, spinlock_t *
         return
     p = decode_migration_entry(t, pte, address)
     note(t, NOTE_WAIT, p.pfn, <int64_t>address, 0)
+    if kernel_of(t).algorithm.wait_without_pin:
+        # Who waits keeps no migration from success: it looks at nothing of the page but the lock.
+        spin_unlock(t, ptl)
+        lock_wait(t, &p.lock)
+        return
     if not get_page_unless_zero(t, p):
         spin_unlock(t, ptl)
         return
@@ -85,18 +90,18 @@ cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t
     if kernel_of(t).algorithm.restore_peeks:
         pte = pte_read(t, ptep)
         if not is_migration_entry(pte):
-            note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
+            note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, noted(pte))
             return
     ptl = pte_lockptr(t, mm, table)
     mark_look(t, new)
     spin_lock(t, ptl)
     pte = pte_read(t, ptep)
-    note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
+    note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, noted(pte))
     if is_migration_entry(pte) and decode_migration_entry(t, pte, address) == old:
         get_page(t, new)
-        set_pte(t, ptep, make_pte(PTE_PRESENT, new.pfn, pte & PTE_WRITE))
+        set_pte(t, ptep, make_pte(PTE_PRESENT, new.pfn, pte))
         note(t, NOTE_RESTORE, serial_of(vma), <int64_t>address, new.pfn)
-        page_add_anon_rmap(t, new)
+        page_add_anon_rmap(t, new, vma, address)
     spin_unlock(t, ptl)
 
 
@@ -176,8 +181,10 @@ cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t
         put_page(t, new)
         return 0
     if read_once32(<int32_t *>&old.compound) and not split_huge_page(t, old):
+        # Nothing maps it any more. In 3.2 that passes for done.
         put_page(t, new)
-        return -EAGAIN
+        pfn[0] = old.pfn
+        return 0 if kernel_of(t).algorithm.move_pages == MOVE_PAGES_3_2 else -EAGAIN
     if not mutex_trylock(t, &old.lock):
         if not force:
             put_page(t, new)
@@ -220,28 +227,50 @@ cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept 
     return migrate_isolated(t, p, fail_copy, pfn)
 
 
-cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages) noexcept nogil:
-    """The system call of that name for a range of `mm`, whose mmap_sem is held for reading throughout: so it cannot
-    race with an mremap of the same mm, but with one of another mm that shares the pages. 0, -EINVAL, -EFAULT where a
-    page is in no vma, or -ENOMEM."""
-    cdef vm_area_struct *vma
+cdef int find_page(Task *t, mm_struct *mm, uint64_t address, page **p) noexcept nogil:
+    """The page at an address, with a reference: 0; -EFAULT where nothing is mapped and, since 4.3, for the zero page;
+    -ENOENT where no page is. mmap_sem is held for reading."""
+    cdef vm_area_struct *vma = find_vma(t, mm, address)
+    cdef pte_t seen
+    if vma == NULL or vma.vm_start > address:
+        return -EFAULT
+    p[0] = follow_page(t, mm, address, &seen)
+    if p[0] != NULL:
+        return 0
+    return -EFAULT if pte_present(seen) and kernel_of(t).algorithm.move_pages == MOVE_PAGES_4_17 else -ENOENT
+
+
+cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages, int32_t *status) noexcept nogil:
+    """The system call of that name for a range of `mm`, whose mmap_sem is held for reading: up to 4.16 throughout, so
+    that it cannot race with an mremap of the same mm, but with one of another mm that shares the pages; since then for
+    the lookup of each page only.
+
+    How many pages could not be moved, or -ENOMEM. status, if wanted: of each page 0 or what find_page says; an address
+    inside a page is as good as its beginning. """
+    cdef bint throughout = kernel_of(t).algorithm.move_pages == MOVE_PAGES_3_2
+    cdef uint64_t at = address & ~<uint64_t>(PAGE_SIZE - 1)
     cdef page *p
     cdef uint64_t i
-    cdef uint64_t at
     cdef uint64_t pfn = 0
-    cdef int result = 0
-    if address & (PAGE_SIZE - 1):
-        return -EINVAL
-    down_read(t, &mm.mmap_sem)
+    cdef int result
+    cdef int failed = 0
+    if throughout:
+        down_read(t, &mm.mmap_sem)
     for i in range(pages):
-        at = address + i * PAGE_SIZE
-        vma = find_vma(t, mm, at)
-        if vma == NULL or vma.vm_start > at:
-            result = -EFAULT
+        if not throughout:
+            down_read(t, &mm.mmap_sem)
+        result = find_page(t, mm, at + i * PAGE_SIZE, &p)
+        if not throughout:
+            up_read(t, &mm.mmap_sem)
+        if status != NULL:
+            status[i] = result
+        if result < 0:
+            continue
+        result = migrate_isolated(t, p, False, &pfn)
+        if result == -ENOMEM:
+            failed = result
             break
-        p = follow_page(t, mm, at)
-        if p != NULL and migrate_isolated(t, p, False, &pfn) == -ENOMEM:
-            result = -ENOMEM
-            break
-    up_read(t, &mm.mmap_sem)
-    return result
+        failed += result < 0
+    if throughout:
+        up_read(t, &mm.mmap_sem)
+    return failed

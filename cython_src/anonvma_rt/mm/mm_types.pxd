@@ -68,6 +68,9 @@ cdef enum:
     PTE_MIGRATION = 2
     PTE_STATE = 3
     PTE_WRITE = 4
+    # The page is of this entry alone and was of no other since it was written to last: PageAnonExclusive, which fork
+    # ends. Here it is of the entry, and a migration entry keeps it, as it does since 6.0.
+    PTE_EXCLUSIVE = 8
     PTE_PFN_SHIFT = 8
 
 # A pmd is none, the address of a page table, or huge: PMD_HUGE, perhaps splitting and writable, and the head's pfn.
@@ -76,6 +79,7 @@ cdef enum:
     PMD_HUGE = 1
     PMD_SPLITTING = 2
     PMD_WRITE = 4
+    PMD_EXCLUSIVE = PTE_EXCLUSIVE
 
 cdef enum Ordering:
     ORDERING_NONE
@@ -112,6 +116,10 @@ cdef enum Calls:
     CALLS_3_2
     CALLS_6_17
 
+cdef enum MovePages:
+    MOVE_PAGES_3_2
+    MOVE_PAGES_4_17
+
 # The kernel's choices. kernel/algorithm.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
 # name, and has the words for the enums above, in their order.
 cdef struct algorithm:
@@ -145,6 +153,9 @@ cdef struct algorithm:
     bint child_first
     bint tail_own_only
     bint walk_root_list
+    int32_t move_pages
+    bint wait_without_pin
+    bint mremap_splits
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -277,7 +288,7 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[3]
+    uint64_t unused[1]
     mm_struct **mm
     int32_t n_mm
     int32_t mm_room
@@ -350,8 +361,14 @@ cdef inline bint is_migration_entry(pte_t pte) noexcept nogil:
     return pte & PTE_STATE == PTE_MIGRATION
 
 
-cdef inline pte_t make_pte(int state, uint64_t pfn, bint writable) noexcept nogil:
-    return pfn << PTE_PFN_SHIFT | <uint64_t>state | <uint64_t>(PTE_WRITE if writable else 0)
+cdef inline pte_t make_pte(int state, uint64_t pfn, pte_t rights) noexcept nogil:
+    """rights: PTE_WRITE and PTE_EXCLUSIVE; other bits of an entry are left out."""
+    return pfn << PTE_PFN_SHIFT | <uint64_t>state | rights & (PTE_WRITE | PTE_EXCLUSIVE)
+
+
+cdef inline int64_t noted(uint64_t entry) noexcept nogil:
+    """A pte or huge pmd as notes have it, which had no exclusive pages at first."""
+    return <int64_t>(entry & ~<uint64_t>PTE_EXCLUSIVE)
 
 
 cdef inline bint pmd_huge(pmd_t pmd) noexcept nogil:
@@ -363,7 +380,8 @@ cdef inline page_table *pmd_table(pmd_t pmd) noexcept nogil:
 
 
 cdef inline pmd_t make_huge_pmd(uint64_t pfn, bint writable) noexcept nogil:
-    return pfn << PTE_PFN_SHIFT | PMD_HUGE | <uint64_t>(PMD_WRITE if writable else 0)
+    """Of a new page, which no other pmd shows."""
+    return pfn << PTE_PFN_SHIFT | PMD_HUGE | PMD_EXCLUSIVE | <uint64_t>(PMD_WRITE if writable else 0)
 
 
 cdef inline uint64_t vma_pages(vm_area_struct *vma) noexcept nogil:

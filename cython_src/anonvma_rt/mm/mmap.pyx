@@ -222,14 +222,16 @@ cdef int map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uin
 cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length, uint64_t flags) noexcept nogil:
     """Private anonymous memory at `at` (MAP_FIXED: what is there goes away), or anywhere where at is -1.
 
-    flags: VM_*. Returns the address, -EINVAL for an unaligned address or no length, -ENOMEM outside TASK_SIZE, above
-    the limit of vmas, and where there is no memory: what was there is gone then.
+    flags: VM_*. Returns the address, -EINVAL for no length, -ENOMEM outside TASK_SIZE and above the limit of vmas,
+    -EINVAL for an unaligned address, and -ENOMEM where there is no memory: what was there is gone then.
     """
     cdef int error
-    if length == 0 or (at != -1 and at & (PAGE_SIZE - 1)):
+    if length == 0:
         return -EINVAL
     if length > TASK_SIZE or (at != -1 and <uint64_t>at > TASK_SIZE - length) or mm.map_count > MAX_MAP_COUNT:
         return -ENOMEM
+    if at != -1 and at & (PAGE_SIZE - 1):
+        return -EINVAL
     if at == -1:
         at = get_unmapped_area(mm, length)
         if at < 0:

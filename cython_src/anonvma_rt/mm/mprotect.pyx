@@ -1,7 +1,8 @@
-"""mprotect (see mprotect.pxd): first the vmas are merged or split, then the entries of the range lose the right to
-write.
+"""mprotect (see mprotect.pxd): first the vmas are merged or split, then the entries of the range get the rights of
+their vma.
 
-Where the right is given nothing happens to entries: the next write faults and copies or reuses the page.
+The right to write, of private memory, is never among these: the next write faults and copies or reuses the page. So
+entries change in the same way whether the right is taken or given.
 """
 
 from libc.errno cimport EINVAL, ENOMEM
@@ -13,7 +14,7 @@ from anonvma_rt.mm.hooks.notes cimport NOTE_PROTECT
 from anonvma_rt.mm.huge_memory cimport change_huge_pmd
 from anonvma_rt.mm.mm_types cimport (
     CALLS_6_17, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, PTE_WRITE, TYPE_VMA, VM_ACCOUNT, VM_WRITE, kernel_of, mm_struct,
-    mm_walk, page_table, pte_present, pte_t, vm_area_struct,
+    mm_walk, noted, page_table, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
 from anonvma_rt.mm.pagewalk cimport walk_page_range
@@ -25,8 +26,8 @@ cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
 
 cdef int change_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
-    """Write-protects the ptes of one table. A present one is none for a moment; a migration entry only changes its
-    type."""
+    """Write-protects the ptes of one table. A present one is none for a moment, even where it stays what it was; of
+    migration entries only the writable ones change, their type."""
     cdef mm_struct *mm = walk.vma.vm_mm
     cdef spinlock_t *ptl = pte_lockptr(t, mm, table)
     cdef pte_t *ptep
@@ -35,11 +36,11 @@ cdef int change_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t ad
     while address < end:
         ptep = pte_offset(table, address)
         pte = pte_read(t, ptep)
-        if pte & PTE_WRITE:
+        if pte_present(pte) or pte & PTE_WRITE:
             if pte_present(pte):
                 pte = ptep_get_and_clear(t, ptep)
             set_pte(t, ptep, pte & ~<pte_t>PTE_WRITE)
-            note(t, NOTE_PROTECT, mm.id, <int64_t>address, <int64_t>(pte & ~<pte_t>PTE_WRITE))
+            note(t, NOTE_PROTECT, mm.id, <int64_t>address, noted(pte & ~<pte_t>PTE_WRITE))
         address += PAGE_SIZE
     spin_unlock(t, ptl)
     return 0
@@ -80,8 +81,7 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
                 return -ENOMEM
     prev[0] = vma
     vma.vm_flags = flags
-    if not flags & VM_WRITE:
-        change_protection(t, vma, start, end)
+    change_protection(t, vma, start, end)
     return 0
 
 

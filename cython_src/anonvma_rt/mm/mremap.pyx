@@ -20,8 +20,8 @@ from anonvma_rt.mm.hooks.watch cimport mark_move
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
     LATENCY_LIMIT, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_TAIL, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_NONE,
-    algorithm, anon_vma, avc_of_same_anon_vma, avc_of_same_vma, kernel_of, mm_struct, page_table, pmd_huge, pmd_t,
-    pmd_table, pte_t, serial_of, vm_area_struct,
+    algorithm, anon_vma, avc_of_same_anon_vma, avc_of_same_vma, kernel_of, mm_struct, noted, page_table, pmd_huge,
+    pmd_t, pmd_table, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, order_destination
 from anonvma_rt.mm.pgtable cimport (
@@ -65,12 +65,12 @@ cdef void move_ptes(Task *t, pagetable_move_control *pmc, uint64_t extent, page_
         ptep = pte_offset(old, pmc.old_addr)
         if pte_read(t, ptep) != PTE_NONE:
             pte = ptep_get_and_clear(t, ptep)
-            note(t, NOTE_CLEAR, serial_of(pmc.old), <int64_t>pmc.old_addr, <int64_t>pte)
+            note(t, NOTE_CLEAR, serial_of(pmc.old), <int64_t>pmc.old_addr, noted(pte))
             new_ptep = pte_offset(new, pmc.new_addr)
             if new_ptep[0] != PTE_NONE:
                 violate(t, BUG_ON, BUG_DESTINATION_NOT_NONE, <int64_t>pmc.new_addr, <int64_t>new_ptep[0])
             set_pte(t, new_ptep, pte)
-            note(t, NOTE_SET, serial_of(pmc.new), <int64_t>pmc.new_addr, <int64_t>pte)
+            note(t, NOTE_SET, serial_of(pmc.new), <int64_t>pmc.new_addr, noted(pte))
         pmc.old_addr += PAGE_SIZE
         pmc.new_addr += PAGE_SIZE
     if new_ptl != old_ptl:
@@ -164,6 +164,9 @@ cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept no
         extent = table_end(pmc.old_addr, pmc.old_end) - pmc.old_addr
         pmd = pmd_offset(mm, pmc.old_addr)
         value = pmd_read(t, pmd) if pmd != NULL else 0
+        if pmd_huge(value) and kernel_of(t).algorithm.mremap_splits:
+            split_huge_page_pmd(t, mm, pmd)
+            continue
         whole = value == 0
         if extent == PMD_SIZE and not pmc.new_addr & (PMD_SIZE - 1) and (pmd_huge(value) or (value and whole_tables)):
             whole = move_whole_pmd(t, pmc, pmd)

@@ -7,7 +7,7 @@ from anonvma_rt.engine.run.task cimport Task, note
 from anonvma_rt.mm.hooks.notes cimport NOTE_HUGE_LOOK, NOTE_LOOK
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.mm_types cimport (
-    PMD_SIZE, PMD_SPLITTING, mm_of, mm_struct, page, page_table, pmd_huge, pmd_t, pte_pfn, pte_present, pte_t,
+    PMD_SIZE, PMD_SPLITTING, mm_of, mm_struct, noted, page, page_table, pmd_huge, pmd_t, pte_pfn, pte_present, pte_t,
     serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport find_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
@@ -29,13 +29,13 @@ cdef pte_t *page_check_address(Task *t, page *p, vm_area_struct *vma, uint64_t a
     ptep = pte_offset(table, address)
     pte = pte_read(t, ptep)
     if not pte_present(pte):
-        note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
+        note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, noted(pte))
         return NULL
     ptl[0] = pte_lockptr(t, mm, table)
     mark_look(t, p)
     spin_lock(t, ptl[0])
     pte = pte_read(t, ptep)
-    note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, <int64_t>pte)
+    note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, noted(pte))
     if pte_present(pte) and pte_pfn(pte) == p.pfn:
         return ptep
     spin_unlock(t, ptl[0])
@@ -53,7 +53,7 @@ cdef pmd_t *page_check_address_pmd(Task *t, page *head, vm_area_struct *vma, uin
     cdef pmd_t value = 0
     if pmd != NULL and not address & (PMD_SIZE - 1):
         value = pmd_read(t, pmd)
-    note(t, NOTE_HUGE_LOOK, serial_of(vma), <int64_t>address, <int64_t>value)
+    note(t, NOTE_HUGE_LOOK, serial_of(vma), <int64_t>address, noted(value))
     if pmd_huge(value) and pte_pfn(value) == head.pfn and (value & PMD_SPLITTING != 0) == splitting:
         return pmd
     return NULL

@@ -10,7 +10,9 @@ from anonvma_rt.engine.run.sync cimport lock_init, spin_lock, spin_unlock
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_TABLE
-from anonvma_rt.mm.mm_types cimport CLASS_PTL, PMD_SIZE, TYPE_DIRECTORY, TYPE_TABLE, mm_struct, page_table, pmd_t, pmd_table
+from anonvma_rt.mm.mm_types cimport (
+    CLASS_PTL, PMD_SIZE, TYPE_DIRECTORY, TYPE_TABLE, mm_struct, page_table, pmd_t, pmd_table,
+)
 from anonvma_rt.mm.slab cimport must_alloc
 
 

@@ -34,6 +34,7 @@ cdef bint vma_address(Task *t, page *p, vm_area_struct *vma, uint64_t *address) 
 cdef anon_vma *own_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil
 cdef void set_page_anon_vma(page *p, anon_vma *av) noexcept nogil
 cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
+cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil
 cdef bint try_to_unmap(Task *t, page *p) noexcept nogil
 cdef int page_referenced(Task *t, page *p) noexcept nogil
@@ -46,7 +47,7 @@ cdef inline bint page_mapped(Task *t, page *p) noexcept nogil:
     return read_once32(&p.mapcount) >= 0
 
 
-cdef inline void page_add_anon_rmap(Task *t, page *p) noexcept nogil:
-    """One more pte maps an anonymous page (page_dup_rmap, too); its anon_vma and index stay as they are."""
+cdef inline void page_dup_rmap(Task *t, page *p) noexcept nogil:
+    """One more pte maps a page, a copy of one that did."""
     point(t, OP_ATOMIC, &p.mapcount)
     add_return(t, &p.mapcount, 1)

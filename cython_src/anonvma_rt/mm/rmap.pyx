@@ -17,12 +17,13 @@ from anonvma_rt.mm.anon_vma cimport (
     lock_owner, put_anon_vma,
 )
 from anonvma_rt.mm.hooks.notes cimport (
-    BENIGN_MISSES, BUG_MAPCOUNT, BUG_NO_ANON_VMA, BUG_ON, NOTE_LIST, NOTE_NO_LOOK, NOTE_UNMAP, NOTE_WALK,
+    BENIGN_MISSES, BUG_MAPCOUNT, BUG_NO_ANON_VMA, BUG_ON, BUG_RMAP_INDEX, BUG_RMAP_ROOT, NOTE_LIST, NOTE_NO_LOOK,
+    NOTE_UNMAP, NOTE_WALK,
 )
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
-    GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, PTE_WRITE, TYPE_ANON_VMA,
-    TYPE_AVC, TYPE_VMA, VM_STACK_INCOMPLETE_SETUP, algorithm, anon_vma, anon_vma_chain, avc_of_same_anon_vma, kernel_of,
+    GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, TYPE_ANON_VMA, TYPE_AVC,
+    TYPE_VMA, VM_STACK_INCOMPLETE_SETUP, algorithm, anon_vma, anon_vma_chain, avc_of_same_anon_vma, kernel_of,
     linear_page_index, make_pte, page, page_anon_vma, page_generation, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
@@ -163,6 +164,22 @@ cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t
     write_onceu(&p.index, <uint32_t>linear_page_index(vma, address))
 
 
+cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil:
+    """One more pte maps an anonymous page; its anon_vma and index stay as they are, and if others map it they must be
+    the vma's (__page_check_anon_rmap, of kernels that are built to check themselves)."""
+    cdef anon_vma *av
+    cdef anon_vma *own
+    point(t, OP_ATOMIC, &p.mapcount)
+    if add_return(t, &p.mapcount, 1) == 0:
+        return
+    av = page_anon_vma(p)
+    own = own_anon_vma(t, vma)
+    if av == NULL or read_link(&av.root) != read_link(&own.root):
+        violate(t, BUG_ON, BUG_RMAP_ROOT, p.pfn, <int64_t>address)
+    if p.index != <uint32_t>linear_page_index(vma, address):
+        violate(t, BUG_ON, BUG_RMAP_INDEX, p.pfn, <int64_t>address)
+
+
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil:
     point(t, OP_ATOMIC, &p.mapcount)
     if read_once32(&p.mapcount) < 0:
@@ -263,7 +280,7 @@ cdef void try_to_unmap_one(Task *t, page *p, vm_area_struct *vma, uint64_t addre
     if ptep == NULL:
         return
     pte = ptep_get_and_clear(t, ptep)
-    set_pte(t, ptep, make_pte(PTE_MIGRATION, p.pfn, pte & PTE_WRITE))
+    set_pte(t, ptep, make_pte(PTE_MIGRATION, p.pfn, pte))
     note(t, NOTE_UNMAP, serial_of(vma), <int64_t>address, p.pfn)
     page_remove_rmap(t, p)
     put_page(t, p)

@@ -4,7 +4,7 @@ The page gets another anon_vma, perhaps of another root, while it stays mapped: 
 not true any more. The page lock and the old root's lock are held meanwhile.
 """
 
-from libc.errno cimport EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM
+from libc.errno cimport EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
@@ -16,9 +16,10 @@ from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.gup cimport follow_page
+from anonvma_rt.mm.migrate cimport migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE, PTE_NONE, anon_vma, linear_page_index, mm_struct, page, page_table, pte_pfn, pte_present, pte_t,
-    vm_area_struct,
+    PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, VM_WRITE, anon_vma, is_migration_entry, linear_page_index, mm_struct, page,
+    page_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.pgtable cimport (
@@ -28,40 +29,38 @@ from anonvma_rt.mm.rmap cimport page_get_anon_vma, set_page_anon_vma
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
-cdef int move_present_pte(Task *t, page *p, vm_area_struct *vma, uint64_t source, vm_area_struct *new_vma,
-                          uint64_t to) noexcept nogil:
-    """Both ptls, the lower address outside. 0, or an errno where the ptes are not what they were."""
+cdef int move_entry(Task *t, page *p, pte_t seen, vm_area_struct *vma, uint64_t source, vm_area_struct *new_vma,
+                    uint64_t to) noexcept nogil:
+    """Moves an entry under both ptls, the lower address outside. p: its page, NULL for the zero page. 0; -EAGAIN where
+    entries are not what they were; -EBUSY where the page is not of this entry alone."""
     cdef mm_struct *mm = vma.vm_mm
     cdef page_table *old = find_table(t, mm, source)
-    cdef page_table *new
+    cdef page_table *new = find_table(t, mm, to)
     cdef spinlock_t *first
     cdef spinlock_t *second
     cdef pte_t pte
     cdef int result = 0
-    if alloc_table(t, mm, to, &new) < 0:
-        return -ENOMEM
     if old == NULL or new == NULL:
-        return -EINVAL
+        return -EAGAIN
     first = pte_lockptr(t, mm, old if source < to else new)
     second = pte_lockptr(t, mm, new if source < to else old)
     spin_lock(t, first)
     if second != first:
         spin_lock_nested(t, second, 1)
     pte = pte_read(t, pte_offset(old, source))
-    if not pte_present(pte) or pte_pfn(pte) != p.pfn:
-        result = -ENOENT
-    elif pte_read(t, pte_offset(new, to)) != PTE_NONE:
-        result = -EEXIST
-    else:
+    if not pte_present(pte) or pte_pfn(pte) != pte_pfn(seen) or pte_read(t, pte_offset(new, to)) != PTE_NONE:
+        result = -EAGAIN
+    elif p != NULL:
         point(t, OP_LOAD, &p.mapcount)
-        if read_once32(&p.mapcount) > 0:
-            # Not exclusive: somebody else maps the page, too.
+        if read_once32(&p.mapcount) > 0 or not pte & PTE_EXCLUSIVE:
+            # Somebody else maps the page, too, or did.
             result = -EBUSY
     if result == 0:
         ptep_get_and_clear(t, pte_offset(old, source))
-        point(t, OP_STORE, &p.mapping)
-        set_page_anon_vma(p, new_vma.anon_vma)
-        write_onceu(&p.index, <uint32_t>linear_page_index(new_vma, to))
+        if p != NULL:
+            point(t, OP_STORE, &p.mapping)
+            set_page_anon_vma(p, new_vma.anon_vma)
+            write_onceu(&p.index, <uint32_t>linear_page_index(new_vma, to))
         set_pte(t, pte_offset(new, to), pte)
     if second != first:
         spin_unlock_nested(t, second, 1)
@@ -69,30 +68,71 @@ cdef int move_present_pte(Task *t, page *p, vm_area_struct *vma, uint64_t source
     return result
 
 
-cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) noexcept nogil:
-    """0; -EINVAL unaligned; -EFAULT outside every mapping; -ENOENT no page there; -EEXIST the destination has one;
-    -EBUSY the page is shared; -ENOMEM."""
-    cdef vm_area_struct *vma = find_vma(t, mm, source)
-    cdef vm_area_struct *new_vma = find_vma(t, mm, to)
+cdef int move_page(Task *t, page *p, pte_t seen, vm_area_struct *vma, uint64_t source, vm_area_struct *new_vma,
+                   uint64_t to) noexcept nogil:
+    """Moves a page that the caller holds a reference of, under its lock and that of its old root."""
     cdef anon_vma *pinned
-    cdef page *p
-    cdef int result = -ENOENT
-    if (source | to) & (PAGE_SIZE - 1):
-        return -EINVAL
-    if vma == NULL or vma.vm_start > source or new_vma == NULL or new_vma.vm_start > to:
-        return -EFAULT
-    if anon_vma_prepare(t, new_vma) < 0:
-        return -ENOMEM
-    p = follow_page(t, mm, source)
-    if p == NULL:
-        return -ENOENT
+    cdef int result = -EAGAIN
     mutex_lock(t, &p.lock)
     pinned = page_get_anon_vma(t, p)
     if pinned != NULL:
         anon_vma_lock(t, pinned)
-        result = move_present_pte(t, p, vma, source, new_vma, to)
+        result = move_entry(t, p, seen, vma, source, new_vma, to)
         anon_vma_unlock(t, pinned)
         put_anon_vma(t, pinned)
     mutex_unlock(t, &p.lock)
     put_page(t, p)
     return result
+
+
+cdef int wait_for_migration(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """Until the page whose migration entry is at address is where it will be. -EAGAIN."""
+    cdef page_table *table = find_table(t, mm, address)
+    if table != NULL:
+        migration_entry_wait(t, mm, pte_offset(table, address), pte_lockptr(t, mm, table), address)
+    return -EAGAIN
+
+
+cdef int is_taken(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """Whether an entry is at the destination, whose table is made if there is none; or -ENOMEM."""
+    cdef page_table *table
+    cdef spinlock_t *ptl
+    cdef bint taken
+    if alloc_table(t, mm, address, &table) < 0:
+        return -ENOMEM
+    if table == NULL:
+        # A huge page.
+        return True
+    ptl = pte_lockptr(t, mm, table)
+    spin_lock(t, ptl)
+    taken = pte_read(t, pte_offset(table, address)) != PTE_NONE
+    spin_unlock(t, ptl)
+    return taken
+
+
+cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) noexcept nogil:
+    """0; -EINVAL unaligned, outside the mapping at the destination, or not both writable; -ENOENT no mapping or no page
+    there; -EEXIST the destination has one; -EBUSY the page is shared, or was since it was last written to; -EAGAIN
+    it is migrating, which was waited for, or changed just now; -ENOMEM."""
+    cdef vm_area_struct *vma = find_vma(t, mm, source)
+    cdef vm_area_struct *new_vma = find_vma(t, mm, to)
+    cdef page *p
+    cdef pte_t seen
+    cdef int result
+    if (source | to) & (PAGE_SIZE - 1):
+        return -EINVAL
+    if vma == NULL or vma.vm_start > source or new_vma == NULL:
+        return -ENOENT
+    if new_vma.vm_start > to or not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
+        return -EINVAL
+    if anon_vma_prepare(t, new_vma) < 0:
+        return -ENOMEM
+    result = is_taken(t, mm, to)
+    if result:
+        return -EEXIST if result > 0 else result
+    p = follow_page(t, mm, source, &seen)
+    if p != NULL:
+        return move_page(t, p, seen, vma, source, new_vma, to)
+    if is_migration_entry(seen):
+        return wait_for_migration(t, mm, source)
+    return move_entry(t, NULL, seen, vma, source, new_vma, to) if pte_present(seen) else -ENOENT

@@ -215,8 +215,10 @@ class Model(RuleBasedStateMachine):
         chosen = self.mapped_page(who, n)
         if chosen is not None:
             (process, memory), page = self.pick(who), chosen[1]
-            _, errno = self.attempt(process.move_pages, page * PAGE, pages)
-            assert {errno} == memory.read(page, pages)
+            status, errno = self.attempt(process.move_pages, page * PAGE, pages)
+            assert errno == 0 and len(status) == pages
+            unmapped = [memory.read(page + i, 1) != {0} for i in range(pages)]
+            assert all(one == EFAULT or not gone for one, gone in zip(status, unmapped, strict=True))
 
     @rule(who=whose, n=which)
     def rmap(self, who, n):

@@ -7,7 +7,7 @@ the one behind that. Kernel-reference 2.7 and 2.8: the vma that grows imports fr
 from errno import EINVAL, ENOMEM
 
 import pytest
-from calls import BASE, PAGE, TABLE, call, fork, migrate, mmap, mprotect, mremap, touch
+from calls import BASE, PAGE, TABLE, at, call, fork, migrate, mmap, mprotect, mremap, read, touch
 from kernels import ALL, broken, built, clean, refuses, run, sweep, sweep_both
 from looks import anon_vmas, contents, frame, only_list, pages_at, vmas, writable
 
@@ -189,6 +189,19 @@ def test_a_migration_entry_loses_the_right_too(algorithm):
         assert {"mapcount": 1, "refcount": 1}.items() <= pages_at(run_.world, 0).items()
         entries += any(entry & 3 == 2 for _, _, entry in run_.notes("protect"))
     assert entries > 5
+
+
+@pytest.mark.parametrize("given", [R, W])
+def test_entries_are_cleared_and_set_whether_the_right_is_taken_or_given(given):
+    setup = [mmap(0, 4), touch(0, 2), read(2, 1), mprotect(0, 4, not given)]
+    run_ = clean(run(setup, [mprotect(0, 4, given)]))
+    entries = [
+        (e.what, run_.world.name(e.a)[2]) for e in run_.events if not e.is_note and e.what in ("atomic", "store")
+    ]
+    entries = [(what, where) for what, where in entries if isinstance(where, int)]
+    assert entries == [(what, at(page)) for page in range(3) for what in ("atomic", "store")]
+    assert [address for _, address, _ in run_.notes("protect")] == [at(page) for page in range(3)]
+    assert writable(run_.world, 0, 2) == [False, False]
 
 
 def test_a_present_entry_is_none_for_a_moment_which_an_unmap_walk_may_miss_without_harm():

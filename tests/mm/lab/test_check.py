@@ -7,7 +7,7 @@ calls the check of its parent class; that it compiles at all shows that downstre
 from errno import ENOMEM
 
 import pytest
-from calls import FAR, at, mmap, mremap, munmap, touch
+from calls import FAR, TABLE, at, fork, migrate, mmap, mremap, munmap, split, touch
 from kernels import broken, clean
 
 # Three vmas by address: A and C share an anon_vma, B between them has another one, and its index tells that it moved.
@@ -23,10 +23,11 @@ def test_an_undamaged_world_passes(breaker):
 
 
 def test_every_damage_has_a_test(breaker):
-    assert set(breaker.DAMAGES) == {"nothing", *(row[0] for row in FOUND), *MID_MOVE, *ELSEWHERE}
+    assert set(breaker.DAMAGES) == {"nothing", *(row[0] for row in FOUND), *MID_MOVE, *ASSERTED, *ELSEWHERE}
 
 
 MID_MOVE = ("destination-pte", "source-to-tail", "most-vmas")
+ASSERTED = ("second-root", "root-of-child", "pgoff-of-child", "writable-copy")
 ELSEWHERE = ("stale-entry", "forked", "siblings")  # test_forked.py
 # Damage, the invariant, the verdict, and Finding.a to c where they say what is wrong (None: not looked at).
 FOUND = [
@@ -58,6 +59,8 @@ FOUND = [
     ("freed-vma", "I1", "use-after-free", None),
     ("forgotten-avc", "I1", "use-after-free", None),
     ("forgotten-vma", "I1", "use-after-free", None),
+    ("linked-twice", "a vma is on a list once", "list-corruption", (1, 1, 11)),
+    ("read-only-vma", "a writable pte lies in a writable vma", "writable-pte", (0, at(0), 1)),
 ]
 
 
@@ -103,6 +106,46 @@ def test_the_wrong_order_is_a_bug_where_the_algorithm_promises_the_right_one(bre
     run_ = broken(breaker, "source-to-tail", setup, thread, (), algorithm=algorithm, schedule=schedule)
     expected = ("bug-on", "order") if algorithm == "moveto-tail" else (None, None)
     assert (run_.kind, run_.bug) == expected
+
+
+# ---- what walks and splits assert ------------------------------------------------------------------------------------
+
+SHARED = [mmap(0, 1), touch(0, 1), fork(1)]
+
+
+@pytest.mark.parametrize("last", [munmap(0, 1), mremap(0, 1, to=FAR), fork(2)])
+def test_a_chain_that_leads_to_a_second_root_is_a_bug(breaker, last):
+    """lock_anon_vma_root() warns."""
+    run_ = broken(breaker, "second-root", SHARED[:2], [last], processes=3)
+    assert (run_.kind, run_.bug) == ("bug-on", "second-root")
+    assert (
+        broken(breaker, "second-root", SHARED[:2], [last], processes=3, algorithm="unpatched,own_lock=true").bug is None
+    )
+
+
+def test_a_page_that_is_mapped_where_its_root_is_not_is_a_bug(breaker):
+    """__page_check_anon_rmap(): a restored pte, of a page that another pte maps already."""
+    clean(broken(breaker, "nothing", SHARED, [migrate(0)], processes=2))
+    run_ = broken(breaker, "root-of-child", SHARED, [migrate(0)], processes=2)
+    assert (run_.kind, run_.bug) == ("bug-on", "rmap-root")
+    assert run_.recorded.finding.c == at(0)
+
+
+def test_a_page_that_is_mapped_where_its_index_does_not_belong_is_a_bug(breaker):
+    seen = set()
+    steps = max(e.step for e in broken(breaker, "nothing", SHARED, [migrate(0)], (), processes=2).events)
+    for step in range(steps):
+        run_ = broken(breaker, "pgoff-of-child", SHARED, [migrate(0)], (), processes=2, schedule=[(0, step), (1, 2)])
+        seen.add(run_.bug or run_.kind)
+    assert "rmap-index" in seen and seen <= {"rmap-index", "stale-migration-entry", "unreachable-pte", None}
+
+
+def test_a_huge_page_that_is_writable_and_shared_is_a_bug_where_it_is_split(breaker):
+    setup = [mmap(0, TABLE, huge=True), touch(0, 1), fork(1)]
+    clean(broken(breaker, "nothing", setup, [split(0)], processes=2))
+    run_ = broken(breaker, "writable-copy", setup, [split(0)], processes=2)
+    assert (run_.kind, run_.bug) == ("bug-on", "split-writable")
+    assert run_.recorded.finding.c == 2
 
 
 # ---- the limit of vmas, which no scenario is long enough to reach ----------------------------------------------------

@@ -3,8 +3,8 @@
 import errno
 
 import pytest
-from calls import BASE, mmap, touch
-from kernels import run
+from calls import BASE, FAR, at, call, migrate, mmap, touch
+from kernels import run, sweep
 
 from anonvma_rt import Machine
 
@@ -37,13 +37,18 @@ def test_move_pages_gives_every_page_of_the_range_a_new_frame_and_no_other(machi
     assert machine.check() == []
 
 
-def test_move_pages_passes_over_what_has_no_page_and_stops_where_nothing_is_mapped(machine):
+def test_move_pages_says_of_every_page_what_became_of_it(machine):
+    """As Linux 6.18 does; up to 4.2 the zero page was no page (d899844e9c98)."""
     p = machine.process()
-    p.mmap(2, at=HERE)
-    p.move_pages(HERE, 2)
-    assert p.pte(HERE).state == "none"
-    assert refused(p.move_pages, HERE, 3) == errno.EFAULT
-    assert refused(p.move_pages, HERE + 1, 1) == errno.EINVAL
+    p.mmap(4, at=HERE)
+    p.write(HERE, 1)
+    p.touch(HERE + PAGE, write=False)
+    zero_page = errno.EFAULT if machine.algorithm.move_pages == "4.17" else errno.ENOENT
+    assert p.move_pages(HERE, 5) == [0, zero_page, errno.ENOENT, errno.ENOENT, errno.EFAULT]
+    before = p.pte(HERE).pfn
+    assert p.move_pages(HERE + 123, 1) == [0], "an address inside the page"
+    assert p.pte(HERE).pfn != before and p.pte(HERE + 2 * PAGE).state == "none"
+    assert refused(p.move_pages, HERE, 1 << 30) == errno.E2BIG
 
 
 def test_a_shared_page_moves_in_every_process(machine):
@@ -111,18 +116,68 @@ def test_uffd_move_takes_the_page_to_the_other_vma_and_its_anon_vma(machine):
 
 
 def test_what_uffd_move_refuses(machine):
+    """Row by row as Linux 6.18 was asked (UFFDIO_MOVE)."""
     p = machine.process()
-    p.mmap(2, at=HERE)
-    p.mmap(2, at=THERE)
-    assert refused(p.uffd_move, HERE, THERE) == errno.ENOENT
-    p.touch(HERE, 2)
+    p.mmap(4, at=HERE)
+    p.mmap(4, at=THERE)
+    assert refused(p.uffd_move, HERE, THERE) == errno.ENOENT, "no page was ever there"
+    assert refused(p.uffd_move, 3 << 30, THERE) == errno.ENOENT, "nothing is mapped there"
     assert refused(p.uffd_move, HERE + 1, THERE) == errno.EINVAL
-    assert refused(p.uffd_move, HERE, 3 << 30) == errno.EFAULT
-    p.touch(THERE)
+    p.write(HERE, 8)
+    assert refused(p.uffd_move, HERE, 3 << 30) == errno.ENOENT
+    assert refused(p.uffd_move, HERE, THERE - PAGE) == errno.EINVAL, "not inside the mapping that comes next"
+    p.write(THERE, 9)
     assert refused(p.uffd_move, HERE, THERE) == errno.EEXIST
-    p.fork()
-    assert refused(p.uffd_move, HERE, THERE + PAGE) == errno.EBUSY
+    assert refused(p.uffd_move, HERE + PAGE, THERE) == errno.EEXIST, "which is asked first"
+    for place in (HERE, THERE):
+        p.mprotect(place, 4, writable=False)
+        assert refused(p.uffd_move, HERE, THERE + PAGE) == errno.EINVAL, "not both writable"
+        p.mprotect(place, 4, writable=True)
+    p.uffd_move(HERE, THERE + PAGE)
     assert machine.check() == []
+
+
+def test_uffd_move_takes_a_page_that_was_never_shared_or_was_written_to_since(machine):
+    p = machine.process()
+    p.mmap(1, at=HERE)
+    p.mmap(4, at=THERE)
+    p.write(HERE, 8)
+    child = p.fork()
+    assert refused(p.uffd_move, HERE, THERE) == errno.EBUSY, "the child maps it, too"
+    child.exit()
+    assert refused(p.uffd_move, HERE, THERE) == errno.EBUSY, "nobody knows that the child has gone"
+    assert machine.migrate(p.pte(HERE).pfn)
+    assert refused(p.uffd_move, HERE, THERE) == errno.EBUSY, "a migration changes nothing about it"
+    p.write(HERE, 8)
+    p.mprotect(HERE, 1, writable=False)
+    p.mprotect(HERE, 1, writable=True)
+    assert not p.pte(HERE).writable
+    assert machine.migrate(p.pte(HERE).pfn)
+    p.uffd_move(HERE, THERE)
+    assert p.read(THERE) == 8 and machine.check() == []
+
+
+def test_uffd_move_takes_the_zero_page(machine):
+    p = machine.process()
+    p.mmap(1, at=HERE)
+    p.mmap(1, at=THERE)
+    p.touch(HERE, write=False)
+    p.uffd_move(HERE, THERE)
+    assert p.pte(HERE).state == "none" and (p.pte(THERE).state, p.pte(THERE).pfn) == ("present", 0)
+    p.write(THERE, 3)
+    assert p.read(THERE) == 3 and machine.check() == []
+
+
+def test_uffd_move_waits_for_a_migration_and_says_eagain():
+    setup = [mmap(0, 1), touch(0, 1), mmap(FAR, 1)]
+    move = call("uffd_move", at(0), at(FAR))
+    seen = set()
+    for errno_ in (0, errno.EAGAIN):
+        for done in sweep(setup, [migrate(0)], [move._replace(errno=errno_)], algorithm="modern"):
+            assert done.kind is None
+            if done.halt is None:
+                seen.add((errno_, bool(done.notes("wait"))))
+    assert seen >= {(0, False), (errno.EAGAIN, True)} and (0, True) not in seen
 
 
 def test_a_word_of_a_table_that_is_no_entry_has_no_entrys_name():

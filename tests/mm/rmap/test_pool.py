@@ -113,7 +113,7 @@ def two_exits_and_a_migration(algorithm):
 
 
 def test_z29_a_root_that_is_dropped_before_its_child_is_freed_too_early():
-    # Freeing the child looks at the root's mutex. 7f39dda9d86f (3.16) frees the child first.
+    # Freeing the child looks at the root's mutex. 624483f3ea82 (3.16) frees the child first.
     assert two_exits_and_a_migration("unpatched") == {"use-after-free"}
     for algorithm in ("unpatched,free_root_first=false", "modern"):
         assert two_exits_and_a_migration(algorithm) == set()

@@ -22,11 +22,11 @@ from anonvma_rt.mm.interval_tree cimport (
 )
 from anonvma_rt.mm.lab.kernel cimport Kernel
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_ANON_VMA, MAX_MAP_COUNT, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, PTE_PRESENT, TYPE_ANON_VMA, TYPE_AVC,
-    TYPE_VMA, anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma, kernel, kernel_of, make_pte, mm_struct,
-    page, pfn_to_page, pte_pfn, pte_t, serial_of, vm_area_struct, vma_pages,
+    CLASS_ANON_VMA, MAX_MAP_COUNT, PAGE_MAPPING_ANON, PAGE_SHIFT, PMD_WRITE, VM_WRITE, PTE_MIGRATION, PTE_PRESENT,
+    PTE_WRITE, TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma,
+    kernel, kernel_of, make_pte, mm_struct, page, pfn_to_page, pte_pfn, pte_t, serial_of, vm_area_struct, vma_pages,
 )
-from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
+from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
 cdef enum Damage:
     NOTHING
@@ -58,6 +58,8 @@ cdef enum Damage:
     FREED_VMA
     FORGOTTEN_AVC
     FORGOTTEN_VMA
+    LINKED_TWICE
+    READ_ONLY_VMA
     # Before task 0, or as task 1.
     DESTINATION_PTE
     SOURCE_TO_TAIL
@@ -65,13 +67,18 @@ cdef enum Damage:
     STALE_ENTRY
     FORKED
     SIBLINGS
+    SECOND_ROOT
+    ROOT_OF_CHILD
+    PGOFF_OF_CHILD
+    WRITABLE_COPY
 
 DAMAGES = (
     "nothing", "mapcount", "mapcount-of-nobody", "index", "pgoff", "mapping", "mapping-empty", "mapping-freed",
     "migration-entry", "entry-outside", "pte-outside", "pte-wild", "pte-twice", "freed-table", "avc-vma", "off-list",
     "off-chain", "broken-list", "broken-chain", "no-anon-vma", "foreign-root", "root-not-last", "own-not-first",
-    "other-sets", "freed-anon-vma", "freed-avc", "freed-vma", "forgotten-avc", "forgotten-vma", "destination-pte",
-    "source-to-tail", "most-vmas", "stale-entry", "forked", "siblings",
+    "other-sets", "freed-anon-vma", "freed-avc", "freed-vma", "forgotten-avc", "forgotten-vma", "linked-twice",
+    "read-only-vma", "destination-pte", "source-to-tail", "most-vmas", "stale-entry", "forked", "siblings",
+    "second-root", "root-of-child", "pgoff-of-child", "writable-copy",
 )
 TYPES = ("kernel", "mm", "vma", "anon_vma", "avc", "pages", "table", "directory", "scratch")
 
@@ -91,7 +98,7 @@ cdef class Breaker(Kernel):
         cdef kernel *k = kernel_of(t)
         cdef anon_vma *parent
         if t.id == 0 and self.damage == DESTINATION_PTE:
-            pte_offset(peek_table(k.mm[0], self.address), self.address)[0] = make_pte(PTE_PRESENT, 0, False)
+            pte_offset(peek_table(k.mm[0], self.address), self.address)[0] = make_pte(PTE_PRESENT, 0, 0)
         elif t.id == 0 and self.damage == MOST_VMAS:
             k.mm[0].map_count = MAX_MAP_COUNT
         elif t.id == 0 and self.damage == STALE_ENTRY:
@@ -102,6 +109,16 @@ cdef class Breaker(Kernel):
             parent = new_anon_vma(t.x, NULL)
             give_parent(t.x, k.mm[0].mmap.anon_vma, parent)
             give_parent(t.x, k.mm[0].mmap.vm_next.anon_vma, parent)
+        elif t.id == 0 and self.damage == SECOND_ROOT:
+            link(t.x, k.mm[0].mmap, new_anon_vma(t.x, NULL), False)
+        elif t.id == 0 and self.damage == ROOT_OF_CHILD:
+            k.mm[1].mmap.anon_vma = new_anon_vma(t.x, NULL)
+        elif t.id == 0 and self.damage == WRITABLE_COPY:
+            pmd_offset(k.mm[1], self.address)[0] |= PMD_WRITE
+        elif t.id == 1 and self.damage == PGOFF_OF_CHILD:
+            point(t, OP_STORE, k)
+            k.mm[1].mmap.vm_pgoff += 1
+            return
         elif t.id == 1 and self.damage == SOURCE_TO_TAIL:
             point(t, OP_STORE, k)
             list_move_tail(&first_avc(k.mm[0].mmap).same_anon_vma, &k.mm[0].mmap.anon_vma.head)
@@ -144,7 +161,7 @@ cdef void leave_entry(kernel *k, uint64_t address) noexcept nogil:
     """Makes a pte what a restore walk that missed it leaves behind: an entry for a page that was freed."""
     cdef pte_t *ptep = pte_offset(peek_table(k.mm[0], address), address)
     cdef page *p = pfn_to_page(k, pte_pfn(ptep[0]))
-    ptep[0] = make_pte(PTE_MIGRATION, p.pfn, True)
+    ptep[0] = make_pte(PTE_MIGRATION, p.pfn, PTE_WRITE)
     p.mapcount = -1
     p.count = 0
     p.mapping = 0
@@ -187,14 +204,14 @@ cdef void break_one(Execution *x, kernel *k, int damage, uint64_t address) noexc
         p.mapping = <uint64_t>av + PAGE_MAPPING_ANON
         arena_retire(&x.arena, av)
     elif damage == MIGRATION_ENTRY:
-        ptep[0] = make_pte(PTE_MIGRATION, p.pfn, True)
+        ptep[0] = make_pte(PTE_MIGRATION, p.pfn, PTE_WRITE)
     elif damage == ENTRY_OUTSIDE:
-        pte_offset(peek_table(mm, address), address)[0] = make_pte(PTE_MIGRATION, p.pfn, False)
+        pte_offset(peek_table(mm, address), address)[0] = make_pte(PTE_MIGRATION, p.pfn, 0)
     elif damage == PTE_OUTSIDE:
         pte_offset(peek_table(mm, address), address)[0] = ptep[0]
         p.mapcount += 1
     elif damage == PTE_WILD:
-        ptep[0] = make_pte(PTE_PRESENT, <uint64_t>1 << 40, True)
+        ptep[0] = make_pte(PTE_PRESENT, <uint64_t>1 << 40, PTE_WRITE)
     elif damage == PTE_TWICE:
         ptep[1] = ptep[0]
         p.mapcount += 1
@@ -239,6 +256,10 @@ cdef void break_one(Execution *x, kernel *k, int damage, uint64_t address) noexc
         INIT_LIST_HEAD(&b.anon_vma_chain)
         link(x, b, av, False)
         arena_free(&x.arena, b)
+    elif damage == LINKED_TWICE:
+        link(x, a, av, False)
+    elif damage == READ_ONLY_VMA:
+        a.vm_flags &= ~<uint64_t>VM_WRITE
 
 
 def census(Explorer explorer):

@@ -51,6 +51,10 @@ cpdef enum Bug:
     BUG_SPLIT_COUNT            # split_huge_page counted b pmds, and c are mapped
     BUG_BAD_PMD                # a huge pmd where page tables are freed; c: its address
     BUG_NO_ANON_VMA            # a page is to be mapped in a vma that has no anon_vma; b: vma
+    BUG_SECOND_ROOT            # a vma's chain leads to two roots; b: the anon_vma with the second one
+    BUG_RMAP_ROOT              # a page is mapped in a vma of another root than its anon_vma's; b: pfn, c: address
+    BUG_RMAP_INDEX             # a page is mapped where its index does not belong; b: pfn, c: address
+    BUG_SPLIT_WRITABLE         # a huge page is split that a writable pmd shows, and another one; b: head, c: how many
 
 # The lab's rules, as numbers of violations behind the engine's own.
 cpdef enum Kind:
@@ -61,6 +65,7 @@ cpdef enum Kind:
     BUG_ON
     WRONG_MERGE
     LEAK
+    WRITABLE_PTE
 
 # Execution.counters.
 cpdef enum Counter:

@@ -10,6 +10,7 @@ CHOICES = {
     "exec_lock": ("widening", "move", "across"),
     "vma_locks": ("no", "racy", "fork"),
     "calls": ("3.2", "6.17"),
+    "move_pages": ("3.2", "4.17"),
 }
 
 cdef algorithm BLANK

@@ -7,14 +7,14 @@ is the verdict, and a stale entry is looked for first: the rest may follow from 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_alloc, arena_drop_last, arena_header_of, arena_live, arena_root
-from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_for_each, list_step
+from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_head, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
-from anonvma_rt.mm.hooks.notes cimport MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, UNREACHABLE_PTE
+from anonvma_rt.mm.hooks.notes cimport MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, UNREACHABLE_PTE, WRITABLE_PTE
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_NONE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC, TYPE_SCRATCH,
-    TYPE_TABLE, TYPE_VMA, anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma, is_migration_entry, kernel,
-    linear_page_index, mm_struct, page, page_anon_vma, page_directory, page_generation, page_table, pfn_to_page,
-    pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC,
+    TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma,
+    is_migration_entry, kernel, linear_page_index, mm_struct, page, page_anon_vma, page_directory, page_generation,
+    page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 
 # Which part of a rule was broken, in Finding.c of list-corruption and unreachable-pte.
@@ -29,6 +29,7 @@ cdef enum:
     NO_VMA = 8
     NOT_A_PTE = 9
     TREE_ORDER = 10
+    LINKED_TWICE = 11
 
 
 cdef void report(Execution *x, kernel *k, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil:
@@ -99,7 +100,8 @@ cdef void check_tables(Execution *x, kernel *k, mm_struct *mm, int32_t *mapped) 
             if pmd_huge(pmd):
                 while vma != NULL and vma.vm_end <= address:
                     vma = vma.vm_next
-                check_entry(x, k, mm, vma, address, pte_pfn(pmd), mapped)
+                # The rights of a huge pmd have a pte's bits.
+                check_entry(x, k, mm, vma, address, pmd, mapped)
                 continue
             table = pmd_table(pmd)
             if not arena_live(&x.arena, table, TYPE_TABLE):
@@ -122,12 +124,14 @@ cdef void check_pte(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma,
     elif not pte_present(pte):
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NOT_A_PTE)
     elif pte_pfn(pte):
-        check_entry(x, k, mm, vma, address, pte_pfn(pte), mapped)
+        check_entry(x, k, mm, vma, address, pte, mapped)
 
 
-cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma, uint64_t address, uint64_t pfn,
+cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma, uint64_t address, uint64_t entry,
                       int32_t *mapped) noexcept nogil:
-    """A present pte or huge pmd that shows page `pfn`: its vma, its index and its anon_vma must lead back to it."""
+    """A present pte or huge pmd: its vma, its index and its anon_vma must lead back to it, and if it may write, so may
+    the vma."""
+    cdef uint64_t pfn = pte_pfn(entry)
     cdef page *p
     if pfn >= k.n_pages:
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NOT_A_PTE)
@@ -142,6 +146,8 @@ cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vm
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I5_INDEX)
     elif not listed(vma, page_anon_vma(p)):
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I4_NOT_LISTED)
+    elif entry & PTE_WRITE and not vma.vm_flags & VM_WRITE:
+        report(x, k, WRITABLE_PTE, mm.id, <int64_t>address, <int64_t>pfn)
 
 
 cdef bint listed(vm_area_struct *vma, anon_vma *av) noexcept nogil:
@@ -179,6 +185,8 @@ cdef bint check_chain(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vm
         if not arena_live(&x.arena, avc, TYPE_AVC) or not arena_live(&x.arena, avc.anon_vma, TYPE_ANON_VMA):
             report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_AVC, serial_of(vma), 0)
             return False
+        if links and chained_before(vma, c.pos):
+            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), LINKED_TWICE)
         own |= avc.anon_vma == vma.anon_vma
         # Where forks reuse anon_vmas, a vma's own one need not be the newest.
         if links == 0 and not own and k.algorithm.reuse == REUSE_NO:
@@ -202,6 +210,15 @@ cdef bint check_chain(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vm
         elif not same_chains(vma, vma.anon_vma.checked):
             report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma.anon_vma.checked), serial_of(vma), I3_SETS)
     return True
+
+
+cdef bint chained_before(vm_area_struct *vma, list_head *link) noexcept nogil:
+    """Whether an entry of vma's chain before `link` has the same anon_vma: a vma is on a list once."""
+    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
+    while list_step(&c) and c.pos != link:
+        if avc_of_same_vma(c.pos).anon_vma == avc_of_same_vma(link).anon_vma:
+            return True
+    return False
 
 
 cdef void check_list(Execution *x, kernel *k, anon_vma *av) noexcept nogil:

@@ -5,8 +5,8 @@ The state lives in an arena of its own, as it does in an execution; a call that 
 the state as it was at that moment, so that it can be looked at.
 """
 
-from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
@@ -179,13 +179,24 @@ cdef class Hand(World):
         self.alone(<void *>new_mm, &b)
         return b.mm
 
-    def call(self, verb, int process, args=(), pfn=0):
-        """One system call (mm/lab/syscall.pyx says what args are): its result, or -errno."""
+    def call(self, verb, int process, args=(), pfn=0, list status=None):
+        """One system call (mm/lab/syscall.pyx says what args are): its result, or -errno. status: is filled with what
+        became of as many pages as it is long."""
         cdef Call c = read_call(verb, process, args)
         cdef Made made = Made(call=&c, result=0)
         self.mm(process)
         c.args[RESOLVED] = pfn
-        self.alone(<void *>make_call, &made)
+        if status is None:
+            self.alone(<void *>make_call, &made)
+            return made.result
+        c.status = <int32_t *>calloc(len(status) + 1, sizeof(int32_t))
+        if c.status == NULL:
+            raise MemoryError("no memory for the status of pages")
+        try:
+            self.alone(<void *>make_call, &made)
+            status[:] = [c.status[i] for i in range(len(status))]
+        finally:
+            free(c.status)
         return made.result
 
     def rmap(self, uint64_t pfn):

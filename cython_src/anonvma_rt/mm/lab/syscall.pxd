@@ -42,6 +42,8 @@ cdef struct Call:
     int32_t fail
     int64_t fail_after
     int64_t args[MAX_ARGS]
+    # Of a call about many pages, what became of each; NULL where nobody asks.
+    int32_t *status
 
 cdef Call read_call(object verb, int process, object args) except *
 cdef int64_t system_call(Task *t, Call *c) noexcept nogil

@@ -283,7 +283,7 @@ cdef int64_t system_call(Task *t, Call *c) noexcept nogil:
     if c.verb == EXEC:
         return setup_arg_pages(t, mm, <uint64_t>a[0], bytes_of(a[1]))
     if c.verb == MOVE_PAGES:
-        return move_pages(t, mm, <uint64_t>a[0], <uint64_t>a[1])
+        return move_pages(t, mm, <uint64_t>a[0], <uint64_t>a[1], c.status)
     if c.verb == UFFD_MOVE:
         down_read(t, &mm.mmap_sem)
         result = move_pages_pte(t, mm, <uint64_t>a[0], <uint64_t>a[1])
