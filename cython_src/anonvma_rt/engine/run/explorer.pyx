@@ -42,12 +42,9 @@ cdef enum:
     # Where it is to end, or was stuck before, nobody waits longer than this for a point.
     LAST_PATIENCE = 1000000000
 
-cdef int must_be_built(Explorer explorer) except -1:
-    """Who calls __new__ and not the class has an object without anything in it."""
-    if explorer.x == NULL:
-        raise RuntimeError("the explorer was never built")
-    return 0
-
+cdef Execution *built(Explorer explorer) except NULL:
+    if explorer.x == NULL: raise RuntimeError("the explorer was never built")  # made by __new__ alone
+    return explorer.x
 
 cdef void build(Task *t, void *unused) noexcept nogil:
     t.want = t.x.subject.build(t.x.subject.self, t)
@@ -109,9 +106,7 @@ cdef class Explorer:
 
     cdef int use(self, Strategy strategy) except -1:
         if strategy.needs_gil and self.fibers:
-            raise ValueError(
-                "a strategy in Python needs the carrier threads: Python cannot run on the stack of a fiber"
-            )
+            raise ValueError("a strategy in Python needs the carrier threads: it cannot run on the stack of a fiber")
         self.strategy = strategy
         strategy.attach(self.x)
         return 0
@@ -141,10 +136,9 @@ cdef class Explorer:
 
     def open_threads(self):
         """Starts the pool; done by the constructor, and needed again only after close_threads()."""
-        must_be_built(self)
         if self.opened:
             raise RuntimeError("the explorer is open")
-        carrier_open(&self.workers, &self.block, self.fibers, self.x.tasks, self.cpu, &self.bell.word)
+        carrier_open(&self.workers, &self.block, self.fibers, built(self).tasks, self.cpu, &self.bell.word)
         self.opened = True
 
     def close_threads(self):
@@ -190,7 +184,7 @@ cdef class Explorer:
     def look(self):
         """Lets the watchdog look at the running block: whoever waits for one does so several times a second."""
         cdef int64_t patience = <int64_t>(self.patience * 1e9) if self.patience > 0 else <int64_t>1 << 62
-        must_be_built(self)
+        built(self)
         if rt_load(&self.stop.flag) or self.was_stuck:
             patience = min(patience, <int64_t>LAST_PATIENCE)
         if not carrier_idle(&self.workers):
@@ -217,13 +211,11 @@ cdef class Explorer:
     @property
     def bound(self):
         """Steps after which an execution counts as a livelock."""
-        must_be_built(self)
-        return self.x.limits.bound
+        return built(self).limits.bound
 
     @bound.setter
     def bound(self, uint64_t steps):
-        must_be_built(self)
-        self.x.limits.bound = steps
+        built(self).limits.bound = steps
 
     @property
     def observing(self):
@@ -238,8 +230,7 @@ cdef class Explorer:
     @property
     def arena_bytes(self):
         """Bytes that are restored before each execution."""
-        must_be_built(self)
-        return self.x.arena.saved.used
+        return built(self).arena.saved.used
 
     @property
     def idle(self):
@@ -321,8 +312,7 @@ cdef class Explorer:
     @property
     def refusal(self):
         """After a block that ended as "refused": the call that did not do what was expected."""
-        must_be_built(self)
-        return Refusal(self.x.finding.task, self.x.finding.a, self.x.finding.b)
+        return Refusal(built(self).finding.task, self.x.finding.a, self.x.finding.b)
 
     def trace(self, uint64_t index, Strategy strategy=None, until=None, uint64_t journal=0, bint stacks=False,
               hold=None):
@@ -355,9 +345,7 @@ cdef class Explorer:
         return Recorded(
             *self.totals(),
             [(self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)],
-            PyBytes_FromStringAndSize(
-                <char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))
-            ),
+            PyBytes_FromStringAndSize(<char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))),
             Finding(f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None,
             [self.pending(i) for i in range(self.x.tasks)],
             [self.stack(i) for i in range(self.x.trace.n_events)] if stacks else None,
@@ -390,9 +378,7 @@ cdef class Explorer:
 
     def changes(self):
         """What travel() goes by, in order: [(step, offset)], a word that is another from that step on; 0: it grew."""
-        cdef Change *c
-        must_be_built(self)
-        c = self.x.journal.changes
+        cdef Change *c = built(self).journal.changes
         return [(c[i].step, c[i].offset) for i in range(self.x.journal.n)]
 
     def name_tasks(self, names):
