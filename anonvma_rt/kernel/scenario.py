@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 _BUILTIN = Builtins("scenarios", "scenario")
+MOST_PAGES = 9 << 20  # that steps touch and read: each costs a hundred bytes, and microseconds in every setup
 
 # What a value of each kind may be: the bounds, and the words that say what would be right.
 _RANGES: Mapping[str, tuple[int, int, str]] = {
@@ -299,12 +300,19 @@ class Scenario:
         threads = tuple(Thread(thread.name, _calls(thread.calls, names)) for thread in self._document.threads)
         if not any(thread.calls for thread in threads):
             raise ScenarioError(f'{self.source}: no thread has a step left (every "when" is false)')
+        setup, after = _calls(self._document.setup, names), _calls(self._document.after, names)
+        every = [*setup, *(call for thread in threads for call in thread.calls), *after]
+        pages = sum(call.args[1] for call in every if call.verb in ("touch", "read"))
+        if pages > MOST_PAGES:
+            raise ScenarioError(
+                f"{self.source}: {pages} pages are touched and read (at most {MOST_PAGES} by all steps together)"
+            )
         return BoundScenario(
             scenario=self,
             parameters=bound,
-            setup=_calls(self._document.setup, names),
+            setup=setup,
             threads=tuple(thread for thread in threads if thread.calls),
-            after=_calls(self._document.after, names),
+            after=after,
             processes=tuple(self.processes),
             interesting=self.interesting,
             failing=self.fail_alloc,

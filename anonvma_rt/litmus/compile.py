@@ -99,9 +99,9 @@ def is_marked(one: Instruction, names: Iterable[str | int]) -> bool:
 class Compiler:
     """Writes one variant out, for `names` with values."""
 
-    def __init__(self, document: LitmusDocument, names: Mapping[str, int | bool], source: str) -> None:
-        self.document, self.names, self.source = document, names, source
-        self.lines = Lines(source)
+    def __init__(self, document: LitmusDocument, names: Mapping[str, int | bool], lines: Lines) -> None:
+        self.document, self.names, self.source = document, names, lines.source
+        self.lines = lines
 
     def code(self) -> Code:
         setup = self.instructions(self.document.setup, self.names)
@@ -159,5 +159,5 @@ class Compiler:
                 raise ScenarioError(f"{self.source}: {quote(name)} has a meaning already (choose another name)")
         return tuple(
             Outcome(line, tuple(postfix(line, places, names, where)), names, where)
-            for line, names, where in self.lines.of(block, self.names)
+            for line, names, where in self.lines.outcomes(block, self.names)
         )

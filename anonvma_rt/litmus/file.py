@@ -23,6 +23,9 @@ __all__ = ["KINDS", "Block", "Instruction", "Lines", "LitmusDocument", "RawThrea
 
 KINDS = ("assertion", *ENGINE_KINDS.values())
 MOST_LINES = 10_000  # of all sections together, counted as they are repeated
+MOST_OUTCOMES = 256  # forbidden ones, and reachable ones
+MOST_VARIANTS = 64
+MOST_OF_VARIANTS = 4 * MOST_LINES  # of all variants together
 DEEPEST = 8  # tables within each other
 DEFAULT_VARIANT = "sc"
 _TOP_KEYS = (
@@ -150,7 +153,10 @@ def _lines(values: list[object], key: str, where: str, depth: int) -> tuple[str 
 
 def _variants(top: dict[str, Any], parameters: dict[str, Parameter], source: str) -> dict[str, dict[str, int | bool]]:
     variants: dict[str, dict[str, int | bool]] = {}
-    for name, value in as_table(top.get("variants", {}), f"{source}: variants").items():
+    tables = as_table(top.get("variants", {}), f"{source}: variants")
+    if len(tables) > MOST_VARIANTS:
+        raise ScenarioError(f"{source}: variants: there are {len(tables)} (at most {MOST_VARIANTS} are right)")
+    for name, value in tables.items():
         where = f"{source}: variants.{name}"
         get_word({"variants": name}, "variants", source)
         table = as_table(value, where)
@@ -229,7 +235,21 @@ class Lines:
     """Writes repetitions out; one of it counts the lines of a whole file, because a file may repeat repetitions."""
 
     def __init__(self, source: str) -> None:
-        self.source, self.count = source, 0
+        self.source, self.count, self.of_all = source, 0, 0
+
+    def of_next_variant(self) -> "Lines":
+        """Counts anew, but for what all variants may have together."""
+        self.count = 0
+        return self
+
+    def outcomes(
+        self, block: Block, names: Mapping[str, int | bool]
+    ) -> Iterator[tuple[str, Mapping[str, int | bool], str]]:
+        """of(), where the lines are conditions, which are checked after every execution."""
+        for number, line in enumerate(self.of(block, names), 1):
+            if number > MOST_OUTCOMES:
+                raise ScenarioError(f"{block.where}: more than {MOST_OUTCOMES} outcomes")
+            yield line
 
     def of(self, block: Block, names: Mapping[str, int | bool]) -> Iterator[tuple[str, Mapping[str, int | bool], str]]:
         """(line without braces, the names that it may use, where it stands) for each line of a block."""
@@ -259,8 +279,13 @@ class Lines:
 
     def add(self) -> None:
         self.count += 1
+        self.of_all += 1
         if self.count > MOST_LINES:
             raise ScenarioError(f"{self.source}: more than {MOST_LINES} steps, outcomes and repetitions")
+        if self.of_all > MOST_OF_VARIANTS:
+            raise ScenarioError(
+                f"{self.source}: more than {MOST_OF_VARIANTS} steps and outcomes in all variants together"
+            )
 
 
 def fill(line: str, names: Mapping[str, int | bool], where: str) -> str:

@@ -12,7 +12,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.litmus.compile import Code, Compiler
-from anonvma_rt.litmus.file import LitmusDocument, read_litmus
+from anonvma_rt.litmus.file import Lines, LitmusDocument, read_litmus
 from anonvma_rt.litmus.history import LitmusTrace
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
@@ -169,10 +169,10 @@ class Litmus(WithVariants):
         ['patched']
         """
         bound = self.bind_values(values)
-        codes = {}
+        codes, lines = {}, Lines(self.source)
         for name, variant in bound.left.items():
             names = self._document.definitions.evaluate({**bound.every, **variant.values}, self.source)
-            codes[name] = Compiler(self._document, names, self.source).code()
+            codes[name] = Compiler(self._document, names, lines.of_next_variant()).code()
         program = LitmusProgram(self, bound.shown, codes)
         if self._document.interesting is None:
             return program

@@ -28,6 +28,7 @@ __all__ = [
 
 LARGEST_FILE = 1 << 20  # bytes
 LONGEST_LINE, MOST_DOTS = 4096, 32  # tomllib takes time quadratic in the depth of a dotted key
+MOST_DOTS_OF_ALL = 20_000  # and linear in the number of dots, a few microseconds each
 
 _LINE = line()
 
@@ -40,11 +41,15 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
         raise ScenarioError(f"{source}: not UTF-8 text (at character {error.start})") from None
     if size > LARGEST_FILE:
         raise ScenarioError(f"{source}: larger than 1 MiB, which is the most for a scenario")
+    dots = 0
     for number, row in enumerate(text.split("\n"), 1):
         if len(row) > LONGEST_LINE:
             raise ScenarioError(f"{source}: line {number}: longer than {LONGEST_LINE} characters")
         if row.count(".") > MOST_DOTS and not row.lstrip().startswith("#"):
             raise ScenarioError(f"{source}: line {number}: more than {MOST_DOTS} dots (no key is nested so deeply)")
+        dots += 0 if row.lstrip().startswith("#") else row.count(".")
+    if dots > MOST_DOTS_OF_ALL:
+        raise ScenarioError(f"{source}: more than {MOST_DOTS_OF_ALL} dots in all (as in names of tables)")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -43,7 +43,8 @@ cdef enum:
     LAST_PATIENCE = 1000000000
 
 cdef Execution *built(Explorer explorer) except NULL:
-    if explorer.x == NULL: raise RuntimeError("the explorer was never built")  # made by __new__ alone
+    if explorer.x == NULL:  # made by __new__, and not by the class
+        raise RuntimeError("the explorer was never built")
     return explorer.x
 
 cdef void build(Task *t, void *unused) noexcept nogil:
@@ -184,8 +185,7 @@ cdef class Explorer:
     def look(self):
         """Lets the watchdog look at the running block: whoever waits for one does so several times a second."""
         cdef int64_t patience = <int64_t>(self.patience * 1e9) if self.patience > 0 else <int64_t>1 << 62
-        built(self)
-        if rt_load(&self.stop.flag) or self.was_stuck:
+        if built(self) != NULL and (rt_load(&self.stop.flag) or self.was_stuck):
             patience = min(patience, <int64_t>LAST_PATIENCE)
         if not carrier_idle(&self.workers):
             carrier_look(&self.workers, patience)
