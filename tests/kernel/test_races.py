@@ -161,8 +161,8 @@ def test_a_race(one, strategy):
         assert violations.get(one.kind, 0) >= (1 if strategy else MARGIN)
 
 
-# What keeps a scenario clean: changes, one of which, made to an algorithm that is clean in it, lets it go wrong there. An
-# algorithm may have another guard than most, or two.
+# What keeps a scenario clean: changes, one of which, made to an algorithm that is clean in it, lets it go wrong there.
+# An algorithm may have another guard than most, or two.
 GUARDS = {
     "border-shift": ["shift_locks=false", "tree=false,shift_locks=false"],
     "clone-before-place": ["place_before_clone=false", "tree=true"],

@@ -77,11 +77,19 @@ def test_both_sides_map_one_page_and_neither_may_write_to_it():
 
 
 def test_fork_of_many_pages_drops_the_locks_in_between():
-    # 32 units: an empty pte costs one, a copied one eight more.
+    # 32 units: an empty pte costs one, a copied one eight.
     run_ = clean(run([mmap(0, 12), touch(0, 12)], [fork(CHILD)], **TWO))
     assert len(run_.notes("copy")) == 12
     ptls = [name for what, name in run_.locks("ptl", between=("child-vma", None)) if what == "lock"]
     assert ptls == [("table", at(0))] * 6, "4 + 4 + 4 pages, under the child's lock and the parent's"
+
+
+@pytest.mark.parametrize(("empty", "rounds"), [(23, 1), (24, 2)])
+def test_an_empty_pte_costs_fork_one_unit_and_a_copied_one_eight(empty, rounds):
+    pages = empty + 2
+    run_ = clean(run([mmap(0, pages), touch(empty, 2)], [fork(CHILD)], **TWO))
+    ptls = [name for what, name in run_.locks("ptl", between=("child-vma", None)) if what == "lock"]
+    assert len(run_.notes("copy")) == 2 and len(ptls) == 2 * rounds
 
 
 @pytest.mark.parametrize("child", [PARENT, CHILD])

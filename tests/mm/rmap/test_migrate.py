@@ -4,11 +4,11 @@ A pte that the unmap walk misses is no harm: the mapcount stays up and the migra
 anon_vma is pinned, because between the two walks nothing maps the page and its mapping may be going away.
 """
 
-from errno import EINVAL
+from errno import EINVAL, ENOMEM
 
 import pytest
-from calls import FAR, at, compare, migrate, mmap, mremap, munmap, read, touch
-from kernels import ALL, Run, built, clean, explorer, run, sweep
+from calls import FAR, TABLE, at, call, compare, migrate, mmap, mremap, munmap, read, touch
+from kernels import ALL, Run, built, clean, explorer, refuses, run, sweep
 from looks import contents, frame, tables
 
 from anonvma_rt.engine.strategy import script
@@ -244,3 +244,30 @@ def test_everything_is_freed_when_everything_is_unmapped(breaker):
     living = breaker.census(made)
     assert [living[name] for name in ("vma", "anon_vma", "avc", "table")] == [0, 0, 0, 0]
     assert tables(world) == [] and all(page(world, number) == FREED for number in range(1, 11))
+
+
+# ---- who is in the way -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("algorithm", "in_the_way"), [("unpatched", True), ("unpatched,wait_without_pin=true", False)])
+def test_a_fault_that_waits_for_a_migration_makes_it_try_again_or_not(algorithm, in_the_way):
+    """Its reference counts as a user's; since 5.0 (9a1ea439b16b) it is gone before the fault sleeps."""
+    waits = [one for one in sweep(PAIR, [migrate(0)], [read(0, 1)], algorithm=algorithm) if clean(one).notes("wait")]
+    again = [one for one in waits if 2 in [how for *_, how in one.notes("migrate")]]
+    assert waits and bool(again) == in_the_way
+
+
+@pytest.mark.parametrize(("algorithm", "again"), [("unpatched", False), ("modern", True)])
+def test_a_huge_page_that_cannot_be_split_is_done_with_in_3_2(algorithm, again):
+    """Nothing maps it any more: unmap_and_move() returned 0, and did not try again."""
+    huge = [mmap(0, TABLE, huge=True), touch(0, 1)]
+    tried = set()
+    for one in sweep(huge, [migrate(0)], [munmap(0, TABLE)], algorithm=algorithm):
+        tried |= {how for *_, how in clean(one).notes("migrate") if not one.notes("huge-split")}
+    assert (2 in tried) == again
+
+
+def test_mmap_says_that_there_is_no_such_room_before_it_looks_at_the_address():
+    refuses(ENOMEM, call("mmap", at(0) + 1, 1 << 36, 1, 0, 0))
+    refuses(EINVAL, call("mmap", at(0) + 1, 1, 1, 0, 0))
+    refuses(EINVAL, call("mmap", at(0) + 1, 0, 1, 0, 0))
