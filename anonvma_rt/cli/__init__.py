@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         drop_output()  # whoever reads has read enough
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Nothing that was asked is wrong: the machine has no descriptor, no thread or no room left.
+        complain(f"the system refuses what is needed: {error}")
+        return BAD_INPUT
     except Exception:
         # 1 is an answer, so what nobody foresaw needs another code.
         if sys.stderr is not None:

@@ -137,6 +137,26 @@ def test_a_link_is_not_followed_by_other_verbs_either(words, saved, tmp_path, ca
     assert place.is_symlink() and not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize(
+    "error", [BlockingIOError(11, "thread 2 could not be started"), OSError(24, "Too many open files")]
+)
+def test_a_machine_that_has_nothing_left_is_one_line(error, monkeypatch, capsys, tmp_path):
+    def fails(*given, **more):
+        raise error
+
+    monkeypatch.setattr("anonvma_rt.search.hunt.make_strategy", fails)
+    assert main(["hunt", "sb", "--runs", "10", "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "the system refuses what is needed" in err and str(error.strerror) in err
+
+
+def test_few_descriptors_are_one_line(tmp_path):
+    for limit in (9,):
+        code, err = shell(f"ulimit -n {limit}; lab hunt sb --runs 10 --out {tmp_path} > /dev/null")
+        if "Traceback" not in err or "anonvma-rt" in err:  # else Python itself could not begin
+            assert code in (0, 2) and err.count("\n") <= 1, err
+
+
 def test_a_mistake_of_the_lab_is_no_answer(monkeypatch, capsys):
     monkeypatch.setattr("anonvma_rt.cli.load_verb", lambda name: 1 / 0)
     assert main(["list"]) == 70
