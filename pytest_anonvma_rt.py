@@ -148,7 +148,7 @@ class Anonvma:
         kept = next((each for each in one.reproducers if each.index == wrong.index), None)
         saved = None if kept is None else Folder(self.folder).keep(kept)
         if kept is None or saved is None or saved.path is None:
-            why = saved.why_not if saved else "it did not come again"
+            why = saved.why_not if saved else one.not_reproducible or "it did not come again"
             pytest.fail(f"{result.scenario} under {one.algorithm}: {wrong.kind}; {why}", pytrace=False)
         where = f"execution {wrong.index} of strategy {result.strategy} with seed {result.seed}"
         trace = one.trace if kept is one.reproducers[0] and one.trace is not None else _replayed(kept).trace

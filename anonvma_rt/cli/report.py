@@ -109,7 +109,9 @@ def _numbers(one: Hunted) -> list[str]:
             f"pct finds a bug of depth {proved.depth} in the first {proved.steps} of at most {proved.longest} steps "
             f"with probability >= {proved.probability:.1e}"
         )
-    if one.confirmed is not None:
+    if one.not_reproducible is not None:
+        lines.append(f"NOT REPRODUCIBLE: {one.not_reproducible}")
+    elif one.confirmed is not None:
         lines += _confirmed(one, one.confirmed)
     return [f"  {one.algorithm}: {line}" for line in lines]
 
@@ -130,7 +132,7 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
     """The verdict on each algorithm; with `table`, the interleaving of the first counterexample."""
     lines = [*_heading(result, "every class of interleavings" if result.preemptions is None else "every schedule"), ""]
     for one in result.results:
-        kinds = _kinds(one.violating_classes)
+        kinds = one.not_reproducible or _kinds(one.violating_classes)
         blocked = f", {one.sleep_blocked} sleep-blocked" if one.sleep_blocked else ""
         unexpected = "" if one.as_expected else f"; {_verdict(one) if one.expected else 'no expectation stated'}"
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{unexpected}")
@@ -158,7 +160,9 @@ def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: 
         + ("" if replayed.same_trace else "; the recorded events differ from those of the file"),
     ]
     why = replayed.trace.cause()
-    if why:
+    if replayed.differs:
+        lines.append(f"NOT REPRODUCIBLE: the same schedule does not make the same execution: {replayed.differs}")
+    elif why:
         lines += ["", sentences(why, width)]
     return "\n".join([*lines, "", replayed.trace.table(width, full)])
 

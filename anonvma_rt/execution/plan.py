@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.results import Interrupted, Results
+from anonvma_rt.lab.again import NotReproducible
 from anonvma_rt.subjects.protocols import Bound, Choice
 
 __all__ = ["LAST_INDEX", "MOST_JOBS", "Plan", "carry_out", "choices"]
@@ -53,7 +54,10 @@ def carry_out(plan: P, result: R, search: Callable[[P, Choice, Folder], Any], st
             for choice in plan.choices:
                 one = search(plan, choice, folder)
                 result.results.append(one.result)
-                one.run()
+                try:
+                    one.run()
+                except NotReproducible as why:
+                    one.result.does_not_come_again(why)
                 if plan.stop is not None and plan.stop.stopped:
                     result.interrupted = True
                     break

@@ -18,6 +18,7 @@ from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, at_least, quote
 from anonvma_rt.execution.record import Record, record
 from anonvma_rt.execution.schedule import MOST_SEGMENTS, MOST_STEPS, Schedule, pairs, pairs_text
+from anonvma_rt.lab.again import difference
 from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.lab.load import described_by
 from anonvma_rt.own.subject import is_embedded
@@ -249,7 +250,8 @@ class Replayed:
     """What replay() saw. `reproduced` of `times` executions had the same violation after the same choices.
 
     kind: the violation, or None; steps, switches: of one execution; same_trace: every recorded event was the same too;
-    trace: the history, up to the violation or the step asked for.
+    trace: the history, up to the violation or the step asked for. differs: in words, where code of the user's own does
+    not do the same twice.
     """
 
     times: int
@@ -261,6 +263,7 @@ class Replayed:
     trace: Trace
     explorer: Explorer
     program: Bound
+    differs: str | None = None
 
 
 def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> Replayed:
@@ -286,8 +289,12 @@ def replay(reproducer: Reproducer, times: int = 1, until: int | None = None) -> 
             f"the schedule of {reproducer.name()} cannot be followed: this anonvma_rt {__version__} or your own code "
             f"makes other steps than when {reproducer.version} wrote it"
         )
+    differs = None
+    if same < times:
+        differs = difference(program, explorer, explorer.trace(0), explorer.trace(0))
     recorded = record(program, reproducer.algorithm, explorer, until=until)
     return Replayed(
         times, same, kinds[done.failures[0].kind] if done.failures else None, recorded.schedule.steps,
         recorded.schedule.switches, recorded.events_sha256 == reproducer.trace, recorded.trace, explorer, program,
+        differs,
     )  # fmt: skip

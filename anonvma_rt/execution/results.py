@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.record import Record
 from anonvma_rt.execution.reproducer import FoundBy, Reproducer
+from anonvma_rt.lab.again import NOT_REPRODUCIBLE, NotReproducible
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.text.expected import Expected, as_expected
 
@@ -42,7 +43,7 @@ class Result(Shown):
 
     expected: a kind or several of which each is right, "none", or None where the scenario says nothing. seconds: of the
     executions alone. trace: the history of the first violation; reproducer: its file's content; unsaved: why the file
-    could not be written.
+    could not be written. not_reproducible: what differed when an execution was made again; then it is the one verdict.
     """
 
     algorithm: str
@@ -52,6 +53,13 @@ class Result(Shown):
     trace: Trace | None = None
     reproducer: Reproducer | None = None
     unsaved: str | None = None
+    not_reproducible: str | None = None
+
+    def does_not_come_again(self, why: NotReproducible) -> None:
+        """Whatever else was found is no race, and is not told."""
+        self.not_reproducible = str(why)
+        self.trace = self.reproducer = None
+        self.judge([NOT_REPRODUCIBLE])
 
     def judge(self, kinds: Iterable[str], otherwise: bool = True) -> None:
         """Whether the kinds that were found are those that were expected."""

@@ -47,8 +47,8 @@ class LitmusTrace(Trace):
             return f"{self.task(task)} stopped at step {step}, in '{self.next_line(task)}': {self.kind}."
         return super().cause()
 
-    def waiting(self, task: int) -> str:
-        return f'{self.task(task)} is at "{self.next_line(task)}"'
+    def waiting(self, task: int, does: str = "is at") -> str:
+        return f'{self.task(task)} {does} "{self.next_line(task)}"{self.held_by(task)}'
 
     def next_line(self, task: int) -> str:
         """What the task would have done next; each line that it has done left a note."""

@@ -17,6 +17,7 @@ from anonvma_rt.errors import UserError, among, at_least, between, quote
 from anonvma_rt.execution.plan import MOST_JOBS, Plan
 from anonvma_rt.execution.record import schedule_of
 from anonvma_rt.execution.schedule import Schedule
+from anonvma_rt.lab.again import Again, NotReproducible
 from anonvma_rt.lab.explorers import CARRIERS, Profile, checked, profile
 from anonvma_rt.lab.pump import Diverged, Pump
 from anonvma_rt.lab.strategies import make_strategy
@@ -106,10 +107,15 @@ class Exhaust:
             self.kept_at = perf_counter()
             try:
                 pump.run(self.give, self.take)
+                # Where it visited less than a hunt, the most likely reason is asked for again.
+                for _ in range(3 if len(self.scouted) > self.tally.classes else 1):
+                    self.again.compare()
             except Diverged:
+                if not self.saved:
+                    raise NotReproducible("the search came to a step that cannot be made any more") from None
                 raise UserError(
-                    f"the search of {quote(self.choice.name)} came to a step that cannot be made: "
-                    + ("the checkpoint is not of this program" if self.saved else "the program makes other steps now")
+                    f"the search of {quote(self.choice.name)} came to a step that cannot be made: the checkpoint is "
+                    "not of this program"
                 ) from None
             finally:
                 # Interrupted in the middle of taking something over, the last checkpoint is the better one.
@@ -124,6 +130,7 @@ class Exhaust:
         self.frontier.must_fit(explorer.subject.tasks)
         found = profile(plan.program, explorer)
         explorer.bound = self.bound = found.bound
+        self.again = Again(plan.program, explorer, found.steps)
         if plan.preemptions is None and not self.tally.visited:
             if not plan.all_violations and not self.tally.scouts:
                 self.scout(explorer, found)

@@ -23,6 +23,7 @@ from anonvma_rt.execution.plan import LAST_INDEX, MOST_JOBS, Plan, carry_out, ch
 from anonvma_rt.execution.record import record
 from anonvma_rt.execution.reproducer import FoundBy
 from anonvma_rt.execution.results import First
+from anonvma_rt.lab.again import Again, must_come_again
 from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS, make_explorer, prepare, profile
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, bind
 from anonvma_rt.lab.pump import Pump
@@ -165,8 +166,11 @@ class _Hunt:
                     prepare(opened.enter_context(second), found)
                     self.confirmer = Confirmer(second, "threads")
                     self.result.confirmed = self.confirmer.result
+                again = Again(plan.program, first, found.steps)
                 started = perf_counter()
                 pump.run(self.give, self.take)
+                if not plan.until_violation:
+                    again.compare()
         finally:
             self.finish(perf_counter() - started)
 
@@ -225,17 +229,18 @@ class _Hunt:
             if len(result.indices) < MOST_INDICES:
                 result.indices.append(index)
             if self.violations[kind] <= 1 + self.plan.keep:
-                self.keep(idle, First(index, self.kinds[kind]))
+                self.keep(idle, First(index, self.kinds[kind]), digest_of(block, index))
         if self.confirmer is not None:
             for index, kind in block.failures:
-                at = 8 * (index - block.first)
-                self.confirmer.show(index, kind, block.digests[at : at + 8])
+                self.confirmer.show(index, kind, digest_of(block, index), idle)
 
-    def keep(self, idle: Explorer, found: First) -> None:
+    def keep(self, idle: Explorer, found: First, digest: bytes) -> None:
         result, plan = self.result, self.plan
         result.first = result.first or found
         result.kept.append(found)
         recorded = record(plan.program, self.choice, idle, found.index)
+        if (recorded.kind, recorded.digest) != (found.kind, digest.hex()):
+            must_come_again(plan.program, idle, found.index, None, found.kind, digest)
         if recorded.halt in (None, "stuck"):
             by = FoundBy(found.kind, strategy_name(plan.strategy), plan.seed, found.index)
             found.reproducer = result.keep(recorded, by, self.folder)
@@ -251,3 +256,9 @@ class _Hunt:
         if self.guarantee is not None:
             result.pct_guarantee = PctGuarantee(**self.guarantee, longest=self.longest)
         result.judge(result.violations, result.confirmed is None or result.confirmed.agrees)
+
+
+def digest_of(block: Block, index: int) -> bytes:
+    """The 8 bytes for the choices of one execution."""
+    at = 8 * (index - block.first)
+    return block.digests[at : at + 8]

@@ -7,6 +7,7 @@ from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.record import Record
 from anonvma_rt.execution.reproducer import FoundBy, Reproducer
 from anonvma_rt.execution.results import First, Interrupted, Result, Results
+from anonvma_rt.lab.again import NOT_REPRODUCIBLE, NotReproducible
 from anonvma_rt.search.bounds import ClassCount
 from anonvma_rt.search.second_carrier import Confirmed
 
@@ -60,8 +61,14 @@ class Hunted(Result):
 
     shown = (
         "algorithm executions violations benign_misses first kept upper_bound_95 points switches failed_allocations "
-        "seconds executions_per_second schedules_sha256 expected as_expected classes pct_guarantee confirmed"
+        "seconds executions_per_second schedules_sha256 expected as_expected classes pct_guarantee confirmed "
+        "not_reproducible"
     )
+
+    def does_not_come_again(self, why: NotReproducible) -> None:
+        super().does_not_come_again(why)
+        self.violations, self.indices, self.kept = {NOT_REPRODUCIBLE: 1}, [], []
+        self.first = First(why.index, NOT_REPRODUCIBLE)
 
     @property
     def executions_per_second(self) -> float:

@@ -7,6 +7,8 @@ an explorer of its own.
 from dataclasses import dataclass, field
 
 from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import Block
+from anonvma_rt.lab.again import NotReproducible
 
 __all__ = ["MOST_CONFIRMED", "NEVER_TRIED", "Confirmed", "Confirmer", "Disagreement"]
 
@@ -51,16 +53,30 @@ class Confirmer:
         self.result = Confirmed(carrier)
         self.known: set[int] = set()
 
-    def show(self, index: int, kind: int, digest: bytes) -> None:
-        """A violating execution, with the number of its kind and the digest of its choices."""
+    def show(self, index: int, kind: int, digest: bytes, idle: Explorer) -> None:
+        """A violating execution, with the number of its kind and the digest of its choices; idle: of the first carrier.
+        Raises NotReproducible where it is another one on the same carrier, too."""
         if self.kinds[kind] == NEVER_TRIED or (kind in self.known and self.result.tried >= MOST_CONFIRMED):
             return
         self.known.add(kind)
         block = self.explorer.run(index, 1)
-        other = self.kinds[block.failures[0].kind] if block.failures else block.halt or "none"
+        other = self.end(block)
         same = block.digests == digest
         self.result.tried += 1
         if other == self.kinds[kind] and same:
             self.result.confirmed += 1
         else:
+            self.must_agree_with_itself(index, (self.kinds[kind], digest), idle)
+            self.must_agree_with_itself(index, (other, block.digests), self.explorer)
             self.result.disagreements.append(Disagreement(index, self.kinds[kind], other, same))
+
+    def end(self, block: Block) -> str:
+        return self.kinds[block.failures[0].kind] if block.failures else block.halt or "none"
+
+    def must_agree_with_itself(self, index: int, before: tuple[str, bytes], explorer: Explorer) -> None:
+        for _ in range(2):
+            block = explorer.run(index, 1)
+            now = self.end(block), block.digests
+            if now != before:
+                what = "after other choices" if now[0] == before[0] else f"and as {now[0]} the second time"
+                raise NotReproducible(f"it ended as {before[0]} the first time, {what}", index)

@@ -19,6 +19,7 @@ from anonvma_rt.execution.plan import carry_out, choices
 from anonvma_rt.execution.record import record
 from anonvma_rt.execution.reproducer import FoundBy
 from anonvma_rt.execution.results import First, Interrupted, Result, Results
+from anonvma_rt.lab.again import NOT_REPRODUCIBLE, NotReproducible, must_come_again
 from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, bind
 from anonvma_rt.own.gate import digest
@@ -57,8 +58,14 @@ class Verdict(Result):
 
     shown = (
         "algorithm scouts classes schedules sleep_blocked complete violating_classes first estimate seconds expected "
-        "as_expected rests_on verdict doubt"
+        "as_expected rests_on not_reproducible verdict doubt"
     )
+
+    def does_not_come_again(self, why: NotReproducible) -> None:
+        super().does_not_come_again(why)
+        self.complete, self.violating_classes = False, {NOT_REPRODUCIBLE: 1}
+        self.first = First(why.index, NOT_REPRODUCIBLE)
+        self.verdict = "NOT REPRODUCIBLE"
 
 
 @dataclass
@@ -192,6 +199,8 @@ class _Verify:
         how: dict[str, Any] = {"bound": self.search.bound, "cpu": cores(1)[0], "carrier": self.plan.carrier}
         with make_explorer(program, self.choice, strategy, **how) as explorer:
             recorded = record(program, self.choice, explorer, first.index)
+            if not self.resumed and recorded.kind != first.kind:
+                must_come_again(program, explorer, first.index, None, first.kind, None)
         if self.resumed and recorded.kind != first.kind:
             assert self.file is not None
             raise UserError(

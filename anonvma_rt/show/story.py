@@ -119,7 +119,8 @@ def story_of(
             algorithm=chosen.name,
             trace=made.trace,
             kind=made.kind,
-            schedule=made.schedule,
+            # Of what goes on for ever the history has one round.
+            schedule=made.schedule.upto(made.trace.events[-1].step) if made.trace.loops else made.schedule,
             pending=made.pending,
             scenes=program.scenes(explorer, made.trace) if scenes else None,
             every=every,

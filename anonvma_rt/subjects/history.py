@@ -11,6 +11,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from anonvma_rt.engine.run.records import EVENT, OPS, Crash, Finding, Pending, Recorded
+from anonvma_rt.subjects.loops import Loop, first_rounds, loops_of
 from anonvma_rt.subjects.stacks import calls
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Trace:
     pending: Sequence[Pending | None]
     # Where the code was, if it crashed or was stuck.
     crash: Crash | None = field(default=None, kw_only=True)
+    # Of a livelock: what the tasks do again and again; the events end with the first round.
+    loops: Sequence[Loop] = field(default=(), kw_only=True)
 
     @classmethod
     def read(
@@ -74,7 +77,12 @@ class Trace:
         """From what Explorer.trace() returned; more: what the class has besides."""
         finding = recorded.finding
         kind = kinds.get(finding.kind, f"violation {finding.kind}") if finding else None
-        return cls(decode(recorded.events, notes), tasks, finding, kind, recorded.pending, crash=recorded.crash, **more)
+        # Of what goes on for ever once is enough.
+        loops = loops_of(recorded.events) if kind == "livelock" else []
+        events = first_rounds(recorded.events) if loops else recorded.events
+        return cls(
+            decode(events, notes), tasks, finding, kind, recorded.pending, crash=recorded.crash, loops=loops, **more
+        )
 
     # ---- what a subject may say better -----------------------------------------------------------------------------
 
@@ -103,8 +111,11 @@ class Trace:
             case "deadlock":
                 waiting = [self.waiting(i) for i in range(len(self.tasks)) if a >> i & 1]
                 return f"Nobody can go on: {'; '.join(waiting)}."
+            case "livelock" if b:
+                spinning = [self.waiting(i, "spins on") for i in range(len(self.tasks)) if b >> i & 1]
+                return f"{'; '.join(spinning)}, and nobody is left who would change it."
             case "livelock":
-                return f"After {a} steps the tasks still have not ended."
+                return f"After {a} steps the tasks still have not ended.{self._loops()}"
             case "bad-unlock" | "wrong-root-unlock":
                 return f"{self.task(task)} unlocked {self.object(c)} at step {step}, and it did not hold it."
             case "lock-order":
@@ -133,10 +144,34 @@ class Trace:
         found = calls(self.crash.frames) if self.crash else []
         return f", in {', called by '.join(found)}" if found else ""
 
-    def waiting(self, task: int) -> str:
-        """What a task waits for at the end, in words."""
+    def _loops(self) -> str:
+        rounds = [
+            f"{self.task(loop.task)} makes the same {loop.length} steps from step {loop.first} on"
+            for loop in self.loops
+        ]
+        return f" Again and again {'; '.join(rounds)}." if rounds else ""
+
+    def waiting(self, task: int, does: str = "waits for") -> str:
+        """What a task waits for at the end, and who has it, in words."""
         stands = self.pending[task] if task < len(self.pending) else None
-        return f"{self.task(task)} waits for {self.object(stands.object) if stands else 'something'}"
+        what = self.object(stands.object) if stands else "something"
+        return f"{self.task(task)} {does} {what}{self.held_by(task)}"
+
+    def held_by(self, task: int) -> str:
+        """Who has what a task waits for at the end, in words; nothing where it is no lock, or nobody has it."""
+        from anonvma_rt.subjects.locks import locks_of
+
+        stands = self.pending[task] if task < len(self.pending) else None
+        if stands is None or stands.op not in ("lock", "read-lock", "wait"):
+            return ""
+        end = self.events[-1].step if self.events else 0
+        holds = [
+            f"{'it itself' if hold.task == task else self.task(hold.task)} holds"
+            f"{' for reading' if hold.shared else ''} since step {hold.first}"
+            for hold in locks_of(self.events, self.pending, end).holds
+            if hold.lock == stands.object and not hold.given_back
+        ]
+        return f", which {' and '.join(holds)}" if holds else ""
 
     def keep_names_of(self, longer: "Trace") -> None:
         """Takes over the names in a longer history, so that a thing has one name at every step of it."""

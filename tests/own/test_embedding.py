@@ -123,7 +123,9 @@ def test_what_the_engine_finds_in_a_subject_is_said_in_words(how, kind, says):
 def test_a_task_in_a_deadlock_waits_for_what_it_wants_and_not_for_what_it_did_last():
     (one,) = hunt(subject("embedded:Wrong"), {"how": 7}, runs=300, carrier="fibers").results
     found = re.fullmatch(
-        r"Nobody can go on: task 0 waits for object (\d+); task 1 waits for object (\d+)\.", one.trace.cause()
+        r"Nobody can go on: task 0 waits for object (\d+), which task 1 holds since step \d+; task 1 waits for object "
+        r"(\d+), which task 0 holds since step \d+\.",
+        one.trace.cause(),
     )
     # The second lock lies behind the first one, and each task holds the one of its own number.
     assert list(one.violations) == ["deadlock"] and int(found[1]) > int(found[2])

@@ -159,3 +159,37 @@ def test_somebody_else_s_fault_is_handed_on(tmp_path):
         )
         assert done.returncode == -signal.SIGSEGV
         assert done.stderr.count("Fatal Python error: Segmentation fault") == 1
+
+
+# ---- what does not come again ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("carrier", [*CARRIERS, "auto"])
+@pytest.mark.parametrize("how", ["static", "late-static", "static-crash"])
+def test_an_execution_that_does_not_come_again_is_one_verdict_and_no_race(how, carrier):
+    from trouble import reset
+
+    reset()
+    result = hunt(trouble(), number(how), runs=3000, carrier=carrier).results[0]
+    assert result.violations == {"not-reproducible": 1} and result.reproducer is None and result.trace is None
+    assert result.first.kind == "not-reproducible" and not result.as_expected
+    assert result.not_reproducible.startswith("the same schedule does not make the same execution: ")
+    if how == "static":
+        assert re.search(r"at step \d+ .* the first time, and .* the second time", result.not_reproducible)
+
+
+@pytest.mark.parametrize("how", ["static", "late-static"])
+def test_what_does_not_come_again_is_not_proved(how):
+    from trouble import reset
+
+    reset()
+    result = verify(trouble(), number(how)).results[0]
+    assert result.verdict == "NOT REPRODUCIBLE" and not result.complete and not result.as_expected
+    assert result.not_reproducible
+
+
+def test_the_command_line_says_once_what_differed(tmp_path):
+    hunting = command("hunt", "trouble:Trouble", "-p", f"how={number('static')['how']}", cwd=tmp_path)
+    said, _ = hunting.communicate(timeout=60)
+    assert hunting.returncode == 1
+    assert said.count("NOT REPRODUCIBLE: the same schedule does not make the same execution: at step ") == 1

@@ -12,6 +12,7 @@ from anonvma_rt import Reproducer, UserError, hunt, replay, verify
 from anonvma_rt.cli import main
 from anonvma_rt.engine.run.records import Failure
 from anonvma_rt.engine.strategy.random import Random
+from anonvma_rt.lab.again import NotReproducible
 from anonvma_rt.search.second_carrier import MOST_CONFIRMED, Confirmed, Confirmer, Disagreement
 
 RUNS = 1500
@@ -46,11 +47,11 @@ def test_the_first_thousand_are_tried_and_the_first_of_each_kind_whenever_it_com
         common = [(index, kind) for index, kind in block.failures if kind != late]
         assert len(common) > MOST_CONFIRMED
         for index, kind in common:
-            confirmer.show(index, kind, digests[index])
+            confirmer.show(index, kind, digests[index], search)
         assert confirmer.result == Confirmed("threads", MOST_CONFIRMED, MOST_CONFIRMED)
         for index, kind in block.failures:
             if kind == late:
-                confirmer.show(index, kind, digests[index])
+                confirmer.show(index, kind, digests[index], search)
         assert confirmer.result == Confirmed("threads", MOST_CONFIRMED + 1, MOST_CONFIRMED + 1)
 
 
@@ -59,7 +60,8 @@ def confirmed(digest, failures):
     block = SimpleNamespace(digests=digest, failures=[Failure(*one) for one in failures], halt=None)
     subject = SimpleNamespace(kinds=lambda: {1: "assertion", 2: "deadlock"})
     confirmer = Confirmer(SimpleNamespace(subject=subject, run=lambda first, count: block), "threads")
-    confirmer.show(0, 1, b"a")
+    found = SimpleNamespace(digests=b"a", failures=[Failure(0, 1)], halt=None)
+    confirmer.show(0, 1, b"a", SimpleNamespace(run=lambda first, count: found))
     return confirmer.result
 
 
@@ -73,13 +75,29 @@ def test_another_verdict_after_the_same_choices_is_a_disagreement():
     assert confirmed(b"a", []).disagreements == [Disagreement(0, "assertion", "none", True)]
 
 
+def test_a_carrier_that_disagrees_with_itself_is_no_defect_of_the_lab():
+    """It is code that does not do the same twice; whichever of the two it is."""
+    blocks = [SimpleNamespace(digests=bytes([i]), failures=[Failure(0, 1)], halt=None) for i in range(9)]
+    always = SimpleNamespace(digests=b"a", failures=[Failure(0, 1)], halt=None)
+    for first, second in (([always] * 9, blocks), (blocks, [blocks[7]] * 9)):
+        runs = [iter(first), iter(second)]
+        explorers = [
+            SimpleNamespace(subject=SimpleNamespace(kinds=lambda: {1: "assertion"}), run=lambda _, n, r=r: next(r))
+            for r in runs
+        ]
+        confirmer = Confirmer(explorers[1], "threads")
+        with pytest.raises(NotReproducible, match="after other choices"):
+            confirmer.show(0, 1, b"a", explorers[0])
+        assert confirmer.result.disagreements == []
+
+
 def test_a_stack_overflow_of_a_fiber_is_not_tried_on_a_stack_without_a_guard():
     def run(first, count):
         raise AssertionError("this would end the process")
 
     explorer = SimpleNamespace(subject=SimpleNamespace(kinds=lambda: {7: "stack-overflow"}), run=run)
     confirmer = Confirmer(explorer, "threads")
-    confirmer.show(3, 7, b"")
+    confirmer.show(3, 7, b"", explorer)
     assert confirmer.result.tried == 0
 
 

@@ -250,7 +250,7 @@ class Spinning:
 
     def make_subject(self, algorithm):
         stores = [("write_lock", "l"), ("store", "x", 1), ("write_unlock", "l")]
-        return Program([[("spin", "x", 1)], stores, [("write_lock", "l"), ("await", "never", 1)]])
+        return Program([[("poll", "x", 1)], stores, [("write_lock", "l"), ("await", "never", 1)]])
 
     def before(self, explorer):
         return None

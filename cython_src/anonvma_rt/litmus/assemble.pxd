@@ -31,6 +31,7 @@ cdef enum Verb:
     AWAIT_AT_LEAST
     AWAIT_BITS
     AWAIT_NO_BITS
+    POLL
 
 # Types of objects in the arena.
 cdef enum:

@@ -34,6 +34,7 @@ VERBS = {
     "set": (SET, WORD, "v"),
     "get": (GET, WORD, "r"),
     "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
+    "poll": (POLL, WORD, "v"),
 }
 
 # What is no step of its own, and so has nothing that could be marked: unless nothing keeps it apart from what others do.

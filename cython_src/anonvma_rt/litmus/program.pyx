@@ -13,15 +13,16 @@ from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOAD, OP_STORE, TEST
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
-    await_test, compare_exchange, down_read, down_write, fetch_add, load, lock_init, lock_is_held, lock_wait,
-    mutex_lock, mutex_trylock, mutex_unlock, store, try_down_read, up_read, up_write,
+    await_test, compare_exchange, declare_lock_order, down_read, down_write, fetch_add, load, lock_init, lock_is_held,
+    lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_hint, spin_start, store, try_down_read, up_read, up_write,
 )
 from anonvma_rt.engine.run.task cimport (
-    MAX_CLASSES, VIOLATION_SUBJECT, Execution, Task, declare_lock_order, found, free_object, mark, must_live, note, point, recheck,
+    MAX_CLASSES, VIOLATION_SUBJECT, Execution, Task, found, free_object, mark, must_live, note, point, recheck,
 )
 from anonvma_rt.litmus.assemble cimport (
-    ADD, AWAIT, AWAIT_NOT, AWAIT_NO_BITS, CAS, FREE, GET, ITEM, LOAD, LOCK, LOCK_WORD, NEW, READ_LOCK, READ_TRYLOCK, READ_UNLOCK, ROW, SET, SPIN,
-    STORE, TABLE, TRYLOCK, UNLINK, UNLOCK, USE, WAIT, WORD, WORLD, WRITE_LOCK, WRITE_UNLOCK,
+    ADD, AWAIT, AWAIT_NOT, AWAIT_NO_BITS, CAS, FREE, GET, ITEM, LOAD, LOCK, LOCK_WORD, NEW, POLL, READ_LOCK,
+    READ_TRYLOCK, READ_UNLOCK, ROW, SET, SPIN, STORE, TABLE, TRYLOCK, UNLINK, UNLOCK, USE, WAIT, WORD, WORLD,
+    WRITE_LOCK, WRITE_UNLOCK,
 )
 from anonvma_rt.litmus.outcome cimport Term, holds
 from anonvma_rt.litmus.world cimport begin_surgery, end_surgery, item, item_of, must_alloc, new_item, unlink, world
@@ -45,9 +46,11 @@ cdef class Program(Subject):
     load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is
                                            atomic, and r is what was loaded
     cas x old new r                        atomic; r becomes 1 where x was `old` and so replaced, else 0
-    await x v                              blocks until x is v; await_not, await_less, await_at_least: until it is not, is
-                                           less, is not less; await_bits, await_no_bits: until it has a bit of v, or none
-    spin x v                               loads x until it is v
+    await x v                              blocks until x is v; await_not, await_less, await_at_least: until it is not,
+                                           is less, is not less; await_bits, await_no_bits: until it has a bit of v, or
+                                           none
+    spin x v                               loads x until it is v, and lets others go on in between (spin_hint)
+    poll x v                               loads x until it is v, and cares about nobody
     free o                                 o is an object or a lock
     new o                                  o names a fresh object, at the end of the one list on which all objects begin
     use o                                  a violation where o is freed
@@ -263,6 +266,10 @@ cdef class Program(Subject):
             elif AWAIT_NOT <= s.verb <= AWAIT_NO_BITS:
                 await_test(t, <int64_t *>o, TEST_UNEQUAL + s.verb - AWAIT_NOT, a)
             elif s.verb == SPIN:
+                spin_start(t)
+                while load(t, <int64_t *>o) != a:
+                    spin_hint(t)
+            elif s.verb == POLL:
                 while load(t, <int64_t *>o) != a:
                     pass
             elif s.verb == FREE:

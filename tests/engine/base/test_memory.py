@@ -42,7 +42,7 @@ def test_memory_is_flat_over_executions_that_fail():
 
 @pytest.mark.parametrize(
     "program, strategy, steps",
-    [(Program([[("spin", "x", 1)]]), script.replay, 5_000_000), (Program([[("spin", "x", 1)]] * 2), Random, 200_000)],
+    [(Program([[("poll", "x", 1)]]), script.replay, 5_000_000), (Program([[("poll", "x", 1)]] * 2), Random, 200_000)],
     ids=["on and on", "to and fro"],
 )
 def test_a_hunt_of_long_executions_keeps_no_steps(program, strategy, steps):

@@ -65,7 +65,7 @@ def test_a_handler_that_raises_ends_the_block(ask):
         "import signal\n"
         "def ring(*_): raise TimeoutError('rung')\n"
         "signal.signal(signal.SIGALRM, ring)\n"
-        "program = Program([[('spin', 'x', 1)]]) if 'trace' in '''" + ask + "''' else BUSY\n"
+        "program = Program([[('poll', 'x', 1)]]) if 'trace' in '''" + ask + "''' else BUSY\n"
         "with explore(program, seed=3) as explorer:\n"
         "    explorer.bound = 10**5\n"
         "    first = explorer.run(0, 10)\n"

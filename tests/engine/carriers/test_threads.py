@@ -17,7 +17,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.litmus.program import Program
 
-ENDLESS = Program([[("spin", "x", 1)], [("spin", "x", 2)]])
+ENDLESS = Program([[("poll", "x", 1)], [("poll", "x", 2)]])
 PATIENCE = 20.0  # seconds
 
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}

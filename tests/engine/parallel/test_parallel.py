@@ -191,7 +191,7 @@ def test_sixteen_tasks_on_few_cores_come_to_an_end():
 
 def test_a_token_ends_a_storm_in_the_middle_of_an_execution():
     stop = StopToken()
-    program = Program([[("spin", "x", 1)], [("spin", "x", 1)]])
+    program = Program([[("poll", "x", 1)], [("poll", "x", 1)]])
     with Explorer(program, script.replay(), carrier="fibers", stop=stop) as explorer, Storm(explorer) as storm:
         threading.Timer(0.05, stop.stop).start()
         assert storm.run(0, 10).halt == "stopped"
@@ -200,7 +200,7 @@ def test_a_token_ends_a_storm_in_the_middle_of_an_execution():
 
 
 def test_a_signal_handler_that_raises_ends_a_storm():
-    program = Program([[("spin", "x", 1)], [("spin", "x", 1)]])
+    program = Program([[("poll", "x", 1)], [("poll", "x", 1)]])
     with Explorer(program, script.replay(), carrier="fibers") as explorer, Storm(explorer) as storm:
         timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()

@@ -188,7 +188,7 @@ def test_a_program_whose_build_failed_is_as_good_as_before():
 
 # ---- livelock --------------------------------------------------------------------------------------------------------
 
-SPIN = Program([[("add", "y", 1), ("spin", "x", 1)], [("load", "y", "r"), ("await", "y", 5)]])
+SPIN = Program([[("add", "y", 1), ("poll", "x", 1)], [("load", "y", "r"), ("await", "y", 5)]])
 
 
 @pytest.mark.parametrize("bound", [10, 1000, 100_000])
@@ -205,7 +205,7 @@ def test_a_livelock_is_found_at_the_bound(bound):
 
 
 def test_a_spin_that_ends_is_none():
-    program = Program([[("spin", "x", 1)], [("store", "x", 1)]])
+    program = Program([[("poll", "x", 1)], [("store", "x", 1)]])
     with explore(program) as explorer:
         explorer.bound = 100
         assert explorer.run(0, 500).failures == []

@@ -1,11 +1,12 @@
 """Bodies that go wrong: each in the way that the parameter `how` says, in one of two tasks that share a word."""
 
-from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport abort, exit, malloc
+from libc.stdint cimport int64_t
+from libc.stdlib cimport abort, exit
 from posix.unistd cimport usleep
 
 from anonvma_rt.api cimport (
-    Execution, Subject, Task, arena_alloc, arena_free, arena_root, fetch_add, load, require_api, store,
+    VIOLATION_SUBJECT, Execution, Subject, Task, arena_alloc, arena_free, arena_root, compare_exchange, fetch_add, load,
+    lock_init, mutex_lock, mutex_t, mutex_unlock, require_api, spin_hint, spin_start, store, violate,
 )
 
 require_api(__name__)
@@ -34,10 +35,18 @@ cdef extern from *:
 
 WAYS = (
     "nothing", "null", "poison", "divide", "illegal", "abort", "deep", "loop", "mutex", "check-null", "check-loop",
-    "build-null", "exit", "slow", "static", "points", "violate-in-check",
+    "build-null", "exit", "slow", "static", "points", "late-static",
+    "static-crash",
 )
 
 cdef int64_t calls = 0
+
+
+def reset():
+    """Forgets how often somebody went wrong."""
+    global calls
+    calls = 0
+
 
 cdef struct shared:
     int64_t word
@@ -65,10 +74,8 @@ cdef class Trouble(Subject):
         return 0
 
     cdef void body(self, Task *t) noexcept nogil:
-        global calls
         cdef shared *s = <shared *>arena_root(&t.x.arena)
         cdef shared *n = s.next
-        cdef int zero = 0
         if self.how == 8:
             lock_mutex()
         if load(t, &s.word) == 0 and not self.always:
@@ -115,9 +122,81 @@ cdef void go_wrong(int how, Task *t, shared *n) noexcept nogil:
     elif how == 15:
         while load(t, &n.word) == 0:
             pass
+    elif how == 16:
+        calls += 1
+        if calls > 30:
+            fetch_add(t, &n.word, calls % 2)
+            if calls % 2:
+                fetch_add(t, &n.word, 1)
+    elif how == 17:
+        calls += 1
+        if calls == 100:
+            misread(NULL)
 
 
 class Patient(Trouble):
     """the same, for whom nobody waits in vain"""
 
     patience = 0
+
+
+cdef struct queue:
+    int64_t lock
+    int64_t inside
+    int64_t sum
+    int64_t stop
+
+
+cdef class Spinlock(Subject):
+    """a lock of compare_exchange and spin_hint, whose holders count to 2; at worst nobody ever gives it back"""
+
+    parameters = {
+        "tasks": {"default": 2, "min": 1, "max": 4},
+        "hint": True,
+        "first": False,
+        "keep": False,
+        "mutex": False,
+        "points": {"default": 0, "min": 0, "max": 9},
+    }
+    cdef bint hint, first, keep, mutex
+    cdef int points
+
+    def __init__(self, tasks=2, hint=True, first=False, keep=False, mutex=False, points=0):
+        self.tasks = tasks
+        self.hint = hint
+        self.first = first
+        self.keep = keep
+        self.mutex = mutex
+        self.points = points
+
+    cdef int build(self, Task *t) noexcept nogil:
+        cdef queue *q = <queue *>arena_alloc(&t.x.arena, sizeof(queue), 1)
+        cdef mutex_t *m = <mutex_t *>arena_alloc(&t.x.arena, sizeof(mutex_t), 2)
+        q.lock = q.inside = q.sum = 0
+        q.stop = <int64_t>m
+        lock_init(m, 0)
+        return 0
+
+    cdef void body(self, Task *t) noexcept nogil:
+        cdef queue *q = <queue *>arena_root(&t.x.arena)
+        cdef int i
+        if self.mutex:
+            mutex_lock(t, <mutex_t *>q.stop)
+        else:
+            spin_start(t)
+            while not ((not self.first or load(t, &q.lock) == 0) and compare_exchange(t, &q.lock, 0, 1)):
+                if self.hint:
+                    spin_hint(t)
+        q.inside += 1
+        if q.inside > 1:
+            violate(t, VIOLATION_SUBJECT, 0, 0, 0)
+        for i in range(self.points):
+            fetch_add(t, &q.sum, 1)
+        q.inside -= 1
+        if self.mutex:
+            mutex_unlock(t, <mutex_t *>q.stop)
+        elif not self.keep:
+            store(t, &q.lock, 0)
+
+    def kinds(self):
+        return {**Subject.kinds(self), VIOLATION_SUBJECT: "both-inside"}

@@ -10,11 +10,11 @@ from anonvma_rt.engine.base.os cimport rt_jump, rt_load, rt_protect, rt_unwind
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
 from anonvma_rt.engine.run.fault cimport Fault, Guard, crashed, guard_swap
-from anonvma_rt.engine.run.journal cimport journal_take
+from anonvma_rt.engine.run.journal cimport journal_reset, journal_take
 from anonvma_rt.engine.run.task cimport (
-    HALT_DIVERGED, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, HALT_VIOLATION,
-    MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Limits, Task, close_segment, cut_by,
-    decide, execution_reset, hold_here, stuck,
+    HALT_AGAIN, HALT_DIVERGED, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL,
+    HALT_VIOLATION, MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Limits, Task,
+    close_segment, cut_by, decide, execution_reset, hold_here, stuck,
 )
 
 
@@ -67,6 +67,7 @@ cdef int block_next(Block *b) noexcept nogil:
     if b.x.audit.self != NULL:
         b.x.audit.begin(b.x.audit.self)
     b.x.strategy.begin(b.x.strategy.self, b.x)
+    b.x.rounds.again = False
     chosen = decide(b.x)
     if chosen < 0:
         b.halt = b.x.halt if b.x.halt else HALT_DIVERGED
@@ -225,6 +226,10 @@ cdef int end_execution(Block *b) noexcept nogil:
         check_end(b)
     if x.strategy.finished != NULL:
         x.strategy.finished(x.strategy.self, x)
+    if x.halt == HALT_AGAIN:
+        if x.journal.every:
+            journal_reset(&x.journal, x.journal.every)
+        return block_next(b)
     if x.halt == HALT_PRUNED:
         b.pruned += 1
         b.next += 1
@@ -232,7 +237,8 @@ cdef int end_execution(Block *b) noexcept nogil:
     if x.halt > HALT_VIOLATION:
         b.halt = x.halt
         return -1
-    if x.observer != NULL:
+    # Rounds that changed nothing would make classes of their own.
+    if x.observer != NULL and (x.strategy.cuts_spins or not x.rounds.fruitless):
         b.classes[b.n_classes] = observed_class(x.observer, cut_by(x))
         b.n_classes += 1
     b.digests[b.ran] = mix64(x.digest ^ x.steps)

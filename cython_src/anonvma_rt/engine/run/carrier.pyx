@@ -10,8 +10,8 @@ from posix.stdlib cimport posix_memalign
 from posix.unistd cimport _exit
 
 from anonvma_rt.engine.base.os cimport (
-    rt_add, rt_clock, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_peek64, rt_protect,
-    rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake,
+    rt_add, rt_clock, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_peek64,
+    rt_protect, rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake,
 )
 from anonvma_rt.engine.run.block cimport Block, block_next, block_task_ended
 from anonvma_rt.engine.run.fault cimport Fault, complain, crashed, guard_ask, guard_enter, guard_leave, guards_open
@@ -132,8 +132,8 @@ cdef bint moved(Carrier *c) noexcept nogil:
 
 cdef void carrier_look(Carrier *c, int64_t patience) noexcept nogil:
     """The watchdog, called again and again by whoever waits for the block: code that makes no point for `patience`
-    nanoseconds is stuck, and is asked to leave. A look counts for a short time only, so that a process which was stopped
-    has not waited."""
+    nanoseconds is stuck, and is asked to leave. A look counts for a short time only, so that a process which was
+    stopped has not waited."""
     cdef int64_t now = rt_clock()
     c.unmoved += min(now - c.seen_at, <int64_t>LOOK)
     c.seen_at = now

@@ -71,7 +71,8 @@ cdef extern from *:
     {
         static int known;
         /* Not deferred, because the handler is left by a long jump. */
-        struct sigaction now, action = { .sa_sigaction = rt_on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+        int flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+        struct sigaction now, action = { .sa_sigaction = rt_on_fault, .sa_flags = flags };
         rt_tell = tell;
         rt_say = say;
         for (int i = 0; i < RT_FAULTS; i++) {

@@ -56,6 +56,7 @@ cdef class Strategy:
         x.strategy.begin = <void (*)(void *, Execution *) noexcept nogil>call_begin
         x.strategy.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>call_pick
         x.strategy.finished = NULL
+        x.strategy.cuts_spins = False
 
 
 cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil:

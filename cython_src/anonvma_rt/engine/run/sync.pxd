@@ -17,13 +17,16 @@ from anonvma_rt.engine.base.operation cimport (
 )
 from anonvma_rt.engine.base.os cimport (
     rt_add_in_order, rt_exchange_in_order, rt_fetch_add, rt_inc_not_zero, rt_load, rt_load_in_order, rt_store_in_order,
-    rt_unlikely,
+    rt_unlikely, rt_yield,
 )
 from anonvma_rt.engine.order.relation cimport passes
 from anonvma_rt.engine.run.task cimport (
-    MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_USE_AFTER_FREE, Task, check_lock_order, hold, point, recheck, share, unhold,
+    MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_USE_AFTER_FREE, Execution, Task, hold, point, recheck, share, unhold,
     unshare, violate,
 )
+
+cdef void check_lock_order(Task *t, int cls) noexcept nogil
+cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil
 
 
 ctypedef lock_word mutex_t
@@ -116,7 +119,8 @@ cdef inline bint try_acquire(Task *t, lock_word *lock) noexcept nogil:
         return t.x.carrier.try_acquire(t, lock, OP_TRYLOCK)
     point(t, OP_TRYLOCK, lock)
     must_not_be_freed(t, lock)
-    if lock.owner or lock.readers:
+    t.missed = lock.owner or lock.readers
+    if t.missed:
         return False
     lock.owner = <uint8_t>(t.id + 1)
     if lock.cls:
@@ -131,7 +135,8 @@ cdef inline bint try_down_read(Task *t, rwsem_t *lock) noexcept nogil:
         return t.x.carrier.try_acquire(t, lock, OP_READ_TRYLOCK)
     point(t, OP_READ_TRYLOCK, lock)
     must_not_be_freed(t, lock)
-    if lock.owner:
+    t.missed = lock.owner != 0
+    if t.missed:
         return False
     share(t, lock)
     lock.readers += 1
@@ -209,6 +214,31 @@ cdef inline void lock_wait(Task *t, lock_word *lock) noexcept nogil:
         must_not_be_freed(t, lock)
 
 
+cdef void end_round(Task *t) noexcept nogil
+
+
+cdef inline void spin_hint(Task *t) noexcept nogil:
+    """At the end of a round of a loop that waits for something and has not found it: t only looked, and the next round
+    will do the same, until somebody writes to what it looked at. Not in a loop that gives up some time."""
+    if rt_unlikely(t.x.parallel):
+        rt_yield()
+    else:
+        end_round(t)
+
+
+cdef inline void spin_start(Task *t) noexcept nogil:
+    """Before such a loop, where it looks at something more than once, or something was looked at before it: then the
+    first round is known to begin here. Without it one more round is made."""
+    t.n_looks = 0
+    t.news = 0
+    t.whole = True
+
+
+cdef inline void yield_(Task *t) noexcept nogil:
+    """The same, under the name that it has where a thread gives its core away."""
+    spin_hint(t)
+
+
 cdef inline int64_t load(Task *t, int64_t *word) noexcept nogil:
     point(t, OP_LOAD, word)
     return rt_load_in_order(word)
@@ -244,6 +274,7 @@ cdef inline bint compare_exchange(Task *t, int64_t *word, int64_t expected, int6
     if rt_unlikely(t.x.parallel):
         return rt_exchange_in_order(word, expected, value)
     same = word[0] == expected
+    t.missed = not same
     if same:
         word[0] = value
         if t.x.awaiting:

@@ -21,6 +21,8 @@ cdef enum:
     MAX_FRAMES = 24
     # Locks that one task may share at a time.
     MAX_SHARED = 32
+    # Words and locks that one round of a spinning task may look at.
+    MAX_LOOKS = 16
 
 # Violations that the engine itself finds; a subject numbers its own from VIOLATION_SUBJECT.
 cdef enum Violation:
@@ -37,6 +39,10 @@ cdef enum Violation:
     VIOLATION_STUCK
     VIOLATION_SUBJECT = 16
 
+cdef enum:
+    ROUND_UNKNOWN = -1
+    ROUND_OTHER = -2
+
 # Why an execution ended early without a violation.
 cdef enum Halt:
     HALT_NONE
@@ -50,6 +56,8 @@ cdef enum Halt:
     HALT_PRUNED
     # Of a block: its last execution was stuck, and the next one might be so for the same reason.
     HALT_STUCK
+    # It is made again from its beginning, with something known that came up in it.
+    HALT_AGAIN
 
 # An execution that is stopped before a step may be held there, all tasks at their points, until somebody has looked.
 cdef enum Hold:
@@ -110,6 +118,18 @@ cdef struct Task:
     uint8_t held_count[MAX_CLASSES]
     int32_t shares
     Share shared[MAX_SHARED]
+    # The round that spin_hint() will end: what it has looked at, one after the other (more than MAX_LOOKS is too much),
+    # and as bits, to which of them somebody has written since. Looks from before the loop may come first, unless the
+    # round is `whole`. `missed`: the last operation changed nothing.
+    void *looks[MAX_LOOKS]
+    uint32_t news
+    int32_t n_looks
+    bint whole
+    bint missed
+    # It has ended a fruitless round, whose first look was number `first`; ROUND_UNKNOWN until it comes to its next
+    # operation, ROUND_OTHER where that is no other round.
+    bint spinning
+    int32_t first
     # The subject's own, where tasks run at once: NULL at the beginning of an execution.
     void *local
 
@@ -137,6 +157,8 @@ cdef struct StrategyCalls:
     bint sees_forced
     bint sees_marks
     bint keeps_lease
+    # A fruitless round is the last one of its task in this execution; if that could have gone on, it is pruned.
+    bint cuts_spins
     void (*begin)(void *self, Execution *x) noexcept nogil
     int (*pick)(void *self, Execution *x, uint64_t *hold) noexcept nogil
     # Called when an execution was checked, before anything of it is taken back; NULL where the strategy does not want
@@ -160,6 +182,19 @@ cdef struct CarrierCalls:
     void (*acquire)(Task *t, lock_word *lock, int op, int subclass, bint sleeps) noexcept nogil
     bint (*try_acquire)(Task *t, lock_word *lock, int op) noexcept nogil
     void (*release)(Task *t, lock_word *lock, int op, int subclass) noexcept nogil
+
+# Rounds of spinning tasks (sync.pyx), from the first spin_hint() on. The step that was granted last, until others are
+# told of it: by -1 there is none.
+cdef struct Rounds:
+    void (*granted)(Task *t) noexcept nogil
+    void (*tell)(Execution *x) noexcept nogil
+    void *object
+    int32_t op
+    int32_t by
+    # The tasks that wait for a write; a round was fruitless; this execution is made again (HALT_AGAIN).
+    uint64_t spinning
+    bint fruitless
+    bint again
 
 # Who is told of every step that is granted, beside the observer, and of the end of the tasks (engine/audit).
 cdef struct AuditCalls:
@@ -206,6 +241,7 @@ cdef struct Execution:
     Journal journal
     # HOLD_*, a futex word.
     uint32_t hold
+    Rounds rounds
     # Set while a strategy is asked: what goes wrong then is no body's fault.
     bint asking
     Crash crash
@@ -220,6 +256,7 @@ cdef struct Execution:
 
 cdef void reschedule(Task *t) noexcept nogil
 cdef bint must_wait(Task *t) noexcept nogil
+cdef bint goes_round(Task *t) noexcept nogil
 cdef void hold_here(Execution *x) noexcept nogil
 cdef int decide(Execution *x) noexcept nogil
 cdef void stuck(Execution *x, int task) noexcept nogil
@@ -234,8 +271,6 @@ cdef void close_segment(Execution *x, uint64_t at) noexcept nogil
 cdef void watch(Task *t) noexcept nogil
 cdef void recheck(Execution *x, void *object) noexcept nogil
 cdef void free_object(Task *t, void *object) noexcept nogil
-cdef void check_lock_order(Task *t, int cls) noexcept nogil
-cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil
 cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil
 
 

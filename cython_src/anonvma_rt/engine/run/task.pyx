@@ -18,7 +18,24 @@ cdef enum:
 
 
 cdef bint must_wait(Task *t) noexcept nogil:
+    if t.spinning and goes_round(t) and (t.x.strategy.cuts_spins or not t.news >> t.first):
+        return True
     return not can_go_on(t.op, t.object, t.test, t.want)
+
+
+cdef bint goes_round(Task *t) noexcept nogil:
+    """Whether what t announces begins another round like that which it has ended; then `first` says where that one
+    began. Where an object was looked at more than once it may be unknown, and the next round will tell."""
+    cdef int i
+    if t.first == ROUND_UNKNOWN:
+        t.first = ROUND_OTHER
+        for i in range(1 if t.whole else t.n_looks):
+            if t.looks[i] == t.object:
+                if t.first >= 0:
+                    t.first = ROUND_OTHER
+                    break
+                t.first = i
+    return t.first >= 0
 
 
 cdef void park(Task *t, int change) noexcept nogil:
@@ -58,6 +75,8 @@ cdef void reschedule(Task *t) noexcept nogil:
             x.carrier.unwind(t)
         park(t, -1)
     t.interesting = False
+    if x.rounds.granted != NULL:
+        x.rounds.granted(t)
     if x.watched:
         watch(t)
 
@@ -103,8 +122,24 @@ cdef void hold_here(Execution *x) noexcept nogil:
 
 
 cdef void stuck(Execution *x, int task) noexcept nogil:
-    """Nobody is enabled: a deadlock."""
+    """Nobody is enabled: a deadlock, or a livelock of whoever spins."""
+    if x.rounds.spinning & x.blocked:
+        stuck_in_rounds(x)
+        return
     found(x, VIOLATION_DEADLOCK, task, <int64_t>x.blocked, 0, 0)
+    x.halt = HALT_VIOLATION
+
+
+cdef void stuck_in_rounds(Execution *x) noexcept nogil:
+    """The same, and somebody spins: a livelock, unless what it looked at has changed since. Then it could have gone on,
+    and where the strategy did not let it, it does so in another execution."""
+    cdef uint64_t spinning = x.rounds.spinning & x.blocked
+    cdef int i
+    for i in range(x.tasks):
+        if spinning >> i & 1 and x.task[i].news >> x.task[i].first:
+            x.halt = HALT_PRUNED
+            return
+    found(x, VIOLATION_LIVELOCK, rt_lowest(spinning), <int64_t>x.steps, <int64_t>spinning, 0)
     x.halt = HALT_VIOLATION
 
 
@@ -112,6 +147,8 @@ cdef int decide(Execution *x) noexcept nogil:
     """Who makes step x.steps: a task, or -1 where nobody can or the strategy chose one that is not enabled."""
     cdef uint64_t hold = 1
     cdef int chosen
+    if x.rounds.tell != NULL:
+        x.rounds.tell(x)
     if x.watched and x.journal.every and journal_take(&x.journal, &x.arena, x.steps, False) < 0:
         x.halt = HALT_NO_MEMORY
         return -1
@@ -138,7 +175,7 @@ cdef int decide(Execution *x) noexcept nogil:
         x.current = chosen
         x.segment = x.steps
     x.until = x.lease if x.lease < x.limits.alarm else x.limits.alarm
-    if x.watched or (x.subject.marks != NULL and (x.strategy.sees_marks or x.profiling)):
+    if x.watched or x.rounds.tell != NULL or (x.subject.marks != NULL and (x.strategy.sees_marks or x.profiling)):
         x.until = 0
     return chosen
 
@@ -300,42 +337,6 @@ cdef void halt(Task *t, int reason) noexcept nogil:
     t.x.carrier.unwind(t)
 
 
-cdef bint reaches(uint32_t *after, int start, int goal) noexcept nogil:
-    cdef uint32_t seen = 1 << start
-    cdef uint32_t todo = seen
-    cdef int cls
-    while todo:
-        cls = rt_lowest(todo)
-        todo &= todo - 1
-        if cls == goal:
-            return True
-        todo |= after[cls] & ~seen
-        seen |= after[cls]
-    return False
-
-
-cdef void check_lock_order(Task *t, int cls) noexcept nogil:
-    """Taking `cls` with t.held held: a violation if the opposite order was declared, or seen in this execution."""
-    cdef Execution *x = t.x
-    cdef uint32_t unknown = t.held & ~x.order.allowed[cls]
-    cdef int holding
-    while unknown:
-        holding = rt_lowest(unknown)
-        unknown &= unknown - 1
-        if reaches(x.order.after, cls, holding):
-            violate(t, VIOLATION_LOCK_ORDER, holding, cls, 0)
-        x.order.after[holding] |= 1 << cls
-        x.order.allowed[cls] |= 1 << holding
-        x.order.learned = True
-
-
-cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil:
-    """`after` may be taken under `before`, never the other way round."""
-    x.order.declared_after[before] |= 1 << after
-    x.order.declared_allowed[after] |= 1 << before
-    x.order.learned = True
-
-
 cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     """Makes everything as it was when the scenario had just been built, and seeds execution `index`."""
     cdef int i
@@ -349,6 +350,10 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
         x.task[i].object = NULL
         x.task[i].started = False
         x.task[i].interesting = False
+        x.task[i].n_looks = 0
+        x.task[i].news = 0
+        x.task[i].whole = False
+        x.task[i].spinning = False
         x.task[i].marks = 0
         x.task[i].made = 0
         x.task[i].shares = 0
@@ -365,6 +370,9 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     x.done = 0
     x.completed = 0
     x.awaiting = 0
+    x.rounds.by = -1
+    x.rounds.spinning = 0
+    x.rounds.fruitless = False
     x.current = -1
     x.index = index
     x.rng = rng_start(x.seed, index)

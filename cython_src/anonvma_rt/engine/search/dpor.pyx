@@ -71,6 +71,7 @@ cdef class Dpor(Strategy):
         Strategy.attach(self, x)
         x.strategy.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>pick
         x.strategy.finished = <void (*)(void *, Execution *) noexcept nogil>finished
+        x.strategy.cuts_spins = True
         if self.s.tasks != x.tasks:
             search_clear(&self.s, x.tasks)
             self.loaded = 0
@@ -170,7 +171,8 @@ cdef class Dpor(Strategy):
         sleep: what it waits for may be their operations that are explored elsewhere without it. -1: no memory."""
         cdef int i
         for i in range(self.s.tasks):
-            if not x.completed >> i & 1 and search_waiting(&self.s, x, i) < 0:
+            # Whoever spins has made its last round.
+            if not (x.completed | x.rounds.spinning) >> i & 1 and search_waiting(&self.s, x, i) < 0:
                 return -1
         return 0
 

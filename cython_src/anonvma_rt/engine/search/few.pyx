@@ -235,6 +235,9 @@ cdef class Few(Strategy):
 
     cdef void begin(self, Execution *x) noexcept nogil:
         cdef Bounded *s = &self.s
+        if x.rounds.again:
+            s.n = 0
+            return
         if self.begun:
             s.prefix = backtrack(s)
             self.exhausted = s.prefix == 0 and not s.learned

@@ -75,6 +75,7 @@ cdef class Probe(Strategy):
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
         x.strategy.finished = <void (*)(void *, Execution *) noexcept nogil>finished
+        x.strategy.cuts_spins = True
         if self.tasks != x.tasks:
             table_clear(&self.objects)
             self.use_room = 0

@@ -11,7 +11,8 @@ from libc.string cimport memset
 from anonvma_rt.engine.base.arena cimport arena_root
 from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.run.subject cimport Subject
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_REFUSED, Execution, Task, declare_lock_order, halt, note
+from anonvma_rt.engine.run.sync cimport declare_lock_order
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_REFUSED, Execution, Task, halt, note
 from anonvma_rt.mm.failslab cimport failslab_arm, failslab_failures, failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
