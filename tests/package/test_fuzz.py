@@ -63,7 +63,7 @@ class Made:
 
             text = (
                 'campaign = "small"\nexecutions = 60\nrange = 30\ncarrier = "fibers"\n[[cells]]\n'
-                'scenarios = ["lost-update", "sb"]\nstrategies = ["pct", "random"]\n'
+                'scenarios = ["lock-order", "sb"]\nstrategies = ["pct", "random"]\n'
             )
             path = self.folder / "store.db"
             with Store.create(str(path), read_campaign(text, "small.toml")) as store:
@@ -175,6 +175,8 @@ def try_one(corpus, number, made):
 def try_all(corpus, numbers, made):
     if corpus in ("campaign", "store"):
         pytest.importorskip("anonvma_rt.stress.campaign.run", reason="not installed, only built in place")
+    if corpus == "store":
+        assert made.store.exists()
     refused = 0
     for number in numbers:
         try:
@@ -182,7 +184,7 @@ def try_all(corpus, numbers, made):
         except BaseException as error:
             error.add_note(f"input {number} of the corpus {corpus!r}")
             raise
-    assert refused > len(numbers) // 3  # they are wrong indeed
+    assert len(numbers) // 3 < refused < len(numbers)  # they are wrong indeed, but not beyond what can be read
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
