@@ -1,7 +1,9 @@
 """anon_vma: lifetime and lock (see anon_vma.pxd). Names and order of steps follow mm/rmap.c of Linux 3.1 to 3.3."""
 
+from libc.stdint cimport int64_t
+
 from anonvma_rt.engine.base.arena cimport arena_retire, arena_revive
-from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD
+from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD, list_empty
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport write_link, write_once32
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
@@ -9,7 +11,7 @@ from anonvma_rt.engine.run.sync cimport (
     add_return, add_unless_zero, down_read, lock_init, lock_is_held, mutex_lock, mutex_trylock, mutex_unlock,
     try_down_read, up_read,
 )
-from anonvma_rt.engine.run.task cimport Task, must_live, point, violate
+from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, must_live, point, violate
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA, BUG_ON, BUG_SECOND_ROOT
 from anonvma_rt.mm.hooks.root_lock cimport ROOT_LOCK_DROPPED, ROOT_LOCK_TAKEN, ROOT_LOCK_WANTED, tell_root_lock
@@ -58,6 +60,9 @@ cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
         av = <anon_vma *>must_alloc(t, sizeof(anon_vma), TYPE_ANON_VMA)
         lock_init(&av.mutex, CLASS_ANON_VMA)
         INIT_LIST_HEAD(&av.head)
+    elif not list_empty(&av.head) or av.tree != NULL:
+        # Freed while a vma was on its list, through which the next user would walk.
+        violate(t, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, <int64_t>(<char *>av - t.x.arena.base), 0)
     point(t, OP_STORE, &av.root)
     write_link(&av.root, av)
     av.parent = av

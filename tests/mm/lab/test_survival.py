@@ -139,7 +139,10 @@ class Worlds:
             if storm:
                 with Storm(made) as storming:
                     failures += storming.run(0, executions, {"every": 8, "most": 40}).failures
-            return Counter(made.subject.kinds()[kind] for _, kind in failures)
+            kinds = Counter(made.subject.kinds()[kind] for _, kind in failures)
+            # A body that crashes ends in a verdict, too, and is none of the simulated kernel's.
+            assert not kinds.keys() & {"crash", "stuck"}, (algorithm, setup, kinds)
+            return kinds
 
 
 def main(first, worlds, executions, storm="no"):
