@@ -138,7 +138,7 @@ ASSERTIONS = {
     "destination-not-none": "a move would write over the pte at {b:#x}",
     "self-merge": "a faulted source merged with itself ({vma_b})",
     "split-count": "split_huge_page counted {b} pmds, and {c} are mapped",
-    "bad-pmd": "it frees page tables, and at {c:#x} it meets a huge pmd",
+    "bad-pmd": "a page table has to be at {c:#x}, and a huge pmd is there",
     "no-anon-vma": "a page is to be mapped in {vma_b}, which has no anon_vma",
     "second-root": "the chain of a vma leads to anon_vma {b}, whose root is another one",
     "rmap-root": "page {b} is mapped at {c:#x}, and the root of its anon_vma is not that of the vma's",

@@ -16,9 +16,9 @@ from anonvma_rt.engine.run.sync cimport (
     down_write, down_write_nested, lock_init, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t,
     up_write, up_write_nested,
 )
-from anonvma_rt.engine.run.task cimport Task, note, point
+from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_fork
-from anonvma_rt.mm.hooks.notes cimport NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
+from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
@@ -98,6 +98,8 @@ cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t add
     cdef int progress
     if alloc_table(t, child.vm_mm, address, &table) < 0:
         return -ENOMEM
+    if table == NULL:
+        violate(t, BUG_ON, BUG_BAD_PMD, 0, <int64_t>address)
     child_ptl = pte_lockptr(t, child.vm_mm, table)
     while address < end:
         spin_lock(t, child_ptl)

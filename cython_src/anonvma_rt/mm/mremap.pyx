@@ -13,7 +13,7 @@ from anonvma_rt.engine.run.task cimport Task, note, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
 from anonvma_rt.mm.anon_vma_chain cimport unlink_anon_vmas
 from anonvma_rt.mm.hooks.notes cimport (
-    BUG_DESTINATION_NOT_NONE, BUG_ON, BUG_ORDER, NOTE_CLEAR, NOTE_MOVE, NOTE_SET, NOTE_TABLE_MOVE,
+    BUG_BAD_PMD, BUG_DESTINATION_NOT_NONE, BUG_ON, BUG_ORDER, NOTE_CLEAR, NOTE_MOVE, NOTE_SET, NOTE_TABLE_MOVE,
 )
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK
 from anonvma_rt.mm.hooks.watch cimport mark_move
@@ -179,6 +179,8 @@ cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept no
             continue
         if alloc_table(t, mm, pmc.new_addr, &new) < 0:
             break
+        if new == NULL:
+            violate(t, BUG_ON, BUG_BAD_PMD, 0, <int64_t>pmc.new_addr)
         extent = table_end(pmc.new_addr, pmc.new_addr + extent) - pmc.new_addr
         if extent > LATENCY_LIMIT * PAGE_SIZE and not whole_tables:
             extent = LATENCY_LIMIT * PAGE_SIZE
