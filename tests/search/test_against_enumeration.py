@@ -1,13 +1,136 @@
 """Random worlds of the simulated kernel and random programs over the public API: the exhaustive search, plain
 enumeration of all schedules and hunts must agree on classes, on how each of them ends, and on kinds of violations."""
 
+import pytest
 from against_enumeration import Limits, compare
+from api_programs import draw_program
 from worlds import OFTEN, draw_world
 
+from anonvma_rt import Scenario, verify
+from anonvma_rt.cli import main
+from anonvma_rt.engine.run.subject import BuildViolation
 from anonvma_rt.engine.search.dpor import Dpor
 from anonvma_rt.kernel.algorithm import BEHAVIOUR, CHOICES, PRESETS, Algorithm
 
+WORLDS = Limits(search=1000, plain=500, hunt=150)
+MANY_WORLDS = Limits(search=20_000, plain=20_000, hunt=2000)
 PROGRAMS = Limits(search=3000, plain=3000, hunt=150)
+AT_A_TIME = 100
+
+
+# What the simulated kernel does not announce yet: words of the algorithm, or of the text, that such worlds have.
+OPEN = (("vma_locks=", ""), (",pin=false", ""), ("", 'do = "split"'))
+
+
+def is_open(world):
+    return any(algorithm in world.algorithm and text in world.text for algorithm, text in OPEN)
+
+
+def world_of(witness, seed):
+    """The world's program and its kernel, which says how executions end."""
+    world = draw_world(seed)
+    program, algorithm = world.program(), Algorithm.parse(world.algorithm)
+    threads = [thread.calls for thread in program.threads]
+    processes = len(program.processes)
+    kernel = witness[0].Witness(
+        algorithm.as_dict(), processes, program.setup, threads, program.after, None, program.failing
+    )
+    return world, program, kernel
+
+
+def worlds_agree(witness, seeds, limits):
+    counts = {"searched": 0, "enumerated": 0, "kinds": set()}
+    for seed in seeds:
+        world, _, kernel = world_of(witness, seed)
+        if is_open(world):
+            continue
+        try:
+            found = compare(kernel, limits)
+        except BuildViolation:
+            continue  # an algorithm that is wrong without any race
+        assert found.wrong == [], (seed, world.algorithm, world.failures, world.text)
+        counts["searched"] += found.searched
+        counts["enumerated"] += found.enumerated
+        counts["kinds"] |= found.kinds
+    return counts
+
+
+def programs_agree(witness, seeds, limits):
+    kinds = set()
+    for seed in seeds:
+        program = draw_program(seed)
+        found = compare(witness[1].ApiProgram(*program), limits)
+        assert found.wrong == [], (seed, program)
+        kinds |= found.kinds
+    return kinds
+
+
+@pytest.mark.parametrize("first", range(0, 1000, AT_A_TIME))
+def test_a_thousand_small_worlds_are_searched_as_they_are_enumerated(witness, first):
+    counts = worlds_agree(witness, range(first, first + AT_A_TIME), WORLDS)
+    assert counts["searched"] > 60 and counts["enumerated"] > 30
+
+
+@pytest.mark.parametrize("first", range(0, 1000, AT_A_TIME))
+def test_a_thousand_programs_over_the_api_are_searched_as_they_are_enumerated(witness, first):
+    kinds = programs_agree(witness, range(first, first + AT_A_TIME), PROGRAMS)
+    assert kinds >= {"deadlock", "wrong-value"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(1000, 101_000, 1000))
+def test_a_hundred_thousand_worlds(witness, first):
+    worlds_agree(witness, range(first, first + 1000), MANY_WORLDS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(1000, 101_000, 1000))
+def test_a_hundred_thousand_programs(witness, first):
+    programs_agree(witness, range(first, first + 1000), PROGRAMS)
+
+
+CONTENTS = """
+name = "contents"
+about = "a page is read twice while somebody writes to it"
+names.a = "1*GiB"
+setup = [{{ do = "mmap", at = "a", pages = {pages}, huge = {huge} }}, {{ do = "touch", at = "a", pages = 1, tag = 1 }}]
+[[thread]]
+name = "writer"
+steps = [{{ do = "touch", at = "a", pages = 1, tag = 2 }}]
+[[thread]]
+name = "other"
+steps = [{step}]
+"""
+
+
+@pytest.mark.parametrize(("pages", "huge"), [(1, "false"), (512, "true")])
+def test_who_writes_a_page_is_ordered_with_who_reads_or_writes_it(pages, huge):
+    read = '{ do = "compare", a = "a", b = "a", pages = 1 }'
+    for step, classes, kinds in (
+        (read, 3, {"lost-page"}),
+        ('{ do = "touch", at = "a", pages = 1, tag = 3 }', 2, set()),
+    ):
+        scenario = Scenario.from_text(CONTENTS.format(pages=pages, huge=huge, step=step))
+        for one in verify(scenario, algorithms=["unpatched", "modern", "linux-host"], all_violations=True).results:
+            assert one.classes >= classes and one.violating_classes.keys() == kinds
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_verify_says_of_a_world_what_the_search_found(witness, seed, tmp_path, capsys):
+    world, _, kernel = world_of(witness, seed)
+    found = compare(kernel, WORLDS)
+    if not found.searched or world.failures is not None or is_open(world):
+        return
+    scenario = Scenario.from_text(world.text)
+    (one,) = verify(scenario, algorithms=[world.algorithm], all_violations=True).results
+    assert one.complete and one.classes == len(found.classes) and one.violating_classes.keys() == found.kinds
+    if seed % 10 == 0:
+        # And the command line runs it as a file.
+        file = tmp_path / "world.toml"
+        file.write_text(world.text)
+        words = ["verify", str(file), "--algorithm", world.algorithm, "--all-violations", "--out", str(tmp_path)]
+        assert main(words) == (1 if found.kinds else 0)
+        assert f"{len(found.classes)} classes" in capsys.readouterr().out
 
 
 def test_worlds_are_a_function_of_their_seed_and_say_all_that_there_is():

@@ -23,7 +23,8 @@ from anonvma_rt.mm.mm_types cimport (
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport (
-    must_have_pmd, new_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
+    must_have_pmd, new_table, pmd_access, pmd_offset, pmd_read, pte_access, pte_lockptr, pte_offset, pte_read,
+    ptep_get_and_clear, set_pte,
 )
 from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 
@@ -210,6 +211,10 @@ cdef inline bint pte_allows(pte_t pte, bint write) noexcept nogil:
 cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noexcept nogil:
     """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM."""
     if pmd_allows(value, vmf.write):
+        if vmf.write:
+            value = pmd_access(t, pmd)
+            if not pmd_allows(value, True):
+                return 0
         if t.x.parallel:
             value = pin_entry(t, vmf, pmd, &vmf.mm.page_table_lock)
             if not pmd_allows(value, vmf.write):
@@ -229,7 +234,7 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
     cdef pte_t pte
     cdef int result = 0
     while result >= 0:
-        pte = pte_read(t, vmf.pte)
+        pte = pte_access(t, vmf.pte, vmf.write)
         if t.x.parallel and pte_allows(pte, vmf.write):
             pte = pin_entry(t, vmf, vmf.pte, vmf.ptl)
             if not pte_allows(pte, vmf.write):

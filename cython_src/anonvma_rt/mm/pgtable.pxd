@@ -93,6 +93,19 @@ cdef inline pte_t pte_read(Task *t, pte_t *ptep) noexcept nogil:
     return live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
 
 
+cdef inline pte_t pte_access(Task *t, pte_t *ptep, bint write) noexcept nogil:
+    """A user's look at an entry, with which what it does to the page is one step. Hardware marks the entry dirty before
+    a write, so that is announced as a change of it: the contents of a page are ordered by the entries that show it."""
+    point(t, OP_ATOMIC if write else OP_LOAD, ptep)
+    return live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
+
+
+cdef inline pmd_t pmd_access(Task *t, pmd_t *pmd) noexcept nogil:
+    """The same for a write to a page inside a huge one."""
+    point(t, OP_ATOMIC, pmd)
+    return live_entry(t, pmd, <uint64_t>read_link(pmd), TYPE_DIRECTORY)
+
+
 cdef inline void set_pte(Task *t, pte_t *ptep, pte_t pte) noexcept nogil:
     point(t, OP_STORE, ptep)
     live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)

@@ -6,11 +6,12 @@ from libc.stdlib cimport calloc, free, realloc
 
 from anonvma_rt.api cimport (
     HALT_NO_MEMORY, INIT_LIST_HEAD, MAX_TASKS, OP_ATOMIC, OP_LOAD, OP_STORE, VIOLATION_SUBJECT, Execution, Subject,
-    Task, arena_alloc, arena_free, arena_live, arena_root, await_value, compare_exchange, container_of,
-    declare_lock_order, down_read, down_write, fetch_add, found, halt, list_add, list_add_tail, list_cursor, list_del,
-    list_for_each, list_for_each_prev, list_head, list_move, list_move_tail, list_step, load, lock_init, lock_wait,
-    mark, must_live, mutex_lock, mutex_t, mutex_trylock, mutex_unlock, note, point, require_api, spin_lock,
-    spin_trylock, spin_unlock, store, try_down_read, up_read, up_write, violate,
+    Task, arena_alloc, arena_live, arena_root, await_at_least, await_bits, await_less, await_no_bits, await_not,
+    await_value, compare_exchange, container_of, declare_lock_order, down_read, down_write, fetch_add, found,
+    free_object, halt, list_add, list_add_tail, list_cursor, list_del, list_for_each, list_for_each_prev, list_head,
+    list_move, list_move_tail, list_step, load, lock_init, lock_wait, mark, must_live, mutex_lock, mutex_t,
+    mutex_trylock, mutex_unlock, note, point, require_api, spin_lock, spin_trylock, spin_unlock, store, try_down_read,
+    up_read, up_write, violate,
 )
 
 require_api(__name__)
@@ -32,7 +33,8 @@ VERBS = {
     "mutex_lock": "l", "mutex_unlock": "l", "mutex_trylock": "lr", "spin_lock": "l", "spin_unlock": "l",
     "spin_trylock": "lr", "down_read": "l", "up_read": "l", "down_write": "l", "up_write": "l", "try_down_read": "lr",
     "lock_wait": "l", "load": "wr", "store": "wv", "store_register": "wr", "fetch_add": "wvr",
-    "compare_exchange": "wvvr", "await_value": "wv", "alloc": "sv", "free": "s", "use": "sr", "set_node": "sv",
+    "compare_exchange": "wvvr", "await_value": "wv", "await_not": "wv",
+    "await_less": "wv", "await_at_least": "wv", "await_bits": "wv", "await_no_bits": "wv", "alloc": "sv", "free": "s", "use": "sr", "set_node": "sv",
     "add": "s", "add_tail": "s", "move": "s", "move_tail": "s", "del": "s", "walk": "-r", "walk_back": "-r",
     "mark": "-", "note": "-v", "must_be": "rv", "free_lock": "l",
     "sneak": "wv",  # a store that nothing announces: what nobody should write
@@ -58,6 +60,11 @@ cdef enum Verb:
     FETCH_ADD
     COMPARE_EXCHANGE
     AWAIT_VALUE
+    AWAIT_NOT
+    AWAIT_LESS
+    AWAIT_AT_LEAST
+    AWAIT_BITS
+    AWAIT_NO_BITS
     ALLOC
     FREE
     USE
@@ -177,7 +184,7 @@ cdef class ApiProgram(Subject):
         cdef things *w = <things *>arena_root(&t.x.arena)
         cdef int i
         for i in range(self.begin[t.id], self.begin[t.id + 1]):
-            if self.steps[i].verb <= AWAIT_VALUE:
+            if self.steps[i].verb <= AWAIT_NO_BITS:
                 make_step(t, w, &self.steps[i])
             else:
                 node_step(t, w, &self.steps[i])
@@ -243,8 +250,18 @@ cdef void make_step(Task *t, things *w, Step *s) noexcept nogil:
         r[o[2]] = fetch_add(t, &w.word[o[0]], o[1])
     elif s.verb == COMPARE_EXCHANGE:
         r[o[3]] = compare_exchange(t, &w.word[o[0]], o[1], o[2])
-    else:
+    elif s.verb == AWAIT_VALUE:
         await_value(t, &w.word[o[0]], o[1])
+    elif s.verb == AWAIT_NOT:
+        await_not(t, &w.word[o[0]], o[1])
+    elif s.verb == AWAIT_LESS:
+        await_less(t, &w.word[o[0]], o[1])
+    elif s.verb == AWAIT_AT_LEAST:
+        await_at_least(t, &w.word[o[0]], o[1])
+    elif s.verb == AWAIT_BITS:
+        await_bits(t, &w.word[o[0]], o[1])
+    else:
+        await_no_bits(t, &w.word[o[0]], o[1])
 
 
 cdef void lock_step(Task *t, mutex_t *lock, int verb, int64_t *taken) noexcept nogil:
@@ -327,7 +344,7 @@ cdef void node_step(Task *t, things *w, Step *s) noexcept nogil:
     else:
         point(t, OP_STORE, w.lock[o[0]])
         must_live(t, w.lock[o[0]], THINGS)
-        arena_free(&t.x.arena, w.lock[o[0]])
+        free_object(t, w.lock[o[0]])
 
 
 cdef void free_node(Task *t, things *w, int64_t slot) noexcept nogil:
@@ -341,7 +358,7 @@ cdef void free_node(Task *t, things *w, int64_t slot) noexcept nogil:
             list_del(&n.link)
         point(t, OP_STORE, n)
         must_live(t, n, NODE)
-        arena_free(&t.x.arena, n)
+        free_object(t, n)
     mutex_unlock(t, &w.guard)
 
 

@@ -17,6 +17,7 @@ class ApiWorld(NamedTuple):
 
 
 SECTIONS = {"mutex_lock": "mutex_unlock", "spin_lock": "spin_unlock", "down_write": "up_write", "down_read": "up_read"}
+AWAITS = ("await_not", "await_less", "await_at_least", "await_bits", "await_no_bits")
 TRIES = {"mutex_trylock": "mutex_unlock", "spin_trylock": "spin_unlock", "try_down_read": "up_read"}
 
 
@@ -32,6 +33,9 @@ def draw_program(seed: int, most: int = 12) -> ApiWorld:
             if len(piece) <= left:
                 thread += piece
                 left -= len(piece)
+        if thread and thread[0][0] in ("must_be", "note", "mark"):
+            # What comes before the first point is part of the task's start, and plain enumeration starts all in order.
+            thread.insert(0, ("load", 2, 3))
         threads.append(thread)
     classes = draw.choice(((0, 0, 0), (0, 0, 0), (1, 2, 0), (1, 1, 3)))
     return ApiWorld(threads, classes, draw.choice((None, None, None, 0)))
@@ -57,7 +61,8 @@ def _piece(draw: random.Random) -> list[Step]:
     if kind == 7:
         return [("lock_wait", lock)]
     if kind == 8:
-        return [("await_value", draw.randrange(2), draw.choice((1, 1, 2, 0)))]
+        verb = draw.choice(("await_value", "await_value", *AWAITS))
+        return [(verb, draw.randrange(2), draw.choice((1, 1, 2, 0)))]
     return [_node(draw)]
 
 
