@@ -37,9 +37,9 @@ VERBS = {
     "poll": (POLL, WORD, "v"),
 }
 
-# What is no step of its own, and so has nothing that could be marked: unless nothing keeps it apart from what others do.
+# What is no step of its own, so that nothing could be marked: unless no lock keeps it apart from what others do.
 WITHOUT_POINT = ("set", "get")
-# What takes a lock for itself, or shares it, and what gives it back. A try may have failed, so it takes nothing for sure.
+# What takes a lock for itself, or shares it, and what gives it back. A try may have failed: it takes nothing for sure.
 TAKES = {"lock": "all", "write_lock": "all", "read_lock": "share"}
 GIVES_BACK = ("unlock", "write_unlock", "read_unlock")
 READS = ("get", "load", "await", "await_not", "await_less", "await_at_least", "await_bits", "await_no_bits", "spin")

@@ -62,7 +62,8 @@ cdef class Program(Subject):
                                            that ask
 
     Each but the last two is one step, and its point comes right before it. What is done to objects is done to the one
-    list that they are on, and to which object a name stands for: so all of these depend on each other. What kind of thing a name is follows from the verbs that use it.
+    list that they are on, and to which object a name stands for: so all of these depend on each other. What kind of
+    thing a name is follows from the verbs that use it.
 
     setup: steps made before the threads start, without registers. forbidden: outcomes over variables ("x") and
     registers ("0:r" is r of thread 0) at the end of an execution. One that holds is a violation named "assertion", with

@@ -8,8 +8,10 @@ from collections import Counter
 from functools import cache
 from typing import NamedTuple
 
+from anonvma_rt.litmus.assemble import unprotected
+
 START = -1
-SILENT = ("get", "set")  # no point goes before them, so a thread makes them together with the step before
+SILENT = ("get", "set")  # no point goes before them where a lock keeps others away: made together with the step before
 LOCKS = ("lock", "unlock", "trylock", "read_lock", "read_unlock", "read_trylock", "write_lock", "write_unlock", "wait")
 RESULTS = ("load", "get", "cas", "trylock", "read_trylock")  # the last operand is a register
 READERS = ("read_lock", "read_unlock", "read_trylock")
@@ -35,6 +37,7 @@ class Model:
 
     def __init__(self, threads, setup=(), starts=True, shared=False):
         self.threads = [[tuple(step) for step in thread] for thread in threads]
+        self.loud = unprotected(self.threads)
         self.shared = shared
         memory, locks = {}, set()
         for task, thread in enumerate([*self.threads, setup]):
@@ -90,7 +93,7 @@ class Model:
                     return state, failed, False
             state = state._replace(pcs=replaced(state.pcs, task, state.pcs[task] + 1))
             coming = self.next(state, task)
-            if not coming or coming[0] not in SILENT:
+            if not coming or coming[0] not in SILENT or coming[1] in self.loud:
                 break
         if self.enabled(state):
             return state, None, bool(failed)

@@ -30,8 +30,8 @@ cdef enum Op:
     # A trylock that shares. At the end, so that the numbers in recorded events stay what they were.
     OP_READ_TRYLOCK
 
-# What an await waits for: a word that is, as a signed number, equal to, not equal to, less than or not less than the one
-# wanted; or that has some, or none, of its bits.
+# What an await waits for: a word that is, as a signed number, equal to, not equal to, less than or not less than the
+# one wanted; or that has some, or none, of its bits.
 cdef enum Test:
     TEST_EQUAL
     TEST_UNEQUAL

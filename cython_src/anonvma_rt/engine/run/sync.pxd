@@ -59,8 +59,8 @@ cdef inline int64_t lock_name(Task *t, lock_word *lock) noexcept nogil:
 
 
 cdef inline void must_not_be_freed(Task *t, lock_word *lock) noexcept nogil:
-    """At the point of an operation on a lock: poison would pass for a lock that is held. Where tasks run at once this is
-    the affair of engine/parallel/locks."""
+    """At the point of an operation on a lock: poison would pass for a lock that is held. Where tasks run at once this
+    is the affair of engine/parallel/locks."""
     if lock.cls >= MAX_CLASSES:
         violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
 

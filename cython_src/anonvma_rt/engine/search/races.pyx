@@ -9,7 +9,7 @@ there. Operations that wait are what the paper leaves open; docs/engine.md has t
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOCK, OP_READ_UNLOCK, OP_WAIT
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_READ_UNLOCK
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.order.clocks cimport clock_join
 from anonvma_rt.engine.order.relation cimport CHANGES, SHARES, Group, can_go_on, group_of, groups_depend, waits
