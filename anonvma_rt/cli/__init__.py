@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line (sys.argv by default) and returns its exit code."""
     try:
         options = _parser().parse_args(arguments)
+        options.words = list(sys.argv[1:] if arguments is None else arguments)
         for option in options.verb.options:
             option.take(options)
         flush()

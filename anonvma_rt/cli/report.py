@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from anonvma_rt.auditing.audit import AuditResult
 from anonvma_rt.errors import printable
 from anonvma_rt.execution.reproducer import Replayed, Reproducer
 from anonvma_rt.execution.results import First
@@ -16,7 +17,7 @@ from anonvma_rt.storming.storm_result import Stormed, StormResult
 from anonvma_rt.text.expected import expected_text
 from anonvma_rt.text.parameters import spelled
 
-__all__ = ["hunt_report", "replay_report", "shrink_report", "storm_report", "verify_report"]
+__all__ = ["audit_report", "hunt_report", "replay_report", "shrink_report", "storm_report", "verify_report"]
 
 
 def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
@@ -58,6 +59,35 @@ def _also_kept(one: Hunted, told: First) -> list[str]:
             more = f" (and {len(kept) - 1} more)" if len(kept) > 1 else ""
             lines.append(f"  {one.algorithm}: {kind}, execution {kept[0].index}{where}{more}")
     return lines
+
+
+def audit_report(result: AuditResult, short: bool = False) -> str:
+    """Each pair of accesses that nothing orders. short: one line where there is none."""
+    done = sum(one.executions for one in result.results)
+    pairs = sum(len(one.pairs) for one in result.results)
+    how = f"strategy {result.strategy}, seed {result.seed}"
+    if short and not pairs:
+        return f"{result.scenario:26}{len(result.results):>4} algorithms {done:>9} executions  no report"
+    lines = [*_heading(result, how), ""]
+    for one in result.results:
+        lines.append(f"{one.algorithm}: {_number(len(one.pairs), 'report')} in {one.executions} executions")
+        for pair in one.pairs:
+            lines += ["", f"  {pair.what}", f"    {pair.first}", f"    {pair.second}"]
+            lines.append(f"    {pair.count} times; first in execution {pair.execution}: {_short(pair.schedule)}")
+        if one.unkept:
+            lines.append(f"  and {one.unkept} more, for which there was no place")
+    lines.append("")
+    if pairs:
+        lines.append("No announcement orders the two accesses of a pair: a point before each, on one object, would.")
+    return "\n".join(lines).rstrip("\n")
+
+
+def _short(schedule: str) -> str:
+    return schedule if len(schedule) <= 100 else f"{schedule[:97]}..."
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n or 'no'} {what}{'' if n == 1 else 's'}"
 
 
 def _heading(result: Any, how: str) -> list[str]:

@@ -30,7 +30,7 @@ BESIDE = ("storming search.bounds",)
 ENGINE = "engine.base engine.order engine.run engine.strategy"
 CIMPORTS = {
     "": "engine.run mm.hooks mm.mm_types",
-    "engine.base": "",
+    "engine.base": "engine.audit.access",
     "engine.order": "engine.base",
     "engine.run": "engine.base engine.order engine.audit.access",
     "engine.audit": "engine.base engine.order engine.run",
@@ -39,8 +39,8 @@ CIMPORTS = {
     "engine.parallel": "engine.base engine.order engine.run",
     "litmus": "engine.base engine.run",
     "mm.hooks": "engine.run mm.mm_types",
-    "mm": "engine.base engine.run engine.parallel mm.hooks",
-    "mm.lab": "engine.base engine.run engine.parallel mm.hooks mm",
+    "mm": "engine.audit.access engine.base engine.run engine.parallel mm.hooks",
+    "mm.lab": "engine.audit.access engine.base engine.run engine.parallel mm.hooks mm",
     "stress.scaling": "engine.base engine.run mm mm.hooks mm.lab",
 }
 # Circles of cimports that mirror the kernel's own files would stand here; there are none.

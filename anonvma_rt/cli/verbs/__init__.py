@@ -16,6 +16,7 @@ VERBS = {
     "list": ("list", "list the scenarios, litmus tests, algorithms, strategies and carriers"),
     "hunt": ("hunt", "look for executions in which an algorithm goes wrong"),
     "verify": ("verify", "visit every class of interleavings once: a proof, or a counterexample"),
+    "audit": ("audit", "is all announced that tasks share? every access is told, and compared"),
     "replay": ("reproducer", "make the execution of a reproducer come again"),
     "storm": ("storm", "let all tasks run at once under seeded chaos: rates, and hits turned into replays"),
     "shrink": ("reproducer", "make a failing execution minimal: few switches, small parameters"),

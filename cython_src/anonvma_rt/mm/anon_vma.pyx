@@ -11,7 +11,9 @@ from anonvma_rt.engine.run.sync cimport (
     add_return, add_unless_zero, down_read, lock_init, lock_is_held, mutex_lock, mutex_trylock, mutex_unlock,
     try_down_read, up_read,
 )
-from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, must_live, point, violate
+from anonvma_rt.engine.run.task cimport (
+    VIOLATION_USE_AFTER_FREE, Task, must_live, must_not_be_dead_yet, point, violate,
+)
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA, BUG_ON, BUG_SECOND_ROOT
 from anonvma_rt.mm.hooks.root_lock cimport ROOT_LOCK_DROPPED, ROOT_LOCK_TAKEN, ROOT_LOCK_WANTED, tell_root_lock
@@ -42,7 +44,6 @@ cdef void to_pool(Task *t, kernel *k, anon_vma *av) noexcept nogil:
     point(t, OP_ATOMIC, &k.free_anon_vma)
     if t.x.parallel:
         guard(t, &k.pool_guard)
-    arena_retire(&t.x.arena, av)
     av.next_free = k.free_anon_vma
     k.free_anon_vma = av
     if t.x.parallel:
@@ -74,13 +75,20 @@ cdef anon_vma *anon_vma_alloc(Task *t) noexcept nogil:
 
 
 cdef void anon_vma_free(Task *t, anon_vma *av) noexcept nogil:
-    """Waits once for a page_lock_anon_vma that got the mutex before it saw that its page is unmapped."""
+    """Waits once for a page_lock_anon_vma that got the mutex before it saw that its page is unmapped.
+
+    It counts as freed from here on, and not only from when the pool has it: then whoever holds the mutex, or looks at
+    it, and asks for a freed one is ordered with this.
+    """
     cdef anon_vma *owner = lock_owner(t, av)
     must_live(t, owner, TYPE_ANON_VMA)
     point(t, OP_LOAD, &owner.mutex)
     if lock_is_held(&owner.mutex):
         mutex_lock(t, &owner.mutex)
+        arena_retire(&t.x.arena, av)
         mutex_unlock(t, &owner.mutex)
+    else:
+        arena_retire(&t.x.arena, av)
     to_pool(t, kernel_of(t), av)
 
 
@@ -124,9 +132,10 @@ cdef void put_anon_vma(Task *t, anon_vma *av) noexcept nogil:
 
 cdef void anon_vma_lock(Task *t, anon_vma *av) noexcept nogil:
     tell_root_lock(t, ROOT_LOCK_WANTED)
-    must_live(t, av, TYPE_ANON_VMA)
-    must_live(t, lock_owner(t, av), TYPE_ANON_VMA)
+    must_not_be_dead_yet(t, av, TYPE_ANON_VMA)
+    must_not_be_dead_yet(t, lock_owner(t, av), TYPE_ANON_VMA)
     mutex_lock(t, &lock_owner(t, av).mutex)
+    must_live(t, av, TYPE_ANON_VMA)
     tell_root_lock(t, ROOT_LOCK_TAKEN)
 
 
@@ -141,14 +150,16 @@ cdef void anon_vma_lock_read(Task *t, anon_vma *av) noexcept nogil:
     if not kernel_of(t).algorithm.shared_walks:
         anon_vma_lock(t, av)
         return
-    must_live(t, av, TYPE_ANON_VMA)
-    must_live(t, av.root, TYPE_ANON_VMA)
+    must_not_be_dead_yet(t, av, TYPE_ANON_VMA)
+    must_not_be_dead_yet(t, av.root, TYPE_ANON_VMA)
     down_read(t, &av.root.mutex)
+    must_live(t, av, TYPE_ANON_VMA)
 
 
 cdef void anon_vma_unlock_read(Task *t, anon_vma *av) noexcept nogil:
     if not kernel_of(t).algorithm.recheck_mapped:
-        # Inside an RCU section still, where a freed anon_vma is memory like any other.
+        # Inside an RCU section still, where a freed anon_vma is memory like any other, and may have another root.
+        point(t, OP_LOAD, &av.root)
         mutex_unlock(t, &lock_owner(t, av).mutex)
         return
     if not kernel_of(t).algorithm.shared_walks:

@@ -20,8 +20,8 @@ from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA_CHAIN, NOTE_TAIL
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove
 from anonvma_rt.mm.mm_types cimport (
-    REUSE_DEGREE, REUSE_NO, TYPE_AVC, TYPE_VMA, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_vma, kernel_of, mm_of,
-    mm_struct, serial_of, vm_area_struct, vma_pages,
+    REUSE_DEGREE, REUSE_NO, TYPE_AVC, TYPE_VMA, VM_WRITE, announce_vmas, anon_vma, anon_vma_chain, avc_of_same_vma,
+    kernel_of, member_of, mm_of, mm_struct, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 
@@ -61,14 +61,14 @@ cdef void link_chain(Task *t, vm_area_struct *vma, anon_vma_chain *avc, anon_vma
     The tail is what makes a walk meet a parent before its child, and a source before its fresh destination.
     """
     chain(vma, avc, av)
-    point(t, OP_STORE, &av.head)
+    point(t, OP_STORE, member_of(t, &av.head))
     insert(t, avc, first)
 
 
 cdef void delete(Task *t, anon_vma_chain *avc) noexcept nogil:
     """list_del from an anon_vma's list, after the checks of CONFIG_DEBUG_LIST."""
     cdef int fault
-    point(t, OP_STORE, &avc.anon_vma.head)
+    point(t, OP_STORE, member_of(t, &avc.anon_vma.head))
     fault = list_del_valid(&avc.same_anon_vma)
     if fault:
         violate(t, VIOLATION_LIST_CORRUPTION, fault, serial_of(avc.anon_vma), 0)
@@ -95,7 +95,7 @@ cdef anon_vma *reusable_anon_vma(Task *t, vm_area_struct *old, vm_area_struct *a
     did not ask that). Another thread may be giving old its anon_vma just now."""
     if not anon_vma_compatible(a, b):
         return NULL
-    point(t, OP_LOAD, &old.anon_vma)
+    point(t, OP_LOAD, member_of(t, &old.anon_vma))
     must_live(t, old, TYPE_VMA)
     if read_link(&old.anon_vma) == NULL:
         return NULL
@@ -124,7 +124,7 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
     cdef mm_struct *mm
     cdef bint linked = False
     cdef bint locked
-    point(t, OP_LOAD, &vma.anon_vma)
+    point(t, OP_LOAD, member_of(t, &vma.anon_vma))
     mm = mm_of(t, vma)
     if read_link(&vma.anon_vma) != NULL:
         return 0
@@ -142,15 +142,15 @@ cdef int anon_vma_prepare(Task *t, vm_area_struct *vma) noexcept nogil:
     if locked:
         anon_vma_lock(t, av)
     spin_lock(t, &mm.page_table_lock)
-    point(t, OP_LOAD, &vma.anon_vma)
+    point(t, OP_LOAD, member_of(t, &vma.anon_vma))
     must_live(t, vma, TYPE_VMA)
     if vma.anon_vma == NULL:
-        point(t, OP_STORE, &vma.anon_vma)
+        point(t, OP_STORE, member_of(t, &vma.anon_vma))
         must_live(t, vma, TYPE_VMA)
         # The chain first: who sees the anon_vma without a lock looks at the chain (find_mergeable_anon_vma).
         chain(vma, avc, av)
         write_link(&vma.anon_vma, av)
-        point(t, OP_STORE, &av.head)
+        point(t, OP_STORE, member_of(t, &av.head))
         insert(t, avc, False)
         if not locked:
             # Whether another task has this list locked, and walks it: a look of its own, since nothing else orders the
@@ -225,7 +225,7 @@ cdef int anon_vma_fork(Task *t, vm_area_struct *child, vm_area_struct *parent) n
     cdef anon_vma_chain *avc
     cdef anon_vma *av
     child.anon_vma = NULL
-    point(t, OP_LOAD, &parent.anon_vma)
+    point(t, OP_LOAD, member_of(t, &parent.anon_vma))
     if parent.anon_vma == NULL:
         return 0
     if anon_vma_clone(t, child, parent) < 0:
@@ -293,8 +293,10 @@ cdef void unlink_anon_vmas(Task *t, vm_area_struct *vma) noexcept nogil:
         if list_empty(&avc.anon_vma.head):
             avc.anon_vma.parent.num_children -= 1
             continue
+        announce_vmas(t, OP_STORE)
         list_del(&avc.same_vma)
         arena_free(&t.x.arena, avc)
+    announce_vmas(t, OP_STORE)
     if vma.anon_vma != NULL:
         vma.anon_vma.num_active_vmas -= 1
         vma.anon_vma = NULL
@@ -303,6 +305,7 @@ cdef void unlink_anon_vmas(Task *t, vm_area_struct *vma) noexcept nogil:
     while list_step(&c):
         avc = avc_of_same_vma(c.pos)
         put_anon_vma(t, avc.anon_vma)
+        announce_vmas(t, OP_STORE)
         list_del(&avc.same_vma)
         arena_free(&t.x.arena, avc)
 

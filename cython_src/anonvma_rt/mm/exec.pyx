@@ -16,8 +16,8 @@ from anonvma_rt.mm.anon_vma_chain cimport anon_vma_post_update, anon_vma_pre_upd
 from anonvma_rt.mm.fork cimport exit_mmap
 from anonvma_rt.mm.memory cimport free_pgtables
 from anonvma_rt.mm.mm_types cimport (
-    EXEC_LOCK_ACROSS, EXEC_LOCK_MOVE, PAGE_SIZE, VM_STACK_INCOMPLETE_SETUP, anon_vma, kernel_of, mm_struct,
-    vm_area_struct,
+    EXEC_LOCK_ACROSS, EXEC_LOCK_MOVE, PAGE_SIZE, VM_STACK_INCOMPLETE_SETUP, announce_flags, anon_vma, kernel_of,
+    member_of, mm_struct, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
 from anonvma_rt.mm.mremap cimport move_page_tables, pagetable_move_control
@@ -34,7 +34,7 @@ cdef void widen(Task *t, vm_area_struct *vma, uint64_t start, bint locked) noexc
     if kernel_of(t).algorithm.tree:
         anon_vma_pre_update(t, vma)
     pgd_populate(t, vma.vm_mm, start, vma.vm_end)
-    point(t, OP_STORE, &vma.vm_start)
+    point(t, OP_STORE, member_of(t, &vma.vm_start))
     write_once64(&vma.vm_start, start)
     if kernel_of(t).algorithm.tree:
         anon_vma_post_update(t, vma)
@@ -91,6 +91,7 @@ cdef int setup_arg_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t shif
         result = shift_arg_pages(t, vma, shift)
         killed = result < 0
         if not killed:
+            announce_flags(t, vma)
             write_once64(&vma.vm_flags, vma.vm_flags & ~<uint64_t>VM_STACK_INCOMPLETE_SETUP)
     up_write(t, &mm.mmap_sem)
     if killed:

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.arena cimport arena_free
-from anonvma_rt.engine.base.operation cimport OP_LOAD
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_link, write_link
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport (
@@ -23,8 +23,8 @@ from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     CLASS_MMAP_SEM, CLASS_PTL, PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM,
-    TYPE_SCRATCH, VMA_LOCKS_FORK, is_migration_entry, kernel, kernel_of, mm_struct, mm_walk, noted, page, page_at,
-    page_directory, page_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    TYPE_SCRATCH, VMA_LOCKS_FORK, announce_vmas, is_migration_entry, kernel, kernel_of, member_of, mm_struct, mm_walk,
+    noted, page, page_at, page_directory, page_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
 from anonvma_rt.mm.page_alloc cimport get_page
@@ -120,7 +120,7 @@ cdef int copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent)
     """Shares all pages of a vma with the child's. Nothing to do where the parent's was never written to. 0, or -ENOMEM
     where a table of the child's cannot be had; what was shared before that is."""
     cdef mm_walk walk = mm_walk(vma=parent, huge=copy_huge_pmd, ptes=copy_pte_range, child=child)
-    point(t, OP_LOAD, &parent.anon_vma)
+    point(t, OP_LOAD, member_of(t, &parent.anon_vma))
     if read_link(&parent.anon_vma) == NULL:
         return 0
     return walk_page_range(t, &walk, parent.vm_start, parent.vm_end)
@@ -186,13 +186,13 @@ cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
     cdef int i
     down_write(t, &mm.mmap_sem)
     all = mm.mmap
+    announce_vmas(t, OP_STORE)
     mm.mmap = NULL
     if t.x.parallel:
         guard(t, &mm.tree_guard)
     mm.tree = NULL
     if t.x.parallel:
         unguard(&mm.tree_guard)
-    write_link(&mm.mmap_cache, NULL)
     mm.map_count = 0
     if all != NULL:
         unmap_region(t, all, 0, <uint64_t>1 << TASK_SIZE_SHIFT)

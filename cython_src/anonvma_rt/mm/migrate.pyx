@@ -6,13 +6,14 @@ The walker of migrate_page is compaction: it comes without any mmap_sem, so noth
 from libc.errno cimport EAGAIN, EFAULT, EIO, ENOENT, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from anonvma_rt.engine.base.arena cimport arena_glance
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once64
 from anonvma_rt.engine.run.sync cimport (
     down_read, lock_is_held, lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t,
     up_read,
 )
-from anonvma_rt.engine.run.task cimport Task, note, point, violate
+from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
 from anonvma_rt.mm.gup cimport follow_page
 from anonvma_rt.mm.hooks.notes cimport (
@@ -22,8 +23,9 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
-    MOVE_PAGES_3_2, MOVE_PAGES_4_17, PAGE_SIZE, PTE_PRESENT, anon_vma, is_migration_entry, kernel_of, make_pte, mm_of,
-    mm_struct, noted, page, page_anon_vma, page_at, page_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    MOVE_PAGES_3_2, MOVE_PAGES_4_17, PAGE_SIZE, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of,
+    make_pte, mm_of, mm_struct, noted, page, page_anon_vma, page_at, page_table, pte_pfn, pte_present, pte_t, serial_of,
+    vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
 from anonvma_rt.mm.pgtable cimport find_table, pte_lockptr, pte_offset, pte_read, set_pte
@@ -118,7 +120,10 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
     point(t, OP_LOAD, &new.mapping)
     if page_anon_vma(new) == NULL:
         return
-    av = must_be_its_anon_vma(t, new)
+    av = page_anon_vma(new)
+    # Asked again behind the lock: here it only ends the execution a little earlier.
+    if not arena_glance(&t.x.arena, av, TYPE_ANON_VMA):
+        violate(t, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, <int64_t>(<char *>av - t.x.arena.base), new.pfn)
     anon_vma_lock_read(t, av)
     # Now and at the end of the walk: nothing but the migration's own reference has kept it alive meanwhile.
     must_be_its_anon_vma(t, new)

@@ -6,12 +6,13 @@ said beside each field. Paging has three levels of 512 entries (39 bits, as arm6
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.base.klist cimport list_head
-from anonvma_rt.engine.base.operation cimport lock_word
+from anonvma_rt.engine.base.operation cimport OP_STORE, lock_word
 from anonvma_rt.engine.base.os cimport read_link, read_once64, read_onceu, rt_unlikely
 from anonvma_rt.engine.run.sync cimport mutex_t, rwsem_t, spinlock_t
-from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Finding, Task, must_live, violate
+from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Finding, Task, must_live, point, violate
 
 cdef enum:
     PAGE_SHIFT = 12
@@ -233,7 +234,7 @@ cdef struct mm_struct:
     int32_t id
     vm_area_struct *mmap
     vm_area_struct *tree
-    vm_area_struct *mmap_cache
+    vm_area_struct *unused    # the last one that was found, in the kernel: a hint, on which no result depends
     uint32_t tree_guard       # where tasks run at once: for lookups without mmap_sem
     page_directory *pgd
 
@@ -334,7 +335,7 @@ cdef inline bint is_poison(uint64_t word) noexcept nogil:
 cdef inline page *page_at(Task *t, uint64_t pfn) noexcept nogil:
     """pfn_to_page() for a number that was read from an entry: memory that is a page table no more has any."""
     cdef kernel *k = kernel_of(t)
-    if rt_unlikely(pfn >= read_onceu(&k.n_pages)):
+    if rt_unlikely(pfn >= rt_glance(&k.n_pages)):
         violate(t, VIOLATION_USE_AFTER_FREE, TYPE_TABLE, 0, 0)
     return pfn_to_page(k, pfn)
 
@@ -347,6 +348,30 @@ cdef inline mm_struct *mm_of(Task *t, vm_area_struct *vma) noexcept nogil:
     if is_poison(<uint64_t>mm):
         violate(t, VIOLATION_USE_AFTER_FREE, TYPE_VMA, <int64_t>(<char *>vma - t.x.arena.base), 0)
     return mm
+
+
+cdef inline bint one_object(Task *t) noexcept nogil:
+    """Whether all vmas and lists are announced as one object, because many members are looked at together of which each
+    changes by itself: by faults without mmap_sem, and in a tree where a vma is before it has its place."""
+    cdef algorithm *a = &kernel_of(t).algorithm
+    return a.vma_locks != VMA_LOCKS_NO or (a.tree and not a.place_before_clone)
+
+
+cdef inline void *member_of(Task *t, void *member) noexcept nogil:
+    """What is announced of an operation on a member of a vma, or on a list."""
+    return &kernel_of(t).mm if one_object(t) else member
+
+
+cdef inline void announce_vmas(Task *t, int op) noexcept nogil:
+    """An operation on vmas or lists that a lock orders, but where all of them are one object."""
+    if one_object(t):
+        point(t, op, &kernel_of(t).mm)
+
+
+cdef inline void announce_flags(Task *t, vm_area_struct *vma) noexcept nogil:
+    """A change of vm_flags, which a walk looks at together with vm_pgoff."""
+    if kernel_of(t).algorithm.stack_flag or one_object(t):
+        point(t, OP_STORE, member_of(t, &vma.vm_pgoff))
 
 
 cdef inline uint64_t pte_pfn(pte_t pte) noexcept nogil:

@@ -12,8 +12,8 @@ from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGE
 from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS, ORDERING_TAIL,
-    ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_WRITE, kernel_of, mm_struct, rule_hook, serial_of,
-    vm_area_struct,
+    ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_WRITE, kernel_of, member_of, mm_struct, rule_hook,
+    serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
@@ -46,11 +46,11 @@ cdef vm_area_struct *clone_at(Task *t, vm_area_struct *vma, vm_area_struct *prev
         vma_free(t, new)
         return NULL
     pgd_populate(t, new.vm_mm, address, address + length)
-    point(t, OP_STORE, &new.vm_start)
+    point(t, OP_STORE, member_of(t, &new.vm_start))
     write_once64(&new.vm_start, address)
-    point(t, OP_STORE, &new.vm_end)
+    point(t, OP_STORE, member_of(t, &new.vm_end))
     write_once64(&new.vm_end, address + length)
-    point(t, OP_STORE, &new.vm_pgoff)
+    point(t, OP_STORE, member_of(t, &new.vm_pgoff))
     write_once64(&new.vm_pgoff, pgoff)
     if placed and anon_vma_clone(t, new, vma) < 0:
         vma_free(t, new)

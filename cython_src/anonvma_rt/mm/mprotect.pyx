@@ -8,13 +8,14 @@ entries change in the same way whether the right is taken or given.
 from libc.errno cimport EINVAL, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
+from anonvma_rt.engine.base.os cimport write_once64
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note
 from anonvma_rt.mm.hooks.notes cimport NOTE_PROTECT
 from anonvma_rt.mm.huge_memory cimport change_huge_pmd
 from anonvma_rt.mm.mm_types cimport (
-    CALLS_6_17, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, PTE_WRITE, TYPE_VMA, VM_ACCOUNT, VM_WRITE, kernel_of, mm_struct,
-    mm_walk, noted, page_table, pte_present, pte_t, vm_area_struct,
+    CALLS_6_17, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, PTE_WRITE, TYPE_VMA, VM_ACCOUNT, VM_WRITE, announce_flags,
+    kernel_of, mm_struct, mm_walk, noted, page_table, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
 from anonvma_rt.mm.pagewalk cimport walk_page_range
@@ -80,7 +81,8 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
             if split_vma(t, mm, vma, end, False) < 0:
                 return -ENOMEM
     prev[0] = vma
-    vma.vm_flags = flags
+    announce_flags(t, vma)
+    write_once64(&vma.vm_flags, flags)
     change_protection(t, vma, start, end)
     return 0
 

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy
 
+from anonvma_rt.engine.audit.access cimport rt_glance, rt_number
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC
 from anonvma_rt.engine.base.os cimport read_once32, write_link, write_once64, write_onceu
@@ -50,10 +51,10 @@ cdef page *alloc_page(Task *t) noexcept nogil:
         return NULL
     if t.x.parallel:
         return alloc_page_of_own(t, k)
-    if k.n_pages == k.chunks * PAGES_PER_CHUNK:
+    # Which frame it is depends on who comes first, and nothing depends on that: as with where an object lies.
+    if rt_glance(&k.n_pages) == k.chunks * PAGES_PER_CHUNK:
         add_chunks(t, k, 1)
-    p = pfn_to_page(k, k.n_pages)
-    k.n_pages += 1
+    p = pfn_to_page(k, rt_number(&k.n_pages, 1))
     p.count = 1
     return p
 

@@ -24,7 +24,7 @@ from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_
 from anonvma_rt.mm.mm_types cimport (
     GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, TYPE_ANON_VMA, TYPE_AVC,
     TYPE_VMA, VM_STACK_INCOMPLETE_SETUP, algorithm, anon_vma, anon_vma_chain, avc_of_same_anon_vma, kernel_of,
-    linear_page_index, make_pte, page, page_anon_vma, page_generation, pte_t, serial_of, vm_area_struct,
+    linear_page_index, make_pte, member_of, page, page_anon_vma, page_generation, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
@@ -34,11 +34,13 @@ from anonvma_rt.mm.pgtable cimport ptep_get_and_clear, set_pte
 # ---- from a page to its anon_vma -----------------------------------------------------------------------------------
 
 
-cdef anon_vma *anon_vma_of(Task *t, page *p) noexcept nogil:
-    """page.mapping as an anon_vma if the page is anonymous and mapped. Inside an RCU section: it may be freed."""
+cdef anon_vma *anon_vma_of(Task *t, page *p, uint16_t *generation) noexcept nogil:
+    """page.mapping as an anon_vma, and its generation then, if the page is anonymous and mapped. Inside an RCU section:
+    it may be freed."""
     cdef anon_vma *av
     point(t, OP_LOAD, &p.mapping)
     av = page_anon_vma(p)
+    generation[0] = page_generation(p)
     if av == NULL or not page_mapped(t, p):
         return NULL
     return av
@@ -62,7 +64,8 @@ cdef anon_vma *page_get_anon_vma(Task *t, page *p) noexcept nogil:
 
     2.6.36 and .37 asked "mapped" once, before, and incremented whatever was there (Z19).
     """
-    cdef anon_vma *av = anon_vma_of(t, p)
+    cdef uint16_t generation
+    cdef anon_vma *av = anon_vma_of(t, p, &generation)
     if av != NULL and not kernel_of(t).algorithm.careful_pin:
         get_anon_vma(t, av)
         return av
@@ -97,10 +100,9 @@ cdef anon_vma *page_lock_anon_vma(Task *t, page *p) noexcept nogil:
     cdef anon_vma *root
     cdef uint16_t generation
     while True:
-        av = anon_vma_of(t, p)
+        av = anon_vma_of(t, p, &generation)
         if av == NULL:
             return NULL
-        generation = page_generation(p)
         point(t, OP_LOAD, &av.root)
         root = lock_owner(t, av)
         if not a.recheck_mapped:
@@ -109,7 +111,10 @@ cdef anon_vma *page_lock_anon_vma(Task *t, page *p) noexcept nogil:
             return av
         if anon_vma_trylock(t, root):
             if not page_mapped(t, p):
-                unlock_walked(t, root if a.remember_root else lock_owner(t, av))
+                if not a.remember_root:
+                    point(t, OP_LOAD, &av.root)
+                    root = lock_owner(t, av)
+                unlock_walked(t, root)
                 return NULL
             if moved_away(t, p, av, generation):
                 unlock_walked(t, root)
@@ -193,14 +198,18 @@ cdef void page_remove_rmap(Task *t, page *p) noexcept nogil:
 cdef bint vma_address(Task *t, page *p, vm_area_struct *vma, uint64_t *address) noexcept nogil:
     """Where the page would be mapped in vma, if inside it. The three fields are read one by one, and vma_adjust may
     be changing them."""
-    cdef uint64_t pgoff
+    point(t, OP_LOAD, member_of(t, &vma.vm_pgoff))
+    return address_in(t, p, vma, address)
+
+
+cdef bint address_in(Task *t, page *p, vm_area_struct *vma, uint64_t *address) noexcept nogil:
+    """vma_address() behind its first point."""
+    cdef uint64_t pgoff = read_once64(&vma.vm_pgoff)
     cdef uint64_t start
-    point(t, OP_LOAD, &vma.vm_pgoff)
-    pgoff = read_once64(&vma.vm_pgoff)
-    point(t, OP_LOAD, &vma.vm_start)
+    point(t, OP_LOAD, member_of(t, &vma.vm_start))
     start = read_once64(&vma.vm_start)
     address[0] = start + ((read_onceu(&p.index) - pgoff) << PAGE_SHIFT)
-    point(t, OP_LOAD, &vma.vm_end)
+    point(t, OP_LOAD, member_of(t, &vma.vm_end))
     must_live(t, vma, TYPE_VMA)
     if start <= address[0] < read_once64(&vma.vm_end):
         return True
@@ -255,7 +264,7 @@ cdef vm_area_struct *rmap_walk_next(Task *t, rmap_walk *w) noexcept nogil:
     """The next vma, or NULL at the end."""
     cdef anon_vma_chain *avc
     cdef vm_area_struct *vma
-    point(t, OP_LOAD, &w.anon_vma.head)
+    point(t, OP_LOAD, member_of(t, &w.anon_vma.head))
     if w.node != NULL:
         must_live(t, w.node, TYPE_AVC)
     avc = step(w)
@@ -305,9 +314,11 @@ cdef bint try_to_unmap(Task *t, page *p) noexcept nogil:
             vma = rmap_walk_next(t, &w)
             if vma == NULL:
                 break
+            # Its flags are announced with the first of its members that a walk looks at.
+            point(t, OP_LOAD, member_of(t, &vma.vm_pgoff))
             if skip_stacks and read_once64(&vma.vm_flags) & VM_STACK_INCOMPLETE_SETUP:
                 continue
-            if not vma_address(t, p, vma, &address):
+            if not address_in(t, p, vma, &address):
                 continue
             try_to_unmap_one(t, p, vma, address)
             if not page_mapped(t, p):

@@ -6,8 +6,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD, list_is_singular
-from anonvma_rt.engine.base.operation cimport OP_STORE
-from anonvma_rt.engine.base.os cimport write_link, write_once64
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
+from anonvma_rt.engine.base.os cimport write_once64
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport lock_init
 from anonvma_rt.engine.run.task cimport Task, note, point
@@ -17,8 +17,8 @@ from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_VMA, NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.mm_types cimport (
-    MERGE_3_0, MERGE_6_16, MERGE_6_16_FORKED, MERGE_SYMMETRIC, PAGE_SHIFT, TYPE_VMA, algorithm, anon_vma, kernel_of,
-    mm_struct, serial_of, vm_area_struct, vma_pages,
+    MERGE_3_0, MERGE_6_16, MERGE_6_16_FORKED, MERGE_SYMMETRIC, PAGE_SHIFT, TYPE_VMA, algorithm, announce_vmas, anon_vma,
+    kernel_of, member_of, mm_struct, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.slab cimport must_alloc
@@ -49,12 +49,14 @@ cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t 
 cdef vm_area_struct *vma_duplicate(Task *t, vm_area_struct *vma, mm_struct *mm) noexcept nogil:
     """A copy of the structure with an empty chain, or NULL; it names the same anon_vma but is on no list yet."""
     cdef vm_area_struct *new = vma_alloc(t, mm, vma.vm_start, vma.vm_end, vma.vm_pgoff, vma.vm_flags)
+    announce_vmas(t, OP_LOAD)
     if new != NULL:
         new.anon_vma = vma.anon_vma
     return new
 
 
 cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil:
+    announce_vmas(t, OP_STORE)
     vma.vm_prev = prev
     vma.vm_next = prev.vm_next if prev != NULL else mm.mmap
     if prev != NULL:
@@ -72,6 +74,7 @@ cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *
 
 
 cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
+    announce_vmas(t, OP_STORE)
     if vma.vm_prev != NULL:
         vma.vm_prev.vm_next = vma.vm_next
     else:
@@ -84,10 +87,10 @@ cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil
     if t.x.parallel:
         unguard(&mm.tree_guard)
     mm.map_count -= 1
-    write_link(&mm.mmap_cache, NULL)
 
 
 cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil:
+    announce_vmas(t, OP_STORE)
     note(t, NOTE_VMA_GONE, serial_of(vma), 0, 0)
     arena_free(&t.x.arena, vma)
 
@@ -100,19 +103,20 @@ cdef void set_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
         note(t, NOTE_RANGE, serial_of(vma), <int64_t>start, <int64_t>pgoff)
     pgd_populate(t, vma.vm_mm, start, end)
     if start != vma.vm_start:
-        point(t, OP_STORE, &vma.vm_start)
+        point(t, OP_STORE, member_of(t, &vma.vm_start))
         write_once64(&vma.vm_start, start)
     if end != vma.vm_end:
-        point(t, OP_STORE, &vma.vm_end)
+        point(t, OP_STORE, member_of(t, &vma.vm_end))
         write_once64(&vma.vm_end, end)
     if pgoff != vma.vm_pgoff:
-        point(t, OP_STORE, &vma.vm_pgoff)
+        point(t, OP_STORE, member_of(t, &vma.vm_pgoff))
         write_once64(&vma.vm_pgoff, pgoff)
 
 
 cdef int import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *exporter) noexcept nogil:
     """A vma that takes over pages of another one has to be on the lists of their anon_vmas first. 0, or -ENOMEM with
     the importer as it was."""
+    announce_vmas(t, OP_STORE)
     if exporter.anon_vma == NULL or importer.anon_vma != NULL:
         return 0
     # Before the clone, or it would look for an anon_vma to reuse.
@@ -199,7 +203,6 @@ cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
         vma_unlink(t, mm, c.swallowed)
     elif insert != NULL:
         vma_link(t, mm, insert, vma.vm_prev if insert.vm_start < vma.vm_start else vma)
-    write_link(&mm.mmap_cache, NULL)
     if locked != NULL:
         anon_vma_unlock(t, locked)
     if c.swallowed != NULL:
@@ -280,6 +283,7 @@ cdef vm_area_struct *vma_merge(Task *t, vma_merge_struct *vmg) noexcept nogil:
     cdef uint64_t pgoff
     cdef bint after
     cdef bint before
+    announce_vmas(t, OP_LOAD)
     if covered:
         next = next.vm_next
     after = can_merge_after(t, vmg)

@@ -5,7 +5,6 @@ Source: Seidel, Aragon, "Randomized Search Trees" (Algorithmica 1996).
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.base.os cimport read_link, write_link
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.mm_types cimport mm_struct, serial_of, vm_area_struct
@@ -59,13 +58,7 @@ cdef void vma_tree_erase(mm_struct *mm, vm_area_struct *vma) noexcept nogil:
 
 cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     """The first vma that ends above address, or NULL; mmap_sem is held."""
-    cdef vm_area_struct *vma = <vm_area_struct *>read_link(&mm.mmap_cache)
-    if vma != NULL and vma.vm_start <= address < vma.vm_end:
-        return vma
-    vma = vma_tree_find(mm, address)
-    if vma != NULL:
-        write_link(&mm.mmap_cache, vma)
-    return vma
+    return vma_tree_find(mm, address)
 
 
 cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:

@@ -30,6 +30,10 @@ cdef extern from *:
     static inline RT_UNSEEN uint32_t rt_glance(const volatile uint32_t *p) { return *p; }
     static inline RT_UNSEEN int64_t rt_glance64(const volatile int64_t *p) { return *p; }
 
+    /* Numbers that only tell things of one kind apart, which nothing depends on: n of them, from the one returned. */
+    static inline RT_UNSEEN uint32_t rt_number(volatile uint32_t *p, uint32_t n)
+    { uint32_t first = *p; *p = first + n; return first; }
+
     #if defined(ANONVMA_RT_AUDIT)
     __attribute__((weak, visibility("default"))) void (*rt_audit_told)(void *, uint64_t, int, void *) = 0;
 
@@ -94,3 +98,4 @@ cdef extern from *:
     """
     uint32_t rt_glance(uint32_t *p) noexcept nogil
     int64_t rt_glance64(int64_t *p) noexcept nogil
+    uint32_t rt_number(uint32_t *p, uint32_t n) noexcept nogil

@@ -2,7 +2,8 @@
 
 The accesses are told by modules that were built for it (access.pxd). They belong to the step that was granted last: to
 what was announced, which may be a whole structure under the address of one member, or to what the task does behind it.
-An operation on a lock is that on its word and no more, and who announces a look does not write.
+An operation on a lock is that on its word and no more, and who announces a look does not write; but that an object ends
+may follow from a look, in one step with it.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -82,7 +83,7 @@ cdef void told(void *address, uint64_t size, int writes, void *place) noexcept n
             now.touch = LOCKS
         else:
             now.epoch += 1
-    elif writes and a.looks:
+    elif writes == 1 and a.looks:
         now.epoch += 1
     shadow_touch(&a.shadow, offset, size, &now, a.past.clock[a.task], a.x.index)
 

@@ -8,6 +8,7 @@ address wherever one is reported.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.os cimport read_onceu
 
 cdef enum:
@@ -41,7 +42,7 @@ cdef struct Arena:
     uint64_t reserved
     char *snapshot
     arena_state saved
-    # Who is told of what is written here to a whole object, or to its header; NULL: nobody (engine/audit).
+    # Who is told of what is written here to a whole object, or to its header; NULL: nobody (engine/audit). writes: 2.
     void (*told)(void *address, uint64_t size, int writes, void *place) noexcept nogil
 
 cdef int arena_open(Arena *arena) except -1 nogil
@@ -74,6 +75,16 @@ cdef inline bint arena_live(Arena *arena, void *object, int type) noexcept nogil
         return False
     header = arena_header_of(object)
     return header.type == type and not read_onceu(&header.generation) & 1
+
+
+cdef inline bint arena_glance(Arena *arena, void *object, int type) noexcept nogil:
+    """arena_live() as a look that is no access of the subject's (engine/audit/access.pxd)."""
+    cdef uint64_t offset = <uint64_t>object - <uint64_t>arena.base
+    cdef arena_header *header
+    if offset >= arena.now.used or offset < sizeof(arena_header) or offset & 7:
+        return False
+    header = arena_header_of(object)
+    return header.type == type and not rt_glance(&header.generation) & 1
 
 
 cdef inline uint64_t arena_offset(Arena *arena, void *object) noexcept nogil:

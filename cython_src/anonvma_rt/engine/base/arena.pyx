@@ -8,6 +8,8 @@ from anonvma_rt.engine.base.os cimport rt_caller, write_onceu
 
 cdef enum:
     GRANULE = 1 << 20
+    # What is told of a write that makes or ends an object, and not only changes it.
+    LIFETIME = 2
 
 
 cdef int arena_open(Arena *arena) except -1 nogil:
@@ -71,7 +73,7 @@ cdef void *arena_alloc(Arena *arena, uint64_t size, int type) noexcept nogil:
     header.serial = arena.now.serials[type]
     arena.now.live += 1
     if arena.told != NULL:
-        arena.told(header, whole, True, rt_caller())
+        arena.told(header, whole, LIFETIME, rt_caller())
     return header + 1
 
 
@@ -80,7 +82,8 @@ cdef void arena_free(Arena *arena, void *object) noexcept nogil:
     cdef arena_header *header = arena_header_of(object)
     memset(object, ARENA_POISON, arena_size(object))
     if arena.told != NULL:
-        arena.told(&header.generation, header.size - 8, True, rt_caller())
+        arena.told(object, header.size - sizeof(arena_header), LIFETIME, rt_caller())
+        arena.told(&header.generation, sizeof(header.generation), LIFETIME, rt_caller())
     write_onceu(&header.generation, header.generation + 1)
     arena.now.live -= 1
 
@@ -129,7 +132,7 @@ cdef void arena_retire(Arena *arena, void *object) noexcept nogil:
     cdef arena_header *header = arena_header_of(object)
     write_onceu(&header.generation, header.generation + 1)
     if arena.told != NULL:
-        arena.told(&header.generation, sizeof(header.generation), True, rt_caller())
+        arena.told(&header.generation, sizeof(header.generation), LIFETIME, rt_caller())
     arena.now.live -= 1
 
 
@@ -138,7 +141,7 @@ cdef void arena_revive(Arena *arena, void *object) noexcept nogil:
     cdef arena_header *header = arena_header_of(object)
     write_onceu(&header.generation, header.generation + 1)
     if arena.told != NULL:
-        arena.told(&header.generation, sizeof(header.generation), True, rt_caller())
+        arena.told(&header.generation, sizeof(header.generation), LIFETIME, rt_caller())
     arena.now.live += 1
 
 

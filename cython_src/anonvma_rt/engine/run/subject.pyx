@@ -110,6 +110,10 @@ cdef class Subject:
     def object_name(self, offset):
         """The words for the object of a point, by its offset into the arena (ARENA_ROOT: the first object), or None."""
 
+    def member_name(self, type, serial, offset):
+        """The words for the byte at `offset` of object number `serial` of a type (arena_alloc), or None: how an audit
+        says where two accesses met. Negative offsets are of the header in front of it."""
+
     def cause(self, kind, task, step, a, b, c):
         """What the violation `kind` with the numbers of found() or violate() means, in a sentence, or None."""
 

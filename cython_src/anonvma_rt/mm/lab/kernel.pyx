@@ -22,7 +22,7 @@ from anonvma_rt.mm.lab.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, is_interesting, read_kinds
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
-from anonvma_rt.mm.lab.objects cimport index_objects
+from anonvma_rt.mm.lab.objects cimport index_objects, member_name
 from anonvma_rt.mm.lab.syscall cimport (
     COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, RESOLVED, VMAS, Call, is_right, mapped_pfn, read_call, system_call,
     user_errno, wants_page,
@@ -145,6 +145,9 @@ cdef class Kernel(Subject):
         self.begin = NULL
         memset(&self.objects, 0, sizeof(self.objects))
         memset(&self.plan, 0, sizeof(self.plan))
+
+    def member_name(self, type, serial, offset):
+        return member_name(type, serial, offset)
 
     def kinds(self):
         return dict(KINDS)

@@ -3,7 +3,7 @@
 For whoever looks from outside: checks, names for reports, interesting operations. Nothing here changes an object.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header
 from anonvma_rt.mm.mm_types cimport mm_struct, pmd_t
@@ -31,6 +31,7 @@ cdef enum Member:
     MEMBER_PTE
     MEMBER_PMD
     MEMBER_POOL
+    MEMBER_VMAS
 
 # Where the objects of a built kernel begin, ascending, as offsets into the arena; later ones lie behind `end`.
 cdef struct object_index:
@@ -42,6 +43,7 @@ cdef struct object_index:
 cdef int index_objects(object_index *index, Arena *arena) noexcept nogil
 cdef arena_header *object_at(Arena *arena, object_index *index, uint64_t offset) noexcept nogil
 cdef int member_at(arena_header *header, char *address) noexcept nogil
+cdef str member_name(int type, int64_t serial, int64_t offset)
 cdef pmd_t *next_pmd(mm_struct *mm, uint64_t *address) noexcept nogil
 
 

@@ -4,6 +4,8 @@ from libc.errno cimport EAGAIN, EFAULT, EINVAL
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from anonvma_rt.engine.audit.access cimport rt_glance
+from anonvma_rt.engine.base.operation cimport OP_LOAD
 from anonvma_rt.engine.base.os cimport read_once32, read_onceu, write_onceu
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport down_read, down_write, try_down_read, up_read, up_write
@@ -15,8 +17,9 @@ from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page, move_pages
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, TYPE_VMA, VMA_LOCKS_NO, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE, kernel, kernel_of,
-    mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, TYPE_VMA, VMA_LOCKS_NO, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE, announce_vmas,
+    kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t,
+    vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap
 from anonvma_rt.mm.mprotect cimport do_mprotect
@@ -108,6 +111,7 @@ cdef vm_area_struct *lock_vma(Task *t, mm_struct *mm, uint64_t address) noexcept
     """lock_vma_under_rcu (6.4): the vma at an address with its own lock held for reading and mmap_sem not held; NULL
     where somebody changes it or nothing is there, and the fault takes mmap_sem after all."""
     cdef vm_area_struct *vma
+    announce_vmas(t, OP_LOAD)
     if t.x.parallel:
         guard(t, &mm.tree_guard)
     vma = vma_tree_find(mm, address)
@@ -119,6 +123,7 @@ cdef vm_area_struct *lock_vma(Task *t, mm_struct *mm, uint64_t address) noexcept
         return NULL
     if not try_down_read(t, &vma.vm_lock):
         return NULL
+    announce_vmas(t, OP_LOAD)
     must_live(t, vma, TYPE_VMA)
     return vma
 
@@ -218,7 +223,7 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
     cdef int result = 0
     cdef page *p
     cdef page *head
-    if c.args[RESOLVED] <= 0 or pfn >= read_onceu(&k.n_pages):
+    if c.args[RESOLVED] <= 0 or pfn >= rt_glance(&k.n_pages):
         return -EINVAL
     p = pfn_to_page(k, pfn)
     head = pfn_to_page(k, read_onceu(&p.head))
