@@ -168,6 +168,8 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{unexpected}")
         if one.rests_on:
             lines.append(f"  {'':25} {one.rests_on}")
+        if one.verdict.startswith("VERIFIED"):
+            lines.append(f"  {'':25} {one.announcements}")
         if one.doubt:
             lines.append(f"  {'':25} {one.doubt}")
     lines.append("")

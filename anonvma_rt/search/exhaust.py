@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from anonvma_rt.auditing.grounds import attach, found_by
+from anonvma_rt.auditing.pairs import Pair
 from anonvma_rt.engine.base.bell import cores
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
@@ -83,6 +85,7 @@ class Exhaust:
         self.estimate: Estimate | None = None
         self.scouted: set[int] = set()  # the classes that the short hunt saw
         self.kept_at = 0.0
+        self.unordered: list[Pair] = []  # what an audit reports, where the subject was built for one
 
     @property
     def complete(self) -> bool:
@@ -105,6 +108,7 @@ class Exhaust:
             for explorer in pump.explorers:
                 explorer.bound = self.bound
             self.kept_at = perf_counter()
+            audits = attach(pump.explorers)
             try:
                 pump.run(self.give, self.take)
                 # Where it visited less than a hunt, the most likely reason is asked for again.
@@ -118,6 +122,7 @@ class Exhaust:
                     "not of this program"
                 ) from None
             finally:
+                self.unordered = found_by(audits, plan.program)
                 # Interrupted in the middle of taking something over, the last checkpoint is the better one.
                 if self.keep is not None and pump.steady:
                     self.keep()

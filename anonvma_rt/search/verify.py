@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from anonvma_rt.auditing.grounds import announcements
 from anonvma_rt.engine.base.bell import StopToken, cores
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, quote
@@ -41,7 +42,8 @@ class Verdict(Result):
     continuation was known. complete: nothing is left to visit. violating_classes: by kind; without `all_violations` the
     search ends at the first. estimate: of the classes, before the search. rests_on: what the verdict takes on trust,
     None where all of it was seen now. verdict: in words. doubt: why the number
-    of classes is hard to believe, if it is.
+    of classes is hard to believe, if it is. announcements: in words, whether the operations
+    that it covers were audited for this subject and algorithm.
     """
 
     scouts: int = 0
@@ -53,12 +55,13 @@ class Verdict(Result):
     first: First | None = None
     estimate: Estimate | None = None
     rests_on: str | None = None
+    announcements: str = ""
     verdict: str = ""
     doubt: str = ""
 
     shown = (
         "algorithm scouts classes schedules sleep_blocked complete violating_classes first estimate seconds expected "
-        "as_expected rests_on not_reproducible verdict doubt"
+        "as_expected rests_on announcements not_reproducible verdict doubt"
     )
 
     def does_not_come_again(self, why: NotReproducible) -> None:
@@ -158,6 +161,7 @@ class _Verify:
     def __init__(self, file: Checkpoint | None, plan: VerifyPlan, choice: Choice, folder: Folder) -> None:
         self.plan, self.choice, self.file, self.folder = plan, choice, file, folder
         self.result = Verdict(choice.name, expected=plan.program.expected(choice.name))
+        self.result.announcements = announcements(plan.program, choice)
         saved = file.searches.get(choice.name) if file else None
         self.search = Exhaust(plan, choice, saved, self.keep if file else None)
         self.resumed = saved is not None
@@ -221,6 +225,12 @@ class _Verify:
             result.verdict = f"VIOLATED (execution {result.scouts} of a hunt that went before)"
         elif found:
             result.verdict = f"VIOLATED (after {result.classes} {what})"
+        elif unordered := self.search.unordered:
+            result.complete = False
+            result.verdict = (
+                f"NOT PROVED: no announcement orders the accesses of {len(unordered)} pairs, the first of them to "
+                f"{unordered[0].what}: {unordered[0].first}; {unordered[0].second}"
+            )
         elif result.complete and len(self.search.scouted) > result.classes and bound is None:
             # A search that visits less than a hunt proves nothing, whatever is wrong with it.
             result.complete = False
