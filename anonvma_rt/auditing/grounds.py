@@ -1,28 +1,44 @@
 """What a proof rests on: whether the announcements that it covers were audited, and what an audit hears meanwhile.
 
 clean.toml has the built-in scenarios and algorithms under which `anonvma-rt audit --all --table FILE` found nothing,
-with a digest of the sources that were audited and of each scenario's text; tests/auditing guards it.
+with a digest of the sources that were audited and of each scenario's text. Where one of them is another now, what it
+says does not count.
 """
 
 import hashlib
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from anonvma_rt import get_cimport_path
+from anonvma_rt.auditing.build import subjects
 from anonvma_rt.auditing.overlay import active, loaded_files
 from anonvma_rt.auditing.pairs import Pair, merge
 from anonvma_rt.engine.audit.audit import Audit, listen
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.subject import Subject
+from anonvma_rt.errors import UserError
 from anonvma_rt.subjects.protocols import Bound, Choice
+from anonvma_rt.text.parameters import spelled
 
-__all__ = ["TABLE", "announcements", "attach", "found_by", "source_digest", "table_text", "told"]
+__all__ = ["TABLE", "Clean", "announcements", "attach", "found_by", "source_digest", "table_text", "told"]
 
 TABLE = Path(__file__).with_name("clean.toml")
 NOT_AUDITED = "announcements not audited"
+
+
+@dataclass(frozen=True)
+class Clean:
+    """A scenario without a report. text: the digest of it; parameters: their values, as text; algorithms: which."""
+
+    name: str
+    text: str
+    parameters: str
+    algorithms: Sequence[str]
 
 
 def told(subject: Subject) -> bool:
@@ -54,31 +70,40 @@ def _table() -> Mapping[str, Any]:
     return tomllib.loads(TABLE.read_text("utf-8"))
 
 
-def announcements(program: Bound, choice: Choice) -> str:
-    """In words, whether the operations that tasks announce were audited for this subject and algorithm, and when."""
-    table = _table()
-    clean = table["scenario"].get(program.scenario.name, {})
-    if clean.get("text") != program.scenario.sha256 or choice.name not in clean.get("algorithms", ()):
-        return NOT_AUDITED
-    return f"announcements audited for this subject and algorithm, {table['audited']}"
-
-
-def source_digest(root: Path, sources: Iterable[Path]) -> str:
-    """Of what an audit depends on: the subjects' sources, and every .pxd."""
+@cache
+def source_digest() -> str:
+    """Of what an audit of the built-in subjects depends on: their sources, and every .pxd; "" where there are none."""
+    root = Path(get_cimport_path(), "anonvma_rt")
+    try:
+        sources = {*subjects().values(), *root.rglob("*.pxd")}
+    except UserError:
+        return ""
     sha = hashlib.sha256()
-    for path in sorted({*sources, *root.rglob("*.pxd")}):
+    for path in sorted(sources):
         sha.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()
 
 
-def table_text(audited: str, sources: str, clean: Mapping[str, tuple[str, Sequence[str]]]) -> str:
-    """The content of clean.toml. clean: the digest of each scenario's text, and the algorithms without a report."""
+def announcements(program: Bound, choice: Choice) -> str:
+    """In words, whether the operations that tasks announce were audited for this subject and algorithm, and when."""
+    table = _table()
+    clean = table.get("scenario", {}).get(program.scenario.name, {})
+    if clean.get("text") != program.scenario.sha256 or choice.name not in clean["algorithms"]:
+        return NOT_AUDITED
+    if table["sources"] != source_digest():
+        return f"{NOT_AUDITED} since the sources of the subject changed"
+    sizes = "" if spelled(program.parameters) == clean["parameters"] else f", with {clean['parameters']}"
+    return f"announcements audited for this subject and algorithm, {table['audited']}{sizes}"
+
+
+def table_text(audited: str, clean: Iterable[Clean]) -> str:
+    """The content of clean.toml, of an audit of the sources as they are now. audited: the year and the month."""
     lines = [
         "# Made by `anonvma-rt audit --all --table FILE`: the algorithms under which nothing was reported.",
         f'audited = "{audited}"',
-        f'sources = "{sources}"',
+        f'sources = "{source_digest()}"',
     ]
-    for name, (text, algorithms) in clean.items():
-        lines += ["", f'[scenario."{name}"]', f'text = "{text}"', "algorithms = ["]
-        lines += [*(f'    "{one}",' for one in algorithms), "]"]
+    for one in sorted(clean, key=lambda one: one.name):
+        lines += ["", f'[scenario."{one.name}"]', f'text = "{one.text}"', f'parameters = "{one.parameters}"']
+        lines += ["algorithms = [", *(f'    "{name}",' for name in one.algorithms), "]"]
     return "\n".join(lines) + "\n"

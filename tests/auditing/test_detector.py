@@ -38,7 +38,7 @@ def test_what_nothing_orders_is_reported_with_both_lines(racy, way, carrier):
 
 
 @pytest.mark.parametrize("carrier", ["fibers", "threads"])
-@pytest.mark.parametrize("way", ["locked", "pointed", "bytes", "ordered", "tried"])
+@pytest.mark.parametrize("way", ["locked", "pointed", "bytes", "ordered", "tried", "asked"])
 def test_what_is_ordered_is_silent(racy, way, carrier):
     assert audited(racy, way, carrier) == ([], set())
 

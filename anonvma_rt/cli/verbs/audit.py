@@ -4,16 +4,21 @@ import argparse
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from functools import partial
 
 from anonvma_rt.auditing import overlay
-from anonvma_rt.auditing.audit import DEFAULT_RUNS, audit
+from anonvma_rt.auditing.audit import DEFAULT_RUNS, AuditResult, audit
 from anonvma_rt.auditing.build import AUDIT_FLAGS, Builder, subjects
+from anonvma_rt.auditing.grounds import Clean, table_text
 from anonvma_rt.cli import options as opt
-from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress
+from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, write_file
 from anonvma_rt.cli.report import audit_report
 from anonvma_rt.errors import UserError
 from anonvma_rt.lab.load import least_values
+from anonvma_rt.subjects.protocols import Described
+from anonvma_rt.text.parameters import spelled
 
 OPTIONS = (
     opt.SCENARIO,
@@ -24,6 +29,7 @@ OPTIONS = (
     opt.SEED,
     opt.whole("--runs", "N", "executions of each algorithm (default %(default)s)", default=DEFAULT_RUNS),
     opt.JOBS,
+    opt.option("--table", "FILE", "with --all: write there what was clean, which is what a proof says of its grounds"),
 )
 
 
@@ -31,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
     scenarios = opt.choose_scenarios(options, "audits", kernels_only=bool(options.algorithm))
     if options.all and options.parameter:
         raise UserError("--all takes the smallest sizes: omit -p")
+    if options.table is not None and not (options.all and options.algorithm is None):
+        raise UserError("--table is of all that is built in: --all, and no --algorithm")
     if not overlay.active():
         return _again(options.words)
     with progress_bar() as bar:
@@ -49,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
             for described in scenarios
         ]
         found, interrupted = collect(audits)
+    if options.table is not None and not interrupted:
+        write_file(options.table, _table(scenarios, found), "--table")
     return conclude_results(
         options,
         found,
@@ -56,6 +66,15 @@ def run(options: argparse.Namespace) -> int:
         together="audits" if options.all else None,
         interrupted=interrupted,
     )
+
+
+def _table(scenarios: Sequence[Described], found: Sequence[AuditResult]) -> str:
+    clean = [
+        Clean(described.name, described.sha256, spelled(result.parameters), names)
+        for described, result in zip(scenarios, found, strict=True)
+        if (names := [one.algorithm for one in result.results if one.executions and one.as_expected])
+    ]
+    return table_text(time.strftime("%Y.%m"), clean)
 
 
 def _again(words: list[str]) -> int:

@@ -145,8 +145,15 @@ cdef void anon_vma_unlock(Task *t, anon_vma *av) noexcept nogil:
     mutex_unlock(t, &lock_owner(t, av).mutex)
 
 
+cdef void announce_root(Task *t, anon_vma *av) noexcept nogil:
+    """A look at the root of an anon_vma whose pin may be none: it may have been freed, and be another one by now."""
+    if not kernel_of(t).algorithm.careful_pin:
+        point(t, OP_LOAD, &av.root)
+
+
 cdef void anon_vma_lock_read(Task *t, anon_vma *av) noexcept nogil:
     """As a walker takes it: shared since 3.8."""
+    announce_root(t, av)
     if not kernel_of(t).algorithm.shared_walks:
         anon_vma_lock(t, av)
         return
@@ -157,6 +164,7 @@ cdef void anon_vma_lock_read(Task *t, anon_vma *av) noexcept nogil:
 
 
 cdef void anon_vma_unlock_read(Task *t, anon_vma *av) noexcept nogil:
+    announce_root(t, av)
     if not kernel_of(t).algorithm.recheck_mapped:
         # Inside an RCU section still, where a freed anon_vma is memory like any other, and may have another root.
         point(t, OP_LOAD, &av.root)

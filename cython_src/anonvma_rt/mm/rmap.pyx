@@ -169,6 +169,18 @@ cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t
     write_onceu(&p.index, <uint32_t>linear_page_index(vma, address))
 
 
+cdef uint64_t index_of(Task *t, vm_area_struct *vma, uint64_t address) noexcept nogil:
+    """linear_page_index() for whoever holds the lock of a list that the vma is on: where each list has a lock of its
+    own (own_lock), vma_adjust may hold another one."""
+    cdef uint64_t pgoff
+    if not kernel_of(t).algorithm.own_lock:
+        return linear_page_index(vma, address)
+    point(t, OP_LOAD, member_of(t, &vma.vm_pgoff))
+    pgoff = read_once64(&vma.vm_pgoff)
+    point(t, OP_LOAD, member_of(t, &vma.vm_start))
+    return ((address - read_once64(&vma.vm_start)) >> PAGE_SHIFT) + pgoff
+
+
 cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """One more pte maps an anonymous page; its anon_vma and index stay as they are, and if others map it they must be
     the vma's (__page_check_anon_rmap, of kernels that are built to check themselves)."""
@@ -181,7 +193,7 @@ cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t add
     own = own_anon_vma(t, vma)
     if av == NULL or read_link(&av.root) != read_link(&own.root):
         violate(t, BUG_ON, BUG_RMAP_ROOT, p.pfn, <int64_t>address)
-    if p.index != <uint32_t>linear_page_index(vma, address):
+    if p.index != <uint32_t>index_of(t, vma, address):
         violate(t, BUG_ON, BUG_RMAP_INDEX, p.pfn, <int64_t>address)
 
 

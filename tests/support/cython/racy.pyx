@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 
 from anonvma_rt.api cimport (
-    OP_ATOMIC, OP_LOAD, OP_STORE, Subject, Task, arena_alloc, arena_free, arena_root, await_value, lock_init, mutex_lock,
-    mutex_t, mutex_unlock, must_live, point, require_api, spin_trylock, spin_unlock, store,
+    OP_ATOMIC, OP_LOAD, OP_STORE, Subject, Task, arena_alloc, arena_free, arena_root, await_value, lock_init,
+    lock_is_held, mutex_lock, mutex_t, mutex_unlock, must_live, point, require_api, spin_trylock, spin_unlock, store,
 )
 
 require_api(__name__)
@@ -21,11 +21,11 @@ cdef struct shared:
     int64_t row[4]
     node *node
 
-WAYS = ("plain", "locked", "pointed", "bytes", "behind", "looked", "set", "freed", "ordered", "tried")
+WAYS = ("plain", "locked", "pointed", "bytes", "behind", "looked", "set", "freed", "ordered", "tried", "asked")
 
 
 cdef class Racy(Subject):
-    parameters = {"way": {"default": 0, "min": 0, "max": 9}}
+    parameters = {"way": {"default": 0, "min": 0, "max": 10}}
 
     cdef readonly int way
 
@@ -82,6 +82,11 @@ cdef class Racy(Subject):
             else:
                 s.word += 1
                 store(t, &s.flag, 1)
+        elif self.way == 10:
+            if spin_trylock(t, &s.lock):
+                point(t, OP_LOAD, &s.lock)
+                if lock_is_held(&s.lock):
+                    spin_unlock(t, &s.lock)
         elif spin_trylock(t, &s.lock):
             s.word += 1
             spin_unlock(t, &s.lock)

@@ -6,7 +6,7 @@ An operation on a lock is that on its word and no more, and who announces a look
 may follow from a look, in one step with it.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memset
 from posix.dlfcn cimport RTLD_LAZY, dlclose, dlopen, dlsym
 
@@ -15,8 +15,8 @@ from anonvma_rt.engine.audit.shadow cimport (
     LOCKS, PAIR_FRAMES, READS, WRITES, Access, Pair, Shadow, Side, shadow_begin, shadow_close, shadow_open,
     shadow_touch,
 )
-from anonvma_rt.engine.base.operation cimport OP_AWAIT, OP_LOAD, lock_word
-from anonvma_rt.engine.order.relation cimport on_lock
+from anonvma_rt.engine.base.operation cimport lock_word
+from anonvma_rt.engine.order.relation cimport LOOKS, group_of, on_lock, would_fail
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.task cimport Execution
 
@@ -54,7 +54,7 @@ cdef int step(void *self, int task, int op, void *object) noexcept nogil:
     rt_auditor = a
     a.task = task
     a.lock = <char *>object if on_lock(op) else NULL
-    a.looks = op == OP_LOAD or op == OP_AWAIT
+    a.looks = group_of(op, would_fail(op, object)) == LOOKS
     return -1 if a.shadow.full else past_step(&a.past, task, op, object)
 
 
@@ -80,7 +80,9 @@ cdef void told(void *address, uint64_t size, int writes, void *place) noexcept n
     now.touch = <uint8_t>(WRITES if writes else READS)
     if a.lock != NULL:
         if a.lock <= <char *>address < a.lock + sizeof(lock_word):
-            now.touch = LOCKS
+            # A try that fails reads the word, as whoever only asks whether somebody holds the lock.
+            if writes or not a.looks:
+                now.touch = LOCKS
         else:
             now.epoch += 1
     elif writes == 1 and a.looks:

@@ -5,7 +5,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from anonvma_rt.engine.base.grow cimport grow
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_READ_TRYLOCK, OP_START
+from anonvma_rt.engine.base.operation cimport OP_READ_TRYLOCK, OP_START
 from anonvma_rt.engine.base.table cimport table_add, table_clear, table_close, table_open
 from anonvma_rt.engine.order.clocks cimport clock_join
 from anonvma_rt.engine.order.relation cimport dependent, would_fail
