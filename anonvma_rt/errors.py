@@ -99,7 +99,7 @@ _COLOUR = re.compile(r"(\x1b\[[0-9;]*m|[\n\t])")
 
 
 def for_terminal(text: str) -> str:
-    """The same for a text of several lines; colours and tabs stay, for the house puts none of them into a text of the
+    r"""The same for a text of several lines; colours and tabs stay, for the house puts none of them into a text of the
     user's.
 
     >>> for_terminal("a\x1b]0;title\x07\nb")

@@ -91,22 +91,38 @@ def test_names_that_no_file_has_and_endless_words_are_one_short_line(words, caps
     assert list(tmp_path.iterdir()) == []
 
 
+BRIEF = """
+campaign = "brief"
+executions = 10
+range = 10
+carrier = "fibers"
+[[cells]]
+scenarios = ["merge"]
+algorithms = ["moveto-tail"]
+strategies = ["sticky"]
+seeds = [0]
+"""
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else: needs root")
 @pytest.mark.parametrize(
     "words",
     [
         "replay {}/x.json", "shrink {}/x.json", "hunt {}/x.toml", "hunt sb --runs 1 --out {}/x",
-        "verify sb --checkpoint {}/x", "campaign status {}/x", "campaign run nightly --store {}/x",
+        "verify sb --checkpoint {}/x", "campaign status {}/x", "campaign run {}/x.toml --store x",
+        "campaign run {brief} --store {}/x",
     ],
 )  # fmt: skip
 def test_a_folder_that_may_not_be_searched_is_one_line(words, tmp_path, capsys):
-    main(words.format(tmp_path).split())  # so that all is imported
+    brief = tmp_path / "brief.toml"
+    brief.write_text(BRIEF)
+    main(words.format(tmp_path, brief=brief).split())  # so that all is imported
     capsys.readouterr()
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     os.seteuid(NOBODY)
     try:
-        code = main(words.format(closed).split())
+        code = main(words.format(closed, brief=brief).split())
     finally:
         os.seteuid(0)
     out, err = capsys.readouterr()

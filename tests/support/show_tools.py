@@ -74,4 +74,6 @@ def hostile(story):
 def hostile_reproducer(path):
     """A reproducer whose free texts are hostile, with a right checksum."""
     one = found("lkml-2011", "unpatched")
-    return replace(one, cause=BAD, strategy=BAD, version=BAD).save(path)
+    # What wrote it and what found it are printable lines, or it is no reproducer.
+    printable = "".join(filter(str.isprintable, BAD))
+    return replace(one, cause=BAD, strategy=printable, version=printable).save(path)

@@ -182,6 +182,6 @@ def test_uffd_move_waits_for_a_migration_and_says_eagain():
 
 def test_a_word_of_a_table_that_is_no_entry_has_no_entrys_name():
     done = run([mmap(0, 1), touch(0, 1)], [touch(0, 1)])
-    (entry,) = {e.a for e in done.events if e.what == "load" and (done.world.name(e.a) or ("",))[0] == "table"}
+    (entry,) = {e.a for e in done.events if e.what == "atomic" and (done.world.name(e.a) or ("",))[0] == "table"}
     first = entry - (done.world.name(entry)[2] - done.world.name(entry)[1]) // PAGE * 8
     assert [done.world.name(first + 8 * i)[2] for i in (-2, -1, 0, 1)] == ["ptl", "?", BASE, BASE + PAGE]
