@@ -19,7 +19,7 @@ AT_A_TIME = 100
 
 
 # What the simulated kernel does not announce yet: words of the algorithm, or of the text, that such worlds have.
-OPEN = (("vma_locks=", ""), (",pin=false", ""), ("", 'do = "split"'))
+OPEN = (("vma_locks=", ""), (",pin=false", ""))
 
 
 def is_open(world):
@@ -113,6 +113,32 @@ def test_who_writes_a_page_is_ordered_with_who_reads_or_writes_it(pages, huge):
         scenario = Scenario.from_text(CONTENTS.format(pages=pages, huge=huge, step=step))
         for one in verify(scenario, algorithms=["unpatched", "modern", "linux-host"], all_violations=True).results:
             assert one.classes >= classes and one.violating_classes.keys() == kinds
+
+
+SPLITS = """
+name = "splits"
+about = "a huge page is split from two sides, or split while somebody asks for a page of it"
+names.a = "1*GiB"
+setup = [{{ do = "mmap", at = "a", pages = 512, huge = true }}, {{ do = "touch", at = "a", pages = 1 }}]
+[[thread]]
+name = "mover"
+steps = [{{ do = "mremap", from = "a", pages = 1, to = "2*GiB" }}]
+[[thread]]
+name = "other"
+steps = [{{ do = "{verb}", at = "a + {page}", errno = ["", "EAGAIN"] }}]
+"""
+
+
+@pytest.mark.parametrize("verb", ["split", "migrate", "referenced"])
+@pytest.mark.parametrize("page", ["0", "1*PAGE"])
+def test_who_asks_for_a_page_is_ordered_with_the_split_of_it(witness, verb, page):
+    program = Scenario.from_text(SPLITS.format(verb=verb, page=page)).bind({})
+    threads = [thread.calls for thread in program.threads]
+    kernel = witness[0].Witness(
+        Algorithm.parse("unpatched").as_dict(), 1, program.setup, threads, program.after, None, program.failing
+    )
+    found = compare(kernel, Limits(search=1000, plain=1000, hunt=1000))
+    assert found.wrong == [] and len(found.classes) > 2
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -23,7 +23,7 @@ from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init, read_plan
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport next_object
-from anonvma_rt.mm.lab.syscall cimport RESOLVED, Call, read_call, system_call
+from anonvma_rt.mm.lab.syscall cimport RESOLVED, Call, read_call, resolve, system_call, wants_page
 from anonvma_rt.mm.lab.world cimport World
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PTRS_PER_TABLE, TYPE_PAGES, TYPE_SCRATCH, algorithm, alloc_plan, kernel, kernel_of, page, page_anon_vma,
@@ -70,6 +70,8 @@ cdef void new_mm(Task *t, Boot *b) noexcept nogil:
 
 
 cdef void make_call(Task *t, Made *made) noexcept nogil:
+    if wants_page(made.call):
+        resolve(t, made.call, made.call.args[RESOLVED])
     made.result = system_call(t, made.call)
 
 

@@ -24,7 +24,7 @@ from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, is_interesting, 
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects, member_name
 from anonvma_rt.mm.lab.syscall cimport (
-    COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, RESOLVED, VMAS, Call, is_right, mapped_pfn, read_call, system_call,
+    COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, VMAS, Call, is_right, mapped_pfn, read_call, resolve, system_call,
     user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
@@ -176,7 +176,7 @@ cdef class Kernel(Subject):
                 return i + 1
         for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 2]):
             if wants_page(&self.calls[i]):
-                self.calls[i].args[RESOLVED] = mapped_pfn(t, &self.calls[i])
+                resolve(t, &self.calls[i], mapped_pfn(t, &self.calls[i]))
         for i in range(self.tasks):
             if self.kinds_of_task[i] & WATCH_MIGRATING_PTL:
                 kernel_of(t).watchers |= <uint64_t>1 << i
@@ -226,7 +226,7 @@ cdef class Kernel(Subject):
         cdef Call *c = &self.calls[i]
         cdef int64_t result
         if wants_page(c) and i < self.begin[SETUP + 1]:
-            c.args[RESOLVED] = mapped_pfn(t, c)
+            resolve(t, c, mapped_pfn(t, c))
         if c.fail_after >= 0:
             failslab_arm(t, c.fail, c.fail_after)
         result = system_call(t, c)

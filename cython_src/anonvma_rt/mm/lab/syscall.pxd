@@ -8,6 +8,9 @@ cdef enum:
     MAX_ARGS = 8
     # For a call that names a page by its address: the argument that holds the page frame once setup is done.
     RESOLVED = 7
+    # And the one that holds the head of the huge page that it was a part of then, or 0: what the frame itself says of
+    # that is another task's to change.
+    HEAD = 6
     # More than any errno that a system call returns; a bit for each of them fits into so many words.
     ERRNOS = 192
     ERRNO_WORDS = 3
@@ -59,3 +62,4 @@ cdef inline bint is_right(Call *c, int error) noexcept nogil:
 
 cdef bint wants_page(Call *c) noexcept nogil
 cdef int64_t mapped_pfn(Task *t, Call *c) noexcept nogil
+cdef void resolve(Task *t, Call *c, int64_t pfn) noexcept nogil

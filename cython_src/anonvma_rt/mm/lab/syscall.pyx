@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.operation cimport OP_LOAD
-from anonvma_rt.engine.base.os cimport read_once32, read_onceu, write_onceu
+from anonvma_rt.engine.base.os cimport read_onceu, write_onceu
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport down_read, down_write, try_down_read, up_read, up_write
 from anonvma_rt.engine.run.task cimport Task, must_live, violate
@@ -65,7 +65,7 @@ cdef Call read_call(object verb, int process, object args) except *:
     """A call of VERBS with its arguments in their order."""
     cdef Call c
     memset(&c, 0, sizeof(c))
-    if len(args) > RESOLVED:
+    if len(args) > HEAD:
         raise ValueError(f"{verb}: {len(args)} are too many arguments")
     c.verb = NAMES.index(verb)
     c.mm = process
@@ -205,6 +205,18 @@ cdef int64_t mapped_pfn(Task *t, Call *c) noexcept nogil:
     return <int64_t>pte_pfn(pte) if pte_present(pte) else 0
 
 
+cdef void resolve(Task *t, Call *c, int64_t pfn) noexcept nogil:
+    """The call is about this page, as it is before the tasks start; no point."""
+    cdef kernel *k = kernel_of(t)
+    cdef page *p
+    c.args[RESOLVED] = pfn
+    c.args[HEAD] = 0
+    if 0 < pfn < <int64_t>k.n_pages:
+        p = pfn_to_page(k, <uint64_t>pfn)
+        if p.compound or p.head != p.pfn:
+            c.args[HEAD] = p.head
+
+
 cdef int split_around(Task *t, page *head) noexcept nogil:
     """Splits the huge page of a head; 0, or -EAGAIN where nothing maps it."""
     cdef bint done
@@ -226,19 +238,29 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
     if c.args[RESOLVED] <= 0 or pfn >= rt_glance(&k.n_pages):
         return -EINVAL
     p = pfn_to_page(k, pfn)
-    head = pfn_to_page(k, read_onceu(&p.head))
+    head = pfn_to_page(k, <uint64_t>c.args[HEAD]) if c.args[HEAD] else p
+    # A split is announced at the head's count. So that is where to look before anything is asked about the page.
     if c.verb == SPLIT:
-        return split_around(t, head) if read_once32(<int32_t *>&head.compound) else 0
+        return split_around(t, head) if c.args[HEAD] else 0
     if c.verb == MIGRATE:
         if p != head:
             result = split_around(t, head)
+            if read_onceu(&p.head) == p.pfn:
+                # Also where somebody else split it, and nothing maps the head by now.
+                result = 0
         if result == 0:
             result = migrate_page(t, p, c.args[1] != 0, &new)
         return <int64_t>new if result == 0 else result
     # A small page inside a huge one has no counters of its own.
     if get_page_unless_zero(t, head):
-        result = page_referenced(t, head)
+        if p == head or read_onceu(&p.head) != p.pfn:
+            result = page_referenced(t, head)
+            put_page(t, head)
+            return result
         put_page(t, head)
+    if p != head and read_onceu(&p.head) == p.pfn and get_page_unless_zero(t, p):
+        result = page_referenced(t, p)
+        put_page(t, p)
     return result
 
 
