@@ -76,6 +76,7 @@ def test_what_is_built_in_is_clean_in_a_short_audit(run):
         (["--all", "merge"], "omit the name"),
         (["--all", "-p", "pages=3"], "omit -p"),
         (["mrege"], "unknown scenario"),
+        (["merge", "--table", "clean.toml"], "--table is of all that is built in"),
         (["merge", "--algorithm", "no-such"], "no-such"),
     ],
 )
