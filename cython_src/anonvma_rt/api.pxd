@@ -25,7 +25,8 @@ from anonvma_rt.engine.run.sync cimport (
 )
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY, MAX_COUNTERS, VIOLATION_SUBJECT, Execution, Task, found, free_object, halt, mark, must_live, note, point, violate,
+    HALT_NO_MEMORY, MAX_COUNTERS, VIOLATION_SUBJECT, Execution, Task, found, free_object, halt, mark, must_live, note,
+    point, violate,
 )
 
 cdef enum:

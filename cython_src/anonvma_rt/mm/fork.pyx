@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
-from anonvma_rt.engine.base.os cimport read_link, write_link
+from anonvma_rt.engine.base.os cimport read_link
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport (
     down_write, down_write_nested, lock_init, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t,

@@ -39,8 +39,8 @@ cdef struct Side:
 cdef struct Pair:
     Side first
     Side second
-    # The object and the byte inside it (negative: of its header), the execution in which it was seen first, and how often
-    # in all.
+    # The object and the byte inside it (negative: of its header), the execution in which it was seen first, and how
+    # often in all.
     int32_t offset
     uint32_t serial
     uint16_t type

@@ -1,6 +1,6 @@
 """The decision at a point, the end of an execution by a violation, and the lock-order checker (see task.pxd)."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_restore, arena_size

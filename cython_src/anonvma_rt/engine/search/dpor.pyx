@@ -210,8 +210,8 @@ cdef class Dpor(Strategy):
         return task
 
     cdef int keep_ending(self, Execution *x) noexcept nogil:
-        """Remembers the class of an execution that violated something. Where a step ended it, the others might have gone
-        on before that step, and done worse: they are let. -1: no memory."""
+        """Remembers the class of an execution that violated something. Where a step ended it, the others might have
+        gone on before that step, and done worse: they are let. -1: no memory."""
         cdef Search *s = &self.s
         cdef Step *e
         cdef int by = cut_by(x)

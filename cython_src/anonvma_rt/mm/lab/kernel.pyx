@@ -222,7 +222,8 @@ cdef class Kernel(Subject):
         return True
 
     cdef int run(self, Task *t, int i) noexcept nogil:
-        """Makes one system call; 0 or its errno, as system_call() has it. A migration or split that was given up is no refusal."""
+        """Makes one system call; 0 or its errno, as system_call() has it. A migration or split that was given up is no
+        refusal."""
         cdef Call *c = &self.calls[i]
         cdef int64_t result
         if wants_page(c) and i < self.begin[SETUP + 1]:

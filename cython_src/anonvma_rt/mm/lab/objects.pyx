@@ -161,7 +161,7 @@ cdef dict MEMBERS = {
         (<size_t>&(<mm_struct *>NULL).page_table_lock, "page_table_lock"),
         (<size_t>&(<mm_struct *>NULL).map_count, "map_count"), (<size_t>&(<mm_struct *>NULL).id, "id"),
         (<size_t>&(<mm_struct *>NULL).mmap, "mmap"), (<size_t>&(<mm_struct *>NULL).tree, "tree"),
-        
+
         (<size_t>&(<mm_struct *>NULL).tree_guard, "tree_guard"), (<size_t>&(<mm_struct *>NULL).pgd, "pgd"),
     )),
     <int>TYPE_PAGES: ("page", sizeof(page), (

@@ -1,7 +1,7 @@
 """The system calls (see syscall.pxd): their arguments, locks, units and the kernel's own checks."""
 
 from libc.errno cimport EAGAIN, EFAULT, EINVAL
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from anonvma_rt.engine.audit.access cimport rt_glance
