@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint64_t
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_link, read_once64, write_link, write_once64
 from anonvma_rt.engine.run.sync cimport spinlock_t
-from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, must_live, point, violate
+from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, point, violate
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PMD_SIZE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_TABLE, is_poison, kernel_of,
     mm_struct, page_directory, page_table, pmd_t, pmd_table, pte_t,
@@ -65,7 +65,7 @@ cdef inline pmd_t *must_have_pmd(Task *t, mm_struct *mm, uint64_t address) noexc
     """pmd_offset() of an address in a vma, whose directory is there for as long as the vma is."""
     cdef pmd_t *pmd = pmd_offset(mm, address)
     if pmd == NULL:
-        must_live(t, NULL, TYPE_DIRECTORY)
+        violate(t, VIOLATION_USE_AFTER_FREE, TYPE_DIRECTORY, 0, 0)
     return pmd
 
 
