@@ -52,7 +52,10 @@ def compare(subject: Any, limits: Limits, search: Dpor | None = None) -> Compare
     with Explorer(subject, search, carrier="fibers") as explorer:
         explorer.bound = LIVELOCK
         explorer.observing = True
-        while not search.exhausted and len(result.classes) < limits.search and not result.wrong:
+        # Where violations cut executions short a class may be visited often, so blocks are counted as well.
+        left = limits.search // 16
+        while not search.exhausted and len(result.classes) < limits.search and left and not result.wrong:
+            left -= 1
             for one, end in _run(explorer, search, 256, result):
                 # One that a violation cuts short may be the end of several of them.
                 if one in result.classes and (end[0] == "none" or result.classes[one] != end):
