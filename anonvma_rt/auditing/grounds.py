@@ -25,7 +25,9 @@ from anonvma_rt.errors import UserError
 from anonvma_rt.subjects.protocols import Bound, Choice
 from anonvma_rt.text.parameters import spelled
 
-__all__ = ["TABLE", "Clean", "announcements", "attach", "found_by", "source_digest", "table_text", "told"]
+__all__ = [
+    "NOT_AUDITED", "TABLE", "Clean", "announcements", "attach", "found_by", "source_digest", "table_text", "told",
+]  # fmt: skip
 
 TABLE = Path(__file__).with_name("clean.toml")
 NOT_AUDITED = "announcements not audited"

@@ -174,6 +174,12 @@ class BoundScenario:
     def task_names(self) -> list[str]:
         return [thread.name for thread in self.threads]
 
+    def unannounced(self, algorithm: Algorithm) -> str:
+        """See protocols.Bound."""
+        if algorithm.vma_locks != "no":
+            return "only fork takes the lock of a vma; what other calls change or free under a fault is not announced"
+        return "" if algorithm.pin else "an anon_vma that nothing pins is looked at without an announcement"
+
     def expected(self, algorithm_name: str) -> Expected | None:
         """What the scenario says of an algorithm (a preset, an alias or a modified preset).
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from anonvma_rt.auditing.grounds import announcements
+from anonvma_rt.auditing.grounds import NOT_AUDITED, announcements
 from anonvma_rt.engine.base.bell import StopToken, cores
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, quote
@@ -238,6 +238,13 @@ class _Verify:
                 f"NOT PROVED: the search came to its end with {result.classes} classes, but a hunt before it saw "
                 f"{len(self.search.scouted)}: this is a defect of the lab or of the subject's announcements"
             )
+        elif (
+            result.complete
+            and NOT_AUDITED in result.announcements
+            and (shared := self.plan.program.unannounced(self.choice))
+        ):
+            result.complete = False
+            result.verdict = f"NOT PROVED{within} ({result.classes} {what}, none violating): {shared}"
         elif result.complete:
             result.doubt = doubt(result.classes, result.estimate)
             result.verdict = f"VERIFIED{within} (complete, {result.classes} {what})"

@@ -97,6 +97,10 @@ class Bound(Protocol):
 
     def expected(self, algorithm_name: str) -> Expected | None: ...
 
+    def unannounced(self, algorithm: Any) -> str:
+        """What tasks are known to share under it without an announcement, in words, so that a search proves nothing
+        where no audit found that they do not; "" for nothing."""
+
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         """The classes of the user's own that these choices run: no text says what they do, so a checkpoint has their
         digest."""

@@ -117,6 +117,9 @@ class BoundVariants:
     def expected(self, algorithm_name: str) -> Expected | None:
         return self.scenario.expected(algorithm_name)
 
+    def unannounced(self, variant: Variant) -> str:
+        return ""
+
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         return []
 

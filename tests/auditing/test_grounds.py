@@ -37,6 +37,26 @@ def test_an_import_beside_a_fault_without_mmap_sem_is_violated():
     assert good.complete and good.violating_classes == {}
 
 
+def test_what_is_known_to_be_unannounced_is_proved_only_where_an_audit_found_nothing():
+    """Only fork takes the lock of a vma, so what munmap does beside a fault that has no other is not announced."""
+    setup = 'setup = [{ do = "mmap", at = "a", pages = 1 }, { do = "touch", at = "a", pages = 1 }]\n'
+    threads = """
+        [[thread]]
+        name = "reader"
+        steps = [{ do = "read", at = "a", pages = 1, errno = ["", "EFAULT"] }]
+        [[thread]]
+        name = "mapper"
+        steps = [{ do = "mmap", at = "a + 8 * PAGE", pages = 1 }]
+    """
+    world = Scenario.from_text(f'name = "beside"\nabout = "a fault beside mmap"\nnames.a = "1*GiB"\n{setup}{threads}')
+    plain, locks, pinless = verify(world, None, ["modern", "modern,vma_locks=fork", "modern,pin=false"]).results
+    assert plain.complete and plain.verdict.startswith("VERIFIED")
+    for one, why in (locks, "only fork takes the lock of a vma"), (pinless, "an anon_vma that nothing pins"):
+        assert not one.complete and one.verdict.startswith("NOT PROVED (") and why in one.verdict
+    audited = verify("fault-during-fork", None, ["modern,vma_locks=fork"]).results[0]
+    assert audited.complete and audited.verdict.startswith("VERIFIED")
+
+
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """table(text): what stands in the place of clean.toml."""

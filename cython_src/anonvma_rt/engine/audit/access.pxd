@@ -26,9 +26,10 @@ cdef extern from *:
     #define RT_UNSEEN
     #endif
 
-    /* A look that decides nothing but whether a decision is due: no access of the subject's. */
-    static inline RT_UNSEEN uint32_t rt_glance(const volatile uint32_t *p) { return *p; }
-    static inline RT_UNSEEN int64_t rt_glance64(const volatile int64_t *p) { return *p; }
+    /* A look that decides nothing but whether a decision is due: no access of the subject's. Atomic, because tasks that
+       run at once take the same way. */
+    static inline RT_UNSEEN uint32_t rt_glance(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+    static inline RT_UNSEEN int64_t rt_glance64(const int64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 
     /* Numbers that only tell things of one kind apart, which nothing depends on: n of them, from the one returned. */
     static inline RT_UNSEEN uint32_t rt_number(volatile uint32_t *p, uint32_t n)

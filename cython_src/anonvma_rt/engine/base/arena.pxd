@@ -67,24 +67,27 @@ cdef inline uint64_t arena_size(void *object) noexcept nogil:
     return arena_header_of(object).size - sizeof(arena_header)
 
 
-cdef inline bint arena_live(Arena *arena, void *object, int type) noexcept nogil:
-    """Whether `object` is a live object of `type`; reads nothing outside the block, whatever the pointer is."""
+cdef inline arena_header *arena_header_at(Arena *arena, void *object, int type) noexcept nogil:
+    """The header of an object of `type`, alive or not; NULL where there is none. Reads nothing outside the block,
+    whatever the pointer is."""
     cdef uint64_t offset = <uint64_t>object - <uint64_t>arena.base
     cdef arena_header *header
     if offset >= arena.now.used or offset < sizeof(arena_header) or offset & 7:
-        return False
-    header = arena_header_of(object)
-    return header.type == type and not read_onceu(&header.generation) & 1
+        return NULL
+    header = arena_header_of(arena.base + offset)
+    return header if header.type == type else NULL
+
+
+cdef inline bint arena_live(Arena *arena, void *object, int type) noexcept nogil:
+    """Whether `object` is a live object of `type`."""
+    cdef arena_header *header = arena_header_at(arena, object, type)
+    return header != NULL and not read_onceu(&header.generation) & 1
 
 
 cdef inline bint arena_glance(Arena *arena, void *object, int type) noexcept nogil:
     """arena_live() as a look that is no access of the subject's (engine/audit/access.pxd)."""
-    cdef uint64_t offset = <uint64_t>object - <uint64_t>arena.base
-    cdef arena_header *header
-    if offset >= arena.now.used or offset < sizeof(arena_header) or offset & 7:
-        return False
-    header = arena_header_of(object)
-    return header.type == type and not rt_glance(&header.generation) & 1
+    cdef arena_header *header = arena_header_at(arena, object, type)
+    return header != NULL and not rt_glance(&header.generation) & 1
 
 
 cdef inline uint64_t arena_offset(Arena *arena, void *object) noexcept nogil:

@@ -10,8 +10,8 @@ from posix.stdlib cimport posix_memalign
 from posix.unistd cimport _exit
 
 from anonvma_rt.engine.base.os cimport (
-    rt_add, rt_clock, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_peek64,
-    rt_protect, rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake,
+    rt_add, rt_clock, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_protect,
+    rt_sample, rt_sample64, rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake,
 )
 from anonvma_rt.engine.run.block cimport Block, block_next, block_task_ended
 from anonvma_rt.engine.run.fault cimport Fault, complain, crashed, guard_ask, guard_enter, guard_leave, guards_open
@@ -118,9 +118,9 @@ cdef void exited(void *argument) noexcept nogil:
 
 cdef Sight sight(Carrier *c) noexcept nogil:
     cdef Sight seen
-    seen.steps = rt_peek64(&c.block.x.steps)
-    seen.next = rt_peek64(&c.block.next)
-    seen.checking = c.block.checking
+    seen.steps = rt_sample64(&c.block.x.steps)
+    seen.next = rt_sample64(&c.block.next)
+    seen.checking = rt_sample(<int *>&c.block.checking)
     return seen
 
 
@@ -137,11 +137,11 @@ cdef void carrier_look(Carrier *c, int64_t patience) noexcept nogil:
     cdef int64_t now = rt_clock()
     c.unmoved += min(now - c.seen_at, <int64_t>LOOK)
     c.seen_at = now
-    if moved(c) or c.block.x.asking or rt_load(&c.block.x.hold) == HOLD_HERE:
+    if moved(c) or rt_sample(<int *>&c.block.x.asking) or rt_load(&c.block.x.hold) == HOLD_HERE:
         c.seen = sight(c)
         c.unmoved = 0
     if c.unmoved > patience:
-        guard_ask(&c.worker[c.n].guard if c.fibers else &c.worker[c.running].guard)
+        guard_ask(&c.worker[c.n].guard if c.fibers else &c.worker[rt_sample(&c.running)].guard)
         c.unmoved = 0
 
 
