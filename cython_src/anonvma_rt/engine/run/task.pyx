@@ -299,9 +299,9 @@ cdef int cut_by(Execution *x) noexcept nogil:
     return x.finding.task
 
 
-cdef void share(Task *t, lock_word *lock) noexcept nogil:
-    """t has come to share a lock once more. Its own number of shares is limited, so that all tasks together cannot make
-    `readers` wrap, and whether it is exceeded depends on nobody else."""
+cdef void share_more(Task *t, lock_word *lock) noexcept nogil:
+    """share() where it is not the only one. A task's own number of shares is limited, so that all tasks together cannot
+    make `readers` wrap, and whether it is exceeded depends on nobody else."""
     cdef int i
     for i in range(t.shares):
         if t.shared[i].lock == lock:
@@ -318,8 +318,7 @@ cdef void share(Task *t, lock_word *lock) noexcept nogil:
         violate(t, VIOLATION_LOCK_OVERFLOW, t.shared[i].times, 1, <int64_t>arena_offset(&t.x.arena, lock))
 
 
-cdef bint unshare(Task *t, lock_word *lock) noexcept nogil:
-    """t gives one of its shares back: whether it had one."""
+cdef bint unshare_one(Task *t, lock_word *lock) noexcept nogil:
     cdef int i
     for i in range(t.shares):
         if t.shared[i].lock == lock:

@@ -5,6 +5,7 @@ have to do with each other is said in races.pyx.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
 from anonvma_rt.engine.base.os cimport rt_lowest
@@ -62,9 +63,12 @@ cdef int announce(Search *s, Execution *x, Task *t, Pending *p) noexcept nogil:
 
 
 cdef inline int64_t held(Execution *x, void *object) noexcept nogil:
-    """What an object's first 8 bytes hold; 0 for what lies outside the subject's memory."""
+    """What an object's first 8 bytes hold, which need not be aligned; 0 for what lies outside the subject's memory."""
     cdef uint64_t offset = <uint64_t>object - <uint64_t>x.arena.base
-    return (<int64_t *>object)[0] if offset + 8 <= x.arena.committed else 0
+    cdef int64_t bytes = 0
+    if offset + sizeof(bytes) <= x.arena.committed:
+        memcpy(&bytes, object, sizeof(bytes))
+    return bytes
 
 
 cdef inline uint16_t kind_of(Task *t) noexcept nogil:

@@ -84,36 +84,47 @@ cdef void check_tables(Execution *x, kernel *k, mm_struct *mm, int32_t *mapped) 
     cdef page_directory *directory
     cdef page_table *table
     cdef pmd_t pmd
-    cdef uint64_t g
+    cdef uint64_t g = next_used(<uint64_t *>mm.pgd.entry, 0)
     cdef uint64_t m
     cdef uint64_t i
     cdef uint64_t address
-    for g in range(<uint64_t>PTRS_PER_TABLE):
+    while g < PTRS_PER_TABLE:
         directory = <page_directory *>mm.pgd.entry[g]
-        if directory == NULL:
-            continue
-        for m in range(<uint64_t>PTRS_PER_TABLE):
+        m = next_used(<uint64_t *>directory.entry, 0)
+        while m < PTRS_PER_TABLE:
             pmd = directory.entry[m]
-            if pmd == 0:
-                continue
             address = g << PGDIR_SHIFT | m << PMD_SHIFT
             if pmd_huge(pmd):
                 while vma != NULL and vma.vm_end <= address:
                     vma = vma.vm_next
                 # The rights of a huge pmd have a pte's bits.
                 check_entry(x, k, mm, vma, address, pmd, mapped)
-                continue
-            table = pmd_table(pmd)
-            if not arena_live(&x.arena, table, TYPE_TABLE):
+            elif not arena_live(&x.arena, pmd_table(pmd), TYPE_TABLE):
                 report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_TABLE, mm.id, <int64_t>address)
-                continue
-            for i in range(<uint64_t>PTRS_PER_TABLE):
-                if table.pte[i] == PTE_NONE:
-                    continue
-                address = g << PGDIR_SHIFT | m << PMD_SHIFT | i << PAGE_SHIFT
-                while vma != NULL and vma.vm_end <= address:
-                    vma = vma.vm_next
-                check_pte(x, k, mm, vma, address, table.pte[i], mapped)
+            else:
+                table = pmd_table(pmd)
+                i = next_used(<uint64_t *>table.pte, 0)
+                while i < PTRS_PER_TABLE:
+                    address = g << PGDIR_SHIFT | m << PMD_SHIFT | i << PAGE_SHIFT
+                    while vma != NULL and vma.vm_end <= address:
+                        vma = vma.vm_next
+                    check_pte(x, k, mm, vma, address, table.pte[i], mapped)
+                    i = next_used(<uint64_t *>table.pte, i + 1)
+            m = next_used(<uint64_t *>directory.entry, m + 1)
+        g = next_used(<uint64_t *>mm.pgd.entry, g + 1)
+
+
+cdef uint64_t next_used(const uint64_t *entry, uint64_t i) noexcept nogil:
+    """The first entry from i on that is not empty; PTRS_PER_TABLE: none. Four at a time, because nearly all are."""
+    while i & 3 and entry[i] == 0:
+        i += 1
+    if i & 3:
+        return i
+    while i < PTRS_PER_TABLE and not (entry[i] | entry[i + 1] | entry[i + 2] | entry[i + 3]):
+        i += 4
+    while i < PTRS_PER_TABLE and entry[i] == 0:
+        i += 1
+    return i
 
 
 cdef void check_pte(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma, uint64_t address, pte_t pte,
