@@ -11,7 +11,7 @@ from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_head, li
 from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
 from anonvma_rt.mm.hooks.notes cimport MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, UNREACHABLE_PTE, WRITABLE_PTE
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC,
+    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC,
     TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma,
     is_migration_entry, kernel, linear_page_index, mm_struct, page, page_anon_vma, page_directory, page_generation,
     page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
