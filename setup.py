@@ -16,6 +16,8 @@ from setuptools.command.build_py import build_py as _build_py
 SRC, PACKAGE = "cython_src", "anonvma_rt"
 MIRROR = Path(SRC, PACKAGE)
 SHARED = sorted(str(path) for path in MIRROR.rglob("*.pxd"))
+# The interface between the lab and programs that are compiled for it, in C for both sides.
+RUNTIME = os.path.join(PACKAGE, "native", "runtime")
 PYX = sorted(str(path) for path in MIRROR.rglob("*.pyx"))
 PACKAGES = {PACKAGE: PACKAGE, f"{PACKAGE}.stress": "stress"}
 CORES = len(os.sched_getaffinity(0))
@@ -100,6 +102,7 @@ def extensions():
             os.path.relpath(source, SRC)[: -len(".pyx")].replace(os.sep, "."),
             [source],
             depends=[*SHARED, "setup.py"],
+            include_dirs=[RUNTIME],
             extra_compile_args=flags,
             extra_link_args=["-pthread"],
         )

@@ -5,14 +5,14 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from anonvma_rt.engine.base.grow cimport grow
-from anonvma_rt.engine.base.operation cimport OP_READ_TRYLOCK, OP_START
+from anonvma_rt.engine.base.operation cimport OP_START, OPS
 from anonvma_rt.engine.base.table cimport table_add, table_clear, table_close, table_open
 from anonvma_rt.engine.order.clocks cimport clock_join
 from anonvma_rt.engine.order.relation cimport dependent, would_fail
 
 cdef enum:
     # An operation, and whether it is a try that failed.
-    KINDS = 2 * (OP_READ_TRYLOCK + 1)
+    KINDS = 2 * OPS
 
 
 cdef int past_open(Past *p) except -1:

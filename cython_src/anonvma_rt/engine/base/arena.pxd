@@ -40,12 +40,15 @@ cdef struct Arena:
     uint64_t floor
     uint64_t committed
     uint64_t reserved
+    # The block is somebody else's, who takes it back.
+    bint lent
     char *snapshot
     arena_state saved
     # Who is told of what is written here to a whole object, or to its header; NULL: nobody (engine/audit). writes: 2.
     void (*told)(void *address, uint64_t size, int writes, void *place) noexcept nogil
 
 cdef int arena_open(Arena *arena) except -1 nogil
+cdef void arena_open_at(Arena *arena, char *base, uint64_t committed, uint64_t reserved) noexcept nogil
 cdef void arena_close(Arena *arena) noexcept nogil
 cdef void *arena_alloc(Arena *arena, uint64_t size, int type) noexcept nogil
 cdef void arena_free(Arena *arena, void *object) noexcept nogil

@@ -31,8 +31,18 @@ cdef int arena_open(Arena *arena) except -1 nogil:
         raise MemoryError("no address space for the subject's memory (64 MiB at least)")
 
 
+cdef void arena_open_at(Arena *arena, char *base, uint64_t committed, uint64_t reserved) noexcept nogil:
+    """Takes a block that somebody has reserved and will give back; its first `committed` bytes can be used already."""
+    memset(arena, 0, sizeof(Arena))
+    arena.base = base
+    arena.committed = committed
+    arena.reserved = reserved
+    arena.now.used = ARENA_START
+    arena.lent = True
+
+
 cdef void arena_close(Arena *arena) noexcept nogil:
-    if arena.base != NULL:
+    if arena.base != NULL and not arena.lent:
         munmap(arena.base, arena.reserved)
     if arena.snapshot != NULL:
         munmap(arena.snapshot, arena.saved.used)

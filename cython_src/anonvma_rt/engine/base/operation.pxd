@@ -13,7 +13,7 @@ cdef extern from "<stdint.h>":
 cdef enum:
     MAX_TASKS = 64
 
-# What a task announces. From OP_LOCK to OP_AWAIT the operation can block.
+# What a task announces.
 cdef enum Op:
     OP_START
     OP_LOCK
@@ -27,8 +27,11 @@ cdef enum Op:
     OP_STORE
     OP_ATOMIC
     OP_NOTE
-    # A trylock that shares. At the end, so that the numbers in recorded events stay what they were.
+    # A trylock that shares; and an await that changes the word in the same step. At the end, so that the numbers in
+    # recorded events stay what they were.
     OP_READ_TRYLOCK
+    OP_TAKE
+    OPS
 
 # What an await waits for: a word that is, as a signed number, equal to, not equal to, less than or not less than the
 # one wanted; or that has some, or none, of its bits.

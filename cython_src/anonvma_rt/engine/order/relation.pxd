@@ -10,8 +10,8 @@ from libc.stdint cimport int64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_POISON
 from anonvma_rt.engine.base.operation cimport (
-    OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START, OP_TRYLOCK, OP_UNLOCK, OP_WAIT,
-    TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_UNEQUAL, lock_word,
+    OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START, OP_TAKE, OP_TRYLOCK, OP_UNLOCK,
+    OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_UNEQUAL, lock_word,
 )
 
 # What an operation is to others on its object. Operations of one group commute, but changes do not; those of two groups
@@ -64,9 +64,14 @@ cdef inline bint on_lock(int op) noexcept nogil:
     return op == OP_LOCK or op == OP_UNLOCK or op == OP_READ_LOCK or op == OP_READ_UNLOCK or op == OP_WAIT or tries(op)
 
 
+cdef inline bint awaits(int op) noexcept nogil:
+    """Whether an operation waits for what a word holds."""
+    return op == OP_AWAIT or op == OP_TAKE
+
+
 cdef inline bint waits(int op) noexcept nogil:
-    """Whether an operation can have to wait: on a lock or, OP_AWAIT, for what a word holds."""
-    return op == OP_LOCK or op == OP_READ_LOCK or op == OP_WAIT or op == OP_AWAIT
+    """Whether an operation can have to wait: on a lock, or for what a word holds."""
+    return op == OP_LOCK or op == OP_READ_LOCK or op == OP_WAIT or awaits(op)
 
 
 cdef inline bint passes(int64_t value, int test, int64_t want) noexcept nogil:
@@ -86,7 +91,7 @@ cdef inline bint can_go_on(int op, void *object, int test, int64_t want) noexcep
     """Whether an operation that was announced need not wait, as things are. Nobody waits at a lock that was freed: to
     go on there is a violation."""
     cdef lock_word *lock = <lock_word *>object
-    if op == OP_AWAIT:
+    if awaits(op):
         return passes((<int64_t *>object)[0], test, want)
     if not waits(op) or lock.cls == ARENA_POISON:
         return True

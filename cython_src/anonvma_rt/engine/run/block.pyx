@@ -14,7 +14,7 @@ from anonvma_rt.engine.run.journal cimport journal_reset, journal_take
 from anonvma_rt.engine.run.task cimport (
     HALT_AGAIN, HALT_DIVERGED, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL,
     HALT_VIOLATION, MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Limits, Task,
-    close_segment, cut_by, decide, execution_reset, hold_here, stuck,
+    close_segment, cut_by, decide, execution_reset, hold_here, stuck, wait_outside,
 )
 
 
@@ -81,10 +81,13 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
     cdef int chosen
     x.enabled &= ~bit
     x.blocked &= ~bit
-    x.done |= bit
-    if not x.halt:
-        x.completed |= bit
-    if not x.halt and x.enabled | x.blocked:
+    if x.task[task].gate.again and not x.halt:
+        wait_outside(&x.task[task])
+    else:
+        x.done |= bit
+        if not x.halt:
+            x.completed |= bit
+    if not x.halt and x.enabled | x.blocked & ~x.outside:
         x.steps += 1
         chosen = decide(x) if x.steps <= x.limits.stop_at else -1
         if chosen >= 0:

@@ -16,7 +16,7 @@ from anonvma_rt.engine.base.os cimport (
 from anonvma_rt.engine.run.block cimport Block, block_next, block_task_ended
 from anonvma_rt.engine.run.fault cimport Fault, complain, crashed, guard_ask, guard_enter, guard_leave, guards_open
 from anonvma_rt.engine.run.task cimport (
-    HOLD_HERE, VIOLATION_CRASH, VIOLATION_STACK_OVERFLOW, VIOLATION_STUCK, Execution, Task, watch,
+    HOLD_HERE, VIOLATION_CRASH, VIOLATION_STACK_OVERFLOW, VIOLATION_STUCK, Execution, Task, come_in, watch,
 )
 
 cdef enum:
@@ -77,6 +77,8 @@ cdef void run_body(void *argument) noexcept nogil:
     cdef Worker *w = <Worker *>argument
     cdef Execution *x = w.carrier.block.x
     cdef Task *t = &x.task[w.task]
+    if x.outside >> w.task & 1:
+        come_in(t)
     t.started = True
     w.in_body = True
     if x.watched:

@@ -15,7 +15,7 @@ from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 from posix.unistd cimport getpid
 
-from anonvma_rt.engine.base.arena cimport arena_close, arena_offset, arena_open, arena_snapshot
+from anonvma_rt.engine.base.arena cimport arena_close, arena_offset, arena_snapshot
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER, Event
 from anonvma_rt.engine.base.os cimport rt_load, rt_store, rt_wait, rt_wake
 from anonvma_rt.engine.run.block cimport block_begin, block_floor, block_free, run_alone
@@ -87,7 +87,7 @@ cdef class Explorer:
             self.x.task[i].id = i
         self.patience = subject.patience
         guards_open()
-        arena_open(&self.x.arena)
+        subject.place(&self.x.arena)
         with nogil:
             violated = run_alone(self.x, build, NULL)
         if self.x.halt == HALT_NO_MEMORY:
@@ -354,7 +354,7 @@ cdef class Explorer:
 
     cdef object pending(self, int i):
         cdef Task *t = &self.x.task[i]
-        if self.x.completed >> i & 1:
+        if (self.x.completed | self.x.outside) >> i & 1:
             return None
         return Pending(OPS[t.op], arena_offset(&self.x.arena, t.object), not must_wait(t))
 

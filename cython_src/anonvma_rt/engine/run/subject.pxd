@@ -2,12 +2,14 @@
 
 from libc.stdint cimport int64_t
 
+from anonvma_rt.engine.base.arena cimport Arena
 from anonvma_rt.engine.run.task cimport Execution, Task
 
 cdef class Subject:
     cdef readonly int tasks
     # Whether marks() is to be asked at every point, where somebody wants to know of interesting operations.
     cdef bint sees_points
+    cdef int place(self, Arena *arena) except -1
     cdef int build(self, Task *t) noexcept nogil
     cdef void body(self, Task *t) noexcept nogil
     cdef void check(self, Execution *x) noexcept nogil

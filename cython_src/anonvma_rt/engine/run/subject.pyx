@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from anonvma_rt.engine.base.arena cimport ARENA_START, arena_header
+from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header, arena_open
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, MAX_COUNTERS, VIOLATION_CRASH,
@@ -75,6 +75,10 @@ cdef class Subject:
 
     def __cinit__(self, *args, **kwargs):
         self.tasks = 1
+
+    cdef int place(self, Arena *arena) except -1:
+        """Opens the arena of an explorer, before build(): somewhere, or where the subject's memory must be."""
+        return arena_open(arena)
 
     cdef int build(self, Task *t) noexcept nogil:
         return 0

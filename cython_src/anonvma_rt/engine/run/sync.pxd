@@ -282,14 +282,20 @@ cdef inline bint compare_exchange(Task *t, int64_t *word, int64_t expected, int6
     return same
 
 
-cdef inline void await_test(Task *t, int64_t *word, int test, int64_t want) noexcept nogil:
+cdef inline void wait_for(Task *t, int op, int64_t *word, int test, int64_t want) noexcept nogil:
     """Blocks until the word is what `test` (TEST_*) and `want` say: a spin loop that costs no steps and cannot starve
-    anyone. One that never is makes the execution a deadlock."""
+    anyone. One that never is makes the execution a deadlock. op: OP_AWAIT, or OP_TAKE where t changes the word in the
+    same step (and calls recheck() then), as it takes a unit of a semaphore."""
     t.want = want
     t.test = test
     if not passes(rt_glance64(word), test, want):
         t.x.until = 0
-    point(t, OP_AWAIT, word)
+    point(t, op, word)
+
+
+cdef inline void await_test(Task *t, int64_t *word, int test, int64_t want) noexcept nogil:
+    """Blocks until the word is what `test` and `want` say."""
+    wait_for(t, OP_AWAIT, word, test, want)
 
 
 cdef inline void await_value(Task *t, int64_t *word, int64_t value) noexcept nogil:

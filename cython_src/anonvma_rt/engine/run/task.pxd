@@ -95,6 +95,16 @@ cdef struct Crash:
     uint64_t address
     int32_t n
     void *frames[MAX_FRAMES]
+
+# What a task waits for before it begins, where another task begins it; op: OP_START where nobody does. It may begin
+# again when it has come to its end.
+cdef struct Gate:
+    int32_t op
+    int32_t test
+    int64_t want
+    void *word
+    bint again
+
 # A lock that a task shares, and how often.
 cdef struct Share:
     lock_word *lock
@@ -130,6 +140,8 @@ cdef struct Task:
     # operation, ROUND_OTHER where that is no other round.
     bint spinning
     int32_t first
+    # Set while the subject is built.
+    Gate gate
     # The subject's own, where tasks run at once: NULL at the beginning of an execution.
     void *local
 
@@ -218,6 +230,8 @@ cdef struct Execution:
     Limits limits
     uint64_t enabled
     uint64_t blocked
+    # Of those that are blocked: who waits at its gate, and is not missed at the end.
+    uint64_t outside
     uint64_t done
     # Of those that are done: who came to the end of its body.
     uint64_t completed
@@ -272,6 +286,8 @@ cdef void watch(Task *t) noexcept nogil
 cdef void recheck(Execution *x, void *object) noexcept nogil
 cdef void free_object(Task *t, void *object) noexcept nogil
 cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil
+cdef void wait_outside(Task *t) noexcept nogil
+cdef void come_in(Task *t) noexcept nogil
 
 
 cdef inline void point(Task *t, int op, void *object) noexcept nogil:

@@ -5,11 +5,11 @@ from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_restore, arena_size
 from anonvma_rt.engine.base.grow cimport grow
-from anonvma_rt.engine.base.operation cimport NEVER, OP_AWAIT, OP_START, lock_word
+from anonvma_rt.engine.base.operation cimport NEVER, OP_START, lock_word
 from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
 from anonvma_rt.engine.base.rng cimport rng_start
 from anonvma_rt.engine.order.classes cimport BY_ALL, BY_NONE, observe
-from anonvma_rt.engine.order.relation cimport can_go_on, waits, would_fail
+from anonvma_rt.engine.order.relation cimport awaits, can_go_on, waits, would_fail
 from anonvma_rt.engine.run.journal cimport journal_take
 
 cdef enum:
@@ -41,7 +41,7 @@ cdef bint goes_round(Task *t) noexcept nogil:
 cdef void park(Task *t, int change) noexcept nogil:
     """Lets locks and words know that a task waits at them, so that only they pay for a recheck."""
     cdef lock_word *lock = <lock_word *>t.object
-    if t.op == OP_AWAIT:
+    if awaits(t.op):
         t.x.awaiting += change
     elif waits(t.op):
         lock.waiters += change
@@ -126,7 +126,7 @@ cdef void stuck(Execution *x, int task) noexcept nogil:
     if x.rounds.spinning & x.blocked:
         stuck_in_rounds(x)
         return
-    found(x, VIOLATION_DEADLOCK, task, <int64_t>x.blocked, 0, 0)
+    found(x, VIOLATION_DEADLOCK, task, <int64_t>(x.blocked & ~x.outside), 0, 0)
     x.halt = HALT_VIOLATION
 
 
@@ -340,6 +340,10 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     """Makes everything as it was when the scenario had just been built, and seeds execution `index`."""
     cdef int i
     arena_restore(&x.arena)
+    x.awaiting = 0
+    x.outside = 0
+    x.enabled = NEVER >> (64 - x.tasks)
+    x.blocked = 0
     if x.order.learned:
         memcpy(x.order.allowed, x.order.declared_allowed, sizeof(x.order.allowed))
         memcpy(x.order.after, x.order.declared_after, sizeof(x.order.after))
@@ -356,6 +360,8 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
         x.task[i].marks = 0
         x.task[i].made = 0
         x.task[i].shares = 0
+        if x.task[i].gate.op != OP_START:
+            wait_outside(&x.task[i])
         if x.task[i].held or x.halt:
             x.task[i].held = 0
             memset(x.task[i].held_count, 0, MAX_CLASSES)
@@ -364,11 +370,8 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     set_alarm(x)
     x.lease = 0
     x.halt = HALT_NONE
-    x.enabled = NEVER >> (64 - x.tasks)
-    x.blocked = 0
     x.done = 0
     x.completed = 0
-    x.awaiting = 0
     x.rounds.by = -1
     x.rounds.spinning = 0
     x.rounds.fruitless = False
@@ -382,3 +385,26 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     memset(&x.finding, 0, sizeof(Finding))
     x.trace.n_events = 0
     x.trace.n_segments = 0
+
+
+cdef void wait_outside(Task *t) noexcept nogil:
+    """t has not begun, or has come to its end and may begin again: it waits at its gate."""
+    cdef uint64_t bit = <uint64_t>1 << t.id
+    t.op = t.gate.op
+    t.object = t.gate.word
+    t.test = t.gate.test
+    t.want = t.gate.want
+    t.started = False
+    t.x.outside |= bit
+    t.x.awaiting += 1
+    if must_wait(t):
+        t.x.enabled &= ~bit
+        t.x.blocked |= bit
+    else:
+        t.x.enabled |= bit
+
+
+cdef void come_in(Task *t) noexcept nogil:
+    """t was chosen while it waited at its gate."""
+    t.x.outside &= ~(<uint64_t>1 << t.id)
+    t.x.awaiting -= 1

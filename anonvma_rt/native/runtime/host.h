@@ -1,0 +1,94 @@
+/* What the lab gives to a program that it runs: the few operations of its scheduler on which everything else here stands.
+
+   A program is linked with the files of this folder, which define pthread_mutex_lock, malloc and the rest under their own
+   names, hidden, so that neither the C library's nor a header's inlined call ever reaches the real ones. `rt_host` is set
+   by the lab when it has loaded the program. Only the task that has the baton runs, so nothing here is atomic.
+*/
+
+#ifndef ANONVMA_RT_HOST
+#define ANONVMA_RT_HOST
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RT_VERSION = 1, RT_MOST_TASKS = 64 };
+
+/* The operations that a task announces, with the numbers of engine/base/operation.pxd. */
+enum rt_op {
+    RT_LOCK = 1,
+    RT_READ_LOCK = 2,
+    RT_AWAIT = 4,
+    RT_UNLOCK = 5,
+    RT_READ_UNLOCK = 6,
+    RT_TRYLOCK = 7,
+    RT_LOAD = 8,
+    RT_STORE = 9,
+    RT_ATOMIC = 10,
+    RT_READ_TRYLOCK = 12,
+    RT_TAKE = 13
+};
+
+/* Of an access that is a step of its own, beside whether it writes. */
+enum { RT_MARKED = 2 };
+
+enum rt_test { RT_EQUAL, RT_UNEQUAL, RT_LESS, RT_NOT_LESS, RT_BITS, RT_NO_BITS };
+
+/* What can be wrong beside what the engine finds by itself. */
+enum rt_wrong {
+    RT_ASSERTION,
+    RT_ABORT,
+    RT_UNCAUGHT,
+    RT_EXIT_CODE,
+    RT_DOUBLE_FREE,
+    RT_BAD_FREE,
+    RT_DESTROYED,
+    RT_BAD_CALL,
+    RT_DATA_RACE,
+    RT_OUT_OF_BOUNDS,
+    RT_FREED
+};
+
+/* A lock as the engine knows it: who holds it, how many share it, who waits there. All zero: nobody. */
+typedef struct {
+    uint8_t owner, readers, waiters, cls;
+} rt_lock;
+
+struct rt_host {
+    uint32_t version;
+    void *x;
+    /* The number of the task that runs. */
+    int (*task)(void *x);
+    /* Announces an operation and comes right before it. */
+    void (*point)(void *x, int op, void *object);
+    /* The operation has changed this: whoever waits there may be able to go on. */
+    void (*changed)(void *x, void *object);
+    /* Waits until a word is what `test` and `want` say; op: RT_AWAIT, or RT_TAKE where it is changed in the same step. */
+    void (*wait)(void *x, int op, int64_t *word, int test, int64_t want);
+    void (*acquire)(void *x, rt_lock *lock, int op);
+    int (*try_acquire)(void *x, rt_lock *lock, int op);
+    void (*release)(void *x, rt_lock *lock, int op);
+    /* The round of a loop that waits for something is over, and it was not there. */
+    void (*fruitless)(void *x);
+    /* A number for a task that this one begins; -1 where there is none left. It begins when *gate is not 0. */
+    int (*begin)(void *x);
+    /* The task that runs ends here. Does not return. */
+    void (*leave)(void *x);
+    void *(*allocate)(void *x, uint64_t size, uint64_t align);
+    /* How many bytes a live object of the heap has; -1: freed; -2: no such object. */
+    int64_t (*size_of)(void *x, void *object);
+    void (*free)(void *x, void *object);
+    /* Ends the execution. Does not return. */
+    void (*wrong)(void *x, int what, int64_t a, int64_t b, int64_t c);
+    /* The process ends, with what main returned or exit was called with. Does not return. */
+    void (*exit)(void *x, int code);
+    /* The program asks for something that cannot be here. Does not return. */
+    void (*refuse)(void *x, const char *call);
+    /* An access to memory that the compiler reports. atomic: with an order of its own, so that it is a step. */
+    void (*access)(void *x, void *p, uint64_t size, int writes, void *place);
+    uint64_t (*random)(void *x);
+    /* How often something chosen happens: 0 to most. */
+    int (*choose)(void *x, int most);
+    void (*print)(void *x, const char *text, uint64_t n);
+};
+
+#endif

@@ -1,0 +1,25 @@
+/* What the files of this folder have in common: the host's operations, and what each thread has of its own, by the number
+   of its task. */
+
+#ifndef ANONVMA_RT_RUNTIME
+#define ANONVMA_RT_RUNTIME
+
+#include "threads.h"
+
+extern struct rt_host *rt_host;
+
+/* Of the task that runs: a number from 0 on, and its place in every array of this folder. */
+static inline int rt_task(void) { return rt_host->task(rt_host->x); }
+static inline void rt_point(int op, void *object) { rt_host->point(rt_host->x, op, object); }
+static inline void rt_changed(void *object) { rt_host->changed(rt_host->x, object); }
+static inline void rt_wait(int op, int64_t *word, int test, int64_t want)
+{ rt_host->wait(rt_host->x, op, word, test, want); }
+static inline void rt_acquire(rt_lock *lock, int op) { rt_host->acquire(rt_host->x, lock, op); }
+static inline int rt_try(rt_lock *lock, int op) { return rt_host->try_acquire(rt_host->x, lock, op); }
+static inline void rt_release(rt_lock *lock, int op) { rt_host->release(rt_host->x, lock, op); }
+static inline void rt_wrong(int what, int64_t a, int64_t b, int64_t c)
+{ rt_host->wrong(rt_host->x, what, a, b, c); }
+
+static inline struct rt_state *rt_self(void) { return &rt_states[rt_task()]; }
+
+#endif

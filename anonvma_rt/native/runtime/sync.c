@@ -1,0 +1,335 @@
+/* Mutexes, read-write locks, spinlocks, condition variables, semaphores and barriers of POSIX threads.
+
+   Each lives in the memory that the program has for it, and all zero is what the static initialisers make. A lock is the
+   engine's; what else waits is a word that is awaited. Source: POSIX.1-2017; the numbers of kinds and their place in a
+   mutex are the C library's (pthread.h). */
+
+#define _GNU_SOURCE
+#include "runtime.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+
+enum { GONE = -1 };
+
+struct mutex {
+    rt_lock lock;
+    uint32_t depth;
+    uint64_t unused;
+    int32_t kind;
+};
+
+struct rwlock {
+    rt_lock lock;
+    int32_t gone;
+};
+
+struct sem {
+    int64_t count;
+};
+
+struct barrier {
+    int64_t round;
+    uint32_t arrived, most;
+};
+
+_Static_assert(sizeof(struct mutex) <= sizeof(pthread_mutex_t), "a mutex has no room");
+_Static_assert(sizeof(struct sem) <= sizeof(sem_t), "a semaphore has no room");
+_Static_assert(sizeof(struct barrier) <= sizeof(pthread_barrier_t), "a barrier has no room");
+
+static void destroyed(const char *what, const void *where) { rt_wrong(RT_DESTROYED, (int64_t)(intptr_t)what, (int64_t)(intptr_t)where, 0); }
+
+/* ---- mutexes ------------------------------------------------------------------------------------------------------- */
+
+static struct mutex *mutex_of(pthread_mutex_t *mutex)
+{
+    struct mutex *m = (struct mutex *)mutex;
+    if (m->kind == GONE)
+        destroyed("mutex", m);
+    return m;
+}
+
+static int mine(const rt_lock *lock) { return lock->owner == rt_task() + 1; }
+
+int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes)
+{
+    struct mutex *m = (struct mutex *)mutex;
+    int kind = PTHREAD_MUTEX_NORMAL;
+    if (attributes)
+        pthread_mutexattr_gettype(attributes, &kind);
+    *m = (struct mutex){.kind = kind};
+    return 0;
+}
+
+int pthread_mutex_destroy(pthread_mutex_t *mutex)
+{
+    struct mutex *m = mutex_of(mutex);
+    rt_point(RT_ATOMIC, m);
+    if (m->lock.owner)
+        return EBUSY;
+    m->kind = GONE;
+    return 0;
+}
+
+int pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+    struct mutex *m = mutex_of(mutex);
+    if (m->kind == PTHREAD_MUTEX_RECURSIVE && mine(&m->lock)) {
+        m->depth++;
+        return 0;
+    }
+    if (m->kind == PTHREAD_MUTEX_ERRORCHECK && mine(&m->lock))
+        return EDEADLK;
+    rt_acquire(&m->lock, RT_LOCK);
+    mutex_of(mutex);
+    return 0;
+}
+
+int pthread_mutex_trylock(pthread_mutex_t *mutex)
+{
+    struct mutex *m = mutex_of(mutex);
+    if (m->kind == PTHREAD_MUTEX_RECURSIVE && mine(&m->lock)) {
+        m->depth++;
+        return 0;
+    }
+    return rt_try(&m->lock, RT_TRYLOCK) ? 0 : EBUSY;
+}
+
+int pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    struct mutex *m = mutex_of(mutex);
+    if (m->kind == PTHREAD_MUTEX_RECURSIVE && m->depth && mine(&m->lock)) {
+        m->depth--;
+        return 0;
+    }
+    if ((m->kind == PTHREAD_MUTEX_ERRORCHECK || m->kind == PTHREAD_MUTEX_RECURSIVE) && !mine(&m->lock))
+        return EPERM;
+    rt_release(&m->lock, RT_UNLOCK);
+    return 0;
+}
+
+/* ---- read-write locks and spinlocks ---------------------------------------------------------------------------------- */
+
+static rt_lock *rwlock_of(pthread_rwlock_t *lock)
+{
+    struct rwlock *l = (struct rwlock *)lock;
+    if (l->gone)
+        destroyed("read-write lock", l);
+    return &l->lock;
+}
+
+int pthread_rwlock_init(pthread_rwlock_t *lock, const pthread_rwlockattr_t *attributes)
+{ (void)attributes; *(struct rwlock *)lock = (struct rwlock){.gone = 0}; return 0; }
+
+int pthread_rwlock_destroy(pthread_rwlock_t *lock)
+{
+    rt_lock *l = rwlock_of(lock);
+    rt_point(RT_ATOMIC, l);
+    if (l->owner || l->readers)
+        return EBUSY;
+    ((struct rwlock *)lock)->gone = 1;
+    return 0;
+}
+
+int pthread_rwlock_rdlock(pthread_rwlock_t *lock)
+{
+    rt_lock *l = rwlock_of(lock);
+    if (mine(l))
+        return EDEADLK;
+    rt_acquire(l, RT_READ_LOCK);
+    return 0;
+}
+
+int pthread_rwlock_wrlock(pthread_rwlock_t *lock)
+{
+    rt_lock *l = rwlock_of(lock);
+    if (mine(l))
+        return EDEADLK;
+    rt_acquire(l, RT_LOCK);
+    return 0;
+}
+
+int pthread_rwlock_tryrdlock(pthread_rwlock_t *lock) { return rt_try(rwlock_of(lock), RT_READ_TRYLOCK) ? 0 : EBUSY; }
+int pthread_rwlock_trywrlock(pthread_rwlock_t *lock) { return rt_try(rwlock_of(lock), RT_TRYLOCK) ? 0 : EBUSY; }
+
+int pthread_rwlock_unlock(pthread_rwlock_t *lock)
+{
+    rt_lock *l = rwlock_of(lock);
+    rt_release(l, mine(l) || !l->readers ? RT_UNLOCK : RT_READ_UNLOCK);
+    return 0;
+}
+
+int pthread_spin_init(pthread_spinlock_t *lock, int shared) { (void)shared; *(rt_lock *)lock = (rt_lock){0}; return 0; }
+int pthread_spin_destroy(pthread_spinlock_t *lock) { return (void)lock, 0; }
+int pthread_spin_lock(pthread_spinlock_t *lock) { rt_acquire((rt_lock *)lock, RT_LOCK); return 0; }
+int pthread_spin_trylock(pthread_spinlock_t *lock) { return rt_try((rt_lock *)lock, RT_TRYLOCK) ? 0 : EBUSY; }
+int pthread_spin_unlock(pthread_spinlock_t *lock) { rt_release((rt_lock *)lock, RT_UNLOCK); return 0; }
+
+/* ---- condition variables ------------------------------------------------------------------------------------------------ */
+
+/* A signal wakes one of those that wait when it comes, and which one is not said: so each of them may take it. Signals are
+   numbered from 1 in the order in which they came; `group` of a task that waits is the first signal that came when it
+   waited already (0: none has), and it takes that one, so that the later ones are left to those who came later. */
+struct waiters {
+    int64_t ready;
+    uint64_t waiting;
+    uint8_t signals, group[RT_MOST_TASKS];
+};
+
+struct cond {
+    struct waiters *w;
+    int64_t gone;
+};
+
+static struct waiters *waiters_of(pthread_cond_t *cond)
+{
+    struct cond *c = (struct cond *)cond;
+    if (c->gone == GONE)
+        destroyed("condition variable", c);
+    if (!c->w)
+        c->w = rt_host->allocate(rt_host->x, sizeof(struct waiters), 16);
+    return c->w;
+}
+
+int pthread_cond_init(pthread_cond_t *cond, const pthread_condattr_t *attributes)
+{ (void)attributes; *(struct cond *)cond = (struct cond){0}; return 0; }
+
+int pthread_cond_destroy(pthread_cond_t *cond)
+{
+    waiters_of(cond);
+    ((struct cond *)cond)->gone = GONE;
+    return 0;
+}
+
+static void regroup(struct waiters *w)
+{
+    w->ready = 0;
+    for (int i = 0; i < RT_MOST_TASKS; i++)
+        if (w->waiting >> i & 1 && w->group[i])
+            w->ready |= (int64_t)1 << i;
+}
+
+static void take_signal(struct waiters *w, int task)
+{
+    int taken = w->group[task];
+    w->waiting &= ~((uint64_t)1 << task);
+    w->signals--;
+    w->group[task] = 0;
+    for (int i = 0; i < RT_MOST_TASKS; i++)
+        if (w->group[i] > taken || w->group[i] > w->signals)
+            w->group[i] = w->group[i] > taken ? w->group[i] - 1 : 0;
+    regroup(w);
+}
+
+int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+    struct waiters *w = waiters_of(cond);
+    struct mutex *m = mutex_of(mutex);
+    int task = rt_task();
+    uint32_t depth = m->depth;
+    rt_point(RT_ATOMIC, w);
+    w->waiting |= (uint64_t)1 << task;
+    m->depth = 0;
+    rt_release(&m->lock, RT_UNLOCK);
+    rt_wait(RT_TAKE, &w->ready, RT_BITS, (int64_t)1 << task);
+    take_signal(w, task);
+    rt_changed(w);
+    rt_acquire(&m->lock, RT_LOCK);
+    m->depth = depth;
+    return 0;
+}
+
+static int signal_some(pthread_cond_t *cond, int all)
+{
+    struct waiters *w = waiters_of(cond);
+    int waiting;
+    rt_point(RT_ATOMIC, w);
+    waiting = __builtin_popcountll(w->waiting);
+    while (w->signals < waiting) {
+        w->signals++;
+        for (int i = 0; i < RT_MOST_TASKS; i++)
+            if (w->waiting >> i & 1 && !w->group[i])
+                w->group[i] = w->signals;
+        if (!all)
+            break;
+    }
+    regroup(w);
+    rt_changed(w);
+    return 0;
+}
+
+int pthread_cond_signal(pthread_cond_t *cond) { return signal_some(cond, 0); }
+int pthread_cond_broadcast(pthread_cond_t *cond) { return signal_some(cond, 1); }
+
+/* ---- semaphores and barriers ---------------------------------------------------------------------------------------------- */
+
+int sem_init(sem_t *sem, int shared, unsigned value)
+{ (void)shared; ((struct sem *)sem)->count = value; return 0; }
+
+int sem_destroy(sem_t *sem) { return (void)sem, 0; }
+
+int sem_wait(sem_t *sem)
+{
+    struct sem *s = (struct sem *)sem;
+    rt_wait(RT_TAKE, &s->count, RT_NOT_LESS, 1);
+    s->count--;
+    rt_changed(s);
+    return 0;
+}
+
+int sem_trywait(sem_t *sem)
+{
+    struct sem *s = (struct sem *)sem;
+    rt_point(RT_ATOMIC, s);
+    if (s->count <= 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    s->count--;
+    rt_changed(s);
+    return 0;
+}
+
+int sem_post(sem_t *sem)
+{
+    struct sem *s = (struct sem *)sem;
+    rt_point(RT_ATOMIC, s);
+    s->count++;
+    rt_changed(s);
+    return 0;
+}
+
+int sem_getvalue(sem_t *sem, int *value)
+{
+    rt_point(RT_LOAD, sem);
+    *value = (int)((struct sem *)sem)->count;
+    return 0;
+}
+
+int pthread_barrier_init(pthread_barrier_t *barrier, const pthread_barrierattr_t *attributes, unsigned most)
+{
+    (void)attributes;
+    if (most == 0)
+        return EINVAL;
+    *(struct barrier *)barrier = (struct barrier){.most = most};
+    return 0;
+}
+
+int pthread_barrier_destroy(pthread_barrier_t *barrier) { return (void)barrier, 0; }
+
+int pthread_barrier_wait(pthread_barrier_t *barrier)
+{
+    struct barrier *b = (struct barrier *)barrier;
+    int64_t round;
+    rt_point(RT_ATOMIC, b);
+    round = b->round;
+    if (++b->arrived == b->most) {
+        b->arrived = 0;
+        b->round++;
+        rt_changed(b);
+        return PTHREAD_BARRIER_SERIAL_THREAD;
+    }
+    rt_wait(RT_AWAIT, &b->round, RT_UNEQUAL, round);
+    return 0;
+}

@@ -1,0 +1,243 @@
+/* pthread_create and what goes with a thread's life: join, keys, thread-local variables, once.
+
+   Source: POSIX.1-2017. A thread is a task that waits outside until its gate is opened, so that to begin it is a store and
+   its first step a look at it: the relation of operations orders the two. */
+
+#define _GNU_SOURCE
+#include "runtime.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+
+struct rt_exit {
+    void (*call)(void *);
+    void *argument;
+    struct rt_exit *next;
+};
+
+#define ENTRY __attribute__((visibility("default")))
+
+ENTRY struct rt_host *rt_host;
+ENTRY struct rt_state rt_states[RT_MOST_TASKS];
+
+const char *rt_tls_image;
+uint64_t rt_tls_filled, rt_tls_size, rt_tls_align = 16;
+
+int main(int argc, char **argv, char **envp);
+
+static void *get(uint64_t size, uint64_t align) { return rt_host->allocate(rt_host->x, size ? size : 1, align); }
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+static struct {
+    void (*destructor)(void *);
+    int used;
+} rt_key[PTHREAD_KEYS_MAX];
+
+static void run_exits(struct rt_state *t)
+{
+    while (t->exits) {
+        struct rt_exit *e = t->exits;
+        t->exits = e->next;
+        e->call(e->argument);
+    }
+    for (int again = 0, round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS && (again || !round); round++) {
+        again = 0;
+        for (int i = 0; t->values && i < PTHREAD_KEYS_MAX; i++) {
+            void *value = t->values[i];
+            t->values[i] = 0;
+            if (value && rt_key[i].used && rt_key[i].destructor) {
+                rt_key[i].destructor(value);
+                again = 1;
+            }
+        }
+    }
+}
+
+static void end(struct rt_state *t, void *result)
+{
+    t->result = result;
+    run_exits(t);
+    rt_point(RT_STORE, &t->ended);
+    t->ended = 1;
+    rt_changed(&t->ended);
+}
+
+/* The body of a task, called by the lab. */
+ENTRY void rt_body(int task, int argc, char **argv, char **envp)
+{
+    struct rt_state *t = &rt_states[task];
+    void *result = 0;
+    if (task == 0) {
+        int code = main(argc, argv, envp);
+        if (code)
+            rt_wrong(RT_EXIT_CODE, code, 0, 0);
+    } else {
+        result = t->run(t->argument);
+    }
+    end(t, result);
+}
+
+static int begin(pthread_t *out, void *(*run)(void *), void *argument, int detached)
+{
+    int n = rt_host->begin(rt_host->x);
+    struct rt_state *t = &rt_states[n];
+    t->run = run;
+    t->argument = argument;
+    t->detached = detached;
+    *out = (pthread_t)(n + 1);
+    rt_point(RT_STORE, &t->gate);
+    t->gate = 1;
+    rt_changed(&t->gate);
+    return 0;
+}
+
+int pthread_create(pthread_t *out, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
+{
+    int detached = PTHREAD_CREATE_JOINABLE;
+    if (attributes)
+        pthread_attr_getdetachstate(attributes, &detached);
+    return begin(out, run, argument, detached == PTHREAD_CREATE_DETACHED);
+}
+
+static struct rt_state *known(pthread_t thread)
+{
+    uint64_t n = (uint64_t)thread - 1;
+    return n < RT_MOST_TASKS && (n == 0 || rt_states[n].gate) ? &rt_states[n] : 0;
+}
+
+int pthread_join(pthread_t thread, void **result)
+{
+    struct rt_state *t = known(thread);
+    if (!t || t->detached || t->joined)
+        rt_wrong(RT_BAD_CALL, (int64_t)(uintptr_t) "pthread_join of a thread that cannot be joined", 0, 0);
+    if (t == rt_self())
+        return EDEADLK;
+    t->joined = 1;
+    rt_wait(RT_AWAIT, &t->ended, RT_UNEQUAL, 0);
+    if (result)
+        *result = t->result;
+    return 0;
+}
+
+int pthread_detach(pthread_t thread)
+{
+    struct rt_state *t = known(thread);
+    if (!t)
+        return ESRCH;
+    if (t->detached || t->joined)
+        return EINVAL;
+    t->detached = 1;
+    return 0;
+}
+
+__attribute__((noreturn)) void pthread_exit(void *result)
+{
+    end(rt_self(), result);
+    rt_host->leave(rt_host->x);
+    __builtin_unreachable();
+}
+
+pthread_t pthread_self(void) { return (pthread_t)(rt_task() + 1); }
+int pthread_equal(pthread_t a, pthread_t b) { return a == b; }
+int pthread_setname_np(pthread_t thread, const char *name) { return (void)thread, (void)name, 0; }
+int pthread_setschedparam(pthread_t t, int policy, const struct sched_param *p) { return (void)t, (void)policy, (void)p, 0; }
+int pthread_setaffinity_np(pthread_t t, size_t n, const cpu_set_t *set) { return (void)t, (void)n, (void)set, 0; }
+int pthread_setcancelstate(int state, int *old) { if (old) *old = PTHREAD_CANCEL_ENABLE; return (void)state, 0; }
+int pthread_setcanceltype(int type, int *old) { if (old) *old = PTHREAD_CANCEL_DEFERRED; return (void)type, 0; }
+void pthread_testcancel(void) { }
+
+/* ---- once -------------------------------------------------------------------------------------------------------- */
+
+enum { ONCE_BEGUN = 1, ONCE_DONE = 2 };
+
+int pthread_once(pthread_once_t *once, void (*call)(void))
+{
+    if (*once & ONCE_DONE) {
+        rt_point(RT_LOAD, once);
+        return 0;
+    }
+    rt_point(RT_ATOMIC, once);
+    if (*once == 0) {
+        *once = ONCE_BEGUN;
+        call();
+        rt_point(RT_STORE, once);
+        *once = ONCE_DONE;
+        rt_changed(once);
+    } else if (*once == ONCE_BEGUN) {
+        rt_wait(RT_AWAIT, (int64_t *)once, RT_BITS, ONCE_DONE);
+    }
+    return 0;
+}
+
+/* ---- a thread's own ------------------------------------------------------------------------------------------------ */
+
+int pthread_key_create(pthread_key_t *out, void (*destructor)(void *))
+{
+    for (unsigned i = 0; i < PTHREAD_KEYS_MAX; i++) {
+        if (!rt_key[i].used) {
+            rt_key[i].used = 1;
+            rt_key[i].destructor = destructor;
+            *out = i;
+            return 0;
+        }
+    }
+    return EAGAIN;
+}
+
+int __pthread_key_create(pthread_key_t *out, void (*destructor)(void *)) { return pthread_key_create(out, destructor); }
+
+int pthread_key_delete(pthread_key_t key)
+{
+    if (key >= PTHREAD_KEYS_MAX || !rt_key[key].used)
+        return EINVAL;
+    rt_key[key].used = 0;
+    return 0;
+}
+
+int pthread_setspecific(pthread_key_t key, const void *value)
+{
+    struct rt_state *t = rt_self();
+    if (key >= PTHREAD_KEYS_MAX || !rt_key[key].used)
+        return EINVAL;
+    if (!t->values)
+        t->values = get(PTHREAD_KEYS_MAX * sizeof(void *), 16);
+    t->values[key] = (void *)value;
+    return 0;
+}
+
+void *pthread_getspecific(pthread_key_t key)
+{
+    struct rt_state *t = rt_self();
+    return t->values && key < PTHREAD_KEYS_MAX ? t->values[key] : 0;
+}
+
+void *__tls_get_addr(const uint64_t *index)
+{
+    struct rt_state *t = rt_self();
+    if (!t->block) {
+        char *block = get(rt_tls_size, rt_tls_align);
+        for (uint64_t i = 0; i < rt_tls_filled; i++)
+            ((volatile char *)block)[i] = rt_tls_image[i];
+        t->block = block;
+    }
+    return (char *)t->block + index[1];
+}
+
+int *__errno_location(void) { return &rt_self()->error; }
+
+int __cxa_thread_atexit(void (*call)(void *), void *argument, void *dso)
+{
+    struct rt_state *t = rt_self();
+    struct rt_exit *e = get(sizeof *e, 16);
+    (void)dso;
+    e->call = call;
+    e->argument = argument;
+    e->next = t->exits;
+    t->exits = e;
+    return 0;
+}
+
+int __cxa_thread_atexit_impl(void (*call)(void *), void *argument, void *dso)
+{ return __cxa_thread_atexit(call, argument, dso); }

@@ -1,0 +1,27 @@
+/* The threads of a program: what each has of its own, by the number of its task. */
+
+#ifndef ANONVMA_RT_THREADS
+#define ANONVMA_RT_THREADS
+
+#include "host.h"
+
+struct rt_state {
+    /* Not 0: somebody has begun it. Not 0: it has come to its end. Both are waited for. */
+    int64_t gate, ended;
+    void *(*run)(void *);
+    void *argument, *result;
+    int detached, joined, error;
+    /* Of thread-local variables: their block, and what is called at the end. */
+    void *block;
+    struct rt_exit *exits;
+    void **values;
+    uint64_t draws, looks;
+};
+
+extern struct rt_state rt_states[RT_MOST_TASKS];
+
+/* Of the program's thread-local variables: what they begin as. */
+extern const char *rt_tls_image;
+extern uint64_t rt_tls_filled, rt_tls_size, rt_tls_align;
+
+#endif
