@@ -17,7 +17,7 @@ SRC, PACKAGE = "cython_src", "anonvma_rt"
 MIRROR = Path(SRC, PACKAGE)
 SHARED = sorted(str(path) for path in MIRROR.rglob("*.pxd"))
 # The interface between the lab and programs that are compiled for it, in C for both sides.
-RUNTIME = os.path.join(PACKAGE, "native", "runtime")
+RUNTIME = os.path.join(PACKAGE, "programs", "runtime")
 PYX = sorted(str(path) for path in MIRROR.rglob("*.pyx"))
 PACKAGES = {PACKAGE: PACKAGE, f"{PACKAGE}.stress": "stress"}
 CORES = len(os.sched_getaffinity(0))

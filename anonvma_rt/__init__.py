@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from anonvma_rt.kernel.recording import RecordedProcess, Recording
     from anonvma_rt.kernel.scenario import Scenario
     from anonvma_rt.own.subject import subject
+    from anonvma_rt.programs.subject import native
     from anonvma_rt.search.hunt import hunt
     from anonvma_rt.search.hunt_result import HuntInterrupted, HuntResult
     from anonvma_rt.search.verify import Verification, VerifyInterrupted, verify
@@ -71,6 +72,7 @@ _HOMES = {
     "kernel.recording": "RecordedProcess Recording",
     "kernel.scenario": "Scenario",
     "own.subject": "subject",
+    "programs.subject": "native",
     "search.hunt": "hunt",
     "search.hunt_result": "HuntInterrupted HuntResult",
     "search.verify": "Verification VerifyInterrupted verify",
@@ -108,6 +110,7 @@ __all__ = [
     "get_cimport_path",
     "get_include",
     "hunt",
+    "native",
     "replay",
     "shrink",
     "storm",

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from anonvma_rt import get_cimport_path
 from anonvma_rt.errors import UserError
+from anonvma_rt.text.writing import cache_folder
 
-__all__ = ["AUDIT_FLAGS", "Builder", "cache_folder", "subjects"]
+__all__ = ["AUDIT_FLAGS", "Builder", "subjects"]
 
 # The compiler's calls before each access, and that they are ours (engine/audit/access.pxd).
 AUDIT_FLAGS = ("-fsanitize=thread", "-DANONVMA_RT_AUDIT")
@@ -48,12 +49,6 @@ made = cythonize(extensions, include_path=[asked["include"]], build_dir="c", nth
 setup(script_args=["-q", "build_ext", "--build-lib", "lib", "--build-temp", "temp", "--parallel", str(asked["cores"])],
       ext_modules=made)
 """
-
-
-def cache_folder() -> Path:
-    """Where builds are kept: below XDG_CACHE_HOME, or ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "anonvma_rt" / "built"
 
 
 def subjects() -> dict[str, Path]:

@@ -6,13 +6,14 @@ the `read` of its option: so a verb gets scenarios, algorithms and strategies, a
 
 import argparse
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.strategy.python import PyStrategy
-from anonvma_rt.errors import UserError
+from anonvma_rt.errors import UserError, quote
 from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.kernel.algorithm import Algorithm, import_rule
 from anonvma_rt.kernel.failing import ALLOCATIONS
@@ -21,13 +22,15 @@ from anonvma_rt.lab.load import DEFAULT_SCENARIO, load, names_of_all
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES, with_values
 from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
+from anonvma_rt.programs.build import is_program
+from anonvma_rt.programs.subject import Native, native
 from anonvma_rt.subjects.protocols import Choice, Described
 from anonvma_rt.text.parameters import parse_parameters
 
 __all__ = [
-    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "OUT", "PARAMETER", "SCENARIO", "SEED",
-    "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer", "option", "own_code",
-    "several", "whole",
+    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "OUT", "PARAMETER", "PROGRAM", "SCENARIO",
+    "SEED", "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer", "option",
+    "own_code", "several", "the_scenario", "whole",
 ]  # fmt: skip
 
 
@@ -86,8 +89,22 @@ def whole(name: str, metavar: str, about: str, **how: Any) -> Option:
     return option(name, metavar, about, type=parse, **how)
 
 
-def _the_scenario(name: str) -> Described:
+def _the_scenario(names: Sequence[str]) -> Described | None:
+    """One name, or the files of a program."""
+    if names and all(map(is_program, names)):
+        return native(*names)
+    if len(names) > 1:
+        raise UserError(f"one scenario at a time, or the files of one program, not {quote(' '.join(names))}")
+    return _named(names[0]) if names else None
+
+
+def _named(name: str) -> Described:
     return subject(name) if is_own(name) else load(name)
+
+
+def _own(name: str) -> Described:
+    """What --subject names: a class, or the files of a program with a plus between them."""
+    return native(*name.split("+")) if is_program(name) else subject(name)
 
 
 def _the_algorithms(names: Sequence[str]) -> list[Choice | str]:
@@ -116,10 +133,16 @@ ALL = flag("--all", "every built-in scenario and litmus test under all that it n
 SCENARIO = option(
     "scenario",
     "SCENARIO",
-    "a built-in scenario or litmus test, a TOML file, or a compiled subject of your own, module:Class "
-    f"(default {DEFAULT_SCENARIO})",
+    "a built-in scenario or litmus test, a TOML file, a program's files (.c, .cc, .cpp, .o), or a compiled subject of "
+    f"your own, module:Class (default {DEFAULT_SCENARIO})",
     _the_scenario,
-    nargs="?",
+    nargs="*",
+)
+# Of a program that is compiled.
+PROGRAM = (
+    option("--cflags", "FLAGS", "of the compiler, for a program", shlex.split),
+    option("--link", "FLAGS", "of the linker, for a program", shlex.split),
+    option("--args", "WORDS", "of main, for a program", shlex.split),
 )
 PARAMETER = several("-p", "NAME=VALUE", "a parameter of the scenario", parse_parameters, dest="parameter", default=[])
 ALGORITHM = several("--algorithm", "A", "as for hunt; may be repeated", _the_algorithms)
@@ -142,7 +165,8 @@ OUT = option("--out", "DIR", "where reproducers are saved (default %(default)s/)
 SUBJECT = several(
     "--subject",
     "module:Class",
-    "a subject of your own that FILE may use: nothing in a file can make the lab import code",
+    "a subject of your own that FILE may use, or the files of its program (a.c+b.c): nothing in a file can make the "
+    "lab import or compile code",
     default=[],
 )
 # A reproducer, and the user's own code that it may use.
@@ -156,15 +180,26 @@ FILE = (
 def choose_scenarios(options: argparse.Namespace, does: str, kernels_only: bool) -> list[Described]:
     """What `hunt` and `verify` are about: SCENARIO, or with --all every one that is built in."""
     if not options.all:
-        return [options.scenario or load(DEFAULT_SCENARIO)]
+        return [the_scenario(options)]
     if options.scenario:
         raise UserError(f"--all {does} every built-in scenario and litmus test: omit the name")
     return [load(name) for name in (Scenario.builtin_names() if kernels_only else names_of_all())]
 
 
+def the_scenario(options: argparse.Namespace) -> Described:
+    """SCENARIO, with what is said of it if it is a program."""
+    scenario: Described = options.scenario or load(DEFAULT_SCENARIO)
+    given = [getattr(options, name, None) for name in ("cflags", "link", "args")]
+    if any(words is not None for words in given):
+        if not isinstance(scenario, Native):
+            raise UserError(f"--cflags, --link and --args are about a program, and {scenario.name} is none")
+        return scenario.with_flags(*(words or () for words in given))
+    return scenario
+
+
 def own_code(options: argparse.Namespace) -> list[Any]:
     """The code that the user lets FILE use."""
-    return [*(subject(name) for name in options.subject), *(import_rule(name) for name in options.rule)]
+    return [*(_own(name) for name in options.subject), *(import_rule(name) for name in options.rule)]
 
 
 def load_reproducer(options: argparse.Namespace) -> Reproducer:

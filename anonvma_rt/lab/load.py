@@ -4,12 +4,15 @@ The simulated kernel is imported only where a scenario is asked for, so that a l
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.litmus.file import is_litmus
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.own.gate import find, is_own
 from anonvma_rt.own.subject import Embedded, is_embedded, subject_named_in
+from anonvma_rt.programs.build import is_program
+from anonvma_rt.programs.subject import Native, is_native, native_named_in
 from anonvma_rt.subjects.protocols import Bound, Described
 from anonvma_rt.text.files import read_text
 
@@ -29,7 +32,7 @@ def names_of_all() -> list[str]:
     return [*Scenario.builtin_names(), *Litmus.builtin_names()]
 
 
-def load(name_or_path: str, own: Iterable[Embedded] = ()) -> Described:
+def load(name_or_path: str, own: Iterable[Embedded | Native] = ()) -> Described:
     """A built-in scenario or litmus test by name, or any by path: what contains a / or ends in .toml is a path.
 
     own: the user's own subjects, which may be named as well. Nothing is imported here: a name can come from a file.
@@ -37,6 +40,8 @@ def load(name_or_path: str, own: Iterable[Embedded] = ()) -> Described:
     >>> load("sb").name, load("merge").name
     ('sb', 'merge')
     """
+    if is_program(name_or_path):
+        return find(Path(name_or_path).name, own, "scenario", "--subject")
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         return described_by(read_text(name_or_path), name_or_path, own)
     if is_own(name_or_path):
@@ -60,9 +65,13 @@ def bind(scenario: Described | str, parameters: Mapping[str, str | int | bool] |
     return (load(scenario) if isinstance(scenario, str) else scenario).bind(parameters or {})
 
 
-def described_by(text: str, source: str, own: Iterable[Embedded] = ()) -> Described:
-    """What a TOML text describes: a litmus test if it has the key `litmus`, one of the user's own subjects if it has
-    the key `subject`, else a scenario. Raises UserError where such a subject is not among `own`, or is another now."""
+def described_by(text: str, source: str, own: Iterable[Embedded | Native] = ()) -> Described:
+    """What a TOML text describes: a litmus test if it has the key `litmus`, one of the user's own subjects or programs
+    if it has the key `subject` or `program`, else a scenario. Raises UserError where such a one is not among `own`, or
+    is another now."""
+    if "program" in text and is_native(text, source):
+        program: Native = find(native_named_in(text, source), own, source, "--subject")
+        return program.as_it_was(text, source)
     if "subject" in text and is_embedded(text, source):
         found: Embedded = find(subject_named_in(text, source), own, source, "--subject")
         if found.text != text:

@@ -4,6 +4,7 @@ import re
 from textwrap import fill
 
 from anonvma_rt.own.gate import is_own
+from anonvma_rt.programs.build import is_program
 from anonvma_rt.subjects.history import Trace
 
 __all__ = ["history", "how_to_replay", "sentences"]
@@ -21,5 +22,11 @@ def sentences(text: str | None, width: int) -> str:
 def how_to_replay(path: str, scenario: str, algorithm: str, what: str = "Replay it", verb: str = "replay") -> str:
     """The command for a reproducer, with what it needs of the user's own code."""
     rule = re.search(r"rule=([\w.:]+)", algorithm)
-    own = [f" --subject {scenario}"] if is_own(scenario) else [f" --rule {rule[1]}"] if rule else []
+    own = (
+        [f" --subject {scenario}"]
+        if is_own(scenario) or is_program(scenario)
+        else [f" --rule {rule[1]}"]
+        if rule
+        else []
+    )
     return f"{what}: anonvma-rt {verb} {path}{''.join(own)}"

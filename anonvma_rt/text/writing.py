@@ -11,7 +11,7 @@ import secrets
 import stat
 from pathlib import Path
 
-__all__ = ["try_to_write", "write_whole"]
+__all__ = ["cache_folder", "try_to_write", "write_whole"]
 
 PROBE = b"\0" * 4096
 _KINDS = (
@@ -88,3 +88,9 @@ def _write_new(data: bytes, where: int) -> str:
         os.unlink(temporary, dir_fd=where)
         raise
     return temporary
+
+
+def cache_folder() -> Path:
+    """Where builds are kept: below XDG_CACHE_HOME, or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "anonvma_rt" / "built"

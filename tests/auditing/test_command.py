@@ -8,9 +8,10 @@ import sys
 import pytest
 from compiled import BESIDE, build, once
 
-from anonvma_rt.auditing.build import AUDIT_FLAGS, Builder, cache_folder, subjects
+from anonvma_rt.auditing.build import AUDIT_FLAGS, Builder, subjects
 from anonvma_rt.cli import main
 from anonvma_rt.errors import UserError
+from anonvma_rt.text.writing import cache_folder
 
 pytest.importorskip("Cython", reason="an audit compiles")
 

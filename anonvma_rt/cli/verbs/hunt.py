@@ -13,6 +13,7 @@ from anonvma_rt.text.names import split_names
 
 OPTIONS = (
     opt.SCENARIO,
+    *opt.PROGRAM,
     opt.PARAMETER,
     opt.ALGORITHM.but(
         help="a preset, or preset,field=value, or a litmus test's variant; may be repeated (default: unpatched and "

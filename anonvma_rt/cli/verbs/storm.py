@@ -7,7 +7,6 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
 from anonvma_rt.cli.report import storm_report
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab.load import DEFAULT_SCENARIO, load
 from anonvma_rt.storming.delays import DELAYS
 from anonvma_rt.storming.storm import DEFAULT_SECONDS, storm
 
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
         call = partial(
             storm,
-            options.scenario or load(DEFAULT_SCENARIO),
+            opt.the_scenario(options),
             options.parameter,
             options.algorithm,
             seconds=options.seconds,

@@ -14,6 +14,7 @@ from anonvma_rt.search.verify import verify
 LIMIT_OF_ALL = 200_000
 OPTIONS = (
     opt.SCENARIO,
+    *opt.PROGRAM,
     opt.PARAMETER.but(help="a parameter; keep it small"),
     opt.ALGORITHM,
     opt.ALL.but(help="every built-in scenario and litmus test at its smallest size, where nothing fails by chance"),

@@ -13,10 +13,10 @@ from anonvma_rt.engine.parallel.chaos cimport chaos_after_lock, chaos_at_point
 from anonvma_rt.engine.parallel.log cimport breathe, drop_stripe, look_around, take_stripe, take_ticket, write_ticket
 from anonvma_rt.engine.parallel.runner cimport SPINS, UNSEEN_POINTS, Runner, Storm, runner_of
 from anonvma_rt.engine.order.relation cimport passes
-from anonvma_rt.engine.run.sync cimport check_lock_order
+from anonvma_rt.engine.run.sync cimport check_lock_order, share, unshare
 from anonvma_rt.engine.run.task cimport (
     MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_DEADLOCK, VIOLATION_LIVELOCK, VIOLATION_USE_AFTER_FREE, Execution,
-    Task, hold, share, unhold, unshare, violate,
+    Task, hold, unhold, violate,
 )
 
 cdef enum:

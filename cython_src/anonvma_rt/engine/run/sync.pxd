@@ -21,12 +21,13 @@ from anonvma_rt.engine.base.os cimport (
 )
 from anonvma_rt.engine.order.relation cimport passes
 from anonvma_rt.engine.run.task cimport (
-    MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_USE_AFTER_FREE, Execution, Task, hold, point, recheck, share, unhold,
-    unshare, violate,
+    MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_USE_AFTER_FREE, Execution, Task, hold, point, recheck, unhold, violate,
 )
 
 cdef void check_lock_order(Task *t, int cls) noexcept nogil
 cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil
+cdef void share_more(Task *t, lock_word *lock) noexcept nogil
+cdef bint unshare_one(Task *t, lock_word *lock) noexcept nogil
 
 
 ctypedef lock_word mutex_t
@@ -63,6 +64,24 @@ cdef inline void must_not_be_freed(Task *t, lock_word *lock) noexcept nogil:
     is the affair of engine/parallel/locks."""
     if lock.cls >= MAX_CLASSES:
         violate(t, VIOLATION_USE_AFTER_FREE, 0, lock_name(t, lock), 0)
+
+
+cdef inline void share(Task *t, lock_word *lock) noexcept nogil:
+    """t has come to share a lock once more."""
+    if t.shares:
+        share_more(t, lock)
+        return
+    t.shares = 1
+    t.shared[0].lock = lock
+    t.shared[0].times = 1
+
+
+cdef inline bint unshare(Task *t, lock_word *lock) noexcept nogil:
+    """t gives one of its shares of a lock back: whether it had one."""
+    if t.shares != 1 or t.shared[0].lock != lock or t.shared[0].times != 1:
+        return unshare_one(t, lock)
+    t.shares = 0
+    return True
 
 
 cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass, bint sleeps) noexcept nogil:

@@ -10,12 +10,16 @@ Rounds are followed from the first spin_hint() of an explorer on, at a decision 
 is made again, so that every execution depends on nothing but seed and index.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_READ_TRYLOCK, OP_TRYLOCK, OP_WAIT
+from anonvma_rt.engine.base.arena cimport arena_offset
+from anonvma_rt.engine.base.operation cimport (
+    OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_READ_TRYLOCK, OP_TRYLOCK, OP_WAIT, lock_word,
+)
 from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.run.task cimport (
-    HALT_AGAIN, MAX_LOOKS, ROUND_UNKNOWN, VIOLATION_LOCK_ORDER, Execution, Task, halt, must_wait, violate,
+    HALT_AGAIN, MAX_LOOKS, MAX_SHARED, ROUND_UNKNOWN, VIOLATION_LOCK_ORDER, VIOLATION_LOCK_OVERFLOW, Execution, Task,
+    halt, must_wait, violate,
 )
 
 
@@ -53,6 +57,37 @@ cdef void declare_lock_order(Execution *x, int before, int after) noexcept nogil
     x.order.declared_after[before] |= 1 << after
     x.order.declared_allowed[after] |= 1 << before
     x.order.learned = True
+
+
+cdef void share_more(Task *t, lock_word *lock) noexcept nogil:
+    """share() where it is not the only one. A task's own number of shares is limited, so that all tasks together cannot
+    make `readers` wrap, and whether it is exceeded depends on nobody else."""
+    cdef int i
+    for i in range(t.shares):
+        if t.shared[i].lock == lock:
+            break
+    else:
+        i = t.shares
+        if i == MAX_SHARED:
+            violate(t, VIOLATION_LOCK_OVERFLOW, t.shares, 0, <int64_t>arena_offset(&t.x.arena, lock))
+        t.shares += 1
+        t.shared[i].lock = lock
+        t.shared[i].times = 0
+    t.shared[i].times += 1
+    if <int>t.shared[i].times > 255 // t.x.tasks:
+        violate(t, VIOLATION_LOCK_OVERFLOW, t.shared[i].times, 1, <int64_t>arena_offset(&t.x.arena, lock))
+
+
+cdef bint unshare_one(Task *t, lock_word *lock) noexcept nogil:
+    cdef int i
+    for i in range(t.shares):
+        if t.shared[i].lock == lock:
+            t.shared[i].times -= 1
+            if t.shared[i].times == 0:
+                t.shares -= 1
+                t.shared[i] = t.shared[t.shares]
+            return True
+    return False
 
 
 # ---- rounds ----------------------------------------------------------------------------------------------------------

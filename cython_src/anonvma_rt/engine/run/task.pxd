@@ -278,8 +278,6 @@ cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept n
 cdef void halt(Task *t, int reason) noexcept nogil
 cdef void found(Execution *x, int kind, int task, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef int cut_by(Execution *x) noexcept nogil
-cdef void share_more(Task *t, lock_word *lock) noexcept nogil
-cdef bint unshare_one(Task *t, lock_word *lock) noexcept nogil
 cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil
 cdef void close_segment(Execution *x, uint64_t at) noexcept nogil
 cdef void watch(Task *t) noexcept nogil
@@ -298,24 +296,6 @@ cdef inline void point(Task *t, int op, void *object) noexcept nogil:
     x.steps += 1
     if x.steps > x.until:
         reschedule(t)
-
-
-cdef inline void share(Task *t, lock_word *lock) noexcept nogil:
-    """t has come to share a lock once more."""
-    if t.shares:
-        share_more(t, lock)
-        return
-    t.shares = 1
-    t.shared[0].lock = lock
-    t.shared[0].times = 1
-
-
-cdef inline bint unshare(Task *t, lock_word *lock) noexcept nogil:
-    """t gives one of its shares of a lock back: whether it had one."""
-    if t.shares != 1 or t.shared[0].lock != lock or t.shared[0].times != 1:
-        return unshare_one(t, lock)
-    t.shares = 0
-    return True
 
 
 cdef inline void hold(Task *t, int cls) noexcept nogil:

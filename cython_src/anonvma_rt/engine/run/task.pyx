@@ -299,37 +299,6 @@ cdef int cut_by(Execution *x) noexcept nogil:
     return x.finding.task
 
 
-cdef void share_more(Task *t, lock_word *lock) noexcept nogil:
-    """share() where it is not the only one. A task's own number of shares is limited, so that all tasks together cannot
-    make `readers` wrap, and whether it is exceeded depends on nobody else."""
-    cdef int i
-    for i in range(t.shares):
-        if t.shared[i].lock == lock:
-            break
-    else:
-        i = t.shares
-        if i == MAX_SHARED:
-            violate(t, VIOLATION_LOCK_OVERFLOW, t.shares, 0, <int64_t>arena_offset(&t.x.arena, lock))
-        t.shares += 1
-        t.shared[i].lock = lock
-        t.shared[i].times = 0
-    t.shared[i].times += 1
-    if <int>t.shared[i].times > 255 // t.x.tasks:
-        violate(t, VIOLATION_LOCK_OVERFLOW, t.shared[i].times, 1, <int64_t>arena_offset(&t.x.arena, lock))
-
-
-cdef bint unshare_one(Task *t, lock_word *lock) noexcept nogil:
-    cdef int i
-    for i in range(t.shares):
-        if t.shared[i].lock == lock:
-            t.shared[i].times -= 1
-            if t.shared[i].times == 0:
-                t.shares -= 1
-                t.shared[i] = t.shared[t.shares]
-            return True
-    return False
-
-
 cdef void halt(Task *t, int reason) noexcept nogil:
     """Ends the execution: every task leaves its body at its point. Does not return."""
     t.x.halt = reason

@@ -64,9 +64,9 @@ struct rt_host {
     void (*changed)(void *x, void *object);
     /* Waits until a word is what `test` and `want` say; op: RT_AWAIT, or RT_TAKE where it is changed in the same step. */
     void (*wait)(void *x, int op, int64_t *word, int test, int64_t want);
-    void (*acquire)(void *x, rt_lock *lock, int op);
-    int (*try_acquire)(void *x, rt_lock *lock, int op);
-    void (*release)(void *x, rt_lock *lock, int op);
+    void (*acquire)(void *x, void *lock, int op);
+    int (*try_acquire)(void *x, void *lock, int op);
+    void (*release)(void *x, void *lock, int op);
     /* The round of a loop that waits for something is over, and it was not there. */
     void (*fruitless)(void *x);
     /* A number for a task that this one begins; -1 where there is none left. It begins when *gate is not 0. */
@@ -77,8 +77,8 @@ struct rt_host {
     /* How many bytes a live object of the heap has; -1: freed; -2: no such object. */
     int64_t (*size_of)(void *x, void *object);
     void (*free)(void *x, void *object);
-    /* Ends the execution. Does not return. */
-    void (*wrong)(void *x, int what, int64_t a, int64_t b, int64_t c);
+    /* Ends the execution. text: what is said; where: what it is about. Does not return. */
+    void (*wrong)(void *x, int what, const void *text, const void *where, int64_t n);
     /* The process ends, with what main returned or exit was called with. Does not return. */
     void (*exit)(void *x, int code);
     /* The program asks for something that cannot be here. Does not return. */

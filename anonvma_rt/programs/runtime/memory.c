@@ -34,10 +34,10 @@ void free(void *p)
         return;
     switch (size_of(p)) {
     case FREED:
-        rt_wrong(RT_DOUBLE_FREE, (int64_t)(intptr_t)p, 0, 0);
+        rt_wrong(RT_DOUBLE_FREE, 0, p, 0);
         break;
     case NONE:
-        rt_wrong(RT_BAD_FREE, (int64_t)(intptr_t)p, 0, 0);
+        rt_wrong(RT_BAD_FREE, 0, p, 0);
         break;
     case ELSEWHERE:
         __libc_free(p);

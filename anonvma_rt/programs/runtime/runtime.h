@@ -17,8 +17,8 @@ static inline void rt_wait(int op, int64_t *word, int test, int64_t want)
 static inline void rt_acquire(rt_lock *lock, int op) { rt_host->acquire(rt_host->x, lock, op); }
 static inline int rt_try(rt_lock *lock, int op) { return rt_host->try_acquire(rt_host->x, lock, op); }
 static inline void rt_release(rt_lock *lock, int op) { rt_host->release(rt_host->x, lock, op); }
-static inline void rt_wrong(int what, int64_t a, int64_t b, int64_t c)
-{ rt_host->wrong(rt_host->x, what, a, b, c); }
+static inline void rt_wrong(int what, const void *text, const void *where, int64_t n)
+{ rt_host->wrong(rt_host->x, what, text, where, n); }
 
 static inline struct rt_state *rt_self(void) { return &rt_states[rt_task()]; }
 

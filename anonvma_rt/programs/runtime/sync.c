@@ -38,7 +38,7 @@ _Static_assert(sizeof(struct mutex) <= sizeof(pthread_mutex_t), "a mutex has no 
 _Static_assert(sizeof(struct sem) <= sizeof(sem_t), "a semaphore has no room");
 _Static_assert(sizeof(struct barrier) <= sizeof(pthread_barrier_t), "a barrier has no room");
 
-static void destroyed(const char *what, const void *where) { rt_wrong(RT_DESTROYED, (int64_t)(intptr_t)what, (int64_t)(intptr_t)where, 0); }
+static void destroyed(const char *what, const void *where) { rt_wrong(RT_DESTROYED, what, where, 0); }
 
 /* ---- mutexes ------------------------------------------------------------------------------------------------------- */
 

@@ -22,7 +22,7 @@ void *__dso_handle = &__dso_handle;
 __attribute__((noreturn)) void __assert_fail(const char *said, const char *file, unsigned line, const char *function)
 {
     (void)function;
-    rt_wrong(RT_ASSERTION, (int64_t)(intptr_t)said, (int64_t)(intptr_t)file, line);
+    rt_wrong(RT_ASSERTION, said, file, line);
     __builtin_unreachable();
 }
 
@@ -32,7 +32,7 @@ __attribute__((noreturn)) void abort(void)
 {
     void *type = __cxa_current_exception_type ? __cxa_current_exception_type() : 0;
     /* A type_info: its table, then its name. */
-    rt_wrong(type ? RT_UNCAUGHT : RT_ABORT, type ? (int64_t)(intptr_t)((const char **)type)[1] : 0, 0, 0);
+    rt_wrong(type ? RT_UNCAUGHT : RT_ABORT, type ? ((const char **)type)[1] : 0, 0, 0);
     __builtin_unreachable();
 }
 

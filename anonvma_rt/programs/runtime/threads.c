@@ -72,7 +72,7 @@ ENTRY void rt_body(int task, int argc, char **argv, char **envp)
     if (task == 0) {
         int code = main(argc, argv, envp);
         if (code)
-            rt_wrong(RT_EXIT_CODE, code, 0, 0);
+            rt_wrong(RT_EXIT_CODE, 0, 0, code);
     } else {
         result = t->run(t->argument);
     }
@@ -111,7 +111,7 @@ int pthread_join(pthread_t thread, void **result)
 {
     struct rt_state *t = known(thread);
     if (!t || t->detached || t->joined)
-        rt_wrong(RT_BAD_CALL, (int64_t)(uintptr_t) "pthread_join of a thread that cannot be joined", 0, 0);
+        rt_wrong(RT_BAD_CALL, "pthread_join of a thread that cannot be joined", 0, 0);
     if (t == rt_self())
         return EDEADLK;
     t->joined = 1;

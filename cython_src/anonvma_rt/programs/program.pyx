@@ -1,10 +1,11 @@
 """A program that was compiled for the lab, as a subject: its threads are the tasks, main is task 0.
 
-What its runtime (anonvma_rt/native/runtime) asks of the scheduler is answered here. Threads other than main wait outside
-until one begins them, each with the number that its parent and its place among the parent's threads have, whatever the
-interleaving.
+What its runtime (anonvma_rt/programs/runtime) asks of the scheduler is answered here. Threads other than main wait
+outside until one begins them, each with the number that its parent and its place among the parent's threads have,
+whatever the interleaving.
 """
 
+cimport cython
 from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -18,12 +19,12 @@ from anonvma_rt.engine.base.operation cimport (
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, try_acquire, try_down_read, wait_for
 from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY, HALT_REFUSED, VIOLATION_SUBJECT, Execution, Task, found, free_object, halt, note, point, recheck,
+    HALT_NO_MEMORY, HALT_REFUSED, VIOLATION_SUBJECT, Execution, Task, free_object, halt, note, point, recheck,
     violate,
 )
-from anonvma_rt.native.image cimport (
-    RT_ATOMIC, RT_AWAIT, RT_LOAD, RT_LOCK, RT_MOST_TASKS, RT_READ_LOCK, RT_READ_TRYLOCK, RT_READ_UNLOCK, RT_STORE,
-    RT_TAKE, RT_TRYLOCK, RT_UNLOCK, RT_VERSION, Image, rt_host,
+from anonvma_rt.programs.image cimport (
+    RT_ATOMIC, RT_AWAIT, RT_EXIT_CODE, RT_LOAD, RT_LOCK, RT_MOST_TASKS, RT_READ_LOCK, RT_READ_TRYLOCK, RT_READ_UNLOCK,
+    RT_STORE, RT_TAKE, RT_TRYLOCK, RT_UNLOCK, RT_VERSION, Image, rt_host,
 )
 
 cdef enum:
@@ -44,10 +45,11 @@ KINDS_OF_PROGRAMS = (
     "data-race", "out-of-bounds", "freed",
 )
 
-assert RT_MOST_TASKS == MAX_TASKS
-assert (OP_LOCK, OP_READ_LOCK, OP_AWAIT, OP_UNLOCK, OP_READ_UNLOCK, OP_TRYLOCK, OP_LOAD, OP_STORE, OP_ATOMIC,
-        OP_READ_TRYLOCK, OP_TAKE) == (RT_LOCK, RT_READ_LOCK, RT_AWAIT, RT_UNLOCK, RT_READ_UNLOCK, RT_TRYLOCK, RT_LOAD,
-                                      RT_STORE, RT_ATOMIC, RT_READ_TRYLOCK, RT_TAKE)
+assert <int>RT_MOST_TASKS == <int>MAX_TASKS
+assert [<int>OP_LOCK, <int>OP_READ_LOCK, <int>OP_AWAIT, <int>OP_UNLOCK, <int>OP_READ_UNLOCK, <int>OP_TRYLOCK,
+        <int>OP_LOAD, <int>OP_STORE, <int>OP_ATOMIC, <int>OP_READ_TRYLOCK, <int>OP_TAKE] == [
+    <int>RT_LOCK, <int>RT_READ_LOCK, <int>RT_AWAIT, <int>RT_UNLOCK, <int>RT_READ_UNLOCK, <int>RT_TRYLOCK, <int>RT_LOAD,
+    <int>RT_STORE, <int>RT_ATOMIC, <int>RT_READ_TRYLOCK, <int>RT_TAKE]
 
 
 cdef inline Task *running(void *x) noexcept nogil:
@@ -71,18 +73,18 @@ cdef void host_wait(void *x, int op, int64_t *word, int test, int64_t want) noex
     wait_for(running(x), op, word, test, want)
 
 
-cdef void host_acquire(void *x, lock_word *lock, int op) noexcept nogil:
-    acquire(running(x), lock, op, 0, True)
+cdef void host_acquire(void *x, void *lock, int op) noexcept nogil:
+    acquire(running(x), <lock_word *>lock, op, 0, True)
 
 
-cdef int host_try_acquire(void *x, lock_word *lock, int op) noexcept nogil:
+cdef int host_try_acquire(void *x, void *lock, int op) noexcept nogil:
     if op == OP_TRYLOCK:
-        return try_acquire(running(x), lock)
-    return try_down_read(running(x), lock)
+        return try_acquire(running(x), <lock_word *>lock)
+    return try_down_read(running(x), <lock_word *>lock)
 
 
-cdef void host_release(void *x, lock_word *lock, int op) noexcept nogil:
-    release(running(x), lock, op, 0)
+cdef void host_release(void *x, void *lock, int op) noexcept nogil:
+    release(running(x), <lock_word *>lock, op, 0)
 
 
 cdef void host_fruitless(void *x) noexcept nogil:
@@ -138,14 +140,20 @@ cdef void host_free(void *x, void *object) noexcept nogil:
     free_object(t, object)
 
 
-cdef void host_wrong(void *x, int what, int64_t a, int64_t b, int64_t c) noexcept nogil:
-    violate(running(x), VIOLATION_SUBJECT + what, a, b, c)
+cdef void host_wrong(void *x, int what, const void *text, const void *where, int64_t n) noexcept nogil:
+    """Both addresses are kept as offsets, because a program may be loaded at another place."""
+    cdef Execution *e = <Execution *>x
+    violate(running(x), VIOLATION_SUBJECT + what, offset_of(e, text), offset_of(e, where), n)
+
+
+cdef inline int64_t offset_of(Execution *e, const void *address) noexcept nogil:
+    return <int64_t>(<uint64_t>address - <uint64_t>e.arena.base) if address != NULL else 0
 
 
 cdef void host_exit(void *x, int code) noexcept nogil:
     cdef Execution *e = <Execution *>x
     if code:
-        violate(running(x), VIOLATION_SUBJECT + 3, code, 0, 0)
+        violate(running(x), VIOLATION_SUBJECT + RT_EXIT_CODE, 0, 0, code)
     e.carrier.unwind(running(x))
 
 
@@ -194,6 +202,7 @@ cdef int begin(Program self, Task *t) noexcept nogil:
     return number
 
 
+@cython.no_gc_clear  # __dealloc__ needs the image
 cdef class Program(Subject):
     """The program of an image, with `tasks` threads at most and the arguments of its main.
 
@@ -201,7 +210,7 @@ cdef class Program(Subject):
     follow, in the order in which they are first seen.
     """
 
-    cdef Image image
+    cdef readonly Image image
     cdef rt_host host
     cdef int known
     cdef int8_t child[MAX_TASKS][MAX_TASKS]
@@ -216,9 +225,12 @@ cdef class Program(Subject):
     def __init__(self, Image image not None, int tasks, arguments=("program",), family=()):
         if self.image is not None:
             raise RuntimeError("a program is made once")
+        if image.used:
+            raise RuntimeError("another explorer has this image")
         if not 1 <= tasks <= MAX_TASKS:
             raise ValueError(f"a program has 1 to {MAX_TASKS} threads, not {tasks}")
         self.image = image
+        image.used = True
         self.tasks = tasks
         self.arguments = [str(one).encode() for one in arguments]
         self.known = 1
@@ -228,6 +240,10 @@ cdef class Program(Subject):
             self.ordinal[self.known] = ordinal
             self.known += 1
         self.make_host()
+
+    def __dealloc__(self):
+        if self.image is not None:
+            self.image.used = False
 
     cdef void make_host(self):
         self.host.version = RT_VERSION

@@ -3,11 +3,10 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena
-from anonvma_rt.engine.base.operation cimport lock_word
 
 cdef extern from "host.h":
     enum: RT_VERSION, RT_MOST_TASKS, RT_MARKED
-    enum rt_wrong: RT_ASSERTION
+    enum rt_wrong: RT_EXIT_CODE
     enum rt_op: RT_LOCK, RT_READ_LOCK, RT_AWAIT, RT_UNLOCK, RT_READ_UNLOCK, RT_TRYLOCK, RT_LOAD, RT_STORE, RT_ATOMIC, \
         RT_READ_TRYLOCK, RT_TAKE
     struct rt_host:
@@ -17,16 +16,16 @@ cdef extern from "host.h":
         void (*point)(void *x, int op, void *object) noexcept nogil
         void (*changed)(void *x, void *object) noexcept nogil
         void (*wait)(void *x, int op, int64_t *word, int test, int64_t want) noexcept nogil
-        void (*acquire)(void *x, lock_word *lock, int op) noexcept nogil
-        int (*try_acquire)(void *x, lock_word *lock, int op) noexcept nogil
-        void (*release)(void *x, lock_word *lock, int op) noexcept nogil
+        void (*acquire)(void *x, void *lock, int op) noexcept nogil
+        int (*try_acquire)(void *x, void *lock, int op) noexcept nogil
+        void (*release)(void *x, void *lock, int op) noexcept nogil
         void (*fruitless)(void *x) noexcept nogil
         int (*begin)(void *x) noexcept nogil
         void (*leave)(void *x) noexcept nogil
         void *(*allocate)(void *x, uint64_t size, uint64_t align) noexcept nogil
         int64_t (*size_of)(void *x, void *object) noexcept nogil
         void (*free)(void *x, void *object) noexcept nogil
-        void (*wrong)(void *x, int what, int64_t a, int64_t b, int64_t c) noexcept nogil
+        void (*wrong)(void *x, int what, const void *text, const void *where, int64_t n) noexcept nogil
         void (*exit)(void *x, int code) noexcept nogil
         void (*refuse)(void *x, const char *call) noexcept nogil
         void (*access)(void *x, void *p, uint64_t size, int writes, void *place) noexcept nogil

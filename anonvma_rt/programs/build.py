@@ -1,0 +1,195 @@
+"""From C and C++ sources to a file that the lab can load: compiled with the compiler's calls, linked with a runtime.
+
+Every object and every linked file is kept in the cache, named after all that went into it: the preprocessed source, the
+flags and the compiler. A file is linked once for each place in memory that it is loaded at, since its addresses are
+fixed. Nothing is compiled or loaded but what the user named.
+"""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from anonvma_rt.errors import UserError, quote
+from anonvma_rt.text.writing import cache_folder
+
+__all__ = ["Built", "Sources", "build", "compiler_of", "is_program"]
+
+RUNTIME = Path(__file__).with_name("runtime")
+CXX_SUFFIXES = (".cc", ".cpp", ".cxx", ".C")
+SOURCES = (".c", *CXX_SUFFIXES)
+OBJECTS = (".o",)
+# The compiler's calls, without its library; volatile accesses as calls of their own; frames that can be walked.
+CALLS = ("-fsanitize=thread", "-fPIC", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-pthread")
+VOLATILE = {"gcc": ("--param", "tsan-distinguish-volatile=1"), "clang": ("-mllvm", "-tsan-distinguish-volatile")}
+USUAL = ("-O1", "-g")
+OWN = ("-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-fcf-protection=none")
+LINK = ("-shared", "-nostartfiles", "-static-libgcc", "-Wl,-z,now,-z,norelro,-z,defs,-Bsymbolic", "-pthread")
+# The first address of a loaded program, and how far the next one is from it: all low bits of an address stay the same.
+FIRST_PLACE, NEXT_PLACE, PLACES = 0x200000000000, 1 << 36, 64
+LONGEST = 600  # seconds that a compiler may take
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the user named: files (sources and objects), flags of the compiler and of the linker."""
+
+    files: tuple[str, ...]
+    cflags: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
+
+    @property
+    def cxx(self) -> bool:
+        return any(file.endswith(CXX_SUFFIXES) for file in self.files)
+
+
+@dataclass(frozen=True)
+class Built:
+    """Objects that are ready to be linked. key: the digest of all that went into them."""
+
+    objects: tuple[Path, ...]
+    link: tuple[str, ...]
+    key: str
+    compiler: tuple[str, ...]
+
+    def at(self, place: int) -> Path:
+        """The file to load at that place, counted from 0. Raises UserError."""
+        if place >= PLACES:
+            raise UserError(f"a program is loaded at most {PLACES} times in a process")
+        path = cache_folder() / f"program-{self.key[:24]}-{place}.so"
+        if not path.exists():
+            address = FIRST_PLACE + place * NEXT_PLACE
+            flags = [*LINK, f"-Wl,-Ttext-segment={address:#x}", f"-Wl,-T,{RUNTIME / 'image.ld'}"]
+            _make([*self.compiler, *flags, *map(str, self.objects), *self.link], path, "link")
+        return path
+
+
+def is_program(name: str) -> bool:
+    """Whether a name on the command line is a program to compile.
+
+    >>> is_program("queue.cc"), is_program("race.toml")
+    (True, False)
+    """
+    return name.endswith((*SOURCES, *OBJECTS))
+
+
+def build(sources: Sources, macros: Mapping[str, int | bool]) -> Built:
+    """Compiles what has to be compiled. macros: -DNAME=value for each. Raises UserError, in one line, with what the
+    compiler said first."""
+    defined = [f"-D{name}={int(value)}" for name, value in macros.items()]
+    objects = [_object(file, (*sources.cflags, *defined)) for file in sources.files]
+    compiler = _command("CXX" if sources.cxx else "CC")
+    link = (*(("-static-libstdc++",) if sources.cxx else ()), *sources.link)
+    objects += [_own(path) for path in sorted(RUNTIME.glob("*.c"))]
+    sha = hashlib.sha256()
+    for part in (*(path.name for path in objects), *link, *LINK, (RUNTIME / "image.ld").read_text(), *compiler):
+        sha.update(part.encode() + b"\0")
+    built = Built(tuple(objects), link, sha.hexdigest(), compiler)
+    _must_have_main(built)
+    return built
+
+
+def compiler_of(sources: Sources) -> str:
+    """The first line of what the compiler says of itself."""
+    return _version(_command("CXX" if sources.cxx else "CC")).partition("\n")[0]
+
+
+def _object(file: str, flags: Sequence[str]) -> Path:
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(f"{quote(file)}: there is no such file")
+    if file.endswith(OBJECTS):
+        _must_have_calls(path)
+        return path.resolve()
+    compiler = _command("CXX" if file.endswith(CXX_SUFFIXES) else "CC")
+    kind = "clang" if "clang" in _version(compiler) else "gcc"
+    return _compiled(path, (*compiler, *USUAL, *CALLS, *VOLATILE[kind], f"-I{RUNTIME.parent / 'include'}", *flags))
+
+
+def _own(path: Path) -> Path:
+    """A file of the runtime, which is no part of the program: its accesses are not reported."""
+    return _compiled(path, (*_command("CC"), *OWN))
+
+
+def _compiled(path: Path, command: Sequence[str]) -> Path:
+    done = _run([*command, "-E", str(path)], f"{path.name} does not compile")
+    sha = hashlib.sha256(_version(tuple(command[:1])).encode())
+    for part in (*command[1:], path.name):
+        sha.update(part.encode() + b"\0")
+    sha.update(done.encode("utf-8", "surrogateescape"))
+    made = cache_folder() / f"{path.stem}-{sha.hexdigest()[:24]}.o"
+    if not made.exists():
+        _make([*command, "-c", str(path.resolve())], made, f"{path.name} does not compile")
+    return made
+
+
+def _make(command: Sequence[str], path: Path, what: str) -> None:
+    """Makes a file beside its place and moves it there, so that two who make it at once both find it whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix="making-", dir=path.parent)
+    except OSError as error:
+        raise UserError(f"{path.parent}: nothing can be built there: {error.strerror}") from None
+    try:
+        made = Path(folder, "made")
+        _run([*command, "-o", str(made)], what)
+        os.replace(made, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: Sequence[str], what: str) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=LONGEST, check=False
+        )
+    except FileNotFoundError:
+        raise UserError(f"a program needs a compiler, and there is no {command[0]}: install gcc, or set CC") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{what}: the compiler did not end in {LONGEST} seconds") from None
+    if done.returncode:
+        raise UserError(f"{what}: {_reason(done.stderr)}")
+    return done.stdout
+
+
+def _reason(output: str) -> str:
+    """The line that says most."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    wrong = [
+        line for line in lines if "error:" in line or "undefined reference" in line or "multiple definition" in line
+    ]
+    return (wrong or lines or ["the compiler said nothing"])[0]
+
+
+def _command(variable: str) -> tuple[str, ...]:
+    return tuple(shlex.split(os.environ.get(variable, ""))) or (("g++",) if variable == "CXX" else ("gcc",))
+
+
+@cache
+def _version(compiler: tuple[str, ...]) -> str:
+    return _run([*compiler, "--version"], "the compiler does not run")
+
+
+def _symbols(path: Path) -> dict[str, str]:
+    """The names in an object, and what each is ("T": code, "U": not there)."""
+    words = [line.split() for line in _run(["nm", str(path)], f"{path.name} is no object file").splitlines()]
+    return {line[-1]: line[-2] for line in words if len(line) > 1}
+
+
+def _must_have_calls(path: Path) -> None:
+    if not any(name.startswith("__tsan_") for name in _symbols(path)):
+        raise UserError(
+            f"{path.name} was built without the compiler's calls, so nobody sees what it does: "
+            "build it with -fsanitize=thread -fPIC"
+        )
+
+
+def _must_have_main(built: Built) -> None:
+    if not any(_symbols(path).get("main") in ("T", "W") for path in built.objects if path.suffix == ".o"):
+        raise UserError("the program has no main(), which is its first thread: name the file that has it, too")

@@ -1,0 +1,17 @@
+"""Types of the compiled module; its own docstrings say more."""
+
+from collections.abc import Iterable
+
+from anonvma_rt.engine.run.subject import Subject
+from anonvma_rt.programs.image import Image
+
+KINDS_OF_PROGRAMS: tuple[str, ...]
+
+class Program(Subject):
+    image: Image
+    arguments: list[bytes]
+    def __init__(
+        self, image: Image, tasks: int, arguments: Iterable[str] = ("program",), family: Iterable[tuple[int, int]] = ()
+    ) -> None: ...
+    @property
+    def family(self) -> list[tuple[int, int]]: ...

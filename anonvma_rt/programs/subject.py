@@ -1,0 +1,266 @@
+"""A compiled program of the user's, for every verb: `native("queue.c")` is what load() is for scenarios.
+
+Its parameters are the macros that its sources give a number to where nobody else does (#ifndef N, #define N 3), and
+those that -p names: each is -DN=value. The text that a reproducer keeps has the names and digests of the sources, the
+flags and the compiler, and no code.
+"""
+
+import ctypes
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.run.records import Recorded
+from anonvma_rt.engine.run.subject import MOST_TASKS
+from anonvma_rt.engine.strategy.random import Random
+from anonvma_rt.errors import ScenarioError, UserError, quote
+from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
+from anonvma_rt.programs.build import Built, Sources, build, compiler_of, is_program
+from anonvma_rt.programs.image import Image
+from anonvma_rt.programs.symbols import Symbols
+from anonvma_rt.programs.words import Native as NativeProgramSubject
+from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
+from anonvma_rt.text.expected import Expected
+from anonvma_rt.text.files import read_text
+from anonvma_rt.text.parameters import Parameter
+from anonvma_rt.text.toml import load_toml
+
+__all__ = ["Native", "NativeProgram", "is_native", "native", "native_named_in"]
+
+ONLY_VARIANT = "program"
+MACRO = re.compile(r"^[ \t]*#[ \t]*ifndef[ \t]+(\w+)[ \t]*\n[ \t]*#[ \t]*define[ \t]+\1[ \t]+(\d+)[ \t]*$", re.M)
+NAME = re.compile(r"[A-Za-z_]\w*")
+# Executions by which the number of threads is found out, and steps of each.
+PROBES, PROBE_STEPS = 32, 20_000
+
+
+def native(
+    *files: str | Path,
+    cflags: Sequence[str] = (),
+    link: Sequence[str] = (),
+    args: Sequence[str] = (),
+    expect: Expected | None = None,
+) -> "Native":
+    """A program in C or C++ as it stands, for hunt() and the others: its files (.c, .cc, .cpp, .o), which are compiled
+    with gcc, or CC and CXX.
+
+    cflags: of the compiler, behind the lab's own (-O1 -g); link: of the linker, as "-lm"; args: of main, without its
+    first. expect: the kind of violation that it has, several of which any may come, or "none". Raises UserError, with
+    the compiler's own message where it does not compile.
+
+    >>> native("nowhere.c")
+    Traceback (most recent call last):
+    ...
+    anonvma_rt.errors.UserError: "nowhere.c": there is no such file
+    """
+    names = tuple(str(file) for file in files)
+    if not names:
+        raise UserError("a program has at least one file")
+    for name in names:
+        if not is_program(name):
+            raise UserError(f"{quote(name)} is no program: its files end in .c, .cc, .cpp, .cxx or .o")
+        if not Path(name).is_file():
+            raise UserError(f"{quote(name)}: there is no such file")
+    sources = Sources(names, tuple(cflags), tuple(link))
+    return Native(
+        name="+".join(Path(name).name for name in names),
+        about=f"a program: {', '.join(names)}",
+        parameters=_macros(names),
+        variants={ONLY_VARIANT: Variant(ONLY_VARIANT, {})},
+        expect={} if expect is None else {ONLY_VARIANT: expect},
+        strategy="",
+        text=_text(sources, args),
+        source=names[0],
+        sources=sources,
+        arguments=tuple(args),
+    )
+
+
+def is_native(text: str, source: str) -> bool:
+    """Whether a text that a reproducer keeps names a program (it has the key `program`). Raises ScenarioError."""
+    return "program" in load_toml(text, source)
+
+
+def native_named_in(text: str, source: str) -> str:
+    """The name of the program in such a text; nothing is compiled."""
+    return str(load_toml(text, source)["program"])
+
+
+@dataclass(frozen=True)
+class Native(WithVariants):
+    """What is known of a program; made by native()."""
+
+    name: str
+    about: str
+    parameters: dict[str, Parameter]
+    variants: dict[str, Variant]
+    expect: dict[str, Expected]
+    strategy: str
+    text: str = field(repr=False)
+    source: str
+    sources: Sources
+    arguments: tuple[str, ...]
+
+    def as_it_was(self, text: str, source: str) -> "Native":
+        """The program of which a file has the text, with the flags and arguments that stand there. Raises
+        ScenarioError where a source or the compiler is another by now."""
+        was = load_toml(text, source)
+        flags = {key: tuple(str(word) for word in was.get(key, ())) for key in ("cflags", "link", "args")}
+        again = self.with_flags(flags["cflags"], flags["link"], flags["args"])
+        if again.text == text:
+            return again
+        now = load_toml(again.text, source)
+        changed = sorted(name for name, digest in was.get("files", {}).items() if now["files"].get(name) != digest)
+        what = f"{', '.join(changed)} changed" if changed else "the compiler is another"
+        raise ScenarioError(f"{source}: {what} since this was written: hunt it again")
+
+    def with_flags(self, cflags: Sequence[str], link: Sequence[str], args: Sequence[str]) -> "Native":
+        """The same files with other flags of the compiler and of the linker, and other arguments of main."""
+        expect = self.expect.get(ONLY_VARIANT)
+        return native(*self.sources.files, cflags=cflags, link=link, args=args, expect=expect)
+
+    def bind(self, values: Mapping[str, str | int | bool]) -> "NativeProgram":
+        """The program with these macros, which may be text. Raises UserError, also where it does not compile."""
+        known = dict(self.parameters)
+        for name, value in values.items():
+            if name not in known:
+                if not NAME.fullmatch(name):
+                    raise UserError(f"{self.source}: {quote(name)} is no name of a macro")
+                if isinstance(value, str) and not value.lstrip("-").isdigit():
+                    raise UserError(f"{self.source}: -p {name}={value}: the value of a macro is a whole number here")
+                known[name] = Parameter(name, int(value))
+        # A macro of which the sources say nothing is set only where it was asked for.
+        described = Native(**{**self.__dict__, "parameters": known})
+        bound = described.bind_values(values)
+        built = build(self.sources, bound.every)
+        return NativeProgram(described, bound.every, built)
+
+
+@dataclass(frozen=True)
+class NativeProgram(BoundVariants):
+    """A program with values for its macros, compiled."""
+
+    VALUE: ClassVar[str] = "variable"
+
+    scenario: Native
+    parameters: dict[str, int | bool]
+    built: Built
+
+    @property
+    def interesting(self) -> tuple[str, ...]:
+        return ()
+
+    def with_interesting(self, names: Iterable[str]) -> "NativeProgram":
+        for name in names:
+            raise UserError(f"{self.scenario.source}: {quote(name)}: a program has no names of operations")
+        return self
+
+    def usual(self) -> list[str]:
+        return [ONLY_VARIANT]
+
+    def make_subject(self, algorithm: Variant | str) -> NativeProgramSubject:
+        self.choose(algorithm)
+        family = _family(self.built, self.scenario.arguments)
+        return self._subject(len(family) + 1, family)
+
+    def _subject(self, tasks: int, family: Sequence[tuple[int, int]] = ()) -> NativeProgramSubject:
+        return _made(self.built, self.scenario.arguments, tasks, family)
+
+    def fail(self, failing: Any) -> "NativeProgram":
+        raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")
+
+    def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
+        if step == 1:
+            return ScenarioError(
+                f"{self.scenario.source}: it began more threads than in the executions by which they were counted "
+                f"({len(_family(self.built, self.scenario.arguments)) + 1}, or {MOST_TASKS}, which is the most)"
+            )
+        call = (ctypes.string_at(errno) if errno else b"?").decode(errors="replace")
+        return ScenarioError(f"{self.scenario.source}: thread {task} calls {call}(), which a program cannot do here")
+
+    def values(self, explorer: Explorer) -> Mapping[str, int]:
+        found: Mapping[str, int] = explorer.subject.values(explorer)
+        return found
+
+    def trace(self, recorded: Recorded, explorer: Explorer, before: None) -> EmbeddedTrace:
+        return EmbeddedTrace.of_subject(recorded, explorer.subject)
+
+    def task_names(self) -> list[str]:
+        return names_of_tasks(self.make_subject(ONLY_VARIANT))
+
+    def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
+        subject = explorer.subject
+        return lambda offset: name_of_object(subject, offset)
+
+    def state(self, explorer: Explorer, trace: EmbeddedTrace) -> str:
+        return "\n".join([super().state(explorer, trace), *trace.positions()])
+
+
+# ---- loaded ----------------------------------------------------------------------------------------------------------
+
+# Of each program that was built, those that are loaded: an explorer has one for itself, and it serves the next one.
+_loaded: dict[str, list[Image]] = {}
+_places: list[str] = []
+
+
+def _image(built: Built) -> Image:
+    """A loaded program that no explorer has."""
+    images = _loaded.setdefault(built.key, [])
+    for image in images:
+        if not image.used:
+            return image
+    place = len(_places)
+    path = built.at(place)
+    _places.append(built.key)
+    try:
+        image = Image(str(path))
+    except OSError as error:
+        raise UserError(f"the program cannot be loaded: {error}") from None
+    images.append(image)
+    return image
+
+
+def _made(
+    built: Built, arguments: Sequence[str], tasks: int, family: Sequence[tuple[int, int]]
+) -> NativeProgramSubject:
+    subject = NativeProgramSubject(_image(built), tasks, ["program", *arguments], family)
+    subject.symbols = Symbols(subject.image)
+    return subject
+
+
+@cache
+def _family(built: Built, arguments: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Who begins which threads, found out by a few executions."""
+    subject = _made(built, arguments, MOST_TASKS, ())
+    with Explorer(subject, Random(), seed=0, carrier="fibers") as explorer:
+        explorer.bound = PROBE_STEPS
+        explorer.run(0, PROBES)
+    return tuple(subject.family)
+
+
+def _macros(names: Iterable[str]) -> dict[str, Parameter]:
+    """The macros of the sources that may be given from outside, with the numbers that they have else."""
+    found: dict[str, Parameter] = {}
+    for name in names:
+        if not name.endswith(".o"):
+            for macro, value in MACRO.findall(read_text(name)):
+                found[macro] = Parameter(macro, int(value), about=f"the macro of {Path(name).name}")
+    return found
+
+
+def _text(sources: Sources, arguments: Sequence[str]) -> str:
+    """TOML that says which program it is."""
+    lines = [f"program = {json.dumps('+'.join(Path(file).name for file in sources.files))}"]
+    for key, words in (("cflags", sources.cflags), ("link", sources.link), ("args", arguments)):
+        lines.append(f"{key} = {json.dumps(list(words))}")
+    lines.append(f"compiler = {json.dumps(compiler_of(sources))}")
+    for file in sources.files:
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        lines.append(f"files.{json.dumps(Path(file).name)} = {json.dumps(digest)}")
+    return "\n".join(lines) + "\n"

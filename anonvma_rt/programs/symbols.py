@@ -1,0 +1,68 @@
+"""Names for the addresses of a loaded program: its variables from the table of symbols (nm, of binutils), and the
+objects of its heap by number."""
+
+import ctypes
+import subprocess
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cache
+
+from anonvma_rt.programs.image import Image
+
+__all__ = ["Symbols"]
+
+VARIABLES = "bBdD"
+OURS = "rt_"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """address and size in bytes; name as in the source, as far as the compiler kept it."""
+
+    address: int
+    size: int
+    name: str
+
+
+@cache
+def variables(path: str) -> tuple[Variable, ...]:
+    """The variables of a linked program, by address; none where there is no nm."""
+    try:
+        done = subprocess.run(
+            ["nm", "-C", "-S", "-n", "--defined-only", path], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ()
+    found = []
+    for line in done.stdout.splitlines():
+        words = line.split(maxsplit=3)
+        if len(words) == 4 and words[2] in VARIABLES:
+            found.append(Variable(int(words[0], 16), int(words[1], 16), words[3]))
+    return tuple(found)
+
+
+class Symbols:
+    """Names for the places in an image's memory. Offsets are those of its arena."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    def name(self, offset: int) -> str | None:
+        """A variable, perhaps with how far behind its beginning, or an object of the heap; None outside."""
+        return self.address(self.image.base + offset) if offset else None
+
+    def address(self, address: int) -> str:
+        known = variables(self.image.path)
+        i = bisect_right(known, address, key=lambda one: one.address) - 1
+        if i >= 0 and address < known[i].address + max(known[i].size, 1):
+            behind = address - known[i].address
+            return known[i].name + (f"+{behind}" if behind else "")
+        return f"object {address - self.image.base:#x}"
+
+    def values(self) -> dict[str, int]:
+        """What the program's own variables of 1, 2, 4 or 8 bytes hold now, as signed numbers."""
+        return {
+            one.name: int.from_bytes(ctypes.string_at(one.address, one.size), "little", signed=True)
+            for one in variables(self.image.path)
+            if one.size in (1, 2, 4, 8) and not one.name.startswith(OURS)
+        }

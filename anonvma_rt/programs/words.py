@@ -1,0 +1,54 @@
+"""What a compiled program's history means: its objects by the names of its variables, and its violations in words."""
+
+import ctypes
+from typing import Any
+
+from anonvma_rt.programs.program import Program
+from anonvma_rt.programs.symbols import Symbols
+
+__all__ = ["Native"]
+
+PRINTED = 1
+
+
+class Native(Program):
+    """A Program that gives names to what is in its histories. symbols: of its image."""
+
+    symbols: Symbols
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        names = ["main"]
+        for parent, ordinal in self.family:
+            names.append(f"thread {ordinal + 1}" if parent == 0 else f"{names[parent]}.{ordinal + 1}")
+        return tuple(names)
+
+    def object_name(self, offset: int) -> str | None:
+        return self.symbols.name(offset)
+
+    def note_text(self, code: int, a: int, b: int, c: int) -> str | None:
+        if code == PRINTED:
+            text = b"".join(n.to_bytes(8, "little", signed=True) for n in (a, b, c)).rstrip(b"\0")
+            return f"prints {text.decode(errors='replace')!r}"
+        return None
+
+    def cause(self, kind: str, task: int, step: int, a: int, b: int, c: int) -> str | None:
+        who = dict(enumerate(self.task_names)).get(task, f"thread {task}")
+        said = {
+            "assertion": lambda: f"{who}: assertion {self.text(a)!r} failed ({self.text(b)}:{c}).",
+            "abort": lambda: f"{who} called abort().",
+            "uncaught-exception": lambda: f"{who} threw an exception that nobody caught: {self.text(a)}.",
+            "exit-code": lambda: f"The program ended with exit code {c}.",
+            "double-free": lambda: f"{who} freed {self.symbols.name(b)} twice.",
+            "bad-free": lambda: f"{who} freed {self.symbols.name(b)}, which is no object of the heap.",
+            "destroyed": lambda: f"{who} used a {self.text(a)} that was destroyed: {self.symbols.name(b)}.",
+            "bad-call": lambda: f"{who}: {self.text(a)}.",
+        }
+        return said[kind]() if kind in said else None
+
+    def text(self, offset: int) -> str:
+        """A string of the program's."""
+        return ctypes.string_at(self.image.base + offset).decode(errors="replace") if offset else "?"
+
+    def values(self, explorer: Any) -> dict[str, int]:
+        return self.symbols.values()

@@ -1,0 +1,60 @@
+"""A program in C as it stands: hunted, proved, replayed, and the same executions on both carriers."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from anonvma_rt import Reproducer, UserError, hunt, native, replay, verify
+
+SOURCES = Path(__file__).with_name("sources")
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs are compiled")
+
+
+def program(name, **how):
+    return native(SOURCES / name, **how)
+
+
+def test_a_lost_update_is_found_and_its_repair_proved():
+    (wrong,) = hunt(program("counter.c"), runs=500).results
+    assert wrong.violations.keys() == {"assertion"} and "count == N" in wrong.trace.cause()
+    (right,) = verify(program("counter.c", cflags=["-DRIGHT"])).results
+    assert right.complete and right.classes == 2 and not right.violating_classes
+    (every,) = verify(program("counter.c"), all_violations=True).results
+    assert every.complete and every.violating_classes == {"assertion": 4} and every.classes == 6
+
+
+def test_carriers_and_jobs_make_the_same_executions():
+    ways = [{"carrier": "fibers"}, {"carrier": "threads"}, {"jobs": 2}]
+    found = [hunt(program("counter.c"), runs=2000, **how).results[0] for how in ways]
+    assert len({one.schedules_sha256 for one in found}) == 1
+    assert len({tuple(one.violations.items()) for one in found}) == 1
+
+
+def test_a_reproducer_needs_the_program_and_refuses_another(tmp_path):
+    source = tmp_path / "counter.c"
+    source.write_text((SOURCES / "counter.c").read_text())
+    (found,) = hunt(native(source), {"N": 3}, runs=200, out=str(tmp_path)).results
+    file = found.first.reproducer
+    assert replay(Reproducer.load(file, [native(source)])).reproduced
+    with pytest.raises(UserError, match=r"needs code of your own, \"counter.c\""):
+        Reproducer.load(file)
+    source.write_text(source.read_text() + "\n")
+    with pytest.raises(UserError, match=r"counter.c changed since this was written"):
+        Reproducer.load(file, [native(source)])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("int main(void) { return nothing; }", "one.c does not compile: .*error: .*nothing"),
+        ("int nothing(void) { return 0; }", "the program has no main"),
+        ("int other(void); int main(void) { return other(); }", "link: .*undefined reference to .other"),
+    ],
+)
+def test_what_is_no_program_is_said_in_a_line(tmp_path, text, said):
+    (tmp_path / "one.c").write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        hunt(native(tmp_path / "one.c"), runs=1)
+    assert "\n" not in str(caught.value)
