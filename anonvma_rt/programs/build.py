@@ -31,6 +31,7 @@ VOLATILE = {"gcc": ("--param", "tsan-distinguish-volatile=1"), "clang": ("-mllvm
 USUAL = ("-O1", "-g")
 OWN = ("-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-fcf-protection=none")
 LINK = ("-shared", "-nostartfiles", "-static-libgcc", "-Wl,-z,now,-z,norelro,-z,defs,-Bsymbolic", "-pthread")
+SCRIPTS = (f"-Wl,-T,{RUNTIME / 'image.ld'}", f"-Wl,--version-script={RUNTIME / 'exports.map'}")
 # The first address of a loaded program, and how far the next one is from it: all low bits of an address stay the same.
 FIRST_PLACE, NEXT_PLACE, PLACES = 0x200000000000, 1 << 36, 64
 LONGEST = 600  # seconds that a compiler may take
@@ -65,7 +66,7 @@ class Built:
         path = cache_folder() / f"program-{self.key[:24]}-{place}.so"
         if not path.exists():
             address = FIRST_PLACE + place * NEXT_PLACE
-            flags = [*LINK, f"-Wl,-Ttext-segment={address:#x}", f"-Wl,-T,{RUNTIME / 'image.ld'}"]
+            flags = [*LINK, f"-Wl,-Ttext-segment={address:#x}", *SCRIPTS]
             _make([*self.compiler, *flags, *map(str, self.objects), *self.link], path, "link")
         return path
 
@@ -88,7 +89,8 @@ def build(sources: Sources, macros: Mapping[str, int | bool]) -> Built:
     link = (*(("-static-libstdc++",) if sources.cxx else ()), *sources.link)
     objects += [_own(path) for path in sorted(RUNTIME.glob("*.c"))]
     sha = hashlib.sha256()
-    for part in (*(path.name for path in objects), *link, *LINK, (RUNTIME / "image.ld").read_text(), *compiler):
+    scripts = [path.read_text() for path in (RUNTIME / "image.ld", RUNTIME / "exports.map")]
+    for part in (*(path.name for path in objects), *link, *LINK, *scripts, *compiler):
         sha.update(part.encode() + b"\0")
     built = Built(tuple(objects), link, sha.hexdigest(), compiler)
     _must_have_main(built)
