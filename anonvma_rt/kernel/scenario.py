@@ -137,6 +137,10 @@ class BoundScenario:
             algorithm.rule,
         )
 
+    @property
+    def only_in_turns(self) -> str:
+        return ""
+
     def own_code(self, choices: Iterable[Algorithm]) -> list[type]:
         return [type(choice.rule) for choice in choices if choice.rule is not None]
 

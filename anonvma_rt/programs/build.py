@@ -127,7 +127,7 @@ def _compiled(path: Path, command: Sequence[str]) -> Path:
     sha.update(done.encode("utf-8", "surrogateescape"))
     made = cache_folder() / f"{path.stem}-{sha.hexdigest()[:24]}.o"
     if not made.exists():
-        _make([*command, "-c", str(path.resolve())], made, f"{path.name} does not compile")
+        _make([*command, "-c", str(path)], made, f"{path.name} does not compile")
     return made
 
 

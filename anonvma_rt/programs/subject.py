@@ -172,6 +172,10 @@ class NativeProgram(BoundVariants):
     def _subject(self, tasks: int, family: Sequence[tuple[int, int]] = ()) -> NativeProgramSubject:
         return _made(self.built, self.scenario.arguments, tasks, family)
 
+    @property
+    def only_in_turns(self) -> str:
+        return "the locks of a program are the lab's, whose threads take turns (use --carrier threads)"
+
     def fail(self, failing: Any) -> "NativeProgram":
         raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")
 

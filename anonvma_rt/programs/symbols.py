@@ -2,17 +2,21 @@
 objects of its heap by number."""
 
 import ctypes
+import re
 import subprocess
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
 
+from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.programs.image import Image
 
 __all__ = ["Symbols"]
 
 VARIABLES = "bBdD"
-OURS = "rt_"
+# The runtime's own; and the word of it that says whether a thread was begun, and whether it has ended.
+OURS = re.compile(r"rt_|__dso_handle$")
+STATES = "rt_states"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class Symbols:
         i = bisect_right(known, address, key=lambda one: one.address) - 1
         if i >= 0 and address < known[i].address + max(known[i].size, 1):
             behind = address - known[i].address
+            if known[i].name == STATES:
+                number, word = divmod(behind, known[i].size // MOST_TASKS)
+                return f"the {'end' if word else 'beginning'} of thread {number}"
             return known[i].name + (f"+{behind}" if behind else "")
         return f"object {address - self.image.base:#x}"
 
@@ -64,5 +71,5 @@ class Symbols:
         return {
             one.name: int.from_bytes(ctypes.string_at(one.address, one.size), "little", signed=True)
             for one in variables(self.image.path)
-            if one.size in (1, 2, 4, 8) and not one.name.startswith(OURS)
+            if one.size in (1, 2, 4, 8) and one.address >= self.image.base and not OURS.match(one.name)
         }

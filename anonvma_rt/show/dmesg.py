@@ -109,7 +109,8 @@ def _function(story: Story, stacks: Stacks, side: Side) -> str:
 def _stack(story: Story, stacks: Stacks, side: Side) -> Iterator[str]:
     frames = stacks.of(story.stacks[side.place]) if story.stacks else []
     for frame in frames:
-        yield f"{frame.function} at cython_src/{frame.file}:{frame.line}"
+        house = "cython_src/" if frame.file.startswith("anonvma_rt/") else ""
+        yield f"{frame.function} at {house}{frame.file}:{frame.line}"
     if not frames:
         text = next((text for event, text in story.trace.texts(full=True) if event is side.event), side.event.what)
         yield f"in: {text.strip()}"

@@ -97,6 +97,8 @@ class StormPlan(Plan):
         if self.executions is not None:
             at_least("executions", self.executions)
         between("--seed", self.seed, 0, LAST_INDEX - 1, "2**64 - 1")
+        if self.program.only_in_turns:
+            raise UserError(f"{self.program.scenario.source}: no storm: {self.program.only_in_turns}")
         if not self.choices:
             raise UserError("no algorithm for a storm")
         if not self.delays:

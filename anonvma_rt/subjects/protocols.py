@@ -101,6 +101,10 @@ class Bound(Protocol):
         """What tasks are known to share under it without an announcement, in words, so that a search proves nothing
         where no audit found that they do not; "" for nothing."""
 
+    @property
+    def only_in_turns(self) -> str:
+        """Why its tasks cannot run at once, in words; "" where they can."""
+
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         """The classes of the user's own that these choices run: no text says what they do, so a checkpoint has their
         digest."""

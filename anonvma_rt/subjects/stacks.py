@@ -8,14 +8,18 @@ else's is named as far as its build says: by function, and by file and line wher
 
 import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["Frame", "Stacks", "calls"]
 
 MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r.xp ([0-9a-f]+) \S+ \d+\s+(/.*)")
+# Files of the lab's own that are no subject's: the engine, and what a program of the user's runs on.
+LAB = re.compile(r"^anonvma_rt/(engine|programs)/|/anonvma_rt/programs/runtime/")
 HOUSE = str(Path(__file__).parents[1])
 # Nobody looks for a mistake there, and asking about it takes long.
 SYSTEM = re.compile(r"/(lib(c|m|gcc_s|pthread|python|asan|tsan|ubsan)[-.\d]|ld-|python)[^/]*$")
@@ -66,7 +70,7 @@ class Stacks:
             for start, end, offset, path in self.maps:
                 # The call is what stands before the address to return to.
                 if start <= address - 1 < end and not SYSTEM.search(path):
-                    wanted.setdefault(path, {})[address - 1 - start + offset] = address
+                    wanted.setdefault(path, {})[address - 1 - start + offset + first_address(path)] = address
         for path, places in wanted.items():
             self._ask(path, places)
 
@@ -95,7 +99,18 @@ class Stacks:
         """The calls of the subject, innermost first: the engine's own are left out, and so is the carrier below."""
         self.resolve([stack])
         frames = [frame for address in stack for frame in self.known.get(address, ())]
-        return [frame for frame in frames if not frame.file.startswith("anonvma_rt/engine/")]
+        return [frame for frame in frames if not LAB.search(frame.file)]
+
+
+@cache
+def first_address(path: str) -> int:
+    """The address at which a file wants its first byte: 0, but of a program that was linked to a fixed place."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+        (table,), (size, n) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<HH", head, 54)
+        file.seek(table)
+        rows = [struct.unpack_from("<IIQQ", file.read(size)) for _ in range(n)]
+    return min((address - offset for kind, _, offset, address in rows if kind == 1), default=0)
 
 
 def demangled(symbol: str) -> tuple[str, str] | None:

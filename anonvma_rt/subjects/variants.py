@@ -120,6 +120,10 @@ class BoundVariants:
     def unannounced(self, variant: Variant) -> str:
         return ""
 
+    @property
+    def only_in_turns(self) -> str:
+        return ""
+
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         return []
 

@@ -1,11 +1,13 @@
 """A program in C as it stands: hunted, proved, replayed, and the same executions on both carriers."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from anonvma_rt import Reproducer, UserError, hunt, native, replay, verify
+from anonvma_rt import Reproducer, UserError, hunt, native, replay, storm, verify
+from anonvma_rt.cli import main
 
 SOURCES = Path(__file__).with_name("sources")
 
@@ -43,6 +45,20 @@ def test_a_reproducer_needs_the_program_and_refuses_another(tmp_path):
     source.write_text(source.read_text() + "\n")
     with pytest.raises(UserError, match=r"counter.c changed since this was written"):
         Reproducer.load(file, [native(source)])
+
+
+def test_its_stacks_and_values_are_those_of_its_source(tmp_path, capsys):
+    (found,) = hunt(program("counter.c"), runs=200, out=str(tmp_path)).results
+    own = ["--subject", str(SOURCES / "counter.c")]
+    assert main(["show", found.first.reproducer, *own, "--dmesg"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"main at \S*counter.c:\d+\n", said) and "count = 1" in said
+    assert "host_" not in said and "rt_" not in said, "nothing of what it runs on"
+
+
+def test_a_storm_of_it_is_refused():
+    with pytest.raises(UserError, match="counter.c: no storm: the locks of a program are the lab's"):
+        storm(program("counter.c"), seconds=1)
 
 
 @pytest.mark.parametrize(
