@@ -89,6 +89,8 @@ struct rt_host {
     /* How often something chosen happens: 0 to most. */
     int (*choose)(void *x, int most);
     void (*print)(void *x, const char *text, uint64_t n);
+    /* No task has a number as large as this, in any interleaving. */
+    int tasks;
 };
 
 #endif

@@ -30,6 +30,7 @@ cdef extern from "host.h":
         void (*refuse)(void *x, const char *call) noexcept nogil
         void (*access)(void *x, void *p, uint64_t size, int writes, void *place) noexcept nogil
         void (*print)(void *x, const char *text, uint64_t n) noexcept nogil
+        int tasks
 
 cdef extern from "threads.h":
     struct rt_state:

@@ -265,6 +265,7 @@ cdef class Program(Subject):
         self.host.refuse = host_refuse
         self.host.access = host_access
         self.host.print = host_print
+        self.host.tasks = self.tasks
 
     @property
     def family(self):

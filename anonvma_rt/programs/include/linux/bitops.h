@@ -1,0 +1,2 @@
+/* All of it: see linux.h. */
+#include "../linux.h"
