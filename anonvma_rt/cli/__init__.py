@@ -24,8 +24,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line (sys.argv by default) and returns its exit code."""
     try:
-        options = _parser().parse_args(arguments)
-        options.words = list(sys.argv[1:] if arguments is None else arguments)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        options = _parser().parse_args(_joined(words))
+        options.words = words
         for option in options.verb.options:
             option.take(options)
         flush()
@@ -54,6 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         complain("this is a mistake in anonvma_rt, and no answer: please report it with the lines above")
         return MISTAKE
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Flags of a compiler begin with a dash, as options do: what follows --cflags is its value all the same."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in ("--cflags", "--link", "--args"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 class _Parser(argparse.ArgumentParser):

@@ -93,6 +93,9 @@ def _the_scenario(names: Sequence[str]) -> Described | None:
     """One name, or the files of a program."""
     if names and all(map(is_program, names)):
         return native(*names)
+    for name in names:
+        if name.endswith((".so", ".a", ".out", ".exe")):
+            raise UserError(f"{quote(name)} is linked already: name the program's sources, or its .o files")
     if len(names) > 1:
         raise UserError(f"one scenario at a time, or the files of one program, not {quote(' '.join(names))}")
     return _named(names[0]) if names else None
@@ -105,6 +108,14 @@ def _named(name: str) -> Described:
 def _own(name: str) -> Described:
     """What --subject names: a class, or the files of a program with a plus between them."""
     return native(*name.split("+")) if is_program(name) else subject(name)
+
+
+def _words(text: str) -> list[str]:
+    """As a shell cuts them."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"{quote(text)} cannot be cut into words: {str(error).lower()}") from None
 
 
 def _the_algorithms(names: Sequence[str]) -> list[Choice | str]:
@@ -140,9 +151,9 @@ SCENARIO = option(
 )
 # Of a program that is compiled.
 PROGRAM = (
-    option("--cflags", "FLAGS", "of the compiler, for a program", shlex.split),
-    option("--link", "FLAGS", "of the linker, for a program", shlex.split),
-    option("--args", "WORDS", "of main, for a program", shlex.split),
+    option("--cflags", "FLAGS", "of the compiler, for a program", _words),
+    option("--link", "FLAGS", "of the linker, for a program", _words),
+    option("--args", "WORDS", "of main, for a program", _words),
 )
 PARAMETER = several("-p", "NAME=VALUE", "a parameter of the scenario", parse_parameters, dest="parameter", default=[])
 ALGORITHM = several("--algorithm", "A", "as for hunt; may be repeated", _the_algorithms)

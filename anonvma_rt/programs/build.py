@@ -17,9 +17,10 @@ from functools import cache
 from pathlib import Path
 
 from anonvma_rt.errors import UserError, quote
+from anonvma_rt.programs.unseen import inline_assembly, warn_once
 from anonvma_rt.text.writing import cache_folder
 
-__all__ = ["Built", "Sources", "build", "compiler_of", "is_program"]
+__all__ = ["Built", "Sources", "build", "compiler_of", "is_program", "must_be_a_file"]
 
 RUNTIME = Path(__file__).with_name("runtime")
 CXX_SUFFIXES = (".cc", ".cpp", ".cxx", ".C")
@@ -67,7 +68,7 @@ class Built:
         if not path.exists():
             address = FIRST_PLACE + place * NEXT_PLACE
             flags = [*LINK, f"-Wl,-Ttext-segment={address:#x}", *SCRIPTS]
-            _make([*self.compiler, *flags, *map(str, self.objects), *self.link], path, "link")
+            _make([*self.compiler, *flags, *map(str, self.objects), *self.link], path, "the program does not link")
         return path
 
 
@@ -90,11 +91,23 @@ def build(sources: Sources, macros: Mapping[str, int | bool]) -> Built:
     objects += [_own(path) for path in sorted(RUNTIME.glob("*.c"))]
     sha = hashlib.sha256()
     scripts = [path.read_text() for path in (RUNTIME / "image.ld", RUNTIME / "exports.map")]
+    # What was compiled here is named after its contents, and what the user compiled is not.
+    given = [path.read_bytes() for path in objects if path.parent != cache_folder()]
+    for content in given:
+        sha.update(hashlib.sha256(content).digest())
     for part in (*(path.name for path in objects), *link, *LINK, *scripts, *compiler):
         sha.update(part.encode() + b"\0")
     built = Built(tuple(objects), link, sha.hexdigest(), compiler)
     _must_have_main(built)
     return built
+
+
+def must_be_a_file(name: str) -> None:
+    """Raises UserError, which says what it is instead."""
+    if Path(name).is_dir():
+        raise UserError(f"{quote(name)} is a folder, and a program is made of files")
+    if not Path(name).is_file():
+        raise UserError(f"{quote(name)}: there is no such file")
 
 
 def compiler_of(sources: Sources) -> str:
@@ -104,8 +117,7 @@ def compiler_of(sources: Sources) -> str:
 
 def _object(file: str, flags: Sequence[str]) -> Path:
     path = Path(file)
-    if not path.is_file():
-        raise UserError(f"{quote(file)}: there is no such file")
+    must_be_a_file(file)
     if file.endswith(OBJECTS):
         _must_have_calls(path)
         return path.resolve()
@@ -125,6 +137,8 @@ def _compiled(path: Path, command: Sequence[str]) -> Path:
     for part in (*command[1:], path.name):
         sha.update(part.encode() + b"\0")
     sha.update(done.encode("utf-8", "surrogateescape"))
+    if path.parent != RUNTIME:
+        warn_once(inline_assembly(done, str(RUNTIME.parent)))
     made = cache_folder() / f"{path.stem}-{sha.hexdigest()[:24]}.o"
     if not made.exists():
         _make([*command, "-c", str(path)], made, f"{path.name} does not compile")
@@ -153,6 +167,8 @@ def _run(command: Sequence[str], what: str) -> str:
         )
     except FileNotFoundError:
         raise UserError(f"a program needs a compiler, and there is no {command[0]}: install gcc, or set CC") from None
+    except OSError as error:
+        raise UserError(f"the compiler {command[0]} does not run: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"{what}: the compiler did not end in {LONGEST} seconds") from None
     if done.returncode:
@@ -166,7 +182,8 @@ def _reason(output: str) -> str:
     wrong = [
         line for line in lines if "error:" in line or "undefined reference" in line or "multiple definition" in line
     ]
-    return (wrong or lines or ["the compiler said nothing"])[0]
+    line = (wrong or lines or ["the compiler said nothing"])[0]
+    return line + (" (--link names libraries, as --link -lm)" if "undefined reference" in line else "")
 
 
 def _command(variable: str) -> tuple[str, ...]:
@@ -175,7 +192,7 @@ def _command(variable: str) -> tuple[str, ...]:
 
 @cache
 def _version(compiler: tuple[str, ...]) -> str:
-    return _run([*compiler, "--version"], "the compiler does not run")
+    return _run([*compiler, "--version"], f"{compiler[0]} is no compiler that answers --version")
 
 
 def _symbols(path: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.errors import ScenarioError, UserError, quote
 from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
-from anonvma_rt.programs.build import Built, Sources, build, compiler_of, is_program
+from anonvma_rt.programs.build import Built, Sources, build, compiler_of, is_program, must_be_a_file
 from anonvma_rt.programs.image import Image
 from anonvma_rt.programs.symbols import Symbols
 from anonvma_rt.programs.words import Native as NativeProgramSubject
@@ -65,8 +65,7 @@ def native(
     for name in names:
         if not is_program(name):
             raise UserError(f"{quote(name)} is no program: its files end in .c, .cc, .cpp, .cxx or .o")
-        if not Path(name).is_file():
-            raise UserError(f"{quote(name)}: there is no such file")
+        must_be_a_file(name)
     sources = Sources(names, tuple(cflags), tuple(link))
     return Native(
         name="+".join(Path(name).name for name in names),

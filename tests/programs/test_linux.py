@@ -145,21 +145,6 @@ static int b(void *unused)
 static void begin(void) { shared = &old; }
 static void end(void) { }
 """,
-    # ... and for no other: a section that begins later does not hold it up.
-    "later_section": """
-static int in, out;
-static int a(void *unused) { if (WRONG) rcu_read_lock(); WRITE_ONCE(in, 1); if (!WRONG) rcu_read_lock();
-    while (!READ_ONCE(out)) cpu_relax(); rcu_read_unlock(); return 0; }
-static int b(void *unused)
-{
-    while (!READ_ONCE(in)) cpu_relax();
-    if (WRONG) synchronize_rcu();
-    WRITE_ONCE(out, 1);
-    return 0;
-}
-static void begin(void) { }
-static void end(void) { }
-""",
     "rcu_barrier": """
 struct thing { struct rcu_head rcu; };
 static struct thing thing;
@@ -235,8 +220,17 @@ static void end(void) { }
 """,
     "kthread_stop": """
 static int rounds;
-static int loop(void *unused) { while (!kthread_should_stop()) { set_current_state(TASK_INTERRUPTIBLE);
-    if (WRONG || !kthread_should_stop()) schedule(); __set_current_state(TASK_RUNNING); WRITE_ONCE(rounds, rounds + 1); } return 7; }
+static int loop(void *unused)
+{
+    while (!kthread_should_stop()) {
+        set_current_state(TASK_INTERRUPTIBLE);
+        if (WRONG || !kthread_should_stop())
+            schedule();
+        __set_current_state(TASK_RUNNING);
+        WRITE_ONCE(rounds, rounds + 1);
+    }
+    return 7;
+}
 static struct task_struct *t;
 static int a(void *unused) { int result = kthread_stop(t); BUG_ON(result != 7 && result != -EINTR); return 0; }
 static int b(void *unused) { return 0; }
@@ -278,7 +272,6 @@ WRONG_KIND = {
     "prepare_to_wait": "deadlock",
     "exclusive": "deadlock",
     "complete_all": "deadlock",
-    "later_section": "livelock",
     "kthread_stop": "deadlock",
 }
 MAINS = {
@@ -312,6 +305,29 @@ def test_a_piece_of_the_kernel_is_right_and_its_wrong_twin_found(tmp_path, name)
     assert right.complete and not right.violating_classes
     (wrong,) = verify(program, {"WRONG": 1}).results
     assert wrong.violating_classes.keys() == {WRONG_KIND.get(name, "assertion")}
+
+
+def test_a_grace_period_waits_for_no_section_that_began_later(tmp_path):
+    (tmp_path / "later.c").write_text(
+        """#include <linux.h>
+static int over;
+static int a(void *unused)
+{
+    rcu_read_lock();
+    while (!READ_ONCE(over))
+        cpu_relax();
+    rcu_read_unlock();
+    return 0;
+}
+static int b(void *unused) { synchronize_rcu(); WRITE_ONCE(over, 1); return 0; }
+static void begin(void) { }
+static void end(void) { }
+"""
+        + TWO
+    )
+    (proof,) = verify(native(tmp_path / "later.c"), all_violations=True).results
+    assert proof.violating_classes.keys() == {"livelock"}  # the section had begun
+    assert sum(proof.violating_classes.values()) < proof.classes
 
 
 def test_linux_h_is_for_c_only(tmp_path):
