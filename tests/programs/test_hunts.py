@@ -57,7 +57,7 @@ def test_its_stacks_and_values_are_those_of_its_source(tmp_path, capsys):
 
 
 def test_a_storm_of_it_is_refused():
-    with pytest.raises(UserError, match="counter.c: no storm: the locks of a program are the lab's"):
+    with pytest.raises(UserError, match=r"counter\.c: no storm: the locks of a program are the lab's"):
         storm(program("counter.c"), seconds=1)
 
 

@@ -32,6 +32,7 @@ cdef enum Verb:
     AWAIT_BITS
     AWAIT_NO_BITS
     POLL
+    TAKE
 
 # Types of objects in the arena.
 cdef enum:

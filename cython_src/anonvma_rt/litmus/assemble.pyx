@@ -35,6 +35,7 @@ VERBS = {
     "get": (GET, WORD, "r"),
     "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
     "poll": (POLL, WORD, "v"),
+    "take": (TAKE, WORD, "v"),
 }
 
 # What is no step of its own, so that nothing could be marked: unless no lock keeps it apart from what others do.

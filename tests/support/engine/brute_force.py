@@ -17,6 +17,7 @@ KINDS = {
         "await", "await_not", "await_less", "await_at_least", "await_bits", "await_no_bits", "store", "store", "add",
         "load",
     ],
+    "takes": ["take", "take", "add", "store", "load", "await"],
     "locks": ["write", "write", "unlock", "write_lock", "store"],
     "tries": ["write", "trylock", "taken", "read_trylock", "wait"],
     "readers": ["read", "read", "await", "store", "write", "wait"],
@@ -28,7 +29,7 @@ KINDS = {
     "all": [
         "await", "await_less", "store", "load", "add", "cas", "write", "read", "trylock", "taken", "read_trylock",
         "wait", "read_unlock", "write_unlock", "read_lock", "write_lock", "use", "free", "new", "get", "set",
-        "free_lock",
+        "free_lock", "take",
     ],
 }  # fmt: skip
 INSIDE = ["load", "store", "await", "get", "set"]
@@ -62,6 +63,8 @@ def piece(draw, kind):
         return [(kind, word, register)]
     if kind == "cas":
         return [("cas", word, draw.choice([0, 1]), draw.choice([1, 2]), register)]
+    if kind == "take":
+        return [(kind, word, draw.choice([1, 1, 2]))]
     if kind == "add":
         return [("add", word, draw.choice([1, -1]))]
     if kind in ("store", "set") or kind.startswith("await"):

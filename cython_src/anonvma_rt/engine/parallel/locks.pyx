@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport (
-    OP_AWAIT, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_UNLOCK, OP_WAIT, lock_word,
+    OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_UNLOCK, OP_WAIT, lock_word,
 )
 from anonvma_rt.engine.base.os cimport (
     rt_exchange, rt_load, rt_load64, rt_pause, rt_peek, rt_store, rt_store64, rt_subtract, rt_swap, rt_wait,
@@ -12,7 +12,7 @@ from anonvma_rt.engine.base.os cimport (
 from anonvma_rt.engine.parallel.chaos cimport chaos_after_lock, chaos_at_point
 from anonvma_rt.engine.parallel.log cimport breathe, drop_stripe, look_around, take_stripe, take_ticket, write_ticket
 from anonvma_rt.engine.parallel.runner cimport SPINS, UNSEEN_POINTS, Runner, Storm, runner_of
-from anonvma_rt.engine.order.relation cimport passes
+from anonvma_rt.engine.order.relation cimport awaits, passes
 from anonvma_rt.engine.run.sync cimport check_lock_order, share, unshare
 from anonvma_rt.engine.run.task cimport (
     MAX_CLASSES, VIOLATION_BAD_UNLOCK, VIOLATION_DEADLOCK, VIOLATION_LIVELOCK, VIOLATION_USE_AFTER_FREE, Execution,
@@ -64,7 +64,7 @@ cdef void come_to(Task *t, int op, void *object) noexcept nogil:
 cdef void pass_by(Task *t) noexcept nogil:
     """The slow path of point(): an operation on a word, or a wait that takes nothing."""
     rest(t)
-    if t.op != OP_WAIT and t.op != OP_AWAIT:
+    if t.op != OP_WAIT and not awaits(t.op):
         take_ticket(t, t.object)
         return
     while True:
@@ -86,7 +86,7 @@ cdef void pass_by(Task *t) noexcept nogil:
 cdef bint must_wait(Task *t, int op, void *object, int test, int64_t want) noexcept nogil:
     """Whether an operation cannot go on as things are."""
     cdef lock_word w
-    if op == OP_AWAIT:
+    if awaits(op):
         return not passes(<int64_t>rt_load64(<uint64_t *>object), test, want)
     w.word = rt_load(&(<lock_word *>object).word)
     # The poison of a freed lock is for whoever waits to see.
@@ -161,7 +161,7 @@ cdef void wait_at(Task *t, int op, void *object, bint sleeps) noexcept nogil:
         looks += 1
         if looks % ASK_EVERY == 0 and all_stuck(r.storm):
             violate(t, VIOLATION_DEADLOCK, <int64_t>(<uint64_t>object - <uint64_t>t.x.arena.base), 0, 0)
-        if not sleeps or op == OP_AWAIT or looks < SPINS + ASK_EVERY:
+        if not sleeps or awaits(op) or looks < SPINS + ASK_EVERY:
             rt_yield()
             continue
         if not counted:
