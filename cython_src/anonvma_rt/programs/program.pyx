@@ -275,6 +275,11 @@ cdef class Program(Subject):
     def kinds(self):
         return super().kinds() | {VIOLATION_SUBJECT + i: kind for i, kind in enumerate(KINDS_OF_PROGRAMS)}
 
+    cdef void attach(self, Execution *x):
+        Subject.attach(self, x)
+        # Locks and the like lie on stacks, too.
+        x.subject.anywhere = True
+
     cdef int place(self, Arena *arena) except -1:
         self.image.take(arena)
         return 0

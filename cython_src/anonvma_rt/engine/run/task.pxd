@@ -182,6 +182,8 @@ cdef struct SubjectCalls:
     int (*build)(void *self, Task *t) noexcept nogil
     void (*body)(void *self, Task *t) noexcept nogil
     void (*check)(void *self, Execution *x) noexcept nogil
+    # Objects may lie outside the arena, and whatever is announced can be read (8 bytes of it).
+    bint anywhere
     # Whether what a task announces is interesting, where the subject says so by looking at it; else NULL.
     bint (*marks)(void *self, Task *t) noexcept nogil
 

@@ -63,10 +63,12 @@ cdef int announce(Search *s, Execution *x, Task *t, Pending *p) noexcept nogil:
 
 
 cdef inline int64_t held(Execution *x, void *object) noexcept nogil:
-    """What an object's first 8 bytes hold, which need not be aligned; 0 for what lies outside the subject's memory."""
+    """What an object's first 8 bytes hold, which need not be aligned; 0 for what lies outside the subject's memory, and
+    for no object."""
     cdef uint64_t offset = <uint64_t>object - <uint64_t>x.arena.base
     cdef int64_t bytes = 0
-    if offset + sizeof(bytes) <= x.arena.committed:
+    if offset + sizeof(bytes) <= x.arena.committed or (x.subject.anywhere and object != NULL
+                                                       and offset >= x.arena.reserved):
         memcpy(&bytes, object, sizeof(bytes))
     return bytes
 
