@@ -7,11 +7,12 @@ fixed. Nothing is compiled or loaded but what the user named.
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from anonvma_rt.errors import UserError, quote
 from anonvma_rt.programs.unseen import inline_assembly, warn_once
 from anonvma_rt.text.writing import cache_folder
 
-__all__ = ["Built", "Sources", "build", "compiler_of", "is_program", "must_be_a_file"]
+__all__ = ["PLACES", "Built", "Sources", "build", "compiler_of", "is_program", "must_be_a_file"]
 
 RUNTIME = Path(__file__).with_name("runtime")
 CXX_SUFFIXES = (".cc", ".cpp", ".cxx", ".C")
@@ -35,6 +36,9 @@ LINK = ("-shared", "-nostartfiles", "-static-libgcc", "-Wl,-z,now,-z,norelro,-z,
 SCRIPTS = (f"-Wl,-T,{RUNTIME / 'image.ld'}", f"-Wl,--version-script={RUNTIME / 'exports.map'}")
 # The first address of a loaded program, and how far the next one is from it: all low bits of an address stay the same.
 FIRST_PLACE, NEXT_PLACE, PLACES = 0x200000000000, 1 << 36, 64
+# Names of the C library that are about threads or waiting, and those of them that only touch what they are given.
+THREADS = re.compile(r"pthread_|sem_|thrd_|mtx_|cnd_|tss_|call_once$|sched_|futex|aio_|mq_|timer_|poll$|select$")
+HARMLESS = re.compile(r"pthread_(mutex|cond|rwlock|barrier)?attr_|sched_get_priority_|sched_getcpu$")
 LONGEST = 600  # seconds that a compiler may take
 
 
@@ -61,14 +65,17 @@ class Built:
     compiler: tuple[str, ...]
 
     def at(self, place: int) -> Path:
-        """The file to load at that place, counted from 0. Raises UserError."""
-        if place >= PLACES:
-            raise UserError(f"a program is loaded at most {PLACES} times in a process")
+        """The file to load at that place, counted from 0 up to PLACES. Raises UserError."""
         path = cache_folder() / f"program-{self.key[:24]}-{place}.so"
         if not path.exists():
             address = FIRST_PLACE + place * NEXT_PLACE
             flags = [*LINK, f"-Wl,-Ttext-segment={address:#x}", *SCRIPTS]
-            _make([*self.compiler, *flags, *map(str, self.objects), *self.link], path, "the program does not link")
+            _make(
+                [*self.compiler, *flags, *map(str, self.objects), *self.link],
+                path,
+                "the program does not link",
+                _waits_here,
+            )
         return path
 
 
@@ -145,8 +152,9 @@ def _compiled(path: Path, command: Sequence[str]) -> Path:
     return made
 
 
-def _make(command: Sequence[str], path: Path, what: str) -> None:
-    """Makes a file beside its place and moves it there, so that two who make it at once both find it whole."""
+def _make(command: Sequence[str], path: Path, what: str, check: Callable[[Path], None] = lambda made: None) -> None:
+    """Makes a file beside its place, checks it and moves it there, so that two who make it at once both find it
+    whole."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix="making-", dir=path.parent)
@@ -155,6 +163,7 @@ def _make(command: Sequence[str], path: Path, what: str) -> None:
     try:
         made = Path(folder, "made")
         _run([*command, "-o", str(made)], what)
+        check(made)
         os.replace(made, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -199,6 +208,13 @@ def _symbols(path: Path) -> dict[str, str]:
     """The names in an object, and what each is ("T": code, "U": not there)."""
     words = [line.split() for line in _run(["nm", str(path)], f"{path.name} is no object file").splitlines()]
     return {line[-1]: line[-2] for line in words if len(line) > 1}
+
+
+def _waits_here(linked: Path) -> None:
+    """Whatever of the C library waits, or begins a thread, is the lab's: what it does not have would wait for real."""
+    names = {line.split()[-1].partition("@")[0] for line in _run(["nm", "-D", "-u", str(linked)], "nm").splitlines()}
+    if missing := sorted(name for name in names if THREADS.match(name) and not HARMLESS.match(name)):
+        raise UserError(f"the program calls {missing[0]}(), which the lab does not have")
 
 
 def _must_have_calls(path: Path) -> None:

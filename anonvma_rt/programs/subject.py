@@ -21,7 +21,7 @@ from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.errors import ScenarioError, UserError, quote
 from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
-from anonvma_rt.programs.build import Built, Sources, build, compiler_of, is_program, must_be_a_file
+from anonvma_rt.programs.build import PLACES, Built, Sources, build, compiler_of, is_program, must_be_a_file
 from anonvma_rt.programs.image import Image
 from anonvma_rt.programs.symbols import Symbols
 from anonvma_rt.programs.words import Native as NativeProgramSubject
@@ -207,26 +207,35 @@ class NativeProgram(BoundVariants):
 
 # ---- loaded ----------------------------------------------------------------------------------------------------------
 
-# Of each program that was built, those that are loaded: an explorer has one for itself, and it serves the next one.
-_loaded: dict[str, list[Image]] = {}
-_places: list[str] = []
+# What is loaded, by place. An explorer has an image for itself, and afterwards it serves the next one of its program.
+_loaded: list[tuple[str, Image] | None] = [None] * PLACES
 
 
 def _image(built: Built) -> Image:
     """A loaded program that no explorer has."""
-    images = _loaded.setdefault(built.key, [])
-    for image in images:
-        if not image.used:
-            return image
-    place = len(_places)
+    for one in _loaded:
+        if one is not None and one[0] == built.key and not one[1].used:
+            return one[1]
+    place = _free_place()
     path = built.at(place)
-    _places.append(built.key)
     try:
         image = Image(str(path))
     except OSError as error:
         raise UserError(f"the program cannot be loaded: {error}") from None
-    images.append(image)
+    _loaded[place] = built.key, image
     return image
+
+
+def _free_place() -> int:
+    """Where nothing is loaded, or nothing that anybody still uses."""
+    if None in _loaded:
+        return _loaded.index(None)
+    for place, one in enumerate(_loaded):
+        if one is not None and not one[1].used:
+            one[1].close()
+            _loaded[place] = None
+            return place
+    raise UserError(f"at most {PLACES} explorers of programs at a time")
 
 
 def _made(

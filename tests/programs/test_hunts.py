@@ -2,12 +2,16 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from anonvma_rt import Reproducer, UserError, hunt, native, replay, storm, verify
 from anonvma_rt.cli import main
+from anonvma_rt.engine.run.explorer import Explorer
+from anonvma_rt.engine.search.dpor import Dpor
 
 SOURCES = Path(__file__).with_name("sources")
 
@@ -74,3 +78,47 @@ def test_what_is_no_program_is_said_in_a_line(tmp_path, text, said):
     with pytest.raises(UserError, match=said) as caught:
         hunt(native(tmp_path / "one.c"), runs=1)
     assert "\n" not in str(caught.value)
+
+
+def test_more_programs_than_there_are_places():
+    script = f"""
+from anonvma_rt import hunt, native
+from anonvma_rt.programs import subject
+subject._loaded[:] = [None, None]
+for n in range(4):
+    print(hunt(native({str(SOURCES / "counter.c")!r}), {{"UNUSED": n}}, runs=20, classes=0).results[0].executions)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["20"] * 4, done.stderr
+
+
+def test_what_waits_in_the_c_library_is_named(tmp_path):
+    (tmp_path / "one.c").write_text(
+        "#include <pthread.h>\nint main(void) { return pthread_mutex_consistent((pthread_mutex_t *)0); }\n"
+    )
+    with pytest.raises(UserError, match=r"calls pthread_mutex_consistent\(\), which the lab does not have"):
+        hunt(native(tmp_path / "one.c"), runs=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "cflags", "classes"),
+    [("local.c", [], 6), ("local.c", ["-DSEMAPHORE"], 6), ("once.c", [], 4), ("counter.c", [], 6)],
+)
+def test_a_proof_visits_the_classes_of_every_schedule(name, cflags, classes):
+    found = {preemptions: every_class(program(name, cflags=cflags), preemptions) for preemptions in (None, 1000)}
+    assert found[None] == found[1000] and len(found[None]) == classes
+
+
+def every_class(described, preemptions):
+    """{class: how it ended} of a program, by the search or by every schedule there is."""
+    subject, search, endings, ran = described.bind({}).make_subject("program"), Dpor(preemptions), {}, 0
+    kinds = subject.kinds()
+    with Explorer(subject, search, carrier="fibers") as explorer:
+        explorer.observing = True
+        while not search.exhausted:
+            block = explorer.run(ran, 256)
+            ran += block.ran + block.pruned
+            failed = {index - block.first: kinds[kind] for index, kind in block.failures}
+            for i, one in enumerate(memoryview(block.classes).cast("Q")):
+                assert endings.setdefault(one, failed.get(i)) == failed.get(i)
+    return endings

@@ -93,7 +93,10 @@ int pthread_mutex_trylock(pthread_mutex_t *mutex)
         m->depth++;
         return 0;
     }
-    return rt_try(&m->lock, RT_TRYLOCK) ? 0 : EBUSY;
+    if (!rt_try(&m->lock, RT_TRYLOCK))
+        return EBUSY;
+    mutex_of(mutex);
+    return 0;
 }
 
 int pthread_mutex_unlock(pthread_mutex_t *mutex)
@@ -172,19 +175,22 @@ int pthread_spin_unlock(pthread_spinlock_t *lock) { rt_release((rt_lock *)lock, 
    numbered from 1 in the order in which they came; `group` of a task that waits is the first signal that came when it
    waited already (0: none has), and it takes that one, so that the later ones are left to those who came later. */
 struct waiters {
-    int64_t ready;
     uint64_t waiting;
     uint8_t signals, group[RT_MOST_TASKS];
 };
 
+/* ready: as bits, the tasks that may take a signal. It is what is awaited, and what everybody announces. */
 struct cond {
+    int64_t ready;
     struct waiters *w;
     int64_t gone;
 };
 
-static struct waiters *waiters_of(pthread_cond_t *cond)
+_Static_assert(sizeof(struct cond) <= sizeof(pthread_cond_t), "a condition variable has no room");
+
+/* Asked behind a point on it, where the order against its destruction is announced. */
+static struct waiters *waiters_of(struct cond *c)
 {
-    struct cond *c = (struct cond *)cond;
     if (c->gone == GONE)
         destroyed("condition variable", c);
     if (!c->w)
@@ -197,21 +203,25 @@ int pthread_cond_init(pthread_cond_t *cond, const pthread_condattr_t *attributes
 
 int pthread_cond_destroy(pthread_cond_t *cond)
 {
-    waiters_of(cond);
-    ((struct cond *)cond)->gone = GONE;
+    struct cond *c = (struct cond *)cond;
+    rt_point(RT_ATOMIC, c);
+    waiters_of(c);
+    c->gone = GONE;
     return 0;
 }
 
-static void regroup(struct waiters *w)
+static void regroup(struct cond *c)
 {
-    w->ready = 0;
+    struct waiters *w = c->w;
+    c->ready = 0;
     for (int i = 0; i < RT_MOST_TASKS; i++)
         if (w->waiting >> i & 1 && w->group[i])
-            w->ready |= (int64_t)1 << i;
+            c->ready |= (int64_t)1 << i;
 }
 
-static void take_signal(struct waiters *w, int task)
+static void take_signal(struct cond *c, int task)
 {
+    struct waiters *w = c->w;
     int taken = w->group[task];
     w->waiting &= ~((uint64_t)1 << task);
     w->signals--;
@@ -219,32 +229,34 @@ static void take_signal(struct waiters *w, int task)
     for (int i = 0; i < RT_MOST_TASKS; i++)
         if (w->group[i] > taken || w->group[i] > w->signals)
             w->group[i] = w->group[i] > taken ? w->group[i] - 1 : 0;
-    regroup(w);
+    regroup(c);
+    rt_changed(c);
 }
 
 int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 {
-    struct waiters *w = waiters_of(cond);
-    struct mutex *m = mutex_of(mutex);
+    struct cond *c = (struct cond *)cond;
+    struct mutex *m = (struct mutex *)mutex;
     int task = rt_task();
     uint32_t depth = m->depth;
-    rt_point(RT_ATOMIC, w);
-    w->waiting |= (uint64_t)1 << task;
+    rt_point(RT_ATOMIC, c);
+    waiters_of(c)->waiting |= (uint64_t)1 << task;
     m->depth = 0;
     rt_release(&m->lock, RT_UNLOCK);
-    rt_wait(RT_TAKE, &w->ready, RT_BITS, (int64_t)1 << task);
-    take_signal(w, task);
-    rt_changed(w);
+    rt_wait(RT_TAKE, &c->ready, RT_BITS, (int64_t)1 << task);
+    take_signal(c, task);
     rt_acquire(&m->lock, RT_LOCK);
+    mutex_of(mutex);
     m->depth = depth;
     return 0;
 }
 
-static int signal_some(pthread_cond_t *cond, int all)
+static int signal_some(struct cond *c, int all)
 {
-    struct waiters *w = waiters_of(cond);
+    struct waiters *w;
     int waiting;
-    rt_point(RT_ATOMIC, w);
+    rt_point(RT_ATOMIC, c);
+    w = waiters_of(c);
     waiting = __builtin_popcountll(w->waiting);
     while (w->signals < waiting) {
         w->signals++;
@@ -254,13 +266,13 @@ static int signal_some(pthread_cond_t *cond, int all)
         if (!all)
             break;
     }
-    regroup(w);
-    rt_changed(w);
+    regroup(c);
+    rt_changed(c);
     return 0;
 }
 
-int pthread_cond_signal(pthread_cond_t *cond) { return signal_some(cond, 0); }
-int pthread_cond_broadcast(pthread_cond_t *cond) { return signal_some(cond, 1); }
+int pthread_cond_signal(pthread_cond_t *cond) { return signal_some((struct cond *)cond, 0); }
+int pthread_cond_broadcast(pthread_cond_t *cond) { return signal_some((struct cond *)cond, 1); }
 
 /* ---- semaphores and barriers ---------------------------------------------------------------------------------------------- */
 

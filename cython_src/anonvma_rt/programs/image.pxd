@@ -50,6 +50,7 @@ cdef class Image:
     # What the memory held when the program had just been loaded.
     cdef char *pristine
     cdef uint64_t reserved
+    cdef void *handle
     cdef readonly str path
     # Whether an explorer has it.
     cdef public bint used

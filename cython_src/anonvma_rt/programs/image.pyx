@@ -8,8 +8,8 @@ linker put them, and what follows is reserved for the heap.
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
-from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlerror, dlopen, dlsym
-from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, mmap
+from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlclose, dlerror, dlopen, dlsym
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, mmap, munmap
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_open_at
 
@@ -25,7 +25,7 @@ cdef uint64_t RESERVED = <uint64_t>8 << 30
 
 
 cdef class Image:
-    """The program in the file `path`, loaded for good. Raises OSError with what the loader said."""
+    """The program in the file `path`, loaded until it is closed. Raises OSError with what the loader said."""
 
     def __init__(self, str path):
         cdef void *handle
@@ -33,7 +33,7 @@ cdef class Image:
         cdef void *rest
         if self.path is not None:
             raise RuntimeError("an image is loaded once")
-        handle = dlopen(path.encode(), RTLD_NOW | RTLD_LOCAL)
+        handle = self.handle = dlopen(path.encode(), RTLD_NOW | RTLD_LOCAL)
         if handle == NULL:
             raise OSError((<bytes>dlerror()).decode(errors="replace"))
         self.at.base = <char *>entry(handle, b"rt_gap")
@@ -57,6 +57,15 @@ cdef class Image:
 
     def __dealloc__(self):
         free(self.pristine)
+
+    def close(self):
+        """Unloads it: its place is free for another one."""
+        if self.used:
+            raise RuntimeError("an explorer has this image")
+        if self.reserved:
+            munmap(self.at.base + self.reserved - RESERVED, RESERVED)
+            dlclose(self.handle)
+            self.reserved = 0
 
     cdef int take(self, Arena *arena) except -1:
         """Makes the memory as it was, and an arena of it."""
