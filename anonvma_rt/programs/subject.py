@@ -35,6 +35,8 @@ __all__ = ["Native", "NativeProgram", "is_native", "native", "native_named_in"]
 
 ONLY_VARIANT = "program"
 MACRO = re.compile(r"^[ \t]*#[ \t]*ifndef[ \t]+(\w+)[ \t]*\n[ \t]*#[ \t]*define[ \t]+\1[ \t]+(\d+)[ \t]*$", re.M)
+# What a file may say to the compiler and the linker.
+FLAG = re.compile(r"-(D\w+(=[-\w.]*)?|U\w+|O[0-3sgz]?|g[0-3]?|std=[\w+]+|W[a-z][a-z-]*|w|pthread|l\w+|m(32|64))")
 NAME = re.compile(r"[A-Za-z_]\w*")
 # Executions by which the number of threads is found out, and steps of each.
 PROBES, PROBE_STEPS = 32, 20_000
@@ -111,6 +113,10 @@ class Native(WithVariants):
         ScenarioError where a source or the compiler is another by now."""
         was = load_toml(text, source)
         flags = {key: tuple(str(word) for word in was.get(key, ())) for key in ("cflags", "link", "args")}
+        for flag in (*flags["cflags"], *flags["link"]):
+            # A compiler can be told to run anything.
+            if not FLAG.fullmatch(flag) and flag not in (*self.sources.cflags, *self.sources.link):
+                raise ScenarioError(f"{source}: no file may give a compiler the flag {quote(flag)}: hunt it again")
         again = self.with_flags(flags["cflags"], flags["link"], flags["args"])
         if again.text == text:
             return again

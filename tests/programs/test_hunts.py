@@ -65,6 +65,17 @@ def test_a_storm_of_it_is_refused():
         storm(program("counter.c"), seconds=1)
 
 
+def test_a_file_cannot_make_the_compiler_run_what_it_likes(tmp_path):
+    (found,) = hunt(program("counter.c", cflags=["-DSLOW=1", "-Wall"]), runs=200, out=str(tmp_path)).results
+    file = Path(found.first.reproducer)
+    assert replay(Reproducer.load(file, [program("counter.c")])).reproduced, "harmless flags"
+    text = found.reproducer.scenario.text
+    for flag in ("-fplugin=./evil.so", "-wrapper,evil", "@evil", "-B.", "-Wl,-rpath,evil", "-include/etc/passwd"):
+        evil = text.replace("-Wall", flag)
+        with pytest.raises(UserError, match="no file may give a compiler the flag"):
+            program("counter.c").as_it_was(evil, "evil.json")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

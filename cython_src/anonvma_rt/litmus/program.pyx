@@ -14,7 +14,8 @@ from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
     await_test, compare_exchange, declare_lock_order, down_read, down_write, fetch_add, load, lock_init, lock_is_held,
-    lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_hint, spin_start, store, take, try_down_read, up_read, up_write,
+    lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_hint, spin_start, store, take, try_down_read, up_read,
+    up_write,
 )
 from anonvma_rt.engine.run.task cimport (
     MAX_CLASSES, VIOLATION_SUBJECT, Execution, Task, found, free_object, mark, must_live, note, point, recheck,
@@ -49,7 +50,8 @@ cdef class Program(Subject):
     await x v                              blocks until x is v; await_not, await_less, await_at_least: until it is not,
                                            is less, is not less; await_bits, await_no_bits: until it has a bit of v, or
                                            none
-    take x v                               blocks until x is v or more, and takes v from it, as one step (P of a semaphore)
+    take x v                               blocks until x is v or more, and takes v from it, as one step: P of a
+                                           semaphore
     spin x v                               loads x until it is v, and lets others go on in between (spin_hint)
     poll x v                               loads x until it is v, and cares about nobody
     free o                                 o is an object or a lock

@@ -13,7 +13,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from anonvma_rt.engine.audit.access cimport rt_glance, rt_glance64
 from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TAKE,
-    OP_TRYLOCK, OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_NO_BITS, TEST_UNEQUAL, lock_word,
+    OP_TRYLOCK, OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_NO_BITS, TEST_UNEQUAL,
+    lock_word,
 )
 from anonvma_rt.engine.base.os cimport (
     rt_add_in_order, rt_exchange_in_order, rt_fetch_add, rt_inc_not_zero, rt_load, rt_load_in_order, rt_store_in_order,
@@ -348,8 +349,8 @@ cdef inline void await_no_bits(Task *t, int64_t *word, int64_t mask) noexcept no
 
 
 cdef inline void take(Task *t, int64_t *word, int64_t amount) noexcept nogil:
-    """Blocks until the word, as a signed number, is `amount` or more, and takes so much from it in the same step: P of a
-    semaphore, of which fetch_add is V. Source: Dijkstra, "Cooperating Sequential Processes" (1965)."""
+    """Blocks until the word, as a signed number, is `amount` or more, and takes so much from it in the same step: P of
+    a semaphore, of which fetch_add is V. Source: Dijkstra, "Cooperating Sequential Processes" (1965)."""
     cdef int64_t value
     wait_for(t, OP_TAKE, word, TEST_NOT_LESS, amount)
     if rt_unlikely(t.x.parallel):
