@@ -27,8 +27,10 @@ RUNTIME = Path(__file__).with_name("runtime")
 CXX_SUFFIXES = (".cc", ".cpp", ".cxx", ".C")
 SOURCES = (".c", *CXX_SUFFIXES)
 OBJECTS = (".o",)
-# The compiler's calls, without its library; volatile accesses as calls of their own; frames that can be walked.
-CALLS = ("-fsanitize=thread", "-fPIC", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-pthread")
+# The compiler's calls, without its library, and no memset behind their back; volatile accesses as calls of their own;
+# frames that can be walked.
+WATCHED = ("-fsanitize=thread", "-fno-builtin-memset")
+CALLS = (*WATCHED, "-fPIC", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-pthread")
 VOLATILE = {"gcc": ("--param", "tsan-distinguish-volatile=1"), "clang": ("-mllvm", "-tsan-distinguish-volatile")}
 USUAL = ("-O1", "-g")
 OWN = ("-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-fcf-protection=none")

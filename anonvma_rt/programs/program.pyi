@@ -11,7 +11,15 @@ class Program(Subject):
     image: Image
     arguments: list[bytes]
     def __init__(
-        self, image: Image, tasks: int, arguments: Iterable[str] = ("program",), family: Iterable[tuple[int, int]] = ()
+        self,
+        image: Image,
+        tasks: int,
+        arguments: Iterable[str] = ("program",),
+        family: Iterable[tuple[int, int]] = (),
+        races: str = "report",
+        points: Iterable[int] = (),
     ) -> None: ...
+    @property
+    def found(self) -> list[int]: ...
     @property
     def family(self) -> list[tuple[int, int]]: ...

@@ -3,6 +3,7 @@
 import ctypes
 from typing import Any
 
+from anonvma_rt.programs.places import wrong
 from anonvma_rt.programs.program import Program
 from anonvma_rt.programs.symbols import Symbols
 
@@ -33,18 +34,20 @@ class Native(Program):
         return None
 
     def cause(self, kind: str, task: int, step: int, a: int, b: int, c: int) -> str | None:
-        who = dict(enumerate(self.task_names)).get(task, f"thread {task}")
+        who = self.thread(task)
         said = {
             "assertion": lambda: f"{who}: assertion {self.text(a)!r} failed ({self.text(b)}:{c}).",
             "abort": lambda: f"{who} called abort().",
             "uncaught-exception": lambda: f"{who} threw an exception that nobody caught: {self.text(a)}.",
             "exit-code": lambda: f"The program ended with exit code {c}.",
-            "double-free": lambda: f"{who} freed {self.symbols.name(b)} twice.",
-            "bad-free": lambda: f"{who} freed {self.symbols.name(b)}, which is no object of the heap.",
             "destroyed": lambda: f"{who} used a {self.text(a)} that was destroyed: {self.symbols.name(b)}.",
             "bad-call": lambda: f"{who}: {self.text(a)}.",
         }
-        return said[kind]() if kind in said else None
+        return said[kind]() if kind in said else wrong(self.symbols, self.thread, kind, task, a, b, c)
+
+    def thread(self, task: int) -> str:
+        """The name of a task."""
+        return dict(enumerate(self.task_names)).get(task, f"thread {task}")
 
     def text(self, offset: int) -> str:
         """A string of the program's."""

@@ -38,7 +38,7 @@ CIMPORTS = {
     "engine.search": ENGINE,
     "engine.parallel": "engine.base engine.order engine.run",
     "litmus": "engine.base engine.run",
-    "programs": "engine.base engine.run",
+    "programs": "engine.base engine.order engine.run",
     "mm.hooks": "engine.run mm.mm_types",
     "mm": "engine.audit.access engine.base engine.run engine.parallel mm.hooks",
     "mm.lab": "engine.audit.access engine.base engine.run engine.parallel mm.hooks mm",

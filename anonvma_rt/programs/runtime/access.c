@@ -13,10 +13,8 @@ static inline void told(void *p, uint64_t size, int writes, void *place)
 
 static inline void step(int op, const volatile void *p, uint64_t size, int writes, void *place)
 {
-    if (!rt_host)
-        return;
-    rt_point(op, (void *)p);
-    rt_host->access(rt_host->x, (void *)p, size, writes | RT_MARKED, place);
+    if (rt_host)
+        rt_host->access(rt_host->x, (void *)p, size, writes | RT_MARKED | RT_STEP(op), place);
 }
 
 #define PLAIN(name, n, writes) void __tsan_##name(void *p) { told(p, n, writes, HERE); }

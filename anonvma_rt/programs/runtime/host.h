@@ -30,6 +30,7 @@ enum rt_op {
 
 /* Of an access that is a step of its own, beside whether it writes. */
 enum { RT_MARKED = 2 };
+#define RT_STEP(op) ((op) << 8)
 
 enum rt_test { RT_EQUAL, RT_UNEQUAL, RT_LESS, RT_NOT_LESS, RT_BITS, RT_NO_BITS };
 
@@ -76,15 +77,18 @@ struct rt_host {
     void *(*allocate)(void *x, uint64_t size, uint64_t align);
     /* How many bytes a live object of the heap has; -1: freed; -2: no such object. */
     int64_t (*size_of)(void *x, void *object);
-    void (*free)(void *x, void *object);
+    /* Where the program asked for the object that was allocated last, which is its own. */
+    void (*made)(void *x, void *place);
+    void (*free)(void *x, void *object, void *place);
     /* Ends the execution. text: what is said; where: what it is about. Does not return. */
     void (*wrong)(void *x, int what, const void *text, const void *where, int64_t n);
     /* The process ends, with what main returned or exit was called with. Does not return. */
     void (*exit)(void *x, int code);
     /* The program asks for something that cannot be here. Does not return. */
     void (*refuse)(void *x, const char *call);
-    /* An access to memory that the compiler reports. atomic: with an order of its own, so that it is a step. */
-    void (*access)(void *x, void *p, uint64_t size, int writes, void *place);
+    /* An access to memory that the compiler reports, before it is made. how: 1 if it writes; of one that is a step of its
+       own RT_MARKED beside that, and RT_STEP(op), which is announced here. */
+    void (*access)(void *x, void *p, uint64_t size, int how, void *place);
     uint64_t (*random)(void *x);
     /* How often something chosen happens: 0 to most. */
     int (*choose)(void *x, int most);

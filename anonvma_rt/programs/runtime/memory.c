@@ -9,7 +9,16 @@ extern void __libc_free(void *);
 extern void *__libc_realloc(void *, size_t);
 extern size_t malloc_usable_size(void *);
 
-static void *get(uint64_t size, uint64_t align) { return rt_host->allocate(rt_host->x, size, align); }
+#define HERE __builtin_return_address(0)
+
+static inline void *obtain(uint64_t size, uint64_t align, void *place)
+{
+    void *made = rt_host->allocate(rt_host->x, size, align);
+    rt_host->made(rt_host->x, place);
+    return made;
+}
+
+#define get(size, align) obtain(size, align, HERE)
 
 /* What lies outside the arena is the C library's. */
 enum { FREED = -1, NONE = -2, ELSEWHERE = -3 };
@@ -28,42 +37,44 @@ void *calloc(size_t n, size_t size)
     return get(whole, 16);
 }
 
-void free(void *p)
+static inline void give_back(void *p, void *place)
 {
     if (!p)
         return;
     switch (size_of(p)) {
     case FREED:
-        rt_wrong(RT_DOUBLE_FREE, 0, p, 0);
+        rt_wrong(RT_DOUBLE_FREE, 0, p, (int64_t)place);
         break;
     case NONE:
-        rt_wrong(RT_BAD_FREE, 0, p, 0);
+        rt_wrong(RT_BAD_FREE, 0, p, (int64_t)place);
         break;
     case ELSEWHERE:
         __libc_free(p);
         break;
     default:
-        rt_host->free(rt_host->x, p);
+        rt_host->free(rt_host->x, p, place);
     }
 }
+
+void free(void *p) { give_back(p, HERE); }
 
 void *realloc(void *p, size_t n)
 {
     int64_t old;
     void *made;
     if (!p)
-        return malloc(n);
+        return get(n, 16);
     old = size_of(p);
     if (old == ELSEWHERE)
         return __libc_realloc(p, n);
     if (old < 0) {
-        free(p);
+        give_back(p, HERE);
         return 0;
     }
-    made = malloc(n);
+    made = get(n, 16);
     if (made) {
         __builtin_memcpy(made, p, (size_t)old < n ? (size_t)old : n);
-        free(p);
+        give_back(p, HERE);
     }
     return made;
 }
@@ -83,7 +94,7 @@ int posix_memalign(void **out, size_t align, size_t n)
 char *strdup(const char *text)
 {
     size_t n = __builtin_strlen(text) + 1;
-    char *made = malloc(n);
+    char *made = get(n, 16);
     return made ? __builtin_memcpy(made, text, n) : 0;
 }
 
@@ -93,7 +104,7 @@ char *strndup(const char *text, size_t most)
     char *made;
     while (n < most && text[n])
         n++;
-    made = malloc(n + 1);
+    made = get(n + 1, 16);
     if (made)
         __builtin_memcpy(made, text, n);
     return made;
@@ -106,13 +117,13 @@ void *_ZnwmSt11align_val_t(size_t n, size_t align) { return get(n, align); }
 void *_ZnamSt11align_val_t(size_t n, size_t align) { return get(n, align); }
 void *_ZnwmRKSt9nothrow_t(size_t n, const void *t) { return (void)t, get(n, 16); }
 void *_ZnamRKSt9nothrow_t(size_t n, const void *t) { return (void)t, get(n, 16); }
-void _ZdlPv(void *p) { free(p); }
-void _ZdaPv(void *p) { free(p); }
-void _ZdlPvm(void *p, size_t n) { (void)n; free(p); }
-void _ZdaPvm(void *p, size_t n) { (void)n; free(p); }
-void _ZdlPvSt11align_val_t(void *p, size_t align) { (void)align; free(p); }
-void _ZdaPvSt11align_val_t(void *p, size_t align) { (void)align; free(p); }
-void _ZdlPvmSt11align_val_t(void *p, size_t n, size_t align) { (void)n, (void)align; free(p); }
-void _ZdaPvmSt11align_val_t(void *p, size_t n, size_t align) { (void)n, (void)align; free(p); }
-void _ZdlPvRKSt9nothrow_t(void *p, const void *t) { (void)t; free(p); }
-void _ZdaPvRKSt9nothrow_t(void *p, const void *t) { (void)t; free(p); }
+void _ZdlPv(void *p) { give_back(p, HERE); }
+void _ZdaPv(void *p) { give_back(p, HERE); }
+void _ZdlPvm(void *p, size_t n) { (void)n; give_back(p, HERE); }
+void _ZdaPvm(void *p, size_t n) { (void)n; give_back(p, HERE); }
+void _ZdlPvSt11align_val_t(void *p, size_t align) { (void)align; give_back(p, HERE); }
+void _ZdaPvSt11align_val_t(void *p, size_t align) { (void)align; give_back(p, HERE); }
+void _ZdlPvmSt11align_val_t(void *p, size_t n, size_t align) { (void)n, (void)align; give_back(p, HERE); }
+void _ZdaPvmSt11align_val_t(void *p, size_t n, size_t align) { (void)n, (void)align; give_back(p, HERE); }
+void _ZdlPvRKSt9nothrow_t(void *p, const void *t) { (void)t; give_back(p, HERE); }
+void _ZdaPvRKSt9nothrow_t(void *p, const void *t) { (void)t; give_back(p, HERE); }

@@ -6,7 +6,7 @@ from anonvma_rt.engine.base.arena cimport Arena
 
 cdef extern from "host.h":
     enum: RT_VERSION, RT_MOST_TASKS, RT_MARKED
-    enum rt_wrong: RT_EXIT_CODE
+    enum rt_wrong: RT_EXIT_CODE, RT_DOUBLE_FREE, RT_BAD_FREE, RT_DATA_RACE, RT_OUT_OF_BOUNDS, RT_FREED
     enum rt_op: RT_LOCK, RT_READ_LOCK, RT_AWAIT, RT_UNLOCK, RT_READ_UNLOCK, RT_TRYLOCK, RT_LOAD, RT_STORE, RT_ATOMIC, \
         RT_READ_TRYLOCK, RT_TAKE
     struct rt_host:
@@ -24,11 +24,12 @@ cdef extern from "host.h":
         void (*leave)(void *x) noexcept nogil
         void *(*allocate)(void *x, uint64_t size, uint64_t align) noexcept nogil
         int64_t (*size_of)(void *x, void *object) noexcept nogil
-        void (*free)(void *x, void *object) noexcept nogil
+        void (*made)(void *x, void *place) noexcept nogil
+        void (*free)(void *x, void *object, void *place) noexcept nogil
         void (*wrong)(void *x, int what, const void *text, const void *where, int64_t n) noexcept nogil
         void (*exit)(void *x, int code) noexcept nogil
         void (*refuse)(void *x, const char *call) noexcept nogil
-        void (*access)(void *x, void *p, uint64_t size, int writes, void *place) noexcept nogil
+        void (*access)(void *x, void *p, uint64_t size, int how, void *place) noexcept nogil
         void (*print)(void *x, const char *text, uint64_t n) noexcept nogil
         int tasks
 

@@ -7,6 +7,7 @@ whatever the interleaving.
 
 cimport cython
 from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.base.arena cimport (
@@ -16,6 +17,7 @@ from anonvma_rt.engine.base.operation cimport (
     MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TAKE,
     OP_TRYLOCK, OP_UNLOCK, TEST_UNEQUAL, lock_word,
 )
+from anonvma_rt.engine.base.table cimport table_add
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, try_acquire, try_down_read, wait_for
 from anonvma_rt.engine.run.task cimport (
@@ -23,11 +25,17 @@ from anonvma_rt.engine.run.task cimport (
     violate,
 )
 from anonvma_rt.programs.image cimport (
-    RT_ATOMIC, RT_AWAIT, RT_EXIT_CODE, RT_LOAD, RT_LOCK, RT_MOST_TASKS, RT_READ_LOCK, RT_READ_TRYLOCK, RT_READ_UNLOCK,
-    RT_STORE, RT_TAKE, RT_TRYLOCK, RT_UNLOCK, RT_VERSION, Image, rt_host,
+    RT_ATOMIC, RT_AWAIT, RT_BAD_FREE, RT_DOUBLE_FREE, RT_EXIT_CODE, RT_LOAD, RT_LOCK, RT_MOST_TASKS, RT_READ_LOCK,
+    RT_READ_TRYLOCK, RT_READ_UNLOCK, RT_STORE, RT_TAKE, RT_TRYLOCK, RT_UNLOCK, RT_VERSION, Image, rt_host,
+)
+from anonvma_rt.programs.memory cimport (
+    Watch, place_of, watch_access, watch_begin, watch_built, watch_close, watch_free, watch_freed, watch_gives,
+    watch_joins, watch_made, watch_open,
 )
 
 cdef enum:
+    # Behind each object of the heap, beside the header of the next one.
+    RED_ZONE = 16
     # The types of the arena's objects: the globals, and what the program allocates.
     TYPE_GLOBALS = 1
     TYPE_HEAP = 2
@@ -40,6 +48,7 @@ cdef enum:
     # Of notes: the code of what is printed, of which each has as much as three numbers hold.
     PRINTED = 1
 
+RACES = ("report", "collect", "ignore")
 KINDS_OF_PROGRAMS = (
     "assertion", "abort", "uncaught-exception", "exit-code", "double-free", "bad-free", "destroyed", "bad-call",
     "data-race", "out-of-bounds", "freed",
@@ -56,12 +65,20 @@ cdef inline Task *running(void *x) noexcept nogil:
     return &(<Execution *>x).task[(<Execution *>x).current]
 
 
+cdef inline Watch *watch_of(void *x) noexcept nogil:
+    return (<Program>(<Execution *>x).subject.self).watch
+
+
 cdef int host_task(void *x) noexcept nogil:
     return (<Execution *>x).current
 
 
 cdef void host_point(void *x, int op, void *object) noexcept nogil:
     point(running(x), op, object)
+    if op == OP_LOAD:
+        watch_joins(watch_of(x), running(x), op, object)
+    else:
+        watch_gives(watch_of(x), running(x), op, object)
 
 
 cdef void host_changed(void *x, void *object) noexcept nogil:
@@ -71,20 +88,30 @@ cdef void host_changed(void *x, void *object) noexcept nogil:
 
 cdef void host_wait(void *x, int op, int64_t *word, int test, int64_t want) noexcept nogil:
     wait_for(running(x), op, word, test, want)
+    watch_joins(watch_of(x), running(x), op, word)
+    if op == OP_TAKE:
+        watch_gives(watch_of(x), running(x), op, word)
 
 
 cdef void host_acquire(void *x, void *lock, int op) noexcept nogil:
     acquire(running(x), <lock_word *>lock, op, 0, True)
+    watch_joins(watch_of(x), running(x), op, lock)
 
 
 cdef int host_try_acquire(void *x, void *lock, int op) noexcept nogil:
+    cdef int done
     if op == OP_TRYLOCK:
-        return try_acquire(running(x), <lock_word *>lock)
-    return try_down_read(running(x), <lock_word *>lock)
+        done = try_acquire(running(x), <lock_word *>lock)
+    else:
+        done = try_down_read(running(x), <lock_word *>lock)
+    if done:
+        watch_joins(watch_of(x), running(x), op, lock)
+    return done
 
 
 cdef void host_release(void *x, void *lock, int op) noexcept nogil:
     release(running(x), <lock_word *>lock, op, 0)
+    watch_gives(watch_of(x), running(x), op, lock)
 
 
 cdef void host_fruitless(void *x) noexcept nogil:
@@ -113,11 +140,17 @@ cdef void *host_allocate(void *x, uint64_t size, uint64_t align) noexcept nogil:
         object = arena_alloc(&e.arena, at, TYPE_HEAP)
         if object != NULL:
             arena_header_of(object).generation = 1
-    object = arena_alloc(&e.arena, (size + 15) & ~<uint64_t>15 if size else 16, TYPE_HEAP)
-    if object == NULL:
+    object = arena_alloc(&e.arena, ((size + 15) & ~<uint64_t>15) + RED_ZONE, TYPE_HEAP)
+    if object == NULL or watch_made(watch_of(x), e.current, object, size) < 0:
         halt(running(x), HALT_NO_MEMORY)
-    arena_header_of(object).unused = <uint16_t>(-size & 15) if size else 16
+    arena_header_of(object).unused = <uint16_t>((-size & 15) + RED_ZONE)
     return object
+
+
+cdef void host_made(void *x, void *place) noexcept nogil:
+    """The object that was allocated last is the program's own: from where it was asked for."""
+    cdef Watch *w = watch_of(x)
+    w.block[w.n - 1].made = place_of(w, place)
 
 
 cdef int64_t host_size_of(void *x, void *object) noexcept nogil:
@@ -134,15 +167,20 @@ cdef int64_t host_size_of(void *x, void *object) noexcept nogil:
     return <int64_t>(arena_size(object) - header.unused)
 
 
-cdef void host_free(void *x, void *object) noexcept nogil:
+cdef void host_free(void *x, void *object, void *place) noexcept nogil:
     cdef Task *t = running(x)
     point(t, OP_STORE, object)
+    watch_free(watch_of(x), t, object, place)
     free_object(t, object)
 
 
 cdef void host_wrong(void *x, int what, const void *text, const void *where, int64_t n) noexcept nogil:
-    """Both addresses are kept as offsets, because a program may be loaded at another place."""
+    """Addresses are kept as offsets, because a program may be loaded at another place."""
     cdef Execution *e = <Execution *>x
+    if what == RT_DOUBLE_FREE or what == RT_BAD_FREE:
+        n = place_of(watch_of(x), <void *>n)
+        if what == RT_DOUBLE_FREE:
+            n |= <int64_t>watch_freed(watch_of(x), where) << 32
     violate(running(x), VIOLATION_SUBJECT + what, offset_of(e, text), offset_of(e, where), n)
 
 
@@ -165,8 +203,8 @@ cdef void host_refuse(void *x, const char *call) noexcept nogil:
     halt(t, HALT_REFUSED)
 
 
-cdef void host_access(void *x, void *p, uint64_t size, int writes, void *place) noexcept nogil:
-    pass
+cdef void host_access(void *x, void *p, uint64_t size, int how, void *place) noexcept nogil:
+    watch_access(watch_of(x), running(x), p, size, how, place)
 
 
 cdef void host_print(void *x, const char *text, uint64_t n) noexcept nogil:
@@ -207,7 +245,8 @@ cdef class Program(Subject):
     """The program of an image, with `tasks` threads at most and the arguments of its main.
 
     family: (parent, ordinal) of each thread from 1 on, as far as they are known; the others get the numbers that
-    follow, in the order in which they are first seen.
+    follow, in the order in which they are first seen. races: "report", "collect" (in `found`) or "ignore"; points: the
+    places at which an access is a step of its own (0 among them: all on one object).
     """
 
     cdef readonly Image image
@@ -216,13 +255,14 @@ cdef class Program(Subject):
     cdef int8_t child[MAX_TASKS][MAX_TASKS]
     cdef int32_t parent[MAX_TASKS]
     cdef int32_t ordinal[MAX_TASKS]
-    # Restored with the arena: it lies in the first page of it.
+    # Restored with the arena: it lies in the first page of it. Behind the last task: whether the execution has begun.
     cdef int32_t *begun
+    cdef Watch *watch
     cdef int argc
     cdef char **argv
     cdef readonly list arguments
 
-    def __init__(self, Image image not None, int tasks, arguments=("program",), family=()):
+    def __init__(self, Image image not None, int tasks, arguments=("program",), family=(), races="report", points=()):
         if self.image is not None:
             raise RuntimeError("a program is made once")
         if image.used:
@@ -239,11 +279,23 @@ cdef class Program(Subject):
             self.parent[self.known] = parent
             self.ordinal[self.known] = ordinal
             self.known += 1
+        self.watch = <Watch *>calloc(1, sizeof(Watch))
+        if self.watch == NULL:
+            raise MemoryError("no memory for the accesses of a program")
+        watch_open(self.watch, image.at.base, RACES.index(races))
+        for place in points:
+            if place:
+                table_add(&self.watch.points, place)
+            else:
+                self.watch.one_object = True
         self.make_host()
 
     def __dealloc__(self):
         if self.image is not None:
             self.image.used = False
+        if self.watch != NULL:
+            watch_close(self.watch)
+            free(self.watch)
 
     cdef void make_host(self):
         self.host.version = RT_VERSION
@@ -259,6 +311,7 @@ cdef class Program(Subject):
         self.host.leave = host_leave
         self.host.allocate = host_allocate
         self.host.size_of = host_size_of
+        self.host.made = host_made
         self.host.free = host_free
         self.host.wrong = host_wrong
         self.host.exit = host_exit
@@ -271,6 +324,11 @@ cdef class Program(Subject):
     def family(self):
         """(parent, ordinal) of each thread from 1 on that was begun so far."""
         return [(self.parent[i], self.ordinal[i]) for i in range(1, self.known)]
+
+    @property
+    def found(self):
+        """Where accesses raced that were collected; 0 among them: one was to more than a word."""
+        return [0] * self.watch.found_wide + sorted(self.watch.found[i] for i in range(self.watch.n_found))
 
     def kinds(self):
         return super().kinds() | {VIOLATION_SUBJECT + i: kind for i, kind in enumerate(KINDS_OF_PROGRAMS)}
@@ -296,6 +354,7 @@ cdef class Program(Subject):
         arena.now.used = ARENA_START + whole
         arena.now.live = 1
         arena.now.serials[TYPE_GLOBALS] = 1
+        self.watch.heap = arena.now.used
         self.begun = <int32_t *>(header + 1)
         self.host.x = t.x
         self.image.at.host[0] = &self.host
@@ -307,6 +366,7 @@ cdef class Program(Subject):
         if self.keep_arguments(arena) < 0:
             return REFUSED_MEMORY
         self.image.at.construct()
+        watch_built(self.watch)
         return 0
 
     cdef int keep_arguments(self, Arena *arena) noexcept nogil:
@@ -314,15 +374,26 @@ cdef class Program(Subject):
         cdef int i
         with gil:
             self.argc = len(self.arguments)
-            self.argv = <char **>arena_alloc(arena, (self.argc + 2) * sizeof(char *), TYPE_HEAP)
+            self.argv = <char **>self.keep(arena, (self.argc + 2) * sizeof(char *))
             if self.argv == NULL:
                 return -1
             for i in range(self.argc):
-                self.argv[i] = <char *>arena_alloc(arena, len(self.arguments[i]) + 1, TYPE_HEAP)
+                self.argv[i] = <char *>self.keep(arena, len(self.arguments[i]) + 1)
                 if self.argv[i] == NULL:
                     return -1
                 memcpy(self.argv[i], <char *>self.arguments[i], len(self.arguments[i]))
         return 0
 
+    cdef void *keep(self, Arena *arena, uint64_t size) noexcept nogil:
+        cdef void *object = arena_alloc(arena, ((size + 15) & ~<uint64_t>15) + RED_ZONE, TYPE_HEAP)
+        return NULL if object == NULL or watch_made(self.watch, 0, object, size) < 0 else object
+
     cdef void body(self, Task *t) noexcept nogil:
+        cdef uint64_t top
+        if not self.begun[MAX_TASKS]:
+            self.begun[MAX_TASKS] = True
+            watch_begin(self.watch, self.tasks)
+        self.watch.races.top[t.id] = (<uint64_t>&top + 8) & ~<uint64_t>7
+        if t.id:
+            watch_joins(self.watch, t, OP_AWAIT, t.gate.word)
         self.image.at.body(t.id, self.argc, self.argv, self.argv + self.argc)

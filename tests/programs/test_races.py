@@ -1,0 +1,65 @@
+"""Data races and mistakes with the heap: each wrong program is found, and its right twin is proved."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from anonvma_rt import hunt, native, verify
+
+SOURCES = Path(__file__).with_name("sources")
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs are compiled")
+
+
+def program(name, case, *more):
+    return native(SOURCES / name, cflags=[f"-DCASE={case}", *more])
+
+
+@pytest.mark.parametrize("case", range(1, 14))
+def test_a_race_is_found_and_its_repair_proved(case):
+    (wrong,) = verify(program("races.c", case), all_violations=True).results
+    assert wrong.violating_classes.keys() & {"data-race", "freed"}
+    for more in ([], ["-DATOMIC"]) if case == 3 else ([],):
+        (right,) = verify(program("races.c", case, "-DRIGHT", *more)).results
+        assert right.complete and not right.violating_classes
+
+
+MISTAKES = {1: "freed", 2: "out-of-bounds", 3: "out-of-bounds", 4: "double-free", 5: "bad-free", 6: "use-after-free"}
+
+
+@pytest.mark.parametrize(("case", "kind"), MISTAKES.items())
+def test_a_mistake_with_the_heap_is_found_and_its_repair_proved(case, kind):
+    (wrong,) = verify(program("memory.c", case), all_violations=True).results
+    assert wrong.violating_classes.keys() == {kind}
+    (right,) = verify(program("memory.c", case, "-DRIGHT")).results
+    assert right.complete and not right.violating_classes
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "words"),
+    [
+        ("races.c", 1, ["A data race on data", "thread 1 writes it in body (races.c:", "thread 2 reads it in body"]),
+        ("races.c", 13, ["A data race on a local variable of main", "nothing orders the two"]),
+        (
+            "memory.c",
+            1,
+            ["thread 1 used freed memory in use (memory.c:", "allocated in main (", "freed in main"],
+        ),
+        ("memory.c", 2, ["right behind an object of 10 bytes in main (memory.c:", "allocated in main (memory.c:"]),
+        ("memory.c", 3, ["1 bytes before an object of 10 bytes"]),
+        ("memory.c", 4, ["a second time in main (memory.c:", "first in main (memory.c:"]),
+        ("memory.c", 5, ["which is no object of the heap, in main (memory.c:"]),
+    ],
+)
+def test_both_places_are_named(name, case, words):
+    (wrong,) = hunt(program(name, case), runs=100).results
+    said = " ".join(wrong.trace.cause().split())
+    assert all(word in said for word in words), said
+
+
+def test_carriers_find_the_same():
+    found = [hunt(program("races.c", 2), runs=300, carrier=carrier).results[0] for carrier in ("fibers", "threads")]
+    assert found[0].violations == found[1].violations
+    assert found[0].trace.cause() == found[1].trace.cause()
+    assert found[0].schedules_sha256 == found[1].schedules_sha256
