@@ -1,5 +1,6 @@
 """A program in C as it stands: hunted, proved, replayed, and the same executions on both carriers."""
 
+import random
 import re
 import shutil
 import subprocess
@@ -120,16 +121,55 @@ def test_a_proof_visits_the_classes_of_every_schedule(name, cflags, classes):
     assert found[None] == found[1000] and len(found[None]) == classes
 
 
-def every_class(described, preemptions):
-    """{class: how it ended} of a program, by the search or by every schedule there is."""
+def every_class(described, preemptions, most=1_000_000):
+    """{class: how it ended} of a program, by the search or by every schedule there is; None where they are too many."""
     subject, search, endings, ran = described.bind({}).make_subject("program"), Dpor(preemptions), {}, 0
     kinds = subject.kinds()
     with Explorer(subject, search, carrier="fibers") as explorer:
         explorer.observing = True
         while not search.exhausted:
-            block = explorer.run(ran, 256)
+            if ran > most:
+                return None
+            block = explorer.run(ran, 1024)
             ran += block.ran + block.pruned
             failed = {index - block.first: kinds[kind] for index, kind in block.failures}
             for i, one in enumerate(memoryview(block.classes).cast("Q")):
                 assert endings.setdefault(one, failed.get(i)) == failed.get(i)
     return endings
+
+
+LETTERS = "lutwsbrxpvoagfdk"
+
+
+def random_script(seed):
+    """Arguments of script.c: what each of two or three threads does."""
+    draw = random.Random(seed)
+    pool, threads = draw.sample(LETTERS, draw.choice([2, 3, 4])), draw.choice([2, 2, 3])
+    most = 3 if threads == 2 else 2
+    return [
+        "".join(
+            "lu" if one in "lu" and draw.random() < 0.8 else one for one in draw.choices(pool, k=draw.randint(1, most))
+        )
+        for _ in range(threads)
+    ]
+
+
+def scripts_agree(seeds, most):
+    """How many random scripts were small enough to make every schedule of; of these the search visits every class."""
+    compared = 0
+    for seed in seeds:
+        described = program("script.c", args=random_script(seed))
+        every = every_class(described, 1000, most)
+        if every is not None:
+            assert every_class(described, None, most) == every, (seed, random_script(seed))
+            compared += 1
+    return compared
+
+
+def test_random_scripts_are_searched_as_all_their_schedules_are():
+    assert scripts_agree(range(14), 20_000) > 3
+
+
+@pytest.mark.long
+def test_many_random_scripts_are_searched_as_all_their_schedules_are():
+    assert scripts_agree(range(25, 1000), 400_000) > 700
