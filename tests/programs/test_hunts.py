@@ -32,6 +32,15 @@ def test_a_lost_update_is_found_and_its_repair_proved():
     assert every.complete and every.violating_classes == {"assertion": 4} and every.classes == 6
 
 
+def test_order_in_c_has_the_classes_of_the_litmus_test():
+    for pages, classes in ((1, 3), (2, 15), (3, 84)):
+        for variant, flags in (("unpatched", []), ("patched", ["-DPATCHED"])):
+            (own,) = verify(program("order.c", cflags=flags), {"P": pages}, all_violations=True).results
+            (given,) = verify("order", {"pages": pages}, [variant], all_violations=True).results
+            assert own.complete and own.classes == given.classes == classes
+            assert own.violating_classes == given.violating_classes
+
+
 def test_carriers_and_jobs_make_the_same_executions():
     ways = [{"carrier": "fibers"}, {"carrier": "threads"}, {"jobs": 2}]
     found = [hunt(program("counter.c"), runs=2000, **how).results[0] for how in ways]

@@ -30,10 +30,13 @@ static void *get(uint64_t size, uint64_t align) { return rt_host->allocate(rt_ho
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
+/* So many as POSIX asks for at least: the table is brought back before each execution. */
+enum { KEYS = 128 };
+
 static struct {
     void (*destructor)(void *);
     int used;
-} rt_key[PTHREAD_KEYS_MAX];
+} rt_key[KEYS];
 
 static void run_exits(struct rt_state *t)
 {
@@ -44,7 +47,7 @@ static void run_exits(struct rt_state *t)
     }
     for (int again = 0, round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS && (again || !round); round++) {
         again = 0;
-        for (int i = 0; t->values && i < PTHREAD_KEYS_MAX; i++) {
+        for (int i = 0; t->values && i < KEYS; i++) {
             void *value = t->values[i];
             t->values[i] = 0;
             if (value && rt_key[i].used && rt_key[i].destructor) {
@@ -172,7 +175,7 @@ int pthread_once(pthread_once_t *once, void (*call)(void))
 
 int pthread_key_create(pthread_key_t *out, void (*destructor)(void *))
 {
-    for (unsigned i = 0; i < PTHREAD_KEYS_MAX; i++) {
+    for (unsigned i = 0; i < KEYS; i++) {
         if (!rt_key[i].used) {
             rt_key[i].used = 1;
             rt_key[i].destructor = destructor;
@@ -187,7 +190,7 @@ int __pthread_key_create(pthread_key_t *out, void (*destructor)(void *)) { retur
 
 int pthread_key_delete(pthread_key_t key)
 {
-    if (key >= PTHREAD_KEYS_MAX || !rt_key[key].used)
+    if (key >= KEYS || !rt_key[key].used)
         return EINVAL;
     rt_key[key].used = 0;
     return 0;
@@ -196,10 +199,10 @@ int pthread_key_delete(pthread_key_t key)
 int pthread_setspecific(pthread_key_t key, const void *value)
 {
     struct rt_state *t = rt_self();
-    if (key >= PTHREAD_KEYS_MAX || !rt_key[key].used)
+    if (key >= KEYS || !rt_key[key].used)
         return EINVAL;
     if (!t->values)
-        t->values = get(PTHREAD_KEYS_MAX * sizeof(void *), 16);
+        t->values = get(KEYS * sizeof(void *), 16);
     t->values[key] = (void *)value;
     return 0;
 }
@@ -207,7 +210,7 @@ int pthread_setspecific(pthread_key_t key, const void *value)
 void *pthread_getspecific(pthread_key_t key)
 {
     struct rt_state *t = rt_self();
-    return t->values && key < PTHREAD_KEYS_MAX ? t->values[key] : 0;
+    return t->values && key < KEYS ? t->values[key] : 0;
 }
 
 void *__tls_get_addr(const uint64_t *index)
