@@ -139,7 +139,8 @@ def every_class(described, preemptions, most=1_000_000):
         while not search.exhausted:
             if ran > most:
                 return None
-            block = explorer.run(ran, 1024)
+            # What a search gives up has a number, and no row in the totals of its block.
+            block = explorer.run(ran, 1 if preemptions is None else 1024)
             ran += block.ran + block.pruned
             failed = {index - block.first: kinds[kind] for index, kind in block.failures}
             for i, one in enumerate(memoryview(block.classes).cast("Q")):

@@ -42,12 +42,11 @@ static void destroyed(const char *what, const void *where) { rt_wrong(RT_DESTROY
 
 /* ---- mutexes ------------------------------------------------------------------------------------------------------- */
 
-static struct mutex *mutex_of(pthread_mutex_t *mutex)
+/* Asked behind a point on it, where the order against its destruction is announced. */
+static void mutex_lives(const struct mutex *m)
 {
-    struct mutex *m = (struct mutex *)mutex;
     if (m->kind == GONE)
         destroyed("mutex", m);
-    return m;
 }
 
 static int mine(const rt_lock *lock) { return lock->owner == rt_task() + 1; }
@@ -64,8 +63,9 @@ int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attrib
 
 int pthread_mutex_destroy(pthread_mutex_t *mutex)
 {
-    struct mutex *m = mutex_of(mutex);
+    struct mutex *m = (struct mutex *)mutex;
     rt_point(RT_ATOMIC, m);
+    mutex_lives(m);
     if (m->lock.owner)
         return EBUSY;
     m->kind = GONE;
@@ -74,7 +74,7 @@ int pthread_mutex_destroy(pthread_mutex_t *mutex)
 
 int pthread_mutex_lock(pthread_mutex_t *mutex)
 {
-    struct mutex *m = mutex_of(mutex);
+    struct mutex *m = (struct mutex *)mutex;
     if (m->kind == PTHREAD_MUTEX_RECURSIVE && mine(&m->lock)) {
         m->depth++;
         return 0;
@@ -82,26 +82,26 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
     if (m->kind == PTHREAD_MUTEX_ERRORCHECK && mine(&m->lock))
         return EDEADLK;
     rt_acquire(&m->lock, RT_LOCK);
-    mutex_of(mutex);
+    mutex_lives(m);
     return 0;
 }
 
 int pthread_mutex_trylock(pthread_mutex_t *mutex)
 {
-    struct mutex *m = mutex_of(mutex);
+    struct mutex *m = (struct mutex *)mutex;
     if (m->kind == PTHREAD_MUTEX_RECURSIVE && mine(&m->lock)) {
         m->depth++;
         return 0;
     }
     if (!rt_try(&m->lock, RT_TRYLOCK))
         return EBUSY;
-    mutex_of(mutex);
+    mutex_lives(m);
     return 0;
 }
 
 int pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
-    struct mutex *m = mutex_of(mutex);
+    struct mutex *m = (struct mutex *)mutex;
     if (m->kind == PTHREAD_MUTEX_RECURSIVE && m->depth && mine(&m->lock)) {
         m->depth--;
         return 0;
@@ -114,12 +114,10 @@ int pthread_mutex_unlock(pthread_mutex_t *mutex)
 
 /* ---- read-write locks and spinlocks ---------------------------------------------------------------------------------- */
 
-static rt_lock *rwlock_of(pthread_rwlock_t *lock)
+static void rwlock_lives(const pthread_rwlock_t *lock)
 {
-    struct rwlock *l = (struct rwlock *)lock;
-    if (l->gone)
-        destroyed("read-write lock", l);
-    return &l->lock;
+    if (((const struct rwlock *)lock)->gone)
+        destroyed("read-write lock", lock);
 }
 
 int pthread_rwlock_init(pthread_rwlock_t *lock, const pthread_rwlockattr_t *attributes)
@@ -127,8 +125,9 @@ int pthread_rwlock_init(pthread_rwlock_t *lock, const pthread_rwlockattr_t *attr
 
 int pthread_rwlock_destroy(pthread_rwlock_t *lock)
 {
-    rt_lock *l = rwlock_of(lock);
+    rt_lock *l = (rt_lock *)lock;
     rt_point(RT_ATOMIC, l);
+    rwlock_lives(lock);
     if (l->owner || l->readers)
         return EBUSY;
     ((struct rwlock *)lock)->gone = 1;
@@ -137,28 +136,38 @@ int pthread_rwlock_destroy(pthread_rwlock_t *lock)
 
 int pthread_rwlock_rdlock(pthread_rwlock_t *lock)
 {
-    rt_lock *l = rwlock_of(lock);
+    rt_lock *l = (rt_lock *)lock;
     if (mine(l))
         return EDEADLK;
     rt_acquire(l, RT_READ_LOCK);
+    rwlock_lives(lock);
     return 0;
 }
 
 int pthread_rwlock_wrlock(pthread_rwlock_t *lock)
 {
-    rt_lock *l = rwlock_of(lock);
+    rt_lock *l = (rt_lock *)lock;
     if (mine(l))
         return EDEADLK;
     rt_acquire(l, RT_LOCK);
+    rwlock_lives(lock);
     return 0;
 }
 
-int pthread_rwlock_tryrdlock(pthread_rwlock_t *lock) { return rt_try(rwlock_of(lock), RT_READ_TRYLOCK) ? 0 : EBUSY; }
-int pthread_rwlock_trywrlock(pthread_rwlock_t *lock) { return rt_try(rwlock_of(lock), RT_TRYLOCK) ? 0 : EBUSY; }
+static int try_rwlock(pthread_rwlock_t *lock, int op)
+{
+    if (!rt_try((rt_lock *)lock, op))
+        return EBUSY;
+    rwlock_lives(lock);
+    return 0;
+}
+
+int pthread_rwlock_tryrdlock(pthread_rwlock_t *lock) { return try_rwlock(lock, RT_READ_TRYLOCK); }
+int pthread_rwlock_trywrlock(pthread_rwlock_t *lock) { return try_rwlock(lock, RT_TRYLOCK); }
 
 int pthread_rwlock_unlock(pthread_rwlock_t *lock)
 {
-    rt_lock *l = rwlock_of(lock);
+    rt_lock *l = (rt_lock *)lock;
     rt_release(l, mine(l) || !l->readers ? RT_UNLOCK : RT_READ_UNLOCK);
     return 0;
 }
@@ -246,7 +255,7 @@ int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
     rt_wait(RT_TAKE, &c->ready, RT_BITS, (int64_t)1 << task);
     take_signal(c, task);
     rt_acquire(&m->lock, RT_LOCK);
-    mutex_of(mutex);
+    mutex_lives(m);
     m->depth = depth;
     return 0;
 }
