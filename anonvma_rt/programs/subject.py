@@ -72,7 +72,7 @@ def native(
     return Native(
         name="+".join(Path(name).name for name in names),
         about=f"a program: {', '.join(names)}",
-        parameters=_macros(names),
+        parameters=_with_flags(_macros(names), cflags),
         variants={ONLY_VARIANT: Variant(ONLY_VARIANT, {})},
         expect={} if expect is None else {ONLY_VARIANT: expect},
         strategy="",
@@ -274,6 +274,17 @@ def _macros(names: Iterable[str]) -> dict[str, Parameter]:
             for macro, value in MACRO.findall(text):
                 found[macro] = Parameter(macro, int(value), about=f"the macro of {Path(name).name}")
     return found
+
+
+def _with_flags(macros: dict[str, Parameter], cflags: Sequence[str]) -> dict[str, Parameter]:
+    """What the flags of the compiler say of a macro is what it is if -p does not say otherwise."""
+    words = " ".join(cflags).replace("-D ", "-D").split()
+    for name, value in re.findall(r"^-D(\w+)(?:=(.*))?$", "\n".join(words), re.M):
+        if name in macros and (value or "1").isdigit():
+            macros[name] = Parameter(name, int(value or "1"), about=macros[name].about)
+        else:
+            macros.pop(name, None)
+    return macros
 
 
 def _text(sources: Sources, arguments: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from anonvma_rt import hunt, native
 from anonvma_rt.cli import main
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs are compiled")
@@ -81,3 +82,12 @@ def test_an_object_that_was_compiled_again_is_another_program(tmp_path, capsys):
             ["gcc", "-fPIC", "-fsanitize=thread", "-c", tmp_path / "one.c", "-o", tmp_path / "one.o"], check=True
         )
         assert run(capsys, tmp_path / "one.o", "--out", tmp_path / "kept")[0] == code
+
+
+def test_a_macro_that_the_flags_define_is_a_parameter_with_that_value(tmp_path):
+    (tmp_path / "one.c").write_text("#ifndef N\n#define N 3\n#endif\nint main(void) { return N - 1; }\n")
+    assert native(tmp_path / "one.c", cflags=["-DN=4"]).parameters["N"].default == 4
+    assert native(tmp_path / "one.c", cflags=["-D", "N=1"]).parameters["N"].default == 1
+    assert "N" not in native(tmp_path / "one.c", cflags=["-DN=(1+1)"]).parameters
+    (found,) = hunt(native(tmp_path / "one.c", cflags=["-DN=1"]), runs=5).results
+    assert not found.violations

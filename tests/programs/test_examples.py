@@ -1,5 +1,7 @@
 """The examples of docs/examples/native: each is found wrong as it stands, and proved with the repair that it names."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs ar
 @pytest.mark.parametrize(
     ("name", "repairs", "kinds"),
     [
+        ("tally.c", [{"FIXED": 1}], {"assertion"}),
         ("moveto_tail.c", [{"PATCHED": 1}, {"PATCHED": 1, "PAGES": 2}], {"assertion"}),
         ("ring_buffer.c", [{"FIXED": 1}], {"assertion"}),
         ("refcount.c", [{"FIXED": 1}], {"assertion"} | FREED),
@@ -47,3 +50,38 @@ def test_the_nogil_code_of_a_cython_module_is_a_program(tmp_path):
     assert set(found.violations) == {"assertion"}
     (proof,) = verify(program, {"FIXED": 1}).results
     assert proof.complete and proof.classes == 2 and not proof.violating_classes
+
+
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
+
+
+def test_every_command_of_the_page_works(tmp_path):
+    page = (EXAMPLES.parents[1] / "native.md").read_text()
+    shutil.copytree(EXAMPLES, tmp_path / "native")
+    (tmp_path / "bin").mkdir()
+    where = tmp_path / "native"
+    for name, command in {
+        "anonvma-rt": "-m anonvma_rt",
+        "cython": "-m cython",
+        "python3-config": f"-c 'print(\"-I{sysconfig.get_paths()['include']}\")'",
+    }.items():
+        tool = tmp_path / "bin" / name
+        tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
+        tool.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(EXAMPLES.parents[2]),
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+    }
+    lines = [line for block in BLOCK.findall(page) for line in block.splitlines()]
+    assert len(lines) >= 12
+    for line in lines:
+        if line.startswith("cd "):
+            where = where / line[3:]
+            continue
+        where = where if "main.c" in line or "cython" in line else tmp_path / "native"
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=where, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == ("exit code 1" in line), f"{line}\n{done.stdout}\n{done.stderr}"
+        assert not done.stderr
