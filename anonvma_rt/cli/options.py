@@ -23,7 +23,7 @@ from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES, with_values
 from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
 from anonvma_rt.programs.build import is_program
-from anonvma_rt.programs.subject import Native, native
+from anonvma_rt.programs.subject import RACES, Native, native
 from anonvma_rt.subjects.protocols import Choice, Described
 from anonvma_rt.text.parameters import parse_parameters
 
@@ -154,6 +154,12 @@ PROGRAM = (
     option("--cflags", "FLAGS", "of the compiler, for a program", _words),
     option("--link", "FLAGS", "of the linker, for a program", _words),
     option("--args", "WORDS", "of main, for a program", _words),
+    option(
+        "--races",
+        "R",
+        f"of a program, what becomes of accesses that nothing orders: {', '.join(RACES)} (default {RACES[0]}; point: "
+        "wherever they race they are steps of their own)",
+    ),
 )
 PARAMETER = several("-p", "NAME=VALUE", "a parameter of the scenario", parse_parameters, dest="parameter", default=[])
 ALGORITHM = several("--algorithm", "A", "as for hunt; may be repeated", _the_algorithms)
@@ -201,10 +207,12 @@ def the_scenario(options: argparse.Namespace) -> Described:
     """SCENARIO, with what is said of it if it is a program."""
     scenario: Described = options.scenario or load(DEFAULT_SCENARIO)
     given = [getattr(options, name, None) for name in ("cflags", "link", "args")]
-    if any(words is not None for words in given):
+    races = getattr(options, "races", None)
+    if races is not None or any(words is not None for words in given):
         if not isinstance(scenario, Native):
-            raise UserError(f"--cflags, --link and --args are about a program, and {scenario.name} is none")
-        return scenario.with_flags(*(words or () for words in given))
+            raise UserError(f"--cflags, --link, --args and --races are about a program, and {scenario.name} is none")
+        cflags, link, args = (words or () for words in given)
+        return scenario.with_flags(cflags, link, args, races or RACES[0])
     return scenario
 
 

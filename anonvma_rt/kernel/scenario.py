@@ -178,6 +178,9 @@ class BoundScenario:
     def task_names(self) -> list[str]:
         return [thread.name for thread in self.threads]
 
+    def with_more_points(self) -> None:
+        return None
+
     def unannounced(self, algorithm: Algorithm) -> str:
         """See protocols.Bound."""
         if algorithm.vma_locks != "no":

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.errors import ScenarioError, UserError, quote
+from anonvma_rt.errors import ScenarioError, UserError, among, quote
 from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
 from anonvma_rt.programs.build import PLACES, Built, Sources, build, compiler_of, is_program, must_be_a_file
 from anonvma_rt.programs.image import Image
@@ -31,9 +31,11 @@ from anonvma_rt.text.files import read_text
 from anonvma_rt.text.parameters import Parameter
 from anonvma_rt.text.toml import load_toml
 
-__all__ = ["Native", "NativeProgram", "is_native", "native", "native_named_in"]
+__all__ = ["RACES", "Native", "NativeProgram", "is_native", "native", "native_named_in"]
 
 ONLY_VARIANT = "program"
+# What becomes of two plain accesses that nothing orders; the first is usual.
+RACES = ("report", "point", "ignore")
 MACRO = re.compile(r"^[ \t]*#[ \t]*ifndef[ \t]+(\w+)[ \t]*\n[ \t]*#[ \t]*define[ \t]+\1[ \t]+(\d+)[ \t]*$", re.M)
 # What a file may say to the compiler and the linker.
 FLAG = re.compile(r"-(D\w+(=[-\w.]*)?|U\w+|O[0-3sgz]?|g[0-3]?|std=[\w+]+|W[a-z][a-z-]*|w|pthread|l\w+|m(32|64))")
@@ -48,13 +50,15 @@ def native(
     link: Sequence[str] = (),
     args: Sequence[str] = (),
     expect: Expected | None = None,
+    races: str = "report",
 ) -> "Native":
     """A program in C or C++ as it stands, for hunt() and the others: its files (.c, .cc, .cpp, .o), which are compiled
     with gcc, or CC and CXX.
 
     cflags: of the compiler, behind the lab's own (-O1 -g); link: of the linker, as "-lm"; args: of main, without its
-    first. expect: the kind of violation that it has, several of which any may come, or "none". Raises UserError, with
-    the compiler's own message where it does not compile.
+    first. expect: the kind of violation that it has, several of which any may come, or "none". races: two plain
+    accesses that nothing orders are a violation ("report"); or wherever accesses race they are steps of their own
+    ("point"); or nobody looks ("ignore"). Raises UserError, with the compiler's own message where it does not compile.
 
     >>> native("nowhere.c")
     Traceback (most recent call last):
@@ -68,6 +72,7 @@ def native(
         if not is_program(name):
             raise UserError(f"{quote(name)} is no program: its files end in .c, .cc, .cpp, .cxx or .o")
         must_be_a_file(name)
+    among("--races", races, RACES)
     sources = Sources(names, tuple(cflags), tuple(link))
     return Native(
         name="+".join(Path(name).name for name in names),
@@ -76,10 +81,11 @@ def native(
         variants={ONLY_VARIANT: Variant(ONLY_VARIANT, {})},
         expect={} if expect is None else {ONLY_VARIANT: expect},
         strategy="",
-        text=_text(sources, args),
+        text=_text(sources, args, races, None),
         source=names[0],
         sources=sources,
         arguments=tuple(args),
+        races=races,
     )
 
 
@@ -107,6 +113,9 @@ class Native(WithVariants):
     source: str
     sources: Sources
     arguments: tuple[str, ...]
+    races: str = "report"
+    # Where accesses are steps of their own, if that is known already.
+    points: tuple[int, ...] | None = None
 
     def as_it_was(self, text: str, source: str) -> "Native":
         """The program of which a file has the text, with the flags and arguments that stand there. Raises
@@ -117,7 +126,9 @@ class Native(WithVariants):
             # A compiler can be told to run anything.
             if not FLAG.fullmatch(flag) and flag not in (*self.sources.cflags, *self.sources.link):
                 raise ScenarioError(f"{source}: no file may give a compiler the flag {quote(flag)}: hunt it again")
-        again = self.with_flags(flags["cflags"], flags["link"], flags["args"])
+        again = self.with_flags(flags["cflags"], flags["link"], flags["args"], was.get("races", RACES[0]))
+        if "points" in was:
+            again = again.with_points(_points(was["points"], source))
         if again.text == text:
             return again
         now = load_toml(again.text, source)
@@ -125,10 +136,17 @@ class Native(WithVariants):
         what = f"{', '.join(changed)} changed" if changed else "the compiler is another"
         raise ScenarioError(f"{source}: {what} since this was written: hunt it again")
 
-    def with_flags(self, cflags: Sequence[str], link: Sequence[str], args: Sequence[str]) -> "Native":
-        """The same files with other flags of the compiler and of the linker, and other arguments of main."""
+    def with_flags(
+        self, cflags: Sequence[str], link: Sequence[str], args: Sequence[str], races: str = "report"
+    ) -> "Native":
+        """The same files with other flags of the compiler and of the linker, other arguments of main, and so on."""
         expect = self.expect.get(ONLY_VARIANT)
-        return native(*self.sources.files, cflags=cflags, link=link, args=args, expect=expect)
+        return native(*self.sources.files, cflags=cflags, link=link, args=args, expect=expect, races=races)
+
+    def with_points(self, points: Iterable[int]) -> "Native":
+        """The same with these places as points."""
+        known = tuple(sorted(points))
+        return replace(self, points=known, text=_text(self.sources, self.arguments, self.races, known))
 
     def bind(self, values: Mapping[str, str | int | bool]) -> "NativeProgram":
         """The program with these macros, which may be text. Raises UserError, also where it does not compile."""
@@ -141,9 +159,11 @@ class Native(WithVariants):
                     raise UserError(f"{self.source}: -p {name}={value}: the value of a macro is a whole number here")
                 known[name] = Parameter(name, int(value))
         # A macro of which the sources say nothing is set only where it was asked for.
-        described = Native(**{**self.__dict__, "parameters": known})
+        described = replace(self, parameters=known)
         bound = described.bind_values(values)
         built = build(self.sources, bound.every)
+        if self.races == "point" and self.points is None:
+            described = described.with_points(_racing(built, self.arguments))
         return NativeProgram(described, bound.every, built)
 
 
@@ -156,6 +176,8 @@ class NativeProgram(BoundVariants):
     scenario: Native
     parameters: dict[str, int | bool]
     built: Built
+    # What was made of it, and may have seen places that race.
+    made: list[NativeProgramSubject] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def interesting(self) -> tuple[str, ...]:
@@ -175,7 +197,25 @@ class NativeProgram(BoundVariants):
         return self._subject(len(family) + 1, family)
 
     def _subject(self, tasks: int, family: Sequence[tuple[int, int]] = ()) -> NativeProgramSubject:
-        return _made(self.built, self.scenario.arguments, tasks, family)
+        mode = "collect" if self.scenario.races == "point" else self.scenario.races
+        made = _made(self.built, self.scenario.arguments, tasks, family, mode, self.scenario.points or ())
+        if mode == "collect":
+            self.made.append(made)
+        return made
+
+    def with_more_points(self) -> "NativeProgram | None":
+        """See protocols.Bound: where accesses were seen to race that are no points yet."""
+        known = set(self.scenario.points or ())
+        seen = {place for one in self.made for place in one.found}
+        self.made.clear()
+        return replace(self, scenario=self.scenario.with_points(known | seen)) if seen - known else None
+
+    def unannounced(self, variant: Variant) -> str:
+        if self.scenario.races == "ignore":
+            return "nobody looked for data races (--races ignore)"
+        if any(one.unplaced for one in self.made):
+            return "an access races with what the program synchronises with"
+        return ""
 
     @property
     def only_in_turns(self) -> str:
@@ -245,9 +285,14 @@ def _free_place() -> int:
 
 
 def _made(
-    built: Built, arguments: Sequence[str], tasks: int, family: Sequence[tuple[int, int]]
+    built: Built,
+    arguments: Sequence[str],
+    tasks: int,
+    family: Sequence[tuple[int, int]],
+    races: str = "ignore",
+    points: Iterable[int] = (),
 ) -> NativeProgramSubject:
-    subject = NativeProgramSubject(_image(built), tasks, ["program", *arguments], family)
+    subject = NativeProgramSubject(_image(built), tasks, ["program", *arguments], family, races, points)
     subject.symbols = Symbols(subject.image)
     return subject
 
@@ -260,6 +305,29 @@ def _family(built: Built, arguments: tuple[str, ...]) -> tuple[tuple[int, int], 
         explorer.bound = PROBE_STEPS
         explorer.run(0, PROBES)
     return tuple(subject.family)
+
+
+@cache
+def _racing(built: Built, arguments: tuple[str, ...]) -> tuple[int, ...]:
+    """Where accesses race in some executions in which those that are known to are points. What is missing, a search
+    finds."""
+    family = _family(built, arguments)
+    points: set[int] = set()
+    while True:
+        subject = _made(built, arguments, len(family) + 1, family, "collect", points)
+        with Explorer(subject, Random(), seed=0, carrier="fibers") as explorer:
+            explorer.bound = PROBE_STEPS
+            explorer.run(0, PROBES)
+        if points.issuperset(subject.found):
+            return tuple(sorted(points))
+        points.update(subject.found)
+
+
+def _points(points: Any, source: str) -> list[int]:
+    """What a file says that the points are. Raises ScenarioError."""
+    if not isinstance(points, list) or not all(type(one) is int and 0 <= one < 1 << 32 for one in points):
+        raise ScenarioError(f"{source}: points is a list of places, which are numbers of 32 bits")
+    return points
 
 
 def _macros(names: Iterable[str]) -> dict[str, Parameter]:
@@ -287,11 +355,15 @@ def _with_flags(macros: dict[str, Parameter], cflags: Sequence[str]) -> dict[str
     return macros
 
 
-def _text(sources: Sources, arguments: Sequence[str]) -> str:
+def _text(sources: Sources, arguments: Sequence[str], races: str, points: Sequence[int] | None) -> str:
     """TOML that says which program it is."""
     lines = [f"program = {json.dumps('+'.join(Path(file).name for file in sources.files))}"]
     for key, words in (("cflags", sources.cflags), ("link", sources.link), ("args", arguments)):
         lines.append(f"{key} = {json.dumps(list(words))}")
+    if races != RACES[0]:
+        lines.append(f"races = {json.dumps(races)}")
+    if points is not None:
+        lines.append(f"points = {json.dumps(list(points))}")
     lines.append(f"compiler = {json.dumps(compiler_of(sources))}")
     for file in sources.files:
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()

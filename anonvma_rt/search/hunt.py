@@ -31,7 +31,7 @@ from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy, strategy_
 from anonvma_rt.search.bounds import count_classes, upper_bound_95
 from anonvma_rt.search.hunt_result import Hunted, HuntInterrupted, HuntResult, PctGuarantee
 from anonvma_rt.search.second_carrier import Confirmer
-from anonvma_rt.subjects.protocols import Choice, Described
+from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["DEFAULT_CLASSES", "DEFAULT_RUNS", "HuntPlan", "hunt"]
 
@@ -81,20 +81,26 @@ def hunt(
     'stale-migration-entry'
     """
     program = bind(scenario, parameters)
+    named = None if algorithms is None else list(algorithms)
     if interesting is not None:
         program = program.with_interesting(interesting)
     if fail_alloc is not None:
         program = program.fail(fail_alloc)
     strategy = strategy or program.scenario.strategy or DEFAULT_STRATEGY
-    plan = HuntPlan(
-        program, choices(program, algorithms), out, stop, strategy, carrier, seed, start, runs, jobs, classes, progress,
-        keep, until_violation,
-    )  # fmt: skip
-    result = HuntResult(
-        *plan.what, strategy=strategy_name(strategy), carrier=carrier, seed=seed, start=start,
-        interesting=program.interesting, fail_alloc=plan.fail_alloc, until_violation=until_violation,
-    )  # fmt: skip
-    return carry_out(plan, result, _Hunt, HuntInterrupted)
+    more: Bound | None = program
+    while more is not None:
+        program = more
+        plan = HuntPlan(
+            program, choices(program, named), out, stop, strategy, carrier, seed, start, runs, jobs, classes, progress,
+            keep, until_violation,
+        )  # fmt: skip
+        result = HuntResult(
+            *plan.what, strategy=strategy_name(strategy), carrier=carrier, seed=seed, start=start,
+            interesting=program.interesting, fail_alloc=plan.fail_alloc, until_violation=until_violation,
+        )  # fmt: skip
+        carry_out(plan, result, _Hunt, HuntInterrupted)
+        more = program.with_more_points()
+    return result
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from anonvma_rt.search.checkpoint import Checkpoint
 from anonvma_rt.search.class_count import Estimate
 from anonvma_rt.search.exhaust import Exhaust, VerifyPlan
 from anonvma_rt.search.frontier import Found
-from anonvma_rt.subjects.protocols import Choice, Described
+from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["Verdict", "Verification", "VerifyInterrupted", "verify"]
 
@@ -116,14 +116,21 @@ def verify(
     >>> verify("order", {"pages": 3}, ["patched"]).results[0].verdict
     'VERIFIED (complete, 84 classes)'
     """
-    program = bind(scenario, parameters)
-    plan = VerifyPlan(
-        program, choices(program, algorithms), out, stop, carrier, jobs, preemptions, all_violations, limit, progress,
-        estimated,
-    )  # fmt: skip
-    result = Verification(*plan.what, carrier=carrier, jobs=jobs, preemptions=preemptions)
-    file = Checkpoint(checkpoint, question(plan)) if checkpoint else None
-    return carry_out(plan, result, partial(_Verify, file), VerifyInterrupted)
+    more: Bound | None = bind(scenario, parameters)
+    named = None if algorithms is None else list(algorithms)
+    while more is not None:
+        program = more
+        plan = VerifyPlan(
+            program, choices(program, named), out, stop, carrier, jobs, preemptions, all_violations, limit, progress,
+            estimated,
+        )  # fmt: skip
+        result = Verification(*plan.what, carrier=carrier, jobs=jobs, preemptions=preemptions)
+        file = Checkpoint(checkpoint, question(plan)) if checkpoint else None
+        carry_out(plan, result, partial(_Verify, file), VerifyInterrupted)
+        more = program.with_more_points()
+        if more is not None and checkpoint:
+            Path(checkpoint).unlink(missing_ok=True)
+    return result
 
 
 def question(plan: VerifyPlan) -> dict[str, Any]:

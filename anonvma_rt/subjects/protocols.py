@@ -105,6 +105,10 @@ class Bound(Protocol):
     def only_in_turns(self) -> str:
         """Why its tasks cannot run at once, in words; "" where they can."""
 
+    def with_more_points(self) -> "Bound | None":
+        """After a search: the same with more points, because accesses turned out to need one, for a search anew; None
+        where it was made with all that are needed."""
+
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         """The classes of the user's own that these choices run: no text says what they do, so a checkpoint has their
         digest."""

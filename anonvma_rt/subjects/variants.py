@@ -124,6 +124,9 @@ class BoundVariants:
     def only_in_turns(self) -> str:
         return ""
 
+    def with_more_points(self) -> Any:
+        return None
+
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         return []
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from anonvma_rt import hunt, native, verify
+from anonvma_rt import Reproducer, UserError, hunt, native, replay, verify
 
 SOURCES = Path(__file__).with_name("sources")
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs are compiled")
 
 
-def program(name, case, *more):
-    return native(SOURCES / name, cflags=[f"-DCASE={case}", *more])
+def program(name, case, *more, **how):
+    return native(SOURCES / name, cflags=[f"-DCASE={case}", *more], **how)
 
 
 @pytest.mark.parametrize("case", range(1, 14))
@@ -63,3 +63,49 @@ def test_carriers_find_the_same():
     assert found[0].violations == found[1].violations
     assert found[0].trace.cause() == found[1].trace.cause()
     assert found[0].schedules_sha256 == found[1].schedules_sha256
+
+
+def test_where_accesses_race_they_are_points_and_the_search_converges(tmp_path):
+    lost = program("races.c", 1, "-DTOTAL=3", races="point")
+    (wrong,) = verify(lost, all_violations=True).results
+    # Two looks and two writes: four classes, and in two of them an update is lost.
+    assert wrong.complete and (wrong.classes, wrong.violating_classes) == (4, {"assertion": 2})
+    (right,) = verify(program("races.c", 3, races="point")).results
+    assert right.verdict.startswith("VIOLATED") or right.complete
+    (mixed,) = verify(program("races.c", 12, races="point")).results
+    assert mixed.complete and mixed.classes == 2
+    (found,) = hunt(lost, runs=200, out=str(tmp_path)).results
+    file = found.first.reproducer
+    assert "points = [" in Reproducer.load(file, [lost]).scenario.text
+    assert replay(Reproducer.load(file, [program("races.c", 1, "-DTOTAL=3")])).reproduced
+
+
+def test_a_whole_object_and_a_part_of_it_are_one_point(tmp_path):
+    source = tmp_path / "whole.c"
+    source.write_text(WHOLE)
+    (found,) = verify(native(source, races="point"), all_violations=True).results
+    assert found.complete and found.classes == 2 and found.violating_classes == {"assertion": 1}
+
+
+WHOLE = """
+#include <assert.h>
+#include <pthread.h>
+static struct { long part[3]; } all, copy;
+static void *set(void *unused) { all.part[2] = 5; return unused; }
+int main(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, 0, set, 0);
+    copy = all;
+    pthread_join(thread, 0);
+    assert(copy.part[2] == 0);
+    return 0;
+}
+"""
+
+
+def test_a_proof_needs_somebody_who_looks_for_races():
+    (one,) = verify(program("races.c", 1, "-DRIGHT", races="ignore")).results
+    assert one.verdict.startswith("NOT PROVED") and "--races ignore" in one.verdict
+    with pytest.raises(UserError, match="--races"):
+        program("races.c", 1, races="never")

@@ -53,7 +53,7 @@ cdef struct Watch:
     bint found_wide
     bint found_unknown
 
-cdef int watch_open(Watch *w, char *base, Mode mode) except -1
+cdef int watch_open(Watch *w, char *base, Mode mode, points) except -1
 cdef void watch_close(Watch *w) noexcept nogil
 cdef void watch_built(Watch *w) noexcept nogil
 cdef void watch_begin(Watch *w, int tasks) noexcept nogil

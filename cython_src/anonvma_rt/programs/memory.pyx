@@ -14,7 +14,7 @@ from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC, OP_LOAD, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE,
 )
-from anonvma_rt.engine.base.table cimport table_close, table_get, table_open
+from anonvma_rt.engine.base.table cimport table_add, table_close, table_get, table_open
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, VIOLATION_SUBJECT, Task, halt, point, violate
 from anonvma_rt.programs.image cimport RT_DATA_RACE, RT_DOUBLE_FREE, RT_FREED, RT_MARKED, RT_OUT_OF_BOUNDS
 from anonvma_rt.programs.races cimport (
@@ -33,10 +33,16 @@ cdef enum:
     SYNC_BYTES = 4
 
 
-cdef int watch_open(Watch *w, char *base, Mode mode) except -1:
+cdef int watch_open(Watch *w, char *base, Mode mode, points) except -1:
+    """points: the places at which accesses are steps of their own; 0 among them: all on one object."""
     w.base = base
     w.mode = mode
     table_open(&w.points)
+    for place in points:
+        if place:
+            table_add(&w.points, place)
+        else:
+            w.one_object = True
     return races_open(&w.races, base)
 
 

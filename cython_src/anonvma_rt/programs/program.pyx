@@ -17,7 +17,6 @@ from anonvma_rt.engine.base.operation cimport (
     MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TAKE,
     OP_TRYLOCK, OP_UNLOCK, TEST_UNEQUAL, lock_word,
 )
-from anonvma_rt.engine.base.table cimport table_add
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, try_acquire, try_down_read, wait_for
 from anonvma_rt.engine.run.task cimport (
@@ -282,12 +281,7 @@ cdef class Program(Subject):
         self.watch = <Watch *>calloc(1, sizeof(Watch))
         if self.watch == NULL:
             raise MemoryError("no memory for the accesses of a program")
-        watch_open(self.watch, image.at.base, RACES.index(races))
-        for place in points:
-            if place:
-                table_add(&self.watch.points, place)
-            else:
-                self.watch.one_object = True
+        watch_open(self.watch, image.at.base, RACES.index(races), points)
         self.make_host()
 
     def __dealloc__(self):
@@ -329,6 +323,11 @@ cdef class Program(Subject):
     def found(self):
         """Where accesses raced that were collected; 0 among them: one was to more than a word."""
         return [0] * self.watch.found_wide + sorted(self.watch.found[i] for i in range(self.watch.n_found))
+
+    @property
+    def unplaced(self):
+        """Whether one of those that raced is the program's synchronisation, which has no place of its own."""
+        return self.watch.found_unknown
 
     def kinds(self):
         return super().kinds() | {VIOLATION_SUBJECT + i: kind for i, kind in enumerate(KINDS_OF_PROGRAMS)}

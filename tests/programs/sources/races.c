@@ -220,5 +220,8 @@ int main(void)
     for (int i = 0; i < 2; i++)
         pthread_join(thread[i], 0);
     data++;
+#ifdef TOTAL
+    assert(data == TOTAL);
+#endif
     return 0;
 }
