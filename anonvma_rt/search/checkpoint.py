@@ -52,6 +52,7 @@ SEARCH = record(
         "visited": COUNT, "scouts": COUNT, "classes": COUNT, "sleep_blocked": COUNT,
         "repeated": COUNT,
         "violating": table_of(COUNT, MOST_NAMES), "seen": HASHES, "seen_violating": table_of(HASHES, MOST_NAMES),
+        "seen_exits": HASHES,
         "first": maybe(tuple_of(line(), whole(), line(), list_of(SEGMENT, MOST_SEGMENTS))),
         "parts": list_of(PART, DEEPEST), "states": list_of(STATE, DEEPEST),
     }

@@ -194,7 +194,7 @@ class Exhaust:
     def take(self, explorer: Explorer, block: Block) -> None:
         """Takes over what an explorer has found and what its search wants of others."""
         tally, dpor = self.tally, _dpor(explorer)
-        tally.add(block, self.kinds, dpor.endings())
+        tally.add(block, self.kinds, dpor.endings(), dpor.exits())
         if block.failures and tally.first is None:
             index, kind = block.failures[0]
             tally.first = Found("dpor", index, self.kinds[kind], Schedule(dpor.found_schedule))

@@ -112,8 +112,8 @@ class Tally:
     executions while nobody told their classes.
 
     A violating class may be visited several times, where others had done different things when it was cut short:
-    `seen_violating` has the hashes of these classes by kind. With a bound on preemptions any class may, and `seen` has
-    the hashes of all.
+    `seen_violating` has the hashes of these classes by kind, `seen_exits` of those that exit() cut short. With a bound
+    on preemptions any class may, and `seen` has the hashes of all.
     """
 
     visited: int = 0
@@ -124,10 +124,14 @@ class Tally:
     violating: Counter[str] = field(default_factory=Counter)
     seen: set[int] = field(default_factory=set)
     seen_violating: dict[str, set[int]] = field(default_factory=dict)
+    seen_exits: set[int] = field(default_factory=set)
     first: Found | None = None
 
-    def add(self, block: Block, kinds: Mapping[int, str], endings: Sequence[int] = ()) -> None:
-        """A block of the search. endings: the class of each execution that failed, where the search told them."""
+    def add(
+        self, block: Block, kinds: Mapping[int, str], endings: Sequence[int] = (), exits: Sequence[int] = ()
+    ) -> None:
+        """A block of the search. endings: the class of each execution that failed, where the search told them;
+        exits: of each that a task ended for all."""
         self.visited += block.ran + block.pruned
         self.classes += block.ran
         self.sleep_blocked += block.pruned
@@ -135,6 +139,8 @@ class Tally:
         self.seen.update(hashes)
         if len(hashes):
             endings = [hashes[index - block.first] for index, _ in block.failures]
+        else:
+            self._add_exits(exits)
         for (_, kind), ending in zip_longest(block.failures, endings):
             seen = self.seen_violating.setdefault(kinds[kind], set()) if ending is not None else set()
             again = ending in seen and not len(hashes)
@@ -143,6 +149,13 @@ class Tally:
             self.violating[kinds[kind]] += not again
             if ending is not None:
                 seen.add(ending)
+
+    def _add_exits(self, endings: Iterable[int]) -> None:
+        for ending in endings:
+            again = ending in self.seen_exits
+            self.classes -= again
+            self.repeated += again
+            self.seen_exits.add(ending)
 
     def must_fit(self, kinds: Iterable[str]) -> None:
         """Raises UserError where it found something that these are not the kinds of."""
@@ -156,6 +169,7 @@ class Tally:
             "violating": dict(self.violating),
             "seen": sorted(self.seen),
             "seen_violating": {kind: sorted(seen) for kind, seen in self.seen_violating.items()},
+            "seen_exits": sorted(self.seen_exits),
         }
 
     @classmethod
@@ -164,6 +178,6 @@ class Tally:
         return cls(
             data["visited"], data["scouts"], data["classes"], data["sleep_blocked"], data["repeated"],
             Counter(data["violating"]), set(data["seen"]),
-            {kind: set(seen) for kind, seen in data["seen_violating"].items()},
+            {kind: set(seen) for kind, seen in data["seen_violating"].items()}, set(data["seen_exits"]),
             first and Found(first[0], first[1], first[2], Schedule((task, steps) for task, steps in first[3])),
         )  # fmt: skip

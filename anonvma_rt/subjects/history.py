@@ -111,6 +111,9 @@ class Trace:
             case "deadlock":
                 waiting = [self.waiting(i) for i in range(len(self.tasks)) if a >> i & 1]
                 return f"Nobody can go on: {'; '.join(waiting)}."
+            case "lost-wakeup":
+                waiting = [self.waiting(i) for i in range(len(self.tasks)) if a >> i & 1]
+                return f"Nobody is left who would wake anybody: {'; '.join(waiting)}."
             case "livelock" if b:
                 spinning = [self.waiting(i, "spins on") for i in range(len(self.tasks)) if b >> i & 1]
                 return f"{'; '.join(spinning)}, and nobody is left who would change it."

@@ -13,6 +13,12 @@
 
 enum { RT_VERSION = 1, RT_MOST_TASKS = 64 };
 
+/* Of each task's stack, and of what lies below it and may not be touched. */
+enum { RT_STACK_BYTES = 1 << 20, RT_STACK_GUARD = 1 << 16 };
+
+/* What a task that waits waits for: to be woken, the end of another. 0: something else. */
+enum { RT_UNTIL_WOKEN = 1, RT_UNTIL_ENDED = 2 };
+
 /* The operations that a task announces, with the numbers of engine/base/operation.pxd. */
 enum rt_op {
     RT_LOCK = 1,

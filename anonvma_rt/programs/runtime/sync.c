@@ -252,7 +252,9 @@ int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
     waiters_of(c)->waiting |= (uint64_t)1 << task;
     m->depth = 0;
     rt_release(&m->lock, RT_UNLOCK);
+    rt_self()->asleep = RT_UNTIL_WOKEN;
     rt_wait(RT_TAKE, &c->ready, RT_BITS, (int64_t)1 << task);
+    rt_self()->asleep = 0;
     take_signal(c, task);
     rt_acquire(&m->lock, RT_LOCK);
     mutex_lives(m);

@@ -67,19 +67,60 @@ static void end(struct rt_state *t, void *result)
     rt_changed(&t->ended);
 }
 
-/* The body of a task, called by the lab. */
-ENTRY void rt_body(int task, int argc, char **argv, char **envp)
+struct call {
+    int task, argc;
+    char **argv;
+};
+
+static void run_task(void *argument)
 {
-    struct rt_state *t = &rt_states[task];
+    struct call call = *(struct call *)argument;
+    struct rt_state *t = &rt_states[call.task];
     void *result = 0;
-    if (task == 0) {
-        int code = main(argc, argv, envp);
+    if (call.task == 0) {
+        int code = main(call.argc, call.argv, call.argv + call.argc);
         if (code)
             rt_wrong(RT_EXIT_CODE, 0, 0, code);
     } else {
         result = t->run(t->argument);
     }
     end(t, result);
+}
+
+/* Calls on another stack, whose outermost frame this is for whoever unwinds. */
+__attribute__((naked)) static void on_stack(char *stack, void (*call)(void *), void *argument)
+{
+    (void)stack, (void)call, (void)argument;
+    __asm__(".cfi_undefined rip\n push %rbp\n push %rbx\n mov %rsp,%rbx\n xor %ebp,%ebp\n mov %rdi,%rsp\n mov %rdx,%rdi\n"
+            "call *%rsi\n mov %rbx,%rsp\n pop %rbx\n pop %rbp\n ret");
+}
+
+enum { PIECE = 512, CLEAN = 8 };
+
+/* What an earlier execution left there would be seen by whoever reads what was never written. So many clean pieces below
+   the last one that is not are taken for the end. */
+static void clear_stack(char *top)
+{
+    const char *low = top - RT_STACK_BYTES;
+    for (int clean = 0; clean < CLEAN && top > low; clean++) {
+        uint64_t *word = (uint64_t *)(top -= PIECE);
+        uint64_t all = 0;
+        for (int i = 0; i < PIECE / 8; i++)
+            all |= word[i];
+        if (all) {
+            for (int i = 0; i < PIECE / 8; i++)
+                ((volatile uint64_t *)word)[i] = 0;
+            clean = -1;
+        }
+    }
+}
+
+/* The body of a task, called by the lab; stack: where its stack begins. */
+ENTRY void rt_body(int task, int argc, char **argv, char *stack)
+{
+    struct call call = {task, argc, argv};
+    clear_stack(stack);
+    on_stack(stack, run_task, &call);
 }
 
 static int begin(pthread_t *out, void *(*run)(void *), void *argument, int detached)
@@ -118,7 +159,9 @@ int pthread_join(pthread_t thread, void **result)
     if (t == rt_self())
         return EDEADLK;
     t->joined = 1;
+    rt_self()->asleep = RT_UNTIL_ENDED;
     rt_wait(RT_AWAIT, &t->ended, RT_UNEQUAL, 0);
+    rt_self()->asleep = 0;
     if (result)
         *result = t->result;
     return 0;

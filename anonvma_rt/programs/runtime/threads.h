@@ -8,6 +8,8 @@
 struct rt_state {
     /* Not 0: somebody has begun it. Not 0: it has come to its end. Both are waited for. */
     int64_t gate, ended;
+    /* RT_UNTIL_*: why it waits. */
+    int asleep;
     void *(*run)(void *);
     void *argument, *result;
     int detached, joined, error;

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.arena cimport Arena
 
 cdef extern from "host.h":
-    enum: RT_VERSION, RT_MOST_TASKS, RT_MARKED
+    enum: RT_VERSION, RT_MOST_TASKS, RT_MARKED, RT_STACK_BYTES, RT_STACK_GUARD, RT_UNTIL_WOKEN
     enum rt_wrong: RT_EXIT_CODE, RT_DOUBLE_FREE, RT_BAD_FREE, RT_DATA_RACE, RT_OUT_OF_BOUNDS, RT_FREED
     enum rt_op: RT_LOCK, RT_READ_LOCK, RT_AWAIT, RT_UNLOCK, RT_READ_UNLOCK, RT_TRYLOCK, RT_LOAD, RT_STORE, RT_ATOMIC, \
         RT_READ_TRYLOCK, RT_TAKE
@@ -36,6 +36,7 @@ cdef extern from "host.h":
 cdef extern from "threads.h":
     struct rt_state:
         int64_t gate
+        int asleep
 
 # Addresses in the loaded program. base: where its changing memory begins, a page that is the lab's; end: behind it.
 cdef struct Entries:
@@ -44,7 +45,7 @@ cdef struct Entries:
     rt_host **host
     rt_state *thread
     void (*construct)() noexcept nogil
-    void (*body)(int task, int argc, char **argv, char **envp) noexcept nogil
+    void (*body)(int task, int argc, char **argv, char *stack) noexcept nogil
 
 cdef class Image:
     cdef Entries at
@@ -52,8 +53,12 @@ cdef class Image:
     cdef char *pristine
     cdef uint64_t reserved
     cdef void *handle
+    # One for each task: a guard, and the stack above it.
+    cdef char *stacks
     cdef readonly str path
     # Whether an explorer has it.
     cdef public bint used
 
     cdef int take(self, Arena *arena) except -1
+    cdef char *stack_of(self, int task) noexcept nogil
+    cdef bint lost_wakeup(self, uint64_t waiting) noexcept nogil

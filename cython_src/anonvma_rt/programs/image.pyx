@@ -2,23 +2,37 @@
 
 A program is linked to a fixed address, so that its pointers are the same in every process. Its globals and its heap are
 one block, which the lab brings back before each execution: the first page is the lab's, then come the globals where the
-linker put them, and what follows is reserved for the heap.
+linker put them, and what follows is reserved for the heap. Behind it each task has its stack, at the same address
+whoever carries it.
 """
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlclose, dlerror, dlopen, dlsym
-from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, mmap, munmap
+from posix.mman cimport (
+    MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE, mmap, mprotect, munmap,
+)
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_open_at
+from anonvma_rt.engine.base.operation cimport (
+    OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TAKE, OP_TRYLOCK,
+    OP_UNLOCK,
+)
 
 cdef extern from "<sys/mman.h>":
     const int MAP_FIXED_NOREPLACE
     const int MAP_NORESERVE
 
+assert [<int>OP_LOCK, <int>OP_READ_LOCK, <int>OP_AWAIT, <int>OP_UNLOCK, <int>OP_READ_UNLOCK, <int>OP_TRYLOCK,
+        <int>OP_LOAD, <int>OP_STORE, <int>OP_ATOMIC, <int>OP_READ_TRYLOCK, <int>OP_TAKE] == [
+    <int>RT_LOCK, <int>RT_READ_LOCK, <int>RT_AWAIT, <int>RT_UNLOCK, <int>RT_READ_UNLOCK, <int>RT_TRYLOCK, <int>RT_LOAD,
+    <int>RT_STORE, <int>RT_ATOMIC, <int>RT_READ_TRYLOCK, <int>RT_TAKE]
+
 cdef enum:
     PAGE = 4096
+    STACK = RT_STACK_GUARD + RT_STACK_BYTES
+    STACKS = RT_MOST_TASKS * STACK
 
 # Of the heap: address space only.
 cdef uint64_t RESERVED = <uint64_t>8 << 30
@@ -31,6 +45,7 @@ cdef class Image:
         cdef void *handle
         cdef uint64_t loaded
         cdef void *rest
+        cdef uint64_t i
         if self.path is not None:
             raise RuntimeError("an image is loaded once")
         handle = self.handle = dlopen(path.encode(), RTLD_NOW | RTLD_LOCAL)
@@ -41,18 +56,21 @@ cdef class Image:
         self.at.host = <rt_host **>entry(handle, b"rt_host")
         self.at.thread = <rt_state *>entry(handle, b"rt_states")
         self.at.construct = <void (*)() noexcept nogil>entry(handle, b"rt_construct")
-        self.at.body = <void (*)(int, int, char **, char **) noexcept nogil>entry(handle, b"rt_body")
+        self.at.body = <void (*)(int, int, char **, char *) noexcept nogil>entry(handle, b"rt_body")
         loaded = self.at.end - self.at.base
         self.pristine = <char *>malloc(loaded)
         if self.pristine == NULL:
             raise MemoryError("no memory for a copy of the program")
         memcpy(self.pristine, self.at.base, loaded)
         loaded = (loaded + PAGE - 1) & ~<uint64_t>(PAGE - 1)
-        rest = mmap(self.at.base + loaded, RESERVED, PROT_NONE,
+        rest = mmap(self.at.base + loaded, RESERVED + STACKS, PROT_NONE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0)
         if rest == MAP_FAILED or <char *>rest != self.at.base + loaded:
             raise OSError(f"the addresses behind {hex(<uint64_t>self.at.base)} are taken")
         self.reserved = loaded + RESERVED
+        self.stacks = self.at.base + self.reserved
+        for i in range(RT_MOST_TASKS):
+            mprotect(self.stacks + i * STACK + RT_STACK_GUARD, RT_STACK_BYTES, PROT_READ | PROT_WRITE)
         self.path = path
 
     def __dealloc__(self):
@@ -63,7 +81,7 @@ cdef class Image:
         if self.used:
             raise RuntimeError("an explorer has this image")
         if self.reserved:
-            munmap(self.at.base + self.reserved - RESERVED, RESERVED)
+            munmap(self.stacks - RESERVED, RESERVED + STACKS)
             dlclose(self.handle)
             self.reserved = 0
 
@@ -72,7 +90,25 @@ cdef class Image:
         cdef uint64_t loaded = self.at.end - self.at.base
         memcpy(self.at.base, self.pristine, loaded)
         arena_open_at(arena, self.at.base, (loaded + PAGE - 1) & ~<uint64_t>(PAGE - 1), self.reserved)
+        arena.stacks = self.stacks
+        arena.stacks_size = STACKS
+        arena.stack_bytes = RT_STACK_BYTES
         return 0
+
+    cdef char *stack_of(self, int task) noexcept nogil:
+        """Where the stack of a task begins."""
+        return self.stacks + (task + 1) * STACK
+
+    cdef bint lost_wakeup(self, uint64_t waiting) noexcept nogil:
+        """Whether all that wait do so until somebody wakes them, or for the end of those who do."""
+        cdef int asleep = 0
+        cdef int i
+        for i in range(RT_MOST_TASKS):
+            if waiting >> i & 1:
+                if not self.at.thread[i].asleep:
+                    return False
+                asleep |= self.at.thread[i].asleep
+        return asleep & RT_UNTIL_WOKEN != 0
 
     @property
     def base(self):

@@ -14,18 +14,16 @@ from anonvma_rt.engine.base.arena cimport (
     ARENA_START, Arena, arena_alloc, arena_header, arena_header_at, arena_header_of, arena_size,
 )
 from anonvma_rt.engine.base.operation cimport (
-    MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TAKE,
-    OP_TRYLOCK, OP_UNLOCK, TEST_UNEQUAL, lock_word,
+    MAX_TASKS, OP_AWAIT, OP_LOAD, OP_STORE, OP_TAKE, OP_TRYLOCK, TEST_UNEQUAL, lock_word,
 )
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, try_acquire, try_down_read, wait_for
 from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY, HALT_REFUSED, VIOLATION_SUBJECT, Execution, Task, free_object, halt, note, point, recheck,
-    violate,
+    HALT_EXIT, HALT_NO_MEMORY, HALT_REFUSED, VIOLATION_DEADLOCK, VIOLATION_LOST_WAKEUP, VIOLATION_SUBJECT, Execution,
+    Task, free_object, halt, note, point, recheck, violate,
 )
 from anonvma_rt.programs.image cimport (
-    RT_ATOMIC, RT_AWAIT, RT_BAD_FREE, RT_DOUBLE_FREE, RT_EXIT_CODE, RT_LOAD, RT_LOCK, RT_MOST_TASKS, RT_READ_LOCK,
-    RT_READ_TRYLOCK, RT_READ_UNLOCK, RT_STORE, RT_TAKE, RT_TRYLOCK, RT_UNLOCK, RT_VERSION, Image, rt_host,
+    RT_BAD_FREE, RT_DOUBLE_FREE, RT_EXIT_CODE, RT_MOST_TASKS, RT_VERSION, Image, rt_host,
 )
 from anonvma_rt.programs.memory cimport (
     Watch, place_of, watch_access, watch_begin, watch_built, watch_close, watch_free, watch_freed, watch_gives,
@@ -54,10 +52,6 @@ KINDS_OF_PROGRAMS = (
 )
 
 assert <int>RT_MOST_TASKS == <int>MAX_TASKS
-assert [<int>OP_LOCK, <int>OP_READ_LOCK, <int>OP_AWAIT, <int>OP_UNLOCK, <int>OP_READ_UNLOCK, <int>OP_TRYLOCK,
-        <int>OP_LOAD, <int>OP_STORE, <int>OP_ATOMIC, <int>OP_READ_TRYLOCK, <int>OP_TAKE] == [
-    <int>RT_LOCK, <int>RT_READ_LOCK, <int>RT_AWAIT, <int>RT_UNLOCK, <int>RT_READ_UNLOCK, <int>RT_TRYLOCK, <int>RT_LOAD,
-    <int>RT_STORE, <int>RT_ATOMIC, <int>RT_READ_TRYLOCK, <int>RT_TAKE]
 
 
 cdef inline Task *running(void *x) noexcept nogil:
@@ -191,7 +185,8 @@ cdef void host_exit(void *x, int code) noexcept nogil:
     cdef Execution *e = <Execution *>x
     if code:
         violate(running(x), VIOLATION_SUBJECT + RT_EXIT_CODE, 0, 0, code)
-    e.carrier.unwind(running(x))
+    e.finding.task = e.current
+    halt(running(x), HALT_EXIT)
 
 
 cdef void host_refuse(void *x, const char *call) noexcept nogil:
@@ -387,12 +382,15 @@ cdef class Program(Subject):
         cdef void *object = arena_alloc(arena, ((size + 15) & ~<uint64_t>15) + RED_ZONE, TYPE_HEAP)
         return NULL if object == NULL or watch_made(self.watch, 0, object, size) < 0 else object
 
+    cdef int stuck(self, Execution *x) noexcept nogil:
+        return VIOLATION_LOST_WAKEUP if self.image.lost_wakeup(x.blocked & ~x.outside) else VIOLATION_DEADLOCK
+
     cdef void body(self, Task *t) noexcept nogil:
-        cdef uint64_t top
+        cdef char *top = self.image.stack_of(t.id)
         if not self.begun[MAX_TASKS]:
             self.begun[MAX_TASKS] = True
             watch_begin(self.watch, self.tasks)
-        self.watch.races.top[t.id] = (<uint64_t>&top + 8) & ~<uint64_t>7
+        self.watch.races.top[t.id] = <uint64_t>top
         if t.id:
             watch_joins(self.watch, t, OP_AWAIT, t.gate.word)
-        self.image.at.body(t.id, self.argc, self.argv, self.argv + self.argc)
+        self.image.at.body(t.id, self.argc, self.argv, top)

@@ -42,6 +42,10 @@ cdef struct Arena:
     uint64_t reserved
     # The block is somebody else's, who takes it back.
     bint lent
+    # Where the subject's tasks have stacks of its own: not saved, and named by how far they are from the block.
+    char *stacks
+    uint64_t stacks_size
+    uint64_t stack_bytes
     char *snapshot
     arena_state saved
     # Who is told of what is written here to a whole object, or to its header; NULL: nobody (engine/audit). writes: 2.
@@ -96,7 +100,12 @@ cdef inline bint arena_glance(Arena *arena, void *object, int type) noexcept nog
 cdef inline uint64_t arena_offset(Arena *arena, void *object) noexcept nogil:
     """The stable name of an address inside the block; 0 for any other address."""
     cdef uint64_t offset = <uint64_t>object - <uint64_t>arena.base
-    return offset if offset < arena.now.used else 0
+    return offset if offset < arena.now.used or arena_on_stack(arena, object) else 0
+
+
+cdef inline bint arena_on_stack(Arena *arena, void *object) noexcept nogil:
+    """Whether an address is of a stack that the subject has for its tasks."""
+    return <uint64_t>object - <uint64_t>arena.stacks < arena.stacks_size
 
 
 cdef inline void *arena_root(Arena *arena) noexcept nogil:

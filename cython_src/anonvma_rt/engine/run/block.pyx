@@ -12,7 +12,7 @@ from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, obs
 from anonvma_rt.engine.run.fault cimport Fault, Guard, crashed, guard_swap
 from anonvma_rt.engine.run.journal cimport journal_reset, journal_take
 from anonvma_rt.engine.run.task cimport (
-    HALT_AGAIN, HALT_DIVERGED, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL,
+    HALT_AGAIN, HALT_DIVERGED, HALT_EXIT, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL,
     HALT_VIOLATION, MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Limits, Task,
     close_segment, cut_by, decide, execution_reset, hold_here, stuck, wait_outside,
 )
@@ -237,7 +237,7 @@ cdef int end_execution(Block *b) noexcept nogil:
         b.pruned += 1
         b.next += 1
         return block_next(b)
-    if x.halt > HALT_VIOLATION:
+    if x.halt > HALT_VIOLATION and x.halt != HALT_EXIT:
         b.halt = x.halt
         return -1
     # Rounds that changed nothing would make classes of their own.

@@ -9,6 +9,7 @@ from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 from posix.unistd cimport _exit
 
+from anonvma_rt.engine.base.arena cimport arena_on_stack
 from anonvma_rt.engine.base.os cimport (
     rt_add, rt_clock, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_protect,
     rt_sample, rt_sample64, rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake,
@@ -102,6 +103,8 @@ cdef void faulted(void *argument, Fault *fault) noexcept nogil:
         if moved(c):
             return
         crashed(x, fault, task, VIOLATION_STUCK, 0)
+    elif arena_on_stack(&x.arena, <void *>fault.address):
+        crashed(x, fault, task, VIOLATION_STACK_OVERFLOW, <int64_t>x.arena.stack_bytes)
     elif low - GUARD_BYTES <= fault.address < low:
         crashed(x, fault, task, VIOLATION_STACK_OVERFLOW, STACK_BYTES if c.fibers else <int64_t>w.guard.size)
     else:

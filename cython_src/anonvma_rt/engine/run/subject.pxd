@@ -14,6 +14,7 @@ cdef class Subject:
     cdef void body(self, Task *t) noexcept nogil
     cdef void check(self, Execution *x) noexcept nogil
     cdef bint marks(self, Task *t) noexcept nogil
+    cdef int stuck(self, Execution *x) noexcept nogil
     cdef void attach(self, Execution *x)
 
 cdef dict count_by_name(Subject subject, int64_t *counters)

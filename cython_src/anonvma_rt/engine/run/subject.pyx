@@ -6,7 +6,7 @@ from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header, aren
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, MAX_COUNTERS, VIOLATION_CRASH,
-    VIOLATION_LOCK_OVERFLOW, VIOLATION_STUCK,
+    VIOLATION_DEADLOCK, VIOLATION_LOCK_OVERFLOW, VIOLATION_LOST_WAKEUP, VIOLATION_STUCK,
 )
 
 # Where the first object of every arena is.
@@ -24,6 +24,7 @@ KINDS = {
     VIOLATION_LOCK_OVERFLOW: "lock-overflow",
     VIOLATION_CRASH: "crash",
     VIOLATION_STUCK: "stuck",
+    VIOLATION_LOST_WAKEUP: "lost-wakeup",
 }
 
 # Why a block ended early, by number.
@@ -92,6 +93,10 @@ cdef class Subject:
     cdef bint marks(self, Task *t) noexcept nogil:
         return False
 
+    cdef int stuck(self, Execution *x) noexcept nogil:
+        """Nobody can go on: the number of the violation that this is."""
+        return VIOLATION_DEADLOCK
+
     def kinds(self):
         """The names of violations by number: the engine's own, and the subject's from 16 on."""
         return dict(KINDS)
@@ -132,6 +137,7 @@ cdef class Subject:
         x.subject.build = <int (*)(void *, Task *) noexcept nogil>call_build
         x.subject.body = <void (*)(void *, Task *) noexcept nogil>call_body
         x.subject.check = <void (*)(void *, Execution *) noexcept nogil>call_check
+        x.subject.stuck = <int (*)(void *, Execution *) noexcept nogil>call_stuck
         x.subject.marks = <bint (*)(void *, Task *) noexcept nogil>call_marks if self.sees_points else NULL
 
 
@@ -149,6 +155,10 @@ cdef void call_body(Subject subject, Task *t) noexcept nogil:
 
 cdef void call_check(Subject subject, Execution *x) noexcept nogil:
     subject.check(x)
+
+
+cdef int call_stuck(Subject subject, Execution *x) noexcept nogil:
+    return subject.stuck(x)
 
 
 cdef bint call_marks(Subject subject, Task *t) noexcept nogil:

@@ -37,6 +37,7 @@ cdef enum Violation:
     VIOLATION_LOCK_OVERFLOW
     VIOLATION_CRASH
     VIOLATION_STUCK
+    VIOLATION_LOST_WAKEUP
     VIOLATION_SUBJECT = 16
 
 cdef enum:
@@ -58,6 +59,8 @@ cdef enum Halt:
     HALT_STUCK
     # It is made again from its beginning, with something known that came up in it.
     HALT_AGAIN
+    # A task ended it for all, as exit() does; finding.task is who.
+    HALT_EXIT
 
 # An execution that is stopped before a step may be held there, all tasks at their points, until somebody has looked.
 cdef enum Hold:
@@ -186,6 +189,8 @@ cdef struct SubjectCalls:
     bint anywhere
     # Whether what a task announces is interesting, where the subject says so by looking at it; else NULL.
     bint (*marks)(void *self, Task *t) noexcept nogil
+    # Nobody can go on: as what violation that is told.
+    int (*stuck)(void *self, Execution *x) noexcept nogil
 
 cdef struct CarrierCalls:
     void *self

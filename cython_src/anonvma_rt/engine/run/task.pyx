@@ -126,7 +126,7 @@ cdef void stuck(Execution *x, int task) noexcept nogil:
     if x.rounds.spinning & x.blocked:
         stuck_in_rounds(x)
         return
-    found(x, VIOLATION_DEADLOCK, task, <int64_t>(x.blocked & ~x.outside), 0, 0)
+    found(x, x.subject.stuck(x.subject.self, x), task, <int64_t>(x.blocked & ~x.outside), 0, 0)
     x.halt = HALT_VIOLATION
 
 
@@ -289,12 +289,14 @@ cdef void violate(Task *t, int kind, int64_t a, int64_t b, int64_t c) noexcept n
 
 
 cdef int cut_by(Execution *x) noexcept nogil:
-    """The task whose step ended the execution with a violation. BY_NONE where the execution came to its end, or none of
-    its steps did: in a deadlock nobody goes on, and a livelock is cut at some step. BY_ALL where what several tasks did
-    without saying so does not fit together."""
+    """The task whose step ended the execution, with a violation or for all. BY_NONE where the execution came to its
+    end, or none of its steps did that: in a deadlock nobody goes on, and a livelock is cut at some step. BY_ALL where
+    what several tasks did without saying so does not fit together."""
     if x.halt == HALT_VIOLATION and x.finding.kind == VIOLATION_LOCK_ORDER:
         return BY_ALL
-    if x.halt != HALT_VIOLATION or x.finding.kind == VIOLATION_DEADLOCK or x.finding.kind == VIOLATION_LIVELOCK:
+    if x.halt == HALT_EXIT:
+        return x.finding.task
+    if x.halt != HALT_VIOLATION or x.finding.kind in (VIOLATION_DEADLOCK, VIOLATION_LOST_WAKEUP, VIOLATION_LIVELOCK):
         return BY_NONE
     return x.finding.task
 

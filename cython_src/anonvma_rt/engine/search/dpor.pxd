@@ -23,6 +23,10 @@ cdef class Dpor(Strategy):
     cdef uint64_t *ending
     cdef uint64_t n_endings
     cdef uint64_t endings_room
+    # And of those that a task ended for all.
+    cdef uint64_t *exit
+    cdef uint64_t n_exits
+    cdef uint64_t exits_room
     cdef void keep_found(self, Execution *x) noexcept nogil
     cdef int keep_ending(self, Execution *x) noexcept nogil
     cdef int reverse_waiting(self, Execution *x) noexcept nogil

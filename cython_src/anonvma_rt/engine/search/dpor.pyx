@@ -25,7 +25,7 @@ from anonvma_rt.engine.search.stack cimport (
 )
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport (
-    HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_STOPPED, HALT_VIOLATION, Execution, Segment, cut_by,
+    HALT_EXIT, HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_STOPPED, HALT_VIOLATION, Execution, Segment, cut_by,
 )
 
 cdef enum:
@@ -63,6 +63,7 @@ cdef class Dpor(Strategy):
         observer_close(&self.observer)
         free(self.found)
         free(self.ending)
+        free(self.exit)
 
     def clone(self):
         return Dpor(self.s.bound if self.s.bound >= 0 else None, self.until_found)
@@ -162,6 +163,12 @@ cdef class Dpor(Strategy):
         self.n_endings = 0
         return classes
 
+    def exits(self):
+        """The same of those that a task ended for all without a violation, as exit() does."""
+        classes = [self.exit[i] for i in range(self.n_exits)]
+        self.n_exits = 0
+        return classes
+
     def tasks(self, depth):
         """Those that were chosen on the way to state `depth`."""
         return [self.s.step[i].task for i in range(depth)]
@@ -210,23 +217,29 @@ cdef class Dpor(Strategy):
         return task
 
     cdef int keep_ending(self, Execution *x) noexcept nogil:
-        """Remembers the class of an execution that violated something. Where a step ended it, the others might have
-        gone on before that step, and done worse: they are let. -1: no memory."""
+        """Remembers the class of an execution that violated something, or was ended for all. Where a step ended it, the
+        others might have gone on before that step, and done worse: they are let. -1: no memory."""
         cdef Search *s = &self.s
         cdef Step *e
         cdef int by = cut_by(x)
         cdef int32_t i
-        if x.finding.kind == 0 or self.until_found:
+        if x.finding.kind == 0 and x.halt != HALT_EXIT or x.finding.kind and self.until_found:
             return 0
         observer_begin(&self.observer, s.tasks)
         for i in range(s.n):
             e = &s.step[i]
             if observe(&self.observer, e.task, op_of(e.kind), e.kind & FAILED != 0, <void *><size_t>e.object) < 0:
                 return -1
-        if grow(<void **>&self.ending, &self.endings_room, self.n_endings + 1, sizeof(uint64_t)) < 0:
-            return -1
-        self.ending[self.n_endings] = observed_class(&self.observer, by)
-        self.n_endings += 1
+        if x.finding.kind == 0:
+            if grow(<void **>&self.exit, &self.exits_room, self.n_exits + 1, sizeof(uint64_t)) < 0:
+                return -1
+            self.exit[self.n_exits] = observed_class(&self.observer, by)
+            self.n_exits += 1
+        else:
+            if grow(<void **>&self.ending, &self.endings_room, self.n_endings + 1, sizeof(uint64_t)) < 0:
+                return -1
+            self.ending[self.n_endings] = observed_class(&self.observer, by)
+            self.n_endings += 1
         if by != BY_NONE and s.n:
             explore_too(s, s.n - 1, s.step[s.n - 1].enabled)
         if by == BY_ALL and s.n:
@@ -270,7 +283,7 @@ cdef int pick(Dpor self, Execution *x, uint64_t *hold) noexcept nogil:
 cdef void finished(Dpor self, Execution *x) noexcept nogil:
     """On to the next class; or back to the beginning of this one, where the execution was not brought to its end."""
     cdef Search *s = &self.s
-    if x.halt == HALT_NONE or x.halt == HALT_VIOLATION or x.halt == HALT_PRUNED:
+    if x.halt in (HALT_NONE, HALT_VIOLATION, HALT_EXIT, HALT_PRUNED):
         if x.finding.kind:
             self.keep_found(x)
             self.ended = self.until_found

@@ -17,7 +17,7 @@ from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_below
 from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_close, table_open
 from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution
+from anonvma_rt.engine.run.task cimport HALT_EXIT, HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.strategy.base cimport nth_enabled
 
@@ -181,7 +181,7 @@ cdef class Probe(Strategy):
 
 
 cdef void finished(Probe self, Execution *x) noexcept nogil:
-    if x.halt != HALT_NONE and x.halt != HALT_VIOLATION and x.halt != HALT_PRUNED:
+    if x.halt not in (HALT_NONE, HALT_VIOLATION, HALT_EXIT, HALT_PRUNED):
         return
     if self.warm:
         self.warm -= 1

@@ -1,0 +1,53 @@
+"""Programs in C++, and how programs end: exceptions, exit(), lost wake-ups, and a stack that is full."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from anonvma_rt import hunt, native, verify
+
+SOURCES = Path(__file__).with_name("sources")
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="programs are compiled")
+
+
+def program(name, *macros):
+    return native(SOURCES / name, cflags=["-std=c++20" if name.endswith(".cc") else "-std=gnu11", *macros])
+
+
+def hunted(name, *macros, **how):
+    return hunt(program(name, *macros), runs=how.pop("runs", 500), **how).results[0]
+
+
+def test_a_queue_that_loses_a_wake_up_is_found_and_its_repair_proved():
+    found = hunted("queue.cc")
+    assert found.violations.keys() == {"lost-wakeup"}
+    assert "Nobody is left who would wake anybody" in found.trace.cause()
+    (right,) = verify(program("queue.cc", "-DRIGHT")).results
+    assert right.complete and not right.violating_classes and right.classes > 10
+    (wrong,) = verify(program("queue.cc"), all_violations=True).results
+    assert wrong.complete and wrong.violating_classes.keys() == {"lost-wakeup"}
+
+
+@pytest.mark.parametrize("carrier", ["fibers", "threads"])
+def test_exceptions_are_caught_while_others_run(carrier):
+    assert not hunted("thrown.cc", carrier=carrier).violations
+    assert hunted("thrown.cc", "-DLEFT", carrier=carrier).violations.keys() == {"deadlock"}
+    thrown = hunted("thrown.cc", "-DTHROWN", carrier=carrier)
+    assert thrown.violations == {"uncaught-exception": 500} and "out_of_range" in thrown.trace.cause()
+
+
+def test_stacks_lie_at_the_same_place_on_both_carriers():
+    assert len({hunted("queue.cc", carrier=one).schedules_sha256 for one in ("fibers", "threads")}) == 1
+    for carrier in ("fibers", "threads"):
+        assert hunted("deep.c", runs=2, carrier=carrier).violations == {"stack-overflow": 2}
+
+
+def test_exit_ends_an_execution_for_all_at_any_time():
+    found = hunted("exit.c")
+    (right,) = verify(program("exit.c")).results
+    assert not found.violations and right.complete and right.classes == found.classes.distinct == 5
+    assert hunted("exit.c", "-DLATE").violations.keys() == {"assertion"}
+    (wrong,) = verify(program("exit.c", "-DLATE"), all_violations=True).results
+    assert wrong.complete and wrong.violating_classes.keys() == {"assertion"}
