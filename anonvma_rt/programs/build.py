@@ -130,9 +130,11 @@ def _object(file: str, flags: Sequence[str]) -> Path:
     if file.endswith(OBJECTS):
         _must_have_calls(path)
         return path.resolve()
-    compiler = _command("CXX" if file.endswith(CXX_SUFFIXES) else "CC")
+    cxx = file.endswith(CXX_SUFFIXES)
+    compiler = _command("CXX" if cxx else "CC")
     kind = "clang" if "clang" in _version(compiler) else "gcc"
-    return _compiled(path, (*compiler, *USUAL, *CALLS, *VOLATILE[kind], f"-I{RUNTIME.parent / 'include'}", *flags))
+    own = [f"-I{RUNTIME.parent / 'include'}", *(("-include", str(RUNTIME / "before.hh")) if cxx else ())]
+    return _compiled(path, (*compiler, *USUAL, *CALLS, *VOLATILE[kind], *own, *flags))
 
 
 def _own(path: Path) -> Path:

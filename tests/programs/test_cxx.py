@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anonvma_rt import hunt, native, verify
+from anonvma_rt import UserError, hunt, native, verify
 
 SOURCES = Path(__file__).with_name("sources")
 
@@ -51,3 +51,21 @@ def test_exit_ends_an_execution_for_all_at_any_time():
     assert hunted("exit.c", "-DLATE").violations.keys() == {"assertion"}
     (wrong,) = verify(program("exit.c", "-DLATE"), all_violations=True).results
     assert wrong.complete and wrong.violating_classes.keys() == {"assertion"}
+
+
+def test_threads_of_c11_wait_for_what_they_look_at():
+    (right,) = verify(program("standard.c", "-DRIGHT")).results
+    assert right.complete and not right.violating_classes and right.classes > 3
+    assert hunted("standard.c").violations.keys() == {"lost-wakeup"}
+
+
+def test_a_static_variable_is_made_once():
+    (right,) = verify(program("statics.cc")).results
+    assert right.complete and not right.violating_classes and right.classes > 1
+    assert hunted("statics.cc", "-DTWICE").violations.keys() == {"assertion"}
+
+
+def test_what_only_the_kernel_could_do_is_refused_by_name(tmp_path):
+    (tmp_path / "wait.cc").write_text("#include <atomic>\nint main() { std::atomic<int> a{0}; a.wait(0); }\n")
+    with pytest.raises(UserError, match=r"thread 0 calls futex\(\), which a program cannot do here"):
+        hunt(native(tmp_path / "wait.cc", cflags=["-std=c++20"]), runs=5)
