@@ -14,6 +14,7 @@ __all__ = ["ask", "main"]
 
 def ask(what: str, question: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """What `what` (a module of this package) answers; {"failed": reason} where it does not."""
+    print(question.get("name", ""), file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "anonvma_rt.stress.judges.alone", what]
     try:
         done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, timeout=seconds)

@@ -37,7 +37,7 @@ def test_each_says_what_it_is_and_is_offered(name, capsys):
     assert name in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["order", "dpor", "locks", "points", "lkml-2011", "jobs"])
+@pytest.mark.parametrize("name", ["order", "order-c", "dpor", "locks", "points", "lkml-2011", "jobs"])
 def test_each_gives_json_and_a_table(name):
     result = module(name).run(QUICK)
     assert json.loads(json.dumps(result)) == result

@@ -14,8 +14,8 @@ from anonvma_rt.errors import UserError, nearest, quote
 # Name: the module of anonvma_rt.stress. What takes minutes is done only where it is named.
 BENCHMARKS = {
     "order": "bench.order", "dpor": "bench.dpor", "lists": "bench.lists", "locks": "bench.locks",
-    "points": "bench.points", "lkml-2011": "bench.lkml", "jobs": "bench.jobs", "search": "bench.search",
-    "zoo": "bench.zoo", "campaign": "bench.campaign", "scaling": "scaling.experiment",
+    "order-c": "bench.order_c", "points": "bench.points", "lkml-2011": "bench.lkml", "jobs": "bench.jobs",
+    "search": "bench.search", "zoo": "bench.zoo", "campaign": "bench.campaign", "scaling": "scaling.experiment",
 }  # fmt: skip
 LONG = ("search", "zoo", "campaign", "scaling")
 USUAL = [name for name in BENCHMARKS if name not in LONG]
