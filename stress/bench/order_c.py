@@ -66,7 +66,7 @@ def run(options: Options) -> dict[str, Any]:
 def text(result: dict[str, Any]) -> str:
     lines = [
         f"ORDER of {result['pages']} pages in C, on fibers; median of {result['rounds']} rounds, all in turns.",
-        "Executions per second beside the litmus test's (aim: at least 1/3) and beside a process each (aim: at least 50).",
+        "Executions per second beside the litmus test's (aim: 1/3 at least) and a process each (aim: 50 at least).",
         f"  {'strategy':12}{'us':>9}{'litmus us':>11}{'process us':>12}{'of litmus':>11}{'of a process':>14}",
     ]
     for row in result["results"]:

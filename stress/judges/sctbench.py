@@ -62,6 +62,15 @@ def benchmarks(root: Path) -> Iterator[dict[str, Any]]:
         }
 
 
+def arguments(file: str) -> list[str]:
+    """What main is given: a benchmark's first lines may say it, and what is in braces there is for its scripts."""
+    for line in Path(file).read_text(errors="replace").splitlines()[:3]:
+        words = line.replace("//args:", "// args:").split()
+        if words[:2] == ["//", "args:"]:
+            return [word for word in words[2:] if not word.startswith("{")]
+    return []
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A program that is compiled once for many hunts."""
@@ -83,6 +92,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         # A function that returns nothing where it should is no bug of its threads.
         cflags=["-w", "-fpermissive", "-O0"] if question["cxx"] else ["-w"],
         races="point",
+        args=arguments(question["files"][0]),
     )
     program: Any = Compiled(named, named.bind({}))
     kinds: set[str] = set()
