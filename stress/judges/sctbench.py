@@ -20,8 +20,11 @@ from anonvma_rt.stress.judges.alone import ask
 __all__ = ["answer", "run", "text"]
 
 SECONDS = 900.0
-# A loop that waits, and a scheduler that is not fair: no bug of the program, and the search goes on behind it.
-UNFAIR = {"livelock"}
+# A loop that waits, and a scheduler that is not fair; a main that returns what it likes: no bug of the program, and the
+# search goes on behind it.
+NO_BUG = {"livelock", "exit-code"}
+# What the study's own scripts set.
+NUMTHREADS = "2"
 # Where a benchmark's main file has another name than the benchmark, or another file goes with it.
 FILES = {
     "conc-bugs/stringbuffer-jdk1.4": ("stringbuffer-jdk1.4/main.cpp", "stringbuffer-jdk1.4/stringbuffer.cpp"),
@@ -63,11 +66,11 @@ def benchmarks(root: Path) -> Iterator[dict[str, Any]]:
 
 
 def arguments(file: str) -> list[str]:
-    """What main is given: a benchmark's first lines may say it, and what is in braces there is for its scripts."""
+    """What main is given: a benchmark's first lines may say it, for its scripts to fill in."""
     for line in Path(file).read_text(errors="replace").splitlines()[:3]:
-        words = line.replace("//args:", "// args:").split()
+        words = line.replace("//args:", "// args: ").split()
         if words[:2] == ["//", "args:"]:
-            return [word for word in words[2:] if not word.startswith("{")]
+            return [word.replace("{NUMTHREADS}", NUMTHREADS) for word in words[2:]]
     return []
 
 
@@ -107,10 +110,10 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
                 (found,) = hunt(program, until_violation=True, carrier="fibers", classes=0, **how).results
                 steps = max(steps, found.points / max(found.executions, 1))
                 start = found.first.index + 1 if found.first else None
-                if found.first and found.first.kind not in UNFAIR:
+                if found.first and found.first.kind not in NO_BUG:
                     break
-            firsts[strategy].append(start if start is not None and found.first.kind not in UNFAIR else None)
-            kinds |= found.violations.keys() - UNFAIR
+            firsts[strategy].append(start if start is not None and found.first.kind not in NO_BUG else None)
+            kinds |= found.violations.keys() - NO_BUG
     return {"kinds": sorted(kinds), "firsts": firsts, "points": round(steps)}
 
 
