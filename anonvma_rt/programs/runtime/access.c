@@ -35,14 +35,23 @@ void __tsan_func_exit(void) { }
 void __tsan_atomic_thread_fence(int order) { (void)order; }
 void __tsan_atomic_signal_fence(int order) { (void)order; }
 
+/* What leaves the word as it was is a look, so that a loop of such rounds waits for somebody who writes. */
+static inline void changed_or_not(int changed)
+{
+    if (!changed && rt_host)
+        rt_host->missed(rt_host->x);
+}
+
 #define FETCH(n, type, name, made) \
     type __tsan_atomic##n##_##name(volatile void *p, type value, int order) \
     { \
-        type old; \
+        type old, new; \
         (void)order; \
         step(RT_ATOMIC, p, n / 8, 1, HERE); \
         old = *(volatile type *)p; \
-        *(volatile type *)p = made; \
+        new = made; \
+        changed_or_not(new != old); \
+        *(volatile type *)p = new; \
         return old; \
     }
 #define COMPARE(n, type, name) \
@@ -54,8 +63,10 @@ void __tsan_atomic_signal_fence(int order) { (void)order; }
         old = *(volatile type *)p; \
         if (old != *(type *)expected) { \
             *(type *)expected = old; \
+            changed_or_not(0); \
             return 0; \
         } \
+        changed_or_not(value != old); \
         *(volatile type *)p = value; \
         return 1; \
     }
@@ -73,6 +84,7 @@ void __tsan_atomic_signal_fence(int order) { (void)order; }
         (void)order, (void)failed; \
         step(RT_ATOMIC, p, n / 8, 1, HERE); \
         old = *(volatile type *)p; \
+        changed_or_not(old == expected && value != old); \
         if (old == expected) \
             *(volatile type *)p = value; \
         return old; \

@@ -101,6 +101,8 @@ struct rt_host {
     void (*print)(void *x, const char *text, uint64_t n);
     /* No task has a number as large as this, in any interleaving. */
     int tasks;
+    /* The atomic operation that was just announced has changed nothing: it was a look. */
+    void (*missed)(void *x);
 };
 
 #endif

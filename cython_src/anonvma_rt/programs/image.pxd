@@ -32,6 +32,7 @@ cdef extern from "host.h":
         void (*access)(void *x, void *p, uint64_t size, int how, void *place) noexcept nogil
         void (*print)(void *x, const char *text, uint64_t n) noexcept nogil
         int tasks
+        void (*missed)(void *x) noexcept nogil
 
 cdef extern from "threads.h":
     struct rt_state:

@@ -201,6 +201,10 @@ cdef void host_access(void *x, void *p, uint64_t size, int how, void *place) noe
     watch_access(watch_of(x), running(x), p, size, how, place)
 
 
+cdef void host_missed(void *x) noexcept nogil:
+    running(x).missed = True
+
+
 cdef void host_print(void *x, const char *text, uint64_t n) noexcept nogil:
     """What the program prints is kept where the execution is recorded, 24 bytes a note."""
     cdef int64_t piece[3]
@@ -307,6 +311,7 @@ cdef class Program(Subject):
         self.host.refuse = host_refuse
         self.host.access = host_access
         self.host.print = host_print
+        self.host.missed = host_missed
         self.host.tasks = self.tasks
 
     @property
