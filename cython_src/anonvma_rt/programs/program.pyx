@@ -222,9 +222,8 @@ cdef void host_print(void *x, const char *text, uint64_t n) noexcept nogil:
 cdef int begin(Program self, Task *t) noexcept nogil:
     """The number of the next thread that t begins."""
     cdef int ordinal = self.begun[t.id]
-    cdef int number
+    cdef int number = self.child[t.id][ordinal] if ordinal < MAX_TASKS else 0
     self.begun[t.id] += 1
-    number = self.child[t.id][ordinal] if ordinal < MAX_TASKS else 0
     if number == 0:
         if self.known == self.tasks or ordinal >= MAX_TASKS:
             t.x.finding.task = t.id
