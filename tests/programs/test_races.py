@@ -109,3 +109,33 @@ def test_a_proof_needs_somebody_who_looks_for_races():
     assert one.verdict.startswith("NOT PROVED") and "--races ignore" in one.verdict
     with pytest.raises(UserError, match="--races"):
         program("races.c", 1, races="never")
+
+
+LEFT = """
+#include <assert.h>
+#include <pthread.h>
+static volatile int sum;
+__attribute__((noinline)) static int before(void) { volatile int left[64]; int all = 0;
+    for (int i = 0; i < 64; i++) all |= left[i] == 77;
+    return all; }
+__attribute__((noinline)) static void after(void) { volatile int left[512];
+    for (int i = 0; i < 512; i++) left[i] = 77;
+    sum += left[3]; }
+static void *run(void *unused) { assert(before() == 0); after(); return unused; }
+int main(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, 0, run, 0);
+    run(0);
+    pthread_join(thread, 0);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("carrier", ["fibers", "threads"])
+def test_a_stack_holds_nothing_of_the_execution_before(tmp_path, carrier):
+    source = tmp_path / "left.c"
+    source.write_text(LEFT)
+    (found,) = hunt(native(source, cflags=["-Wno-uninitialized"]), runs=300, carrier=carrier).results
+    assert not found.violations

@@ -44,6 +44,8 @@ cdef struct Watch:
     uint64_t built
     uint64_t last
     Races races
+    # How far down a stack of the program was seen to go.
+    uint64_t deepest
     # Places that are points, and whether all of them are on one object.
     Table points
     bint one_object
@@ -57,6 +59,7 @@ cdef int watch_open(Watch *w, char *base, Mode mode, points) except -1
 cdef void watch_close(Watch *w) noexcept nogil
 cdef void watch_built(Watch *w) noexcept nogil
 cdef void watch_begin(Watch *w, int tasks) noexcept nogil
+cdef void watch_stack(Watch *w, int task, char *top) noexcept nogil
 cdef void watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void *place) noexcept nogil
 cdef void watch_joins(Watch *w, Task *t, int op, void *object) noexcept nogil
 cdef void watch_gives(Watch *w, Task *t, int op, void *object) noexcept nogil

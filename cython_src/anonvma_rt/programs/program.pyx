@@ -27,7 +27,7 @@ from anonvma_rt.programs.image cimport (
 )
 from anonvma_rt.programs.memory cimport (
     Watch, place_of, watch_access, watch_begin, watch_built, watch_close, watch_free, watch_freed, watch_gives,
-    watch_joins, watch_made, watch_open,
+    watch_joins, watch_made, watch_open, watch_stack,
 )
 
 cdef enum:
@@ -394,7 +394,7 @@ cdef class Program(Subject):
         if not self.begun[MAX_TASKS]:
             self.begun[MAX_TASKS] = True
             watch_begin(self.watch, self.tasks)
-        self.watch.races.top[t.id] = <uint64_t>top
+        watch_stack(self.watch, t.id, top)
         if t.id:
             watch_joins(self.watch, t, OP_AWAIT, t.gate.word)
         self.image.at.body(t.id, self.argc, self.argv, top)

@@ -15,7 +15,7 @@ from anonvma_rt.engine.base.table cimport Table
 
 cdef enum:
     # Of a stack, below where the body of its task began: what is looked at.
-    STACK_LOOKED_AT = 256 << 10
+    STACK_LOOKED_AT = 1 << 20
     # What an access was announced on, beside 1 to 8 (a byte of the same word): what began before the word, and the one
     # object of all points.
     BEGAN_BEFORE = 9
