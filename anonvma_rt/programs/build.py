@@ -33,7 +33,7 @@ WATCHED = ("-fsanitize=thread", "-fno-builtin-memset")
 CALLS = (*WATCHED, "-fPIC", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-pthread")
 VOLATILE = {"gcc": ("--param", "tsan-distinguish-volatile=1"), "clang": ("-mllvm", "-tsan-distinguish-volatile")}
 USUAL = ("-O1", "-g")
-OWN = ("-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-fcf-protection=none")
+OWN = ("-O3", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-fcf-protection=none")
 LINK = ("-shared", "-nostartfiles", "-static-libgcc", "-Wl,-z,now,-z,norelro,-z,defs,-Bsymbolic", "-pthread")
 SCRIPTS = (f"-Wl,-T,{RUNTIME / 'image.ld'}", f"-Wl,--version-script={RUNTIME / 'exports.map'}")
 # The first address of a loaded program, and how far the next one is from it: all low bits of an address stay the same.

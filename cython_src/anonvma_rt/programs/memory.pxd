@@ -44,8 +44,6 @@ cdef struct Watch:
     uint64_t built
     uint64_t last
     Races races
-    # How far down a stack of the program was seen to go.
-    uint64_t deepest
     # Places that are points, and whether all of them are on one object.
     Table points
     bint one_object

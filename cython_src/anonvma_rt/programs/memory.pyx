@@ -21,16 +21,7 @@ from anonvma_rt.programs.races cimport (
     ONE_OBJECT, Access, Race, races_begin, races_close, races_freed, races_give, races_join, races_open, races_touch,
 )
 
-cdef extern from *:
-    """
-    static inline uint64_t rt_frame(void) { return (uint64_t)__builtin_frame_address(0); }
-    """
-    uint64_t rt_frame() noexcept nogil
-
 cdef enum:
-    # Of a stack, what is cleared at most, and beyond what was seen of it.
-    MOST_CLEARED = 128 << 10
-    MORE_CLEARED = 4096
     # Flags of a race: what the earlier and the later access was.
     BEFORE_WRITES = 1
     NOW_WRITES = 2
@@ -78,17 +69,8 @@ cdef void watch_begin(Watch *w, int tasks) noexcept nogil:
 
 
 cdef void watch_stack(Watch *w, int task, char *top) noexcept nogil:
-    """A task begins, and its stack goes down from here. What others left there is cleared as far as any was seen to go,
-    so that what is read before it is written is the same in each execution."""
-    cdef uint64_t n = min(w.deepest + MORE_CLEARED, <uint64_t>MOST_CLEARED)
+    """A task begins, and its stack goes down from here."""
     w.races.top[task] = <uint64_t>top
-    memset(top - n, 0, n)
-
-
-cdef inline void look_down(Watch *w, int task) noexcept nogil:
-    cdef uint64_t down = w.races.top[task] - rt_frame()
-    if w.deepest < down <= MOST_CLEARED:
-        w.deepest = down
 
 
 # ---- objects of the heap ---------------------------------------------------------------------------------------------
@@ -241,7 +223,6 @@ cdef void watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void 
         point(t, op, object)
     if not w.on:
         return
-    look_down(w, t.id)
     offset = <uint64_t>p - <uint64_t>w.base
     if w.heap <= offset < t.x.arena.reserved:
         must_be_there(w, t, offset, size, from_here)
