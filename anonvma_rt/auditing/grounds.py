@@ -74,8 +74,8 @@ def _table() -> Mapping[str, Any]:
 
 @cache
 def source_digest() -> str:
-    """Of what an audit of the built-in subjects depends on: their sources, and every .pxd that they might name; "" where
-    there are none."""
+    """Of what an audit of the built-in subjects depends on: their sources, and every .pxd that they might name. ""
+    where there are none."""
     root = Path(get_cimport_path(), "anonvma_rt")
     try:
         sources = {*subjects().values(), *(path for path in root.rglob("*.pxd") if path.parent.name != "programs")}

@@ -66,6 +66,24 @@ def test_a_static_variable_is_made_once():
 
 
 def test_what_only_the_kernel_could_do_is_refused_by_name(tmp_path):
-    (tmp_path / "wait.cc").write_text("#include <atomic>\nint main() { std::atomic<int> a{0}; a.wait(0); }\n")
-    with pytest.raises(UserError, match=r"thread 0 calls futex\(\), which a program cannot do here"):
-        hunt(native(tmp_path / "wait.cc", cflags=["-std=c++20"]), runs=5)
+    (tmp_path / "call.c").write_text("#include <unistd.h>\nint main(void) { return (int)syscall(39); }\n")
+    with pytest.raises(UserError, match=r"thread 0 calls syscall\(\), which a program cannot do here"):
+        hunt(native(tmp_path / "call.c"), runs=5)
+
+
+@pytest.mark.parametrize(
+    ("what", "kinds"),
+    [
+        ("ATOMIC", {"lost-wakeup"}),
+        ("LATCH", {"lost-wakeup"}),
+        ("BARRIER", {"assertion", "data-race"}),
+        ("SEMAPHORE", {"lost-wakeup"}),
+        ("PROMISE", {"lost-wakeup"}),
+    ],
+)
+def test_what_waits_at_a_futex_is_proved_and_its_wrong_twin_found(what, kinds):
+    how = ["-std=c++20", f"-D{what}"]
+    (right,) = verify(native(SOURCES / "waits.cc", cflags=how)).results
+    assert right.complete and not right.violating_classes
+    (wrong,) = hunt(native(SOURCES / "waits.cc", cflags=[*how, "-DWRONG"]), runs=500).results
+    assert wrong.violations.keys() == kinds

@@ -1,5 +1,4 @@
-/* The threads of C11 (<threads.h>), which are those of POSIX by other names; the guards of C++'s static variables; and
-   syscall(), of which only what needs no kernel is here.
+/* The threads of C11 (<threads.h>), which are those of POSIX by other names; and the guards of C++'s static variables.
 
    Source: ISO C11 7.26; the Itanium C++ ABI, 3.3.3: the first byte of a guard says that the variable is made. */
 
@@ -9,7 +8,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <threads.h>
 #include <unistd.h>
 
@@ -84,15 +82,3 @@ static void leave_guard(int64_t *guard, int64_t made)
 
 void __cxa_guard_release(int64_t *guard) { leave_guard(guard, MADE); }
 void __cxa_guard_abort(int64_t *guard) { leave_guard(guard, 0); }
-
-/* ---- the kernel -------------------------------------------------------------------------------------------------------- */
-
-long syscall(long number, ...)
-{
-    if (number == SYS_gettid)
-        return rt_task() + 1;
-    if (number == SYS_sched_yield)
-        return sched_yield();
-    rt_host->refuse(rt_host->x, number == SYS_futex ? "futex" : "syscall");
-    return -1;
-}

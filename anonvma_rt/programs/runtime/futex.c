@@ -1,0 +1,112 @@
+/* syscall(), of which futex(2) is here: who waits at a 32-bit word, and who wakes them. Whatever else a program asks the
+   kernel for in that way is refused by name.
+
+   A wait's look at its word and its place in the queue are one step, announced on the word, and so is a wake-up. The kernel
+   wakes those first who came first. Source: the manual pages futex(2) and futex(7). */
+
+#define _GNU_SOURCE
+#include "runtime.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+
+enum { WAIT = 0, WAKE = 1, WAIT_BITSET = 9, WAKE_BITSET = 10, PRIVATE = 128, BY_CLOCK = 256 };
+
+/* Of each task: the word at which it waits (NULL: at none), what wakes it, when it came, and whether it was woken. */
+static struct {
+    int64_t woken;
+    const void *word;
+    uint32_t bits;
+    uint64_t came;
+} sleeper[RT_MOST_TASKS];
+
+/* Only the order of those at one word counts, and these are ordered by their steps on it. */
+static uint64_t coming;
+
+static long failed(int error)
+{
+    errno = error;
+    return -1;
+}
+
+static long wait_at(int32_t *word, int32_t value, uint32_t bits)
+{
+    int task = rt_task();
+    rt_point(RT_ATOMIC, word);
+    if (*(volatile int32_t *)word != value)
+        return failed(EAGAIN);
+    sleeper[task].word = word;
+    sleeper[task].bits = bits;
+    sleeper[task].came = ++coming;
+    sleeper[task].woken = 0;
+    rt_self()->asleep = RT_UNTIL_WOKEN;
+    rt_wait(RT_AWAIT, &sleeper[task].woken, RT_UNEQUAL, 0);
+    rt_self()->asleep = 0;
+    return 0;
+}
+
+static int first_at(const void *word, uint32_t bits)
+{
+    int first = -1;
+    for (int i = 0; i < RT_MOST_TASKS; i++)
+        if (sleeper[i].word == word && sleeper[i].bits & bits && (first < 0 || sleeper[i].came < sleeper[first].came))
+            first = i;
+    return first;
+}
+
+static long wake(int32_t *word, int32_t most, uint32_t bits)
+{
+    int32_t chosen[RT_MOST_TASKS];
+    int n = 0;
+    rt_point(RT_ATOMIC, word);
+    for (int i; n < most && (i = first_at(word, bits)) >= 0; n++) {
+        sleeper[i].word = 0;
+        chosen[n] = i;
+    }
+    for (int i = 0; i < n; i++) {
+        int64_t *woken = &sleeper[chosen[i]].woken;
+        rt_point(RT_STORE, woken);
+        *woken = 1;
+        rt_changed(woken);
+    }
+    return n;
+}
+
+static long futex(va_list arguments)
+{
+    int32_t *word = va_arg(arguments, int32_t *);
+    int op = va_arg(arguments, int) & ~(PRIVATE | BY_CLOCK);
+    int32_t value = (int32_t)va_arg(arguments, long);
+    const void *timeout = va_arg(arguments, const void *);
+    uint32_t bits;
+    (void)va_arg(arguments, void *);
+    bits = op == WAIT_BITSET || op == WAKE_BITSET ? va_arg(arguments, uint32_t) : ~0U;
+    if (bits == 0)
+        return failed(EINVAL);
+    if (op == WAKE || op == WAKE_BITSET)
+        return wake(word, value, bits);
+    if ((op == WAIT || op == WAIT_BITSET) && !timeout)
+        return wait_at(word, value, bits);
+    rt_host->refuse(rt_host->x, timeout ? "futex with a timeout" : "futex of another kind");
+    return -1;
+}
+
+long syscall(long number, ...)
+{
+    va_list arguments;
+    long result;
+    if (number == SYS_gettid)
+        return rt_task() + 1;
+    if (number == SYS_sched_yield)
+        return sched_yield();
+    if (number != SYS_futex) {
+        rt_host->refuse(rt_host->x, "syscall");
+        return -1;
+    }
+    va_start(arguments, number);
+    result = futex(arguments);
+    va_end(arguments);
+    return result;
+}
