@@ -28,6 +28,7 @@ def test_a_lost_update_is_found_and_its_repair_proved():
     assert wrong.violations.keys() == {"assertion"} and "count == N" in wrong.trace.cause()
     (right,) = verify(program("counter.c", cflags=["-DRIGHT"])).results
     assert right.complete and right.classes == 2 and not right.violating_classes
+    assert right.announcements.startswith("under sequential consistency; plain accesses were looked at")
     (every,) = verify(program("counter.c"), all_violations=True).results
     assert every.complete and every.violating_classes == {"assertion": 4} and every.classes == 6
 
