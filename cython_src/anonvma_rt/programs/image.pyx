@@ -69,7 +69,7 @@ cdef class Image:
             raise OSError(f"the addresses behind {hex(<uint64_t>self.at.base)} are taken")
         self.reserved = loaded + RESERVED
         self.stacks = self.at.base + self.reserved
-        for i in range(RT_MOST_TASKS):
+        for i in range(<uint64_t>RT_MOST_TASKS):
             mprotect(self.stacks + i * STACK + RT_STACK_GUARD, RT_STACK_BYTES, PROT_READ | PROT_WRITE)
         self.path = path
 

@@ -35,8 +35,7 @@ cdef enum:
     RED_ZONE = 16
     # The types of the arena's objects: the globals, and what the program allocates.
     TYPE_GLOBALS = 1
-    TYPE_HEAP = 2
-    # Why build() refuses.
+    TYPE_HEAP
     REFUSED_MEMORY = 1
     # What size_of() says of what is no live object.
     FREED = -1
@@ -250,14 +249,18 @@ cdef class Program(Subject):
     cdef rt_host host
     cdef int known
     cdef int8_t child[MAX_TASKS][MAX_TASKS]
-    cdef int32_t parent[MAX_TASKS]
-    cdef int32_t ordinal[MAX_TASKS]
+    cdef int32_t parent[MAX_TASKS], ordinal[MAX_TASKS]
     # Restored with the arena: it lies in the first page of it. Behind the last task: whether the execution has begun.
     cdef int32_t *begun
     cdef Watch *watch
     cdef int argc
     cdef char **argv
     cdef readonly list arguments
+
+    def __cinit__(self, *args, **kwargs):
+        self.watch = <Watch *>calloc(1, sizeof(Watch))
+        if self.watch == NULL:
+            raise MemoryError("no memory for the accesses of a program")
 
     def __init__(self, Image image not None, int tasks, arguments=("program",), family=(), races="report", points=()):
         if self.image is not None:
@@ -276,9 +279,6 @@ cdef class Program(Subject):
             self.parent[self.known] = parent
             self.ordinal[self.known] = ordinal
             self.known += 1
-        self.watch = <Watch *>calloc(1, sizeof(Watch))
-        if self.watch == NULL:
-            raise MemoryError("no memory for the accesses of a program")
         watch_open(self.watch, image.at.base, RACES.index(races), points)
         self.make_host()
 
