@@ -1,8 +1,7 @@
 """A program that was compiled for the lab, as a subject: its threads are the tasks, main is task 0.
 
-What its runtime (anonvma_rt/programs/runtime) asks of the scheduler is answered here. Threads other than main wait
-outside until one begins them, each with the number that its parent and its place among the parent's threads have,
-whatever the interleaving.
+What its runtime (anonvma_rt/programs/runtime) asks of the scheduler is answered here. Other threads wait outside until
+one begins them; a number stands for a parent and the place among its threads, whatever the interleaving.
 """
 
 cimport cython
@@ -249,7 +248,8 @@ cdef class Program(Subject):
     cdef rt_host host
     cdef int known
     cdef int8_t child[MAX_TASKS][MAX_TASKS]
-    cdef int32_t parent[MAX_TASKS], ordinal[MAX_TASKS]
+    cdef int32_t parent[MAX_TASKS]
+    cdef int32_t ordinal[MAX_TASKS]
     # Restored with the arena: it lies in the first page of it. Behind the last task: whether the execution has begun.
     cdef int32_t *begun
     cdef Watch *watch
