@@ -18,6 +18,7 @@ MIRROR = Path(SRC, PACKAGE)
 SHARED = sorted(str(path) for path in MIRROR.rglob("*.pxd"))
 # The interface between the lab and programs that are compiled for it, in C for both sides.
 RUNTIME = os.path.join(PACKAGE, "programs", "runtime")
+HEADERS = sorted(str(path) for path in Path(RUNTIME).glob("*.h"))
 PYX = sorted(str(path) for path in MIRROR.rglob("*.pyx"))
 PACKAGES = {PACKAGE: PACKAGE, f"{PACKAGE}.stress": "stress"}
 CORES = len(os.sched_getaffinity(0))
@@ -101,7 +102,7 @@ def extensions():
         Extension(
             os.path.relpath(source, SRC)[: -len(".pyx")].replace(os.sep, "."),
             [source],
-            depends=[*SHARED, "setup.py"],
+            depends=[*SHARED, *HEADERS, "setup.py"],
             include_dirs=[RUNTIME],
             extra_compile_args=flags,
             extra_link_args=["-pthread"],

@@ -10,7 +10,7 @@ from anonvma_rt.programs.image import Image
 from anonvma_rt.programs.symbols import Symbols
 from anonvma_rt.subjects.stacks import calls
 
-__all__ = ["places_of", "wrong"]
+__all__ = ["wrong"]
 
 LOW = (1 << 32) - 1
 BEFORE_WRITES, NOW_WRITES, BEFORE_ANNOUNCED, NOW_ANNOUNCED, WIDE, FREES = (1 << i for i in range(6))
@@ -22,15 +22,8 @@ def halves(number: int) -> tuple[int, int]:
     return number & LOW, number >> 32 & LOW
 
 
-def places_of(b: int, c: int) -> list[int]:
-    """Where the two accesses of a race were made, for what is made a point of; 0 where one is more than a word."""
-    first, second = halves(b)
-    flags = c >> 16 & BYTE
-    return sorted({first, *(() if flags & FREES else (second,)), *((0,) if flags & WIDE and not flags & FREES else ())})
-
-
 def where(image: Image, place: int) -> str:
-    """at function (file.c:7)", or nothing where it is not known."""
+    """The call and its line, as in " in add (tally.c:7)"; "" where they are not known."""
     if not place:
         return ""
     found = calls((image.base - place,))

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RT_VERSION = 1, RT_MOST_TASKS = 64 };
+enum { RT_MOST_TASKS = 64 };
 
 /* Of each task's stack, and of what lies below it and may not be touched. */
 enum { RT_STACK_BYTES = 1 << 20, RT_STACK_GUARD = 1 << 16 };
@@ -61,7 +61,6 @@ typedef struct {
 } rt_lock;
 
 struct rt_host {
-    uint32_t version;
     void *x;
     /* The number of the task that runs. */
     int (*task)(void *x);
@@ -76,7 +75,8 @@ struct rt_host {
     void (*release)(void *x, void *lock, int op);
     /* The round of a loop that waits for something is over, and it was not there. */
     void (*fruitless)(void *x);
-    /* A number for a task that this one begins; -1 where there is none left. It begins when *gate is not 0. */
+    /* A number for a task that this one begins, which it does when its gate is not 0. Does not return where there is none
+       left. */
     int (*begin)(void *x);
     /* The task that runs ends here. Does not return. */
     void (*leave)(void *x);
@@ -95,9 +95,6 @@ struct rt_host {
     /* An access to memory that the compiler reports, before it is made. how: 1 if it writes; of one that is a step of its
        own RT_MARKED beside that, and RT_STEP(op), which is announced here. */
     void (*access)(void *x, void *p, uint64_t size, int how, void *place);
-    uint64_t (*random)(void *x);
-    /* How often something chosen happens: 0 to most. */
-    int (*choose)(void *x, int most);
     void (*print)(void *x, const char *text, uint64_t n);
     /* No task has a number as large as this, in any interleaving. */
     int tasks;

@@ -5,12 +5,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.arena cimport Arena
 
 cdef extern from "host.h":
-    enum: RT_VERSION, RT_MOST_TASKS, RT_MARKED, RT_STACK_BYTES, RT_STACK_GUARD, RT_UNTIL_WOKEN
+    enum: RT_MOST_TASKS, RT_MARKED, RT_STACK_BYTES, RT_STACK_GUARD, RT_UNTIL_WOKEN
     enum rt_wrong: RT_EXIT_CODE, RT_DOUBLE_FREE, RT_BAD_FREE, RT_DATA_RACE, RT_OUT_OF_BOUNDS, RT_FREED
     enum rt_op: RT_LOCK, RT_READ_LOCK, RT_AWAIT, RT_UNLOCK, RT_READ_UNLOCK, RT_TRYLOCK, RT_LOAD, RT_STORE, RT_ATOMIC, \
         RT_READ_TRYLOCK, RT_TAKE
     struct rt_host:
-        uint32_t version
         void *x
         int (*task)(void *x) noexcept nogil
         void (*point)(void *x, int op, void *object) noexcept nogil

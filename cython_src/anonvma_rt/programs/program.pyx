@@ -22,7 +22,7 @@ from anonvma_rt.engine.run.task cimport (
     Task, free_object, halt, note, point, recheck, violate,
 )
 from anonvma_rt.programs.image cimport (
-    RT_BAD_FREE, RT_DOUBLE_FREE, RT_EXIT_CODE, RT_MOST_TASKS, RT_VERSION, Image, rt_host,
+    RT_BAD_FREE, RT_DOUBLE_FREE, RT_EXIT_CODE, RT_MOST_TASKS, Image, rt_host,
 )
 from anonvma_rt.programs.memory cimport (
     Watch, place_of, watch_access, watch_begin, watch_built, watch_close, watch_free, watch_freed, watch_gives,
@@ -290,7 +290,6 @@ cdef class Program(Subject):
             free(self.watch)
 
     cdef void make_host(self):
-        self.host.version = RT_VERSION
         self.host.task = host_task
         self.host.point = host_point
         self.host.changed = host_changed
