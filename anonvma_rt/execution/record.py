@@ -5,7 +5,7 @@ come from the Record.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anonvma_rt.engine.run.explorer import Explorer
@@ -63,6 +63,10 @@ def record(
     explorer.trace(0, script.replay(), until=1)
     before = program.before(explorer)
     recorded = checked(program, explorer, explorer.trace(index, strategy, **options))
+    if program.looks_again(recorded, explorer):
+        again = script.replay(Schedule(recorded.segments))
+        stacks = explorer.trace(0, again, **{**options, "stacks": True}).stacks
+        recorded = replace(recorded, stacks=stacks)
     trace = program.trace(recorded, explorer, before)
     failed = [(event.task, event.b) for event in trace.events if event.what == "alloc-fails" and event.c]
     return Record(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import KINDS
@@ -31,7 +31,7 @@ class EmbeddedTrace(Trace):
     why: str | None = None
 
     @classmethod
-    def of_subject(cls, recorded: Recorded, subject: Any) -> "EmbeddedTrace":
+    def of_subject(cls, recorded: Recorded, subject: Any) -> Self:
         """From what Explorer.trace() returned."""
         trace = cls.read(recorded, names_of_tasks(subject), subject.kinds(), {}, subject=subject)
         if trace.finding:

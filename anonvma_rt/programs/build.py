@@ -32,7 +32,8 @@ OBJECTS = (".o",)
 WATCHED = ("-fsanitize=thread", "-fno-builtin-memset")
 CALLS = (*WATCHED, "-fPIC", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-pthread")
 VOLATILE = {"gcc": ("--param", "tsan-distinguish-volatile=1"), "clang": ("-mllvm", "-tsan-distinguish-volatile")}
-USUAL = ("-O1", "-g")
+# Of the newer form of tables some addr2line takes the file's own name for that of a header.
+USUAL = ("-O1", "-gdwarf-4")
 OWN = ("-O3", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-fcf-protection=none")
 LINK = ("-shared", "-nostartfiles", "-static-libgcc", "-Wl,-z,now,-z,norelro,-z,defs,-Bsymbolic", "-pthread")
 SCRIPTS = (f"-Wl,-T,{RUNTIME / 'image.ld'}", f"-Wl,--version-script={RUNTIME / 'exports.map'}")

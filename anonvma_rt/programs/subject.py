@@ -20,10 +20,11 @@ from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.errors import ScenarioError, UserError, among, quote
-from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
+from anonvma_rt.own.history import name_of_object, names_of_tasks
 from anonvma_rt.programs.build import PLACES, Built, Sources, build, compiler_of, is_program, must_be_a_file
 from anonvma_rt.programs.image import Image
 from anonvma_rt.programs.symbols import Symbols
+from anonvma_rt.programs.telling.trace import NativeTrace
 from anonvma_rt.programs.words import Native as NativeProgramSubject
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
 from anonvma_rt.text.expected import Expected
@@ -55,7 +56,7 @@ def native(
     """A program in C or C++ as it stands, for hunt() and the others: its files (.c, .cc, .cpp, .o), which are compiled
     with gcc, or CC and CXX.
 
-    cflags: of the compiler, behind the lab's own (-O1 -g); link: of the linker, as "-lm"; args: of main, without its
+    cflags: of the compiler, behind the lab's own (-O1 -gdwarf-4); link: of the linker, as "-lm"; args: of main, without its
     first. expect: the kind of violation that it has, several of which any may come, or "none". races: two plain
     accesses that nothing orders are a violation ("report"); or wherever accesses race they are steps of their own
     ("point"); or nobody looks ("ignore"). Raises UserError, with the compiler's own message where it does not compile.
@@ -237,8 +238,11 @@ class NativeProgram(BoundVariants):
         found: Mapping[str, int] = explorer.subject.values(explorer)
         return found
 
-    def trace(self, recorded: Recorded, explorer: Explorer, before: None) -> EmbeddedTrace:
-        return EmbeddedTrace.of_subject(recorded, explorer.subject)
+    def looks_again(self, recorded: Recorded, explorer: Explorer) -> bool:
+        return True
+
+    def trace(self, recorded: Recorded, explorer: Explorer, before: None) -> NativeTrace:
+        return NativeTrace.of_program(recorded, explorer.subject)
 
     def task_names(self) -> list[str]:
         return names_of_tasks(self.make_subject(ONLY_VARIANT))
@@ -247,7 +251,7 @@ class NativeProgram(BoundVariants):
         subject = explorer.subject
         return lambda offset: name_of_object(subject, offset)
 
-    def state(self, explorer: Explorer, trace: EmbeddedTrace) -> str:
+    def state(self, explorer: Explorer, trace: NativeTrace) -> str:
         return "\n".join([super().state(explorer, trace), *trace.positions()])
 
 

@@ -56,15 +56,28 @@ class Symbols:
         return self.address(self.image.base + offset) if offset else None
 
     def address(self, address: int) -> str:
+        one = self._variable(address)
+        if one is None:
+            return f"object {address - self.image.base:#x}"
+        behind = address - one.address
+        if life := self.life(address - self.image.base):
+            return f"the {life[0]} of thread {life[1]}"
+        return one.name + (f"+{behind}" if behind else "")
+
+    def life(self, offset: int) -> tuple[str, int] | None:
+        """Of which task, by its number, a word says that it was begun, or that it is over ("beginning", "end"); None
+        where it is another word."""
+        address = self.image.base + offset
+        one = self._variable(address)
+        if one is None or one.name != STATES:
+            return None
+        number, word = divmod(address - one.address, one.size // MOST_TASKS)
+        return ("end" if word else "beginning"), number
+
+    def _variable(self, address: int) -> Variable | None:
         known = variables(self.image.path)
         i = bisect_right(known, address, key=lambda one: one.address) - 1
-        if i >= 0 and address < known[i].address + max(known[i].size, 1):
-            behind = address - known[i].address
-            if known[i].name == STATES:
-                number, word = divmod(behind, known[i].size // MOST_TASKS)
-                return f"the {'end' if word else 'beginning'} of thread {number}"
-            return known[i].name + (f"+{behind}" if behind else "")
-        return f"object {address - self.image.base:#x}"
+        return known[i] if i >= 0 and address < known[i].address + max(known[i].size, 1) else None
 
     def values(self) -> dict[str, int]:
         """What the program's own variables of 1, 2, 4 or 8 bytes hold now, as signed numbers."""

@@ -57,7 +57,9 @@ def _side(story: Story) -> dict[str, Any]:
     events = []
     for event, text in trace.texts(full=True):
         flags = (1 if id(event) in worth else 0) | (2 if story.about_missed(event) else 0)
-        events.append([event.step, event.task, printable(text.strip()), flags])
+        place = trace.source(event)
+        at = f" ({place.full})" if place else ""
+        events.append([event.step, event.task, printable(text.strip() + at), flags])
     offsets: dict[int, int] = {}
     for lock in [*(h.lock for h in story.locks.holds), *(w.lock for w in story.locks.waits)]:
         offsets.setdefault(lock, len(offsets))

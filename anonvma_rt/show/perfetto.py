@@ -111,9 +111,11 @@ def _locks(story: Story) -> Iterator[dict[str, Any]]:
 
 def _points(story: Story) -> Iterator[dict[str, Any]]:
     for event, text in story.trace.texts(full=True):
+        place = story.trace.source(event)
         yield {"ph": "i", "s": "t", "pid": PROCESS, "tid": _thread(event.task) if event.task >= 0 else 0,
                "ts": event.step, "cat": "note" if event.is_note else "point",
-               "name": printable(text.strip())}  # fmt: skip
+               "name": printable(text.strip()),
+               **({"args": {"where": place.short, "source": printable(place.text)}} if place else {})}  # fmt: skip
     if story.kind and story.trace.finding:
         task = story.trace.finding.task
         yield {"ph": "i", "s": "g", "pid": PROCESS, "tid": _thread(task) if task >= 0 else 0,

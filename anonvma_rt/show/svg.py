@@ -84,7 +84,8 @@ class _Picture:
         y = below + 10.0
         for number, (event, text) in enumerate(self.marks, 1):
             who = printable(story.trace.task(event.task))
-            line = f"{number}. step {event.step}, {who}: {text}"
+            place = story.trace.source(event)
+            line = f"{number}. step {event.step}, {who}: {text}{f' ({place.full})' if place else ''}"
             yield f'<text x="16" y="{y:.0f}" class="t{max(0, event.task) % len(COLOURS)}">{_text(line)}</text>'
             y += LINE
         for line in why:

@@ -16,6 +16,7 @@ from anonvma_rt.errors import printable
 from anonvma_rt.show.moments import in_words, moments
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.history import Event
+from anonvma_rt.subjects.places import Place, cells, source_lines
 from anonvma_rt.subjects.scenes import VMAS
 from anonvma_rt.text.parameters import spelled
 
@@ -77,7 +78,7 @@ def show_text(story: Story, width: int, style: Style, full: bool = False) -> str
     parts = [style.paint(_fold(title, width, ""), BOLD), style.paint(_fold(what, width, ""), RED)]
     if story.why:
         parts += ["", _fold(story.why, width, "  ")]
-    parts += ["", *table.legend(), *table.lines()]
+    parts += ["", *table.legend(), *table.lines(), *table.source()]
     return "\n".join(parts)
 
 
@@ -99,7 +100,13 @@ class _Table:
         self.slots = [
             max([bar.slot + 1 for bar in self.bars if bar.task == i], default=0) for i in range(len(self.tasks))
         ]
-        column = (self.width - 9) // max(1, len(self.tasks))
+        self.places: dict[int, Place | None] = {
+            id(row.event): story.trace.source(row.event) for row in self.rows if row.event
+        }
+        self.heading, self.cells = cells(self.places.values())
+        wide = max(map(len, (self.heading, *self.cells.values()))) + 2 if self.heading else 0
+        self.margin = 9 + wide
+        column = (self.width - self.margin) // max(1, len(self.tasks))
         self.columns = all(column - slots - 2 >= NARROWEST for slots in self.slots)
         self.column = column
 
@@ -161,7 +168,7 @@ class _Table:
                 )
                 for i, name in enumerate(self.tasks)
             )
-            yield f"   step  {names}".rstrip()
+            yield f"   step  {self.heading:{self.margin - 9}}{names}".rstrip()
         for row in self.rows:
             if row.event is None:
                 yield from self._scene(row)
@@ -172,7 +179,7 @@ class _Table:
         gutters = self.gutters(row.step)
         room = self.column - self.slots[max(0, event.task)] - 2
         for number, part in enumerate(self._parts(row, event, room)):
-            line = f"{row.step:7d}  " if number == 0 else " " * 9
+            line = self._left(row, event) if number == 0 else " " * self.margin
             for i, gutter in enumerate(gutters):
                 # A bar goes on beside the rest of its line; its number does not.
                 cells = gutter if number == 0 else "".join(self._goes_on(cell) for cell in gutter)
@@ -184,13 +191,19 @@ class _Table:
 
     def _in_one_column(self, row: Line, event: Event) -> Iterator[str]:
         gutter = self.gutters(row.step)[max(0, event.task)]
-        indent = " " * 9
+        indent = " " * self.margin
         who = self._name(event.task)
-        parts = self._parts(row._replace(text=f"{who}: {row.text}"), event, self.width - 10 - len(gutter))
+        place = self.places[id(event)]
+        text = f"{who}: {row.text}{f' | {place.text}' if place and place.text else ''}"
+        parts = self._parts(row._replace(text=text), event, self.width - self.margin - 1 - len(gutter))
         for number, part in enumerate(parts):
             cells = gutter if number == 0 else "".join(self._goes_on(cell) for cell in gutter)
-            line = f"{row.step:7d}  " if number == 0 else indent
+            line = self._left(row, event) if number == 0 else indent
             yield (line + self.style.paint(cells, DIM) + (" " if cells else "") + self._painted(part, event)).rstrip()
+
+    def _left(self, row: Line, event: Event) -> str:
+        place = self.places[id(event)]
+        return f"{row.step:7d}  {self.cells[place] if place else '':{self.margin - 9}}"
 
     def _goes_on(self, cell: str) -> str:
         held, over, waiting, *_ = self.style.glyphs
@@ -200,6 +213,13 @@ class _Table:
         mark = f" {self.style.glyphs[3]}" if self.story.about_missed(event) else ""
         text = printable(row.text.strip()) + mark
         return wrap(text, max(12, room), subsequent_indent="  ") or [""]
+
+    def source(self) -> Iterator[str]:
+        """The lines at which the steps of the columns are made."""
+        if self.columns and any(place and place.text for place in self.places.values()):
+            yield ""
+            for line in source_lines(self.places.values(), self.width):
+                yield self.style.paint(printable(line), DIM)
 
     def _scene(self, row: Line) -> Iterator[str]:
         """A line of the state, across all columns."""

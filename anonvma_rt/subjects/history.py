@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from anonvma_rt.engine.run.records import EVENT, OPS, Crash, Finding, Pending, Recorded
 from anonvma_rt.subjects.loops import Loop, first_rounds, loops_of
+from anonvma_rt.subjects.places import Place, cells
 from anonvma_rt.subjects.stacks import calls
 
 if TYPE_CHECKING:
@@ -101,6 +102,10 @@ class Trace:
     def note(self, event: Event, full: bool) -> str | None:
         """The words for a note, None where it is not worth a row."""
         return f"{event.what}: {event.a}, {event.b}, {event.c}"
+
+    def source(self, event: Event) -> Place | None:
+        """Where in the source it is made; None where nobody knows."""
+        return None
 
     def cause(self) -> str | None:
         """Why it went wrong, in one or two plain sentences; None without a violation."""
@@ -243,10 +248,16 @@ class Trace:
 
     def table(self, width: int = 110, full: bool = False) -> str:
         """The interleaving as text: one row per happening, a column per task, long gaps of one task elided."""
-        column = max(24, (width - 8) // max(1, len(self.tasks)) - 1)
-        lines = ["   step  " + "".join(name[: column - 1].ljust(column) for name in self.tasks).rstrip()]
-        for step, task, text in self.rows(full):
+        rows = list(self.texts(full))
+        places = [self.source(event) for event, _ in rows]
+        heading, cell = cells(places)
+        margin = max(map(len, (heading, *cell.values()))) + 2 if heading else 0
+        column = max(24, (width - 8 - margin) // max(1, len(self.tasks)) - 1)
+        names = "".join(name[: column - 1].ljust(column) for name in self.tasks)
+        lines = [f"   step  {heading:{margin}}{names}".rstrip()]
+        for (event, text), place in zip(rows, places, strict=True):
+            left = f"{event.step:7d}  {cell.get(place, '') if place else '':{margin}}"
             for i, part in enumerate(wrap(text, column - 1, subsequent_indent="  ") or [""]):
-                number = f"{step:7d}" if i == 0 else " " * 7
-                lines.append(f"{number}  {' ' * column * max(0, task)}{part}".rstrip())
+                start = left if i == 0 else " " * len(left)
+                lines.append(f"{start}{' ' * column * max(0, event.task)}{part}".rstrip())
         return "\n".join(lines)

@@ -136,6 +136,9 @@ class Bound(Protocol):
     def before(self, explorer: Explorer) -> Any:
         """What trace() must know of the state from which executions begin."""
 
+    def looks_again(self, recorded: Recorded, explorer: Explorer) -> bool:
+        """Whether the execution that was just recorded is to be made once more, with call stacks for its trace()."""
+
     def trace(self, recorded: Recorded, explorer: Explorer, before: Any) -> Trace:
         """The history of the execution that the explorer has just recorded."""
 

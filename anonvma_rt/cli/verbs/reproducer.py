@@ -92,7 +92,8 @@ def _show(options: argparse.Namespace) -> int:
         return show_text(story, width(), style_for(), options.full)
 
     def document() -> object:
-        rows = story.trace.rows(options.full)
+        rows = list(story.trace.texts(options.full))
+        places = [story.trace.source(event) for event, _ in rows]
         return {
             "scenario": story.scenario,
             "algorithm": story.algorithm,
@@ -100,7 +101,8 @@ def _show(options: argparse.Namespace) -> int:
             "cause": story.why,
             "steps": story.end,
             "switches": story.schedule.switches,
-            "rows": [[step, story.trace.task(task), text.strip()] for step, task, text in rows],
+            "rows": [[event.step, story.trace.task(event.task), text.strip()] for event, text in rows],
+            "places": [[one.file, one.line, one.text] if one else None for one in places] if any(places) else None,
             "html": options.html,
             "perfetto": options.perfetto,
             "svg": options.svg,

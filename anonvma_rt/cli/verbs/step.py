@@ -160,11 +160,14 @@ class _Session:
 
     def say_events(self, before: int, most: int = 40) -> None:
         """What was done since a position, and the position now."""
-        rows = [row for row in self.stepper.trace.rows(full=True) if row[0] > before]
+        trace = self.stepper.trace
+        rows = [(event, text) for event, text in trace.texts(full=True) if event.step > before]
         if len(rows) > most:
             self.say(f"  ... {len(rows) - most} more")
-        for step, task, text in rows[-most:]:
-            self.say(f"{step:7d}  {self.stepper.trace.task(task)}: {text.strip()}")
+        for event, text in rows[-most:]:
+            place = trace.source(event)
+            at = f" ({place.full})" if place else ""
+            self.say(f"{event.step:7d}  {trace.task(event.task)}: {text.strip()}{at}")
         self.say_position()
 
     def say_position(self) -> None:

@@ -1,0 +1,151 @@
+"""What people read of a program's execution: the line of each step, in every form, and call stacks that are theirs."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from anonvma_rt import Reproducer, hunt, native
+from anonvma_rt.__main__ import main
+from anonvma_rt.execution.record import record
+from anonvma_rt.execution.reproducer import FoundBy
+from anonvma_rt.execution.schedule import Schedule
+from anonvma_rt.show.dmesg import dmesg
+from anonvma_rt.show.html import html_page
+from anonvma_rt.show.perfetto import perfetto_events
+from anonvma_rt.show.story import story_of
+from anonvma_rt.show.svg import svg_picture
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs" / "examples" / "native"
+
+SMALLEST = "0x3 1x3 2x6 1x3 0x2"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("gcc") is None or shutil.which("addr2line") is None, reason="programs are compiled, and looked up"
+)
+
+
+def told(*words):
+    """What the command prints."""
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(out):
+        main([str(word) for word in words])
+    out.seek(0)
+    return out.read()
+
+
+def found(program):
+    """A file of its first violation."""
+    (one,) = hunt(program, runs=20, out="reproducers").results
+    return one.first.reproducer
+
+
+def story(program, file):
+    return story_of(Reproducer.load(file, [program]), stacks=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("shown")
+    for name in ("tally.c", "queue.cpp"):
+        shutil.copy(EXAMPLES / name, made)
+    return made
+
+
+@pytest.fixture
+def tally(folder, monkeypatch):
+    """A program that lies in the current folder, and a file of its violation."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "110")
+    program = native("tally.c")
+    return program, found(program)
+
+
+def test_the_page_shows_what_is_printed(tally):
+    page = (ROOT / "docs" / "native.md").read_text()
+    program, file = tally
+    large = Reproducer.load(file, [program])
+    # What `shrink` makes of it, which takes a while.
+    small = replace(large, parameters={"N": 2, "FIXED": 0}, schedule=Schedule.checked(SMALLEST, ""))
+    with small.open(bound := small.program()) as explorer:
+        made = record(bound, small.algorithm, explorer)
+    assert f"reproducers/{small.name()}" == file and file.removesuffix(".json") in page
+    Reproducer.of(made, FoundBy("assertion", "portfolio", 0, 4)).save(Path("small.json"))
+    shown = told("show", "small.json", "--subject", "tally.c")
+    block = next(block for block in re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S) if "switches" in block)
+    table = block[block.index("   step  ") :].splitlines()
+    assert len(table) == 26 and [line for line in table if line not in shown.splitlines()] == []
+
+
+def test_each_step_says_where_it_is_made(tally):
+    made = story(*tally)
+    lines = Path("tally.c").read_text().split("\n")
+    words = {"locks lock": "pthread_mutex_lock(&lock);", "unlocks lock": "pthread_mutex_unlock(&lock);"}
+    seen = set()
+    for event, text in made.trace.texts(full=True):
+        place = made.trace.source(event)
+        wanted = words.get(text) or ("pthread_" if text.startswith(("begins", "joins")) else None)
+        assert (place is None) == (wanted is None), text
+        if place is not None:
+            assert (Path(place.file).name, place.text) == ("tally.c", lines[place.line - 1].strip())
+            assert wanted in place.text
+            seen.add(place.line)
+    assert len(seen) == 6
+
+
+def test_every_form_has_the_lines(tally):
+    made = story(*tally)
+    at = "tally.c:21: pthread_mutex_lock(&lock);"
+    assert f"locks lock ({at})".replace("&", r"\u0026") in html_page(made)
+    assert f"locks lock ({at})".replace("&", "&amp;") in svg_picture(made)
+    (event, *_) = [one for one in perfetto_events(made) if one["name"] == "locks lock" and one["ph"] == "i"]
+    assert event["args"] == {"where": "tally.c:21", "source": "pthread_mutex_lock(&lock);"}
+    file = tally[1]
+    shown = json.loads(told("show", file, "--subject", "tally.c", "--json"))
+    row = shown["rows"].index([8, "thread 1", "locks lock"])
+    assert shown["places"][row] == [str(Path("tally.c").resolve()), 21, "pthread_mutex_lock(&lock);"]
+    for verb in ("show", "replay"):
+        assert "\n      8  21  " in told(verb, file, "--subject", "tally.c")
+
+
+def test_a_narrow_table_has_the_source_beside_each_step(tally, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    file = tally[1]
+    shown = told("show", file, "--subject", "tally.c")
+    assert "      8  21    1 thread 1: locks lock | pthread_mutex_lock(&lock);\n" in shown
+
+
+def test_stepping_says_where(tally, monkeypatch):
+    file = tally[1]
+    monkeypatch.setattr("sys.stdin", io.StringIO("step 8\n"))
+    assert "      8  thread 1: locks lock (tally.c:21: pthread_mutex_lock(&lock);)\n" in told(
+        "step", file, "--subject", "tally.c"
+    )
+
+
+def test_stacks_are_the_programs_own(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    queue = native("queue.cpp")
+    report = re.sub(r"^\[.*?\] ?", "", dmesg(story(queue, found(queue))), flags=re.M)
+    assert "BUG: anonvma_rt: lost-wakeup in thread 2 / Queue::put / Queue::take\n" in report
+    source = folder / "queue.cpp"
+    waits = f"  Queue::take at {source}:35\n  operator() at {source}:53\nno locks held by thread 1/1\n"
+    assert waits in report
+    assert f"  Queue::put at {source}:30\n  main at {source}:56\nno locks held by main/0\n" in report
+
+
+def test_digests_are_the_same_with_and_without_lines(tally, monkeypatch):
+    program, file = tally
+    (with_lines,) = hunt(program, runs=300).results
+    with_them = json.loads(Path(file).read_text())
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    (without,) = hunt(program, runs=300).results
+    assert with_lines.schedules_sha256 == without.schedules_sha256
+    assert found(program) == file
+    assert json.loads(Path(file).read_text())["trace_sha256"] == with_them["trace_sha256"]
