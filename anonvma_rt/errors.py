@@ -11,6 +11,7 @@ from itertools import islice
 
 __all__ = [
     "AlgorithmError",
+    "MoreToKnow",
     "ParameterError",
     "ScenarioError",
     "UserError",
@@ -43,6 +44,10 @@ class UserError(Exception):
 
 class ScenarioError(UserError):
     """A scenario that does not exist, cannot be read, or says something it cannot say."""
+
+
+class MoreToKnow(ScenarioError):
+    """Something came up in an execution that has to be known before the first one (protocols.Bound.with_more_known)."""
 
 
 class ParameterError(UserError):

@@ -22,8 +22,9 @@ from anonvma_rt.lab.load import DEFAULT_SCENARIO, load, names_of_all
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES, with_values
 from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
+from anonvma_rt.programs.asked import LATE, RACES
 from anonvma_rt.programs.build import is_program
-from anonvma_rt.programs.subject import RACES, Native, native
+from anonvma_rt.programs.subject import Native, native
 from anonvma_rt.subjects.protocols import Choice, Described
 from anonvma_rt.text.parameters import parse_parameters
 
@@ -110,10 +111,10 @@ def _own(name: str) -> Described:
     return native(*name.split("+")) if is_program(name) else subject(name)
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str) -> tuple[str, ...]:
     """As a shell cuts them."""
     try:
-        return shlex.split(text)
+        return tuple(shlex.split(text))
     except ValueError as error:
         raise UserError(f"{quote(text)} cannot be cut into words: {str(error).lower()}") from None
 
@@ -160,7 +161,18 @@ PROGRAM = (
         f"of a program, what becomes of accesses that nothing orders: {', '.join(RACES)} (default {RACES[0]}; point: "
         "wherever they race they are steps of their own)",
     ),
+    whole("--late", "N", f"of a program, how often waits with a timeout may be late in each thread (default {LATE})"),
+    whole(
+        "--spurious",
+        "N",
+        "of a program, how often each thread may wake at a condition variable for no reason (N: 1 if not given; "
+        "default 0)",
+        nargs="?",
+        const=1,
+    ),
 )
+# How they are called in anonvma_rt.programs.
+OF_PROGRAMS = ("cflags", "link", "args", "races", "late", "spurious")
 PARAMETER = several("-p", "NAME=VALUE", "a parameter of the scenario", parse_parameters, dest="parameter", default=[])
 ALGORITHM = several("--algorithm", "A", "as for hunt; may be repeated", _the_algorithms)
 STRATEGY = option(
@@ -206,14 +218,13 @@ def choose_scenarios(options: argparse.Namespace, does: str, kernels_only: bool)
 def the_scenario(options: argparse.Namespace) -> Described:
     """SCENARIO, with what is said of it if it is a program."""
     scenario: Described = options.scenario or load(DEFAULT_SCENARIO)
-    given = [getattr(options, name, None) for name in ("cflags", "link", "args")]
-    races = getattr(options, "races", None)
-    if races is not None or any(words is not None for words in given):
-        if not isinstance(scenario, Native):
-            raise UserError(f"--cflags, --link, --args and --races are about a program, and {scenario.name} is none")
-        cflags, link, args = (words or () for words in given)
-        return scenario.with_flags(cflags, link, args, races or RACES[0])
-    return scenario
+    given = {name: value for name in OF_PROGRAMS if (value := getattr(options, name, None)) is not None}
+    if not given:
+        return scenario
+    if not isinstance(scenario, Native):
+        raise UserError(f"--{next(iter(given))} is about a program, and {scenario.name} is none")
+    scenario = scenario.with_flags(given.pop("cflags", ()), given.pop("link", ()))
+    return scenario.with_asked(replace(scenario.asked, **given))
 
 
 def own_code(options: argparse.Namespace) -> list[Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anonvma_rt.engine.base.bell import StopToken
+from anonvma_rt.errors import MoreToKnow
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.results import Interrupted, Results
 from anonvma_rt.lab.again import NotReproducible
@@ -44,6 +45,19 @@ R = TypeVar("R", bound=Results[Any])
 def choices(program: Bound, named: Iterable[Any] | None) -> tuple[Choice, ...]:
     """Those that a user named, or the usual ones. Raises UserError."""
     return tuple(program.choose(one) for one in (program.usual() if named is None else named))
+
+
+def came_up(program: Bound, search: Callable[[], Any]) -> Bound | None:
+    """Makes a search. Where something came up in it that has to be known from the beginning, the program that knows it,
+    for a search anew."""
+    try:
+        search()
+    except MoreToKnow:
+        more = program.with_more_known()
+        if more is None:
+            raise
+        return more
+    return program.with_more_known()
 
 
 def carry_out(plan: P, result: R, search: Callable[[P, Choice, Folder], Any], stopped: type[Interrupted]) -> R:

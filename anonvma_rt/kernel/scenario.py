@@ -32,6 +32,7 @@ from anonvma_rt.kernel.scenario_file import (
 )
 from anonvma_rt.mm.lab.kernel import Kernel, Refused
 from anonvma_rt.mm.lab.world import World
+from anonvma_rt.subjects.protocols import KnownAtOnce
 from anonvma_rt.subjects.scenes import Scenes
 from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.expression import evaluate
@@ -92,7 +93,7 @@ class Thread(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BoundScenario:
+class BoundScenario(KnownAtOnce):
     """A scenario with values for all its parameters: setup runs alone, then the threads race, then after runs alone.
 
     interesting: the operations that SURW orders, by the names in scenario_file.OPERATIONS.
@@ -180,9 +181,6 @@ class BoundScenario:
 
     def task_names(self) -> list[str]:
         return [thread.name for thread in self.threads]
-
-    def with_more_points(self) -> None:
-        return None
 
     def unannounced(self, algorithm: Algorithm) -> str:
         """See protocols.Bound."""

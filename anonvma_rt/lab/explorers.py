@@ -58,6 +58,7 @@ def checked(program: Bound, explorer: Explorer, block: AnyBlock) -> AnyBlock:
     Raises ScenarioError where a call of a thread did not return what is expected, and MemoryError. That it was stopped,
     or could not follow a schedule, is no error; of a strategy that follows none the Pump says otherwise.
     """
+    program.learn(explorer)
     if block.halt == "refused":
         raise program.refusal(*explorer.refusal)
     if block.halt == "no-memory":

@@ -18,9 +18,13 @@ class Program(Subject):
         family: Iterable[tuple[int, int]] = (),
         races: str = "report",
         points: Iterable[int] = (),
+        late: int = 0,
+        spurious: int = 0,
     ) -> None: ...
     @property
     def found(self) -> list[int]: ...
+    @property
+    def limited(self) -> bool: ...
     @property
     def unplaced(self) -> bool: ...
     @property

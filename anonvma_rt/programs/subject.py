@@ -19,8 +19,9 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.engine.strategy.random import Random
-from anonvma_rt.errors import ScenarioError, UserError, among, quote
+from anonvma_rt.errors import MoreToKnow, ScenarioError, UserError, quote
 from anonvma_rt.own.history import name_of_object, names_of_tasks
+from anonvma_rt.programs.asked import LATE, RACES, Asked
 from anonvma_rt.programs.build import PLACES, Built, Sources, build, compiler_of, is_program, must_be_a_file
 from anonvma_rt.programs.image import Image
 from anonvma_rt.programs.symbols import Symbols
@@ -35,14 +36,14 @@ from anonvma_rt.text.toml import load_toml
 __all__ = ["RACES", "Native", "NativeProgram", "is_native", "native", "native_named_in"]
 
 ONLY_VARIANT = "program"
-# What becomes of two plain accesses that nothing orders; the first is usual.
-RACES = ("report", "point", "ignore")
 MACRO = re.compile(r"^[ \t]*#[ \t]*ifndef[ \t]+(\w+)[ \t]*\n[ \t]*#[ \t]*define[ \t]+\1[ \t]+(\d+)[ \t]*$", re.M)
 # What a file may say to the compiler and the linker.
 FLAG = re.compile(r"-(D\w+(=[-\w.]*)?|U\w+|O[0-3sgz]?|g[0-3]?|std=[\w+]+|W[a-z][a-z-]*|w|pthread|l\w+|m(32|64))")
 NAME = re.compile(r"[A-Za-z_]\w*")
 # Executions by which the number of threads is found out, and steps of each.
-PROBES, PROBE_STEPS = 32, 20_000
+PROBES, PROBE_STEPS = 128, 20_000
+# Of a call that begins a thread (host.pxd): no execution had begun it before.
+UNKNOWN = 2
 
 
 def native(
@@ -51,15 +52,19 @@ def native(
     link: Sequence[str] = (),
     args: Sequence[str] = (),
     expect: Expected | None = None,
-    races: str = "report",
+    races: str = RACES[0],
+    late: int = LATE,
+    spurious: int = 0,
 ) -> "Native":
     """A program in C or C++ as it stands, for hunt() and the others: its files (.c, .cc, .cpp, .o), which are compiled
     with gcc, or CC and CXX.
 
-    cflags: of the compiler, behind the lab's own (-O1 -gdwarf-4); link: of the linker, as "-lm"; args: of main, without its
-    first. expect: the kind of violation that it has, several of which any may come, or "none". races: two plain
+    cflags: of the compiler, behind the lab's own (-O1 -gdwarf-4); link: of the linker, as "-lm"; args: of main, without
+    its first. expect: the kind of violation that it has, several of which any may come, or "none". races: two plain
     accesses that nothing orders are a violation ("report"); or wherever accesses race they are steps of their own
-    ("point"); or nobody looks ("ignore"). Raises UserError, with the compiler's own message where it does not compile.
+    ("point"); or nobody looks ("ignore"). late: how often a wait with a timeout may be late, of each thread, where
+    something else could happen; spurious: how often it may wake at a condition variable for no reason. Raises
+    UserError, with the compiler's own message where it does not compile.
 
     >>> native("nowhere.c")
     Traceback (most recent call last):
@@ -73,8 +78,8 @@ def native(
         if not is_program(name):
             raise UserError(f"{quote(name)} is no program: its files end in .c, .cc, .cpp, .cxx or .o")
         must_be_a_file(name)
-    among("--races", races, RACES)
     sources = Sources(names, tuple(cflags), tuple(link))
+    asked = Asked(tuple(args), races, late, spurious)
     return Native(
         name="+".join(Path(name).name for name in names),
         about=f"a program: {', '.join(names)}",
@@ -82,11 +87,10 @@ def native(
         variants={ONLY_VARIANT: Variant(ONLY_VARIANT, {})},
         expect={} if expect is None else {ONLY_VARIANT: expect},
         strategy="",
-        text=_text(sources, args, races, None),
+        text=_text(sources, asked),
         source=names[0],
         sources=sources,
-        arguments=tuple(args),
-        races=races,
+        asked=asked,
     )
 
 
@@ -113,23 +117,18 @@ class Native(WithVariants):
     text: str = field(repr=False)
     source: str
     sources: Sources
-    arguments: tuple[str, ...]
-    races: str = "report"
-    # Where accesses are steps of their own, if that is known already.
-    points: tuple[int, ...] | None = None
+    asked: Asked
 
     def as_it_was(self, text: str, source: str) -> "Native":
         """The program of which a file has the text, with the flags and arguments that stand there. Raises
         ScenarioError where a source or the compiler is another by now."""
         was = load_toml(text, source)
-        flags = {key: tuple(str(word) for word in was.get(key, ())) for key in ("cflags", "link", "args")}
+        flags = {key: tuple(str(word) for word in was.get(key, ())) for key in ("cflags", "link")}
         for flag in (*flags["cflags"], *flags["link"]):
             # A compiler can be told to run anything.
             if not FLAG.fullmatch(flag) and flag not in (*self.sources.cflags, *self.sources.link):
                 raise ScenarioError(f"{source}: no file may give a compiler the flag {quote(flag)}: hunt it again")
-        again = self.with_flags(flags["cflags"], flags["link"], flags["args"], was.get("races", RACES[0]))
-        if "points" in was:
-            again = again.with_points(_points(was["points"], source))
+        again = self.with_flags(flags["cflags"], flags["link"]).with_asked(Asked.read(was, source))
         if again.text == text:
             return again
         now = load_toml(again.text, source)
@@ -137,17 +136,15 @@ class Native(WithVariants):
         what = f"{', '.join(changed)} changed" if changed else "the compiler is another"
         raise ScenarioError(f"{source}: {what} since this was written: hunt it again")
 
-    def with_flags(
-        self, cflags: Sequence[str], link: Sequence[str], args: Sequence[str], races: str = "report"
-    ) -> "Native":
-        """The same files with other flags of the compiler and of the linker, other arguments of main, and so on."""
-        expect = self.expect.get(ONLY_VARIANT)
-        return native(*self.sources.files, cflags=cflags, link=link, args=args, expect=expect, races=races)
+    def with_flags(self, cflags: Sequence[str], link: Sequence[str]) -> "Native":
+        """The same files with other flags of the compiler and of the linker."""
+        return native(*self.sources.files, cflags=cflags, link=link, expect=self.expect.get(ONLY_VARIANT)).with_asked(
+            self.asked
+        )
 
-    def with_points(self, points: Iterable[int]) -> "Native":
-        """The same with these places as points."""
-        known = tuple(sorted(points))
-        return replace(self, points=known, text=_text(self.sources, self.arguments, self.races, known))
+    def with_asked(self, asked: Asked) -> "Native":
+        """The same with other things asked."""
+        return replace(self, asked=asked, text=_text(self.sources, asked))
 
     def bind(self, values: Mapping[str, str | int | bool]) -> "NativeProgram":
         """The program with these macros, which may be text. Raises UserError, also where it does not compile."""
@@ -163,9 +160,20 @@ class Native(WithVariants):
         described = replace(self, parameters=known)
         bound = described.bind_values(values)
         built = build(self.sources, bound.every)
-        if self.races == "point" and self.points is None:
-            described = described.with_points(_racing(built, self.arguments))
+        if self.asked.races == "point" and self.asked.points is None:
+            described = described.with_asked(replace(self.asked, points=_racing(built, self.asked)))
         return NativeProgram(described, bound.every, built)
+
+
+@dataclass
+class Seen:
+    """What came up in executions: places where accesses race, whether one of them has none; threads that nobody knew;
+    whether a thread might have been late once more."""
+
+    places: set[int] = field(default_factory=set)
+    unplaced: bool = False
+    births: set[tuple[int, int]] = field(default_factory=set)
+    limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,8 +185,7 @@ class NativeProgram(BoundVariants):
     scenario: Native
     parameters: dict[str, int | bool]
     built: Built
-    # What was made of it, and may have seen places that race.
-    made: list[NativeProgramSubject] = field(default_factory=list, compare=False, repr=False)
+    seen: Seen = field(default_factory=Seen, compare=False, repr=False)
 
     @property
     def interesting(self) -> tuple[str, ...]:
@@ -194,29 +201,49 @@ class NativeProgram(BoundVariants):
 
     def make_subject(self, algorithm: Variant | str) -> NativeProgramSubject:
         self.choose(algorithm)
-        family = _family(self.built, self.scenario.arguments)
-        return self._subject(len(family) + 1, family)
+        asked = self.scenario.asked
+        mode = "collect" if asked.races == "point" else asked.races
+        family = self._family()
+        return _made(self.built, asked, len(family) + 1, family, mode, asked.points or ())
 
-    def _subject(self, tasks: int, family: Sequence[tuple[int, int]] = ()) -> NativeProgramSubject:
-        mode = "collect" if self.scenario.races == "point" else self.scenario.races
-        made = _made(self.built, self.scenario.arguments, tasks, family, mode, self.scenario.points or ())
-        if mode == "collect":
-            self.made.append(made)
-        return made
+    def _family(self) -> tuple[tuple[int, int], ...]:
+        """Who begins which threads, as far as it is known."""
+        found = _family(self.built, replace(self.scenario.asked, points=None, births=()))
+        return (*found, *(one for one in self.scenario.asked.births if one not in found))
 
-    def with_more_points(self) -> "NativeProgram | None":
-        """See protocols.Bound: where accesses were seen to race that are no points yet."""
-        known = set(self.scenario.points or ())
-        seen = {place for one in self.made for place in one.found}
-        self.made.clear()
-        return replace(self, scenario=self.scenario.with_points(known | seen)) if seen - known else None
+    def learn(self, explorer: Explorer) -> None:
+        """See protocols.Bound."""
+        subject = explorer.subject
+        self.seen.places.update(subject.found)
+        self.seen.unplaced |= subject.unplaced
+        self.seen.limited |= subject.limited
+
+    def with_more_known(self) -> "NativeProgram | None":
+        """See protocols.Bound: where accesses were seen to race that are no points yet, and threads that are new."""
+        asked, seen = self.scenario.asked, self.seen
+        points, births = set(asked.points or ()), set(asked.births)
+        if seen.places <= points and seen.births <= births:
+            return None
+        more = replace(
+            asked,
+            points=tuple(sorted(points | seen.places)) if asked.points is not None else None,
+            births=(*asked.births, *sorted(seen.births - births)),
+        )
+        return replace(self, scenario=self.scenario.with_asked(more), seen=Seen())
 
     def unannounced(self, variant: Variant) -> str:
-        if self.scenario.races == "ignore":
+        if self.scenario.asked.races == "ignore":
             return "nobody looked for data races (--races ignore)"
-        if any(one.unplaced for one in self.made):
+        if self.seen.unplaced:
             return "an access races with what the program synchronises with"
         return ""
+
+    @property
+    def within(self) -> str:
+        """See protocols.Bound."""
+        late, spurious = self.scenario.asked.late, self.scenario.asked.spurious
+        bounds = [f"--late {late}"] if self.seen.limited else []
+        return " and ".join(bounds + ([f"--spurious {spurious}"] if spurious else []))
 
     @property
     def only_in_turns(self) -> str:
@@ -226,10 +253,16 @@ class NativeProgram(BoundVariants):
         raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
-        if step == 1:
+        if step == UNKNOWN:
+            self.seen.births.add((task, errno))
+            return MoreToKnow(
+                f"{self.scenario.source}: {len(self._family()) + 1} threads are known, and it began another one: hunt "
+                "it again"
+            )
+        if step:
             return ScenarioError(
-                f"{self.scenario.source}: it began more threads than in the executions by which they were counted "
-                f"({len(_family(self.built, self.scenario.arguments)) + 1}, or {MOST_TASKS}, which is the most)"
+                f"{self.scenario.source}: it has more than {MOST_TASKS} threads, which is the most (each that waits "
+                "with a timeout counts twice)"
             )
         call = (ctypes.string_at(errno) if errno else b"?").decode(errors="replace")
         return ScenarioError(f"{self.scenario.source}: thread {task} calls {call}(), which a program cannot do here")
@@ -290,21 +323,23 @@ def _free_place() -> int:
 
 def _made(
     built: Built,
-    arguments: Sequence[str],
+    asked: Asked,
     tasks: int,
     family: Sequence[tuple[int, int]],
     races: str = "ignore",
     points: Iterable[int] = (),
 ) -> NativeProgramSubject:
-    subject = NativeProgramSubject(_image(built), tasks, ["program", *arguments], family, races, points)
+    image = _image(built)
+    arguments = ["program", *asked.args]
+    subject = NativeProgramSubject(image, tasks, arguments, family, races, points, asked.late, asked.spurious)
     subject.symbols = Symbols(subject.image)
     return subject
 
 
 @cache
-def _family(built: Built, arguments: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+def _family(built: Built, asked: Asked) -> tuple[tuple[int, int], ...]:
     """Who begins which threads, found out by a few executions."""
-    subject = _made(built, arguments, MOST_TASKS, ())
+    subject = _made(built, asked, MOST_TASKS, ())
     with Explorer(subject, Random(), seed=0, carrier="fibers") as explorer:
         explorer.bound = PROBE_STEPS
         explorer.run(0, PROBES)
@@ -312,26 +347,19 @@ def _family(built: Built, arguments: tuple[str, ...]) -> tuple[tuple[int, int], 
 
 
 @cache
-def _racing(built: Built, arguments: tuple[str, ...]) -> tuple[int, ...]:
+def _racing(built: Built, asked: Asked) -> tuple[int, ...]:
     """Where accesses race in some executions in which those that are known to are points. What is missing, a search
     finds."""
-    family = _family(built, arguments)
+    family = _family(built, asked)
     points: set[int] = set()
     while True:
-        subject = _made(built, arguments, len(family) + 1, family, "collect", points)
+        subject = _made(built, asked, len(family) + 1, family, "collect", points)
         with Explorer(subject, Random(), seed=0, carrier="fibers") as explorer:
             explorer.bound = PROBE_STEPS
             explorer.run(0, PROBES)
         if points.issuperset(subject.found):
             return tuple(sorted(points))
         points.update(subject.found)
-
-
-def _points(points: Any, source: str) -> list[int]:
-    """What a file says that the points are. Raises ScenarioError."""
-    if not isinstance(points, list) or not all(type(one) is int and 0 <= one < 1 << 32 for one in points):
-        raise ScenarioError(f"{source}: points is a list of places, which are numbers of 32 bits")
-    return points
 
 
 def _macros(names: Iterable[str]) -> dict[str, Parameter]:
@@ -359,15 +387,12 @@ def _with_flags(macros: dict[str, Parameter], cflags: Sequence[str]) -> dict[str
     return macros
 
 
-def _text(sources: Sources, arguments: Sequence[str], races: str, points: Sequence[int] | None) -> str:
+def _text(sources: Sources, asked: Asked) -> str:
     """TOML that says which program it is."""
     lines = [f"program = {json.dumps('+'.join(Path(file).name for file in sources.files))}"]
-    for key, words in (("cflags", sources.cflags), ("link", sources.link), ("args", arguments)):
+    for key, words in (("cflags", sources.cflags), ("link", sources.link)):
         lines.append(f"{key} = {json.dumps(list(words))}")
-    if races != RACES[0]:
-        lines.append(f"races = {json.dumps(races)}")
-    if points is not None:
-        lines.append(f"points = {json.dumps(list(points))}")
+    lines += asked.lines()
     lines.append(f"compiler = {json.dumps(compiler_of(sources))}")
     for file in sources.files:
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -10,6 +10,8 @@ from anonvma_rt.programs.symbols import Symbols
 __all__ = ["Native"]
 
 PRINTED = 1
+# Of a thread's tasks that are no threads: what it is that they decide.
+CHANCES = {-1: "the time", -2: "an idle wake-up", -3: "a choice"}
 
 
 class Native(Program):
@@ -21,7 +23,10 @@ class Native(Program):
     def task_names(self) -> tuple[str, ...]:
         names = ["main"]
         for parent, ordinal in self.family:
-            names.append(f"thread {ordinal + 1}" if parent == 0 else f"{names[parent]}.{ordinal + 1}")
+            if ordinal < 0:
+                names.append(f"{CHANCES[ordinal]} of {names[parent]}")
+            else:
+                names.append(f"thread {ordinal + 1}" if parent == 0 else f"{names[parent]}.{ordinal + 1}")
         return tuple(names)
 
     def object_name(self, offset: int) -> str | None:

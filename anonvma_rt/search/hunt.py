@@ -19,7 +19,7 @@ from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.errors import UserError, among, at_least, between
 from anonvma_rt.execution.folder import Folder
-from anonvma_rt.execution.plan import LAST_INDEX, MOST_JOBS, Plan, carry_out, choices
+from anonvma_rt.execution.plan import LAST_INDEX, MOST_JOBS, Plan, came_up, carry_out, choices
 from anonvma_rt.execution.record import record
 from anonvma_rt.execution.reproducer import FoundBy
 from anonvma_rt.execution.results import First
@@ -98,8 +98,7 @@ def hunt(
             *plan.what, strategy=strategy_name(strategy), carrier=carrier, seed=seed, start=start,
             interesting=program.interesting, fail_alloc=plan.fail_alloc, until_violation=until_violation,
         )  # fmt: skip
-        carry_out(plan, result, _Hunt, HuntInterrupted)
-        more = program.with_more_points()
+        more = came_up(program, lambda: carry_out(plan, result, _Hunt, HuntInterrupted))  # noqa: B023
     return result
 
 

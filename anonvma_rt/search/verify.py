@@ -16,7 +16,7 @@ from anonvma_rt.engine.base.bell import StopToken, cores
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, quote
 from anonvma_rt.execution.folder import Folder
-from anonvma_rt.execution.plan import carry_out, choices
+from anonvma_rt.execution.plan import came_up, carry_out, choices
 from anonvma_rt.execution.record import record
 from anonvma_rt.execution.reproducer import FoundBy
 from anonvma_rt.execution.results import First, Interrupted, Result, Results
@@ -126,8 +126,8 @@ def verify(
         )  # fmt: skip
         result = Verification(*plan.what, carrier=carrier, jobs=jobs, preemptions=preemptions)
         file = Checkpoint(checkpoint, question(plan)) if checkpoint else None
-        carry_out(plan, result, partial(_Verify, file), VerifyInterrupted)
-        more = program.with_more_points()
+        search = partial(_Verify, file)
+        more = came_up(program, lambda: carry_out(plan, result, search, VerifyInterrupted))  # noqa: B023
         if more is not None and checkpoint:
             Path(checkpoint).unlink(missing_ok=True)
     return result
@@ -223,9 +223,13 @@ class _Verify:
 
     def judge(self) -> None:
         result, bound = self.result, self.plan.preemptions
+        # Some of it is known only now.
+        result.announcements = announcements(self.plan.program, self.choice)
         found = sum(result.violating_classes.values())
         what = "classes" if bound is None else f"classes in {result.schedules} schedules"
-        within = "" if bound is None else f" within {bound} preemption{'' if bound == 1 else 's'}"
+        bounds = [] if bound is None else [f"{bound} preemption{'' if bound == 1 else 's'}"]
+        within = " and ".join(bounds + ([met] if (met := self.plan.program.within) else []))
+        within = within and f" within {within}"
         if found and self.plan.all_violations and result.complete:
             result.verdict = f"VIOLATED{within} ({found} of {result.classes} {what})"
         elif found and not result.classes:

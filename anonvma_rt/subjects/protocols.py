@@ -105,9 +105,16 @@ class Bound(Protocol):
     def only_in_turns(self) -> str:
         """Why its tasks cannot run at once, in words; "" where they can."""
 
-    def with_more_points(self) -> "Bound | None":
-        """After a search: the same with more points, because accesses turned out to need one, for a search anew; None
-        where it was made with all that are needed."""
+    def learn(self, explorer: Explorer) -> None:
+        """Takes note of what came up in the executions of an explorer so far."""
+
+    def with_more_known(self) -> "Bound | None":
+        """After a search, or MoreToKnow: the same with what came up known from the beginning, for a search anew; None
+        where nothing new did."""
+
+    @property
+    def within(self) -> str:
+        """The bounds that a search of every class met, in words, so that it proves nothing beyond them; "" for none."""
 
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         """The classes of the user's own that these choices run: no text says what they do, so a checkpoint has their
@@ -161,3 +168,17 @@ class Bound(Protocol):
     def lock_names(self, explorer: Explorer) -> Callable[[int], str]:
         """Words for a lock or word by its offset into the arena, as far as setup made it. Asked for while the explorer
         holds the state from which executions begin."""
+
+
+class KnownAtOnce:
+    """What a Bound says of which everything is known before its first execution, and which a search visits whole."""
+
+    def learn(self, explorer: Explorer) -> None:
+        pass
+
+    def with_more_known(self) -> Any:
+        return None
+
+    @property
+    def within(self) -> str:
+        return ""

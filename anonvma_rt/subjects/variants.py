@@ -13,6 +13,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
+from anonvma_rt.subjects.protocols import KnownAtOnce
 from anonvma_rt.subjects.scenes import Scenes, value_scenes
 from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.parameters import Parameter, bind_parameters
@@ -89,7 +90,7 @@ class WithVariants:
         return Values(every, shown, left)
 
 
-class BoundVariants:
+class BoundVariants(KnownAtOnce):
     """What protocols.Bound asks, as far as it is the same for all subjects with variants.
 
     VALUE: how messages call one of the values in which an execution ends.
@@ -124,9 +125,6 @@ class BoundVariants:
     @property
     def only_in_turns(self) -> str:
         return ""
-
-    def with_more_points(self) -> Any:
-        return None
 
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         return []

@@ -141,7 +141,7 @@ def every_class(described, preemptions, most=1_000_000):
             if ran > most:
                 return None
             # What a search gives up has a number, and no row in the totals of its block.
-            block = explorer.run(ran, 1 if preemptions is None else 1024)
+            block = explorer.run(ran, 1)
             ran += block.ran + block.pruned
             failed = {index - block.first: kinds[kind] for index, kind in block.failures}
             for i, one in enumerate(memoryview(block.classes).cast("Q")):
@@ -150,12 +150,14 @@ def every_class(described, preemptions, most=1_000_000):
 
 
 LETTERS = "lutwsbrxpvoagfdk"
+# With timeouts, choices, and loops that give way.
+TIMED = "WTPXcyYsbluvfgw"
 
 
-def random_script(seed):
+def random_script(seed, letters=LETTERS):
     """Arguments of script.c: what each of two or three threads does."""
     draw = random.Random(seed)
-    pool, threads = draw.sample(LETTERS, draw.choice([2, 3, 4])), draw.choice([2, 2, 3])
+    pool, threads = draw.sample(letters, draw.choice([2, 3, 4])), draw.choice([2, 2, 3])
     most = 3 if threads == 2 else 2
     return [
         "".join(
@@ -165,20 +167,30 @@ def random_script(seed):
     ]
 
 
-def scripts_agree(seeds, most):
+def scripts_agree(seeds, most, letters=LETTERS, **how):
     """How many random scripts were small enough to make every schedule of; of these the search visits every class."""
     compared = 0
     for seed in seeds:
-        described = program("script.c", args=random_script(seed))
+        described = program("script.c", args=random_script(seed, letters), **how)
         every = every_class(described, 1000, most)
         if every is not None:
-            assert every_class(described, None, most) == every, (seed, random_script(seed))
+            assert every_class(described, None, most) == every, (seed, described.asked.args)
             compared += 1
     return compared
 
 
 def test_random_scripts_are_searched_as_all_their_schedules_are():
     assert scripts_agree(range(14), 20_000) > 3
+
+
+def test_random_scripts_with_timeouts_are_searched_as_all_their_schedules_are():
+    assert scripts_agree(range(12), 3000, TIMED, late=1) > 3
+    assert scripts_agree(range(100, 108), 3000, "wsbWcluY", late=1, spurious=1) > 2
+
+
+@pytest.mark.long
+def test_many_random_scripts_with_timeouts_are_searched_as_all_their_schedules_are():
+    assert scripts_agree(range(200, 500), 20_000, TIMED, late=2) > 100
 
 
 @pytest.mark.long

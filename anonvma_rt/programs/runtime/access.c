@@ -8,14 +8,16 @@
 
 #define HERE __builtin_return_address(0)
 
-static inline void told(void *p, uint64_t size, int writes, void *place)
-{ if (rt_host) rt_host->access(rt_host->x, p, size, writes, place); }
+static inline void told(void *p, uint64_t size, int how, void *place)
+{
+    if (rt_host && rt_host->access(rt_host->x, p, size, how, place)) {
+        rt_tell_round();
+        rt_host->access(rt_host->x, p, size, how | RT_TOLD, place);
+    }
+}
 
 static inline void step(int op, const volatile void *p, uint64_t size, int writes, void *place)
-{
-    if (rt_host)
-        rt_host->access(rt_host->x, (void *)p, size, writes | RT_MARKED | RT_STEP(op), place);
-}
+{ told((void *)p, size, writes | RT_MARKED | RT_STEP(op), place); }
 
 #define PLAIN(name, n, writes) void __tsan_##name(void *p) { told(p, n, writes, HERE); }
 #define MARKED(name, n, op, writes) void __tsan_##name(void *p) { step(op, p, n, writes, HERE); }

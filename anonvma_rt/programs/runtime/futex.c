@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 enum { WAIT = 0, WAKE = 1, WAIT_BITSET = 9, WAKE_BITSET = 10, PRIVATE = 128, BY_CLOCK = 256 };
 
@@ -31,20 +32,37 @@ static long failed(int error)
     return -1;
 }
 
-static long wait_at(int32_t *word, int32_t value, uint32_t bits)
+/* The time of a wait is how long it lasts, or when it ends. */
+static struct timespec end_of(const struct timespec *timeout, int absolute)
 {
-    int task = rt_task();
+    struct timespec until = *timeout;
+    if (!absolute) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += timeout->tv_sec + (until.tv_nsec + timeout->tv_nsec) / 1000000000;
+        until.tv_nsec = (until.tv_nsec + timeout->tv_nsec) % 1000000000;
+    }
+    return until;
+}
+
+static long wait_at(int32_t *word, int32_t value, uint32_t bits, const struct timespec *until)
+{
+    int task = rt_task(), woken;
     rt_point(RT_ATOMIC, word);
     if (*(volatile int32_t *)word != value)
         return failed(EAGAIN);
+    if (until && rt_is_late(until))
+        return failed(rt_was_late(until));
     sleeper[task].word = word;
     sleeper[task].bits = bits;
     sleeper[task].came = ++coming;
     sleeper[task].woken = 0;
     rt_self()->asleep = RT_UNTIL_WOKEN;
-    rt_wait(RT_AWAIT, &sleeper[task].woken, RT_UNEQUAL, 0);
+    woken = rt_host->wait(rt_host->x, RT_AWAIT, &sleeper[task].woken, RT_UNEQUAL, 0, until != 0);
     rt_self()->asleep = 0;
-    return 0;
+    if (woken)
+        return 0;
+    sleeper[task].word = 0;
+    return failed(rt_was_late(until));
 }
 
 static int first_at(const void *word, uint32_t bits)
@@ -79,7 +97,8 @@ static long futex(va_list arguments)
     int32_t *word = va_arg(arguments, int32_t *);
     int op = va_arg(arguments, int) & ~(PRIVATE | BY_CLOCK);
     int32_t value = (int32_t)va_arg(arguments, long);
-    const void *timeout = va_arg(arguments, const void *);
+    const struct timespec *timeout = va_arg(arguments, const struct timespec *);
+    struct timespec until;
     uint32_t bits;
     (void)va_arg(arguments, void *);
     bits = op == WAIT_BITSET || op == WAKE_BITSET ? va_arg(arguments, uint32_t) : ~0U;
@@ -87,10 +106,16 @@ static long futex(va_list arguments)
         return failed(EINVAL);
     if (op == WAKE || op == WAKE_BITSET)
         return wake(word, value, bits);
-    if ((op == WAIT || op == WAIT_BITSET) && !timeout)
-        return wait_at(word, value, bits);
-    rt_host->refuse(rt_host->x, timeout ? "futex with a timeout" : "futex of another kind");
-    return -1;
+    if (op != WAIT && op != WAIT_BITSET) {
+        rt_host->refuse(rt_host->x, "futex of another kind");
+        return -1;
+    }
+    if (!timeout)
+        return wait_at(word, value, bits, 0);
+    if (rt_bad_time(timeout) || timeout->tv_sec < 0)
+        return failed(EINVAL);
+    until = end_of(timeout, op == WAIT_BITSET);
+    return wait_at(word, value, bits, &until);
 }
 
 long syscall(long number, ...)

@@ -16,6 +16,10 @@ enum { RT_MOST_TASKS = 64 };
 /* Of each task's stack, and of what lies below it and may not be touched. */
 enum { RT_STACK_BYTES = 1 << 20, RT_STACK_GUARD = 1 << 16 };
 
+/* What is a choice of the schedule: that a time is over before what is waited for came; that a waiter wakes for no reason;
+   whatever the program asks for. A thread has a task for each kind, which says yes by running. */
+enum { RT_CHANCE_LATE = 1, RT_CHANCE_SPURIOUS = 2, RT_CHANCE_OWN = 3 };
+
 /* What a task that waits waits for: to be woken, the end of another. 0: something else. */
 enum { RT_UNTIL_WOKEN = 1, RT_UNTIL_ENDED = 2 };
 
@@ -35,7 +39,7 @@ enum rt_op {
 };
 
 /* Of an access that is a step of its own, beside whether it writes. */
-enum { RT_MARKED = 2 };
+enum { RT_MARKED = 2, RT_TOLD = 4 };
 #define RT_STEP(op) ((op) << 8)
 
 enum rt_test { RT_EQUAL, RT_UNEQUAL, RT_LESS, RT_NOT_LESS, RT_BITS, RT_NO_BITS };
@@ -68,13 +72,20 @@ struct rt_host {
     void (*point)(void *x, int op, void *object);
     /* The operation has changed this: whoever waits there may be able to go on. */
     void (*changed)(void *x, void *object);
-    /* Waits until a word is what `test` and `want` say; op: RT_AWAIT, or RT_TAKE where it is changed in the same step. */
-    void (*wait)(void *x, int op, int64_t *word, int test, int64_t want);
-    void (*acquire)(void *x, void *lock, int op);
+    /* Waits until a word is what `test` and `want` say; op: RT_AWAIT, or RT_TAKE where it is changed in the same step.
+       timed: for some time at most, which is over when nobody else can go on. Returns whether the word is so. */
+    int (*wait)(void *x, int op, int64_t *word, int test, int64_t want, int timed);
+    /* Returns whether the task has the lock. */
+    int (*acquire)(void *x, void *lock, int op, int timed);
     int (*try_acquire)(void *x, void *lock, int op);
     void (*release)(void *x, void *lock, int op);
-    /* The round of a loop that waits for something is over, and it was not there. */
-    void (*fruitless)(void *x);
+    /* The thread gives way, or sleeps. Where it does so from one place again and again and changes nothing in between,
+       it waits until nobody else can go on. */
+    void (*rest)(void *x, const void *place);
+    /* What the thread has at a look: where that is what it had at this place before, it goes round. */
+    void (*round)(void *x, uint64_t state);
+    /* Whether a chance is taken: RT_CHANCE_*; taken: how often it was taken by this thread. */
+    int (*chance)(void *x, int kind, int taken);
     /* A number for a task that this one begins, which it does when its gate is not 0. Does not return where there is none
        left. */
     int (*begin)(void *x);
@@ -93,8 +104,9 @@ struct rt_host {
     /* The program asks for something that cannot be here. Does not return. */
     void (*refuse)(void *x, const char *call);
     /* An access to memory that the compiler reports, before it is made. how: 1 if it writes; of one that is a step of its
-       own RT_MARKED beside that, and RT_STEP(op), which is announced here. */
-    void (*access)(void *x, void *p, uint64_t size, int how, void *place);
+       own RT_MARKED beside that, and RT_STEP(op), which is announced here. Returns 1 where nothing is done yet, because
+       round() is to be told first; then it is called again, with RT_TOLD. */
+    int (*access)(void *x, void *p, uint64_t size, int how, void *place);
     void (*print)(void *x, const char *text, uint64_t n);
     /* No task has a number as large as this, in any interleaving. */
     int tasks;

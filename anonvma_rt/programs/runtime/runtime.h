@@ -6,6 +6,8 @@
 
 #include "threads.h"
 
+struct timespec;
+
 extern struct rt_host *rt_host;
 
 /* Of the task that runs: a number from 0 on, and its place in every array of this folder. */
@@ -18,13 +20,21 @@ static inline void rt_point(int op, void *object)
 }
 static inline void rt_changed(void *object) { rt_host->changed(rt_host->x, object); }
 static inline void rt_wait(int op, int64_t *word, int test, int64_t want)
-{ rt_host->wait(rt_host->x, op, word, test, want); }
-static inline void rt_acquire(rt_lock *lock, int op) { rt_host->acquire(rt_host->x, lock, op); }
+{ rt_host->wait(rt_host->x, op, word, test, want, 0); }
+static inline void rt_acquire(rt_lock *lock, int op) { rt_host->acquire(rt_host->x, lock, op, 0); }
 static inline int rt_try(rt_lock *lock, int op) { return rt_host->try_acquire(rt_host->x, lock, op); }
 static inline void rt_release(rt_lock *lock, int op) { rt_host->release(rt_host->x, lock, op); }
 static inline void rt_wrong(int what, const void *text, const void *where, int64_t n)
 { rt_host->wrong(rt_host->x, what, text, where, n); }
 
 static inline struct rt_state *rt_self(void) { return &rt_states[rt_task()]; }
+
+/* time.c. Whether a wait that ends at this time is given up at once, because the time is over. Else it is in time, or
+   lasts until nobody else can go on: rt_was_late() then, which returns ETIMEDOUT. */
+int rt_is_late(const struct timespec *until);
+int rt_was_late(const struct timespec *until);
+int rt_bad_time(const struct timespec *until);
+/* round.c. Tells the lab what the thread has. */
+void rt_tell_round(void);
 
 #endif

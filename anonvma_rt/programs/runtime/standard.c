@@ -7,11 +7,10 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <threads.h>
-#include <unistd.h>
 
-static int told(int error) { return error == 0 ? thrd_success : error == EBUSY ? thrd_busy : thrd_error; }
+static int told(int error)
+{ return error == 0 ? thrd_success : error == EBUSY ? thrd_busy : error == ETIMEDOUT ? thrd_timedout : thrd_error; }
 
 int thrd_create(thrd_t *out, thrd_start_t run, void *argument)
 { return told(pthread_create((pthread_t *)out, 0, (void *(*)(void *))run, argument)); }
@@ -28,8 +27,6 @@ int thrd_join(thrd_t thread, int *result)
 int thrd_detach(thrd_t thread) { return told(pthread_detach((pthread_t)thread)); }
 thrd_t thrd_current(void) { return (thrd_t)pthread_self(); }
 int thrd_equal(thrd_t one, thrd_t other) { return one == other; }
-void thrd_yield(void) { sched_yield(); }
-int thrd_sleep(const struct timespec *wanted, struct timespec *left) { return nanosleep(wanted, left); }
 __attribute__((noreturn)) void thrd_exit(int result) { pthread_exit((void *)(intptr_t)result); }
 
 int mtx_init(mtx_t *mutex, int type)
@@ -43,10 +40,14 @@ int mtx_init(mtx_t *mutex, int type)
 void mtx_destroy(mtx_t *mutex) { pthread_mutex_destroy((pthread_mutex_t *)mutex); }
 int mtx_lock(mtx_t *mutex) { return told(pthread_mutex_lock((pthread_mutex_t *)mutex)); }
 int mtx_trylock(mtx_t *mutex) { return told(pthread_mutex_trylock((pthread_mutex_t *)mutex)); }
+int mtx_timedlock(mtx_t *restrict mutex, const struct timespec *restrict until)
+{ return told(pthread_mutex_timedlock((pthread_mutex_t *)mutex, until)); }
 int mtx_unlock(mtx_t *mutex) { return told(pthread_mutex_unlock((pthread_mutex_t *)mutex)); }
 int cnd_init(cnd_t *cond) { return told(pthread_cond_init((pthread_cond_t *)cond, 0)); }
 void cnd_destroy(cnd_t *cond) { pthread_cond_destroy((pthread_cond_t *)cond); }
 int cnd_wait(cnd_t *cond, mtx_t *mutex) { return told(pthread_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex)); }
+int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict until)
+{ return told(pthread_cond_timedwait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, until)); }
 int cnd_signal(cnd_t *cond) { return told(pthread_cond_signal((pthread_cond_t *)cond)); }
 int cnd_broadcast(cnd_t *cond) { return told(pthread_cond_broadcast((pthread_cond_t *)cond)); }
 void call_once(once_flag *flag, void (*call)(void)) { pthread_once((pthread_once_t *)flag, call); }

@@ -242,25 +242,63 @@ static void take_signal(struct cond *c, int task)
     rt_changed(c);
 }
 
-int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+/* Whether it wakes at once, for no reason or because it is late, with nobody having seen it wait. */
+static int wakes_by_itself(const struct timespec *until, int *result)
 {
-    struct cond *c = (struct cond *)cond;
-    struct mutex *m = (struct mutex *)mutex;
-    int task = rt_task();
+    struct rt_state *t = rt_self();
+    if (until && rt_is_late(until)) {
+        *result = rt_was_late(until);
+        return 1;
+    }
+    if (!rt_host->chance(rt_host->x, RT_CHANCE_SPURIOUS, t->woken))
+        return 0;
+    t->woken++;
+    return 1;
+}
+
+/* Nobody else can go on: it is no longer among those who wait. */
+static void leave(struct cond *c, int task)
+{
+    c->w->waiting &= ~((uint64_t)1 << task);
+    c->w->group[task] = 0;
+    regroup(c);
+}
+
+static int cond_wait(struct cond *c, struct mutex *m, const struct timespec *until)
+{
+    int task = rt_task(), result = 0;
     uint32_t depth = m->depth;
-    rt_point(RT_ATOMIC, c);
-    waiters_of(c)->waiting |= (uint64_t)1 << task;
+    int by_itself = wakes_by_itself(until, &result);
+    if (!by_itself) {
+        rt_point(RT_ATOMIC, c);
+        waiters_of(c)->waiting |= (uint64_t)1 << task;
+    }
     m->depth = 0;
     rt_release(&m->lock, RT_UNLOCK);
-    rt_self()->asleep = RT_UNTIL_WOKEN;
-    rt_wait(RT_TAKE, &c->ready, RT_BITS, (int64_t)1 << task);
-    rt_self()->asleep = 0;
-    take_signal(c, task);
+    if (!by_itself) {
+        rt_self()->asleep = RT_UNTIL_WOKEN;
+        if (rt_host->wait(rt_host->x, RT_TAKE, &c->ready, RT_BITS, (int64_t)1 << task, until != 0))
+            take_signal(c, task);
+        else {
+            leave(c, task);
+            result = rt_was_late(until);
+        }
+        rt_self()->asleep = 0;
+    }
     rt_acquire(&m->lock, RT_LOCK);
     mutex_lives(m);
     m->depth = depth;
-    return 0;
+    return result;
 }
+
+int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{ return cond_wait((struct cond *)cond, (struct mutex *)mutex, 0); }
+
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
+{ return rt_bad_time(until) ? EINVAL : cond_wait((struct cond *)cond, (struct mutex *)mutex, until); }
+
+int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock, const struct timespec *until)
+{ return (void)clock, pthread_cond_timedwait(cond, mutex, until); }
 
 static int signal_some(struct cond *c, int all)
 {

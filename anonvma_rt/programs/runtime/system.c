@@ -1,18 +1,15 @@
-/* What a program asks of the system around it: its end, the time, chance, what it prints; and what cannot be here.
+/* What a program asks of the system around it: its end, random numbers, what it prints.
 
-   Time belongs to the thread that asks and advances as it asks; chance is a fixed sequence for each thread. So neither
-   depends on the interleaving, and the same schedule gives the same execution. */
+   Random numbers are a fixed sequence for each thread. So they do not depend on the interleaving, and the same schedule
+   gives the same execution. */
 
 #define _GNU_SOURCE
 #include "runtime.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 void *__dso_handle = &__dso_handle;
@@ -53,57 +50,7 @@ int atexit(void (*call)(void)) { return (void)call, 0; }
 int __cxa_atexit(void (*call)(void *), void *argument, void *dso) { return (void)call, (void)argument, (void)dso, 0; }
 void __cxa_finalize(void *dso) { (void)dso; }
 
-/* ---- time and chance ------------------------------------------------------------------------------------------------- */
-
-enum { FIRST_SECOND = 1000000000 };
-
-static uint64_t nanoseconds(void) { return ++rt_self()->looks * 1000; }
-
-int clock_gettime(clockid_t clock, struct timespec *now)
-{
-    uint64_t n = nanoseconds();
-    (void)clock;
-    now->tv_sec = FIRST_SECOND + (time_t)(n / 1000000000);
-    now->tv_nsec = (long)(n % 1000000000);
-    return 0;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone)
-{
-    struct timespec t;
-    (void)zone;
-    clock_gettime(CLOCK_REALTIME, &t);
-    now->tv_sec = t.tv_sec;
-    now->tv_usec = t.tv_nsec / 1000;
-    return 0;
-}
-
-time_t time(time_t *out)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    if (out)
-        *out = t.tv_sec;
-    return t.tv_sec;
-}
-
-clock_t clock(void) { return (clock_t)(nanoseconds() / 1000); }
-
-int sched_yield(void) { rt_host->fruitless(rt_host->x); return 0; }
-int pthread_yield(void) { return sched_yield(); }
-int usleep(useconds_t n) { return (void)n, sched_yield(); }
-unsigned sleep(unsigned n) { return (void)n, (unsigned)sched_yield(); }
-
-int nanosleep(const struct timespec *wanted, struct timespec *left)
-{
-    (void)wanted;
-    if (left)
-        *left = (struct timespec){0};
-    return sched_yield();
-}
-
-int clock_nanosleep(clockid_t clock, int flags, const struct timespec *wanted, struct timespec *left)
-{ (void)clock, (void)flags; return nanosleep(wanted, left); }
+/* ---- chance ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t draw(void)
 {

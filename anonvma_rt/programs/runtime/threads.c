@@ -120,6 +120,7 @@ ENTRY void rt_body(int task, int argc, char **argv, char *stack)
 {
     struct call call = {task, argc, argv};
     clear_stack(stack);
+    rt_states[task].top = stack;
     on_stack(stack, run_task, &call);
 }
 
@@ -151,20 +152,55 @@ static struct rt_state *known(pthread_t thread)
     return n < RT_MOST_TASKS && (n == 0 || rt_states[n].gate) ? &rt_states[n] : 0;
 }
 
-int pthread_join(pthread_t thread, void **result)
+/* What was said of a thread, by whoever has it: looked at behind the point on its end, which orders those who say it. */
+static void must_be_joinable(const struct rt_state *t)
 {
-    struct rt_state *t = known(thread);
     if (!t || t->detached || t->joined)
         rt_wrong(RT_BAD_CALL, "pthread_join of a thread that cannot be joined", 0, 0);
-    if (t == rt_self())
-        return EDEADLK;
+}
+
+static int joined(struct rt_state *t, void **result)
+{
+    must_be_joinable(t);
     t->joined = 1;
-    rt_self()->asleep = RT_UNTIL_ENDED;
-    rt_wait(RT_AWAIT, &t->ended, RT_UNEQUAL, 0);
-    rt_self()->asleep = 0;
     if (result)
         *result = t->result;
     return 0;
+}
+
+static int join(pthread_t thread, void **result, const struct timespec *until)
+{
+    struct rt_state *t = known(thread);
+    int ended;
+    if (!t)
+        must_be_joinable(t);
+    if (t == rt_self())
+        return EDEADLK;
+    if (until && rt_is_late(until)) {
+        rt_point(RT_LOAD, &t->ended);
+        return t->ended ? joined(t, result) : rt_was_late(until);
+    }
+    rt_self()->asleep = RT_UNTIL_ENDED;
+    ended = rt_host->wait(rt_host->x, RT_AWAIT, &t->ended, RT_UNEQUAL, 0, until != 0);
+    rt_self()->asleep = 0;
+    return ended ? joined(t, result) : rt_was_late(until);
+}
+
+int pthread_join(pthread_t thread, void **result) { return join(thread, result, 0); }
+
+int pthread_timedjoin_np(pthread_t thread, void **result, const struct timespec *until)
+{ return rt_bad_time(until) ? EINVAL : join(thread, result, until); }
+
+int pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, const struct timespec *until)
+{ return (void)clock, pthread_timedjoin_np(thread, result, until); }
+
+int pthread_tryjoin_np(pthread_t thread, void **result)
+{
+    struct rt_state *t = known(thread);
+    if (!t)
+        must_be_joinable(t);
+    rt_point(RT_LOAD, &t->ended);
+    return t->ended ? joined(t, result) : EBUSY;
 }
 
 int pthread_detach(pthread_t thread)
@@ -172,6 +208,7 @@ int pthread_detach(pthread_t thread)
     struct rt_state *t = known(thread);
     if (!t)
         return ESRCH;
+    rt_point(RT_ATOMIC, &t->ended);
     if (t->detached || t->joined)
         return EINVAL;
     t->detached = 1;

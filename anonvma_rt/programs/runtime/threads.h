@@ -18,6 +18,13 @@ struct rt_state {
     struct rt_exit *exits;
     void **values;
     uint64_t draws, looks;
+    /* How often it was late, and woke for no reason. */
+    int late, woken;
+    /* Whether it has asked for the time; and a word that never changes. */
+    int asked;
+    int64_t never;
+    /* Where its stack begins. */
+    char *top;
 };
 
 extern struct rt_state rt_states[RT_MOST_TASKS];

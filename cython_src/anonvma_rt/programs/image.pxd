@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.arena cimport Arena
 
 cdef extern from "host.h":
-    enum: RT_MOST_TASKS, RT_MARKED, RT_STACK_BYTES, RT_STACK_GUARD, RT_UNTIL_WOKEN
+    enum: RT_MOST_TASKS, RT_MARKED, RT_TOLD, RT_STACK_BYTES, RT_STACK_GUARD, RT_UNTIL_WOKEN
+    enum: RT_CHANCE_LATE, RT_CHANCE_SPURIOUS, RT_CHANCE_OWN
     enum rt_wrong: RT_EXIT_CODE, RT_DOUBLE_FREE, RT_BAD_FREE, RT_DATA_RACE, RT_OUT_OF_BOUNDS, RT_FREED
     enum rt_op: RT_LOCK, RT_READ_LOCK, RT_AWAIT, RT_UNLOCK, RT_READ_UNLOCK, RT_TRYLOCK, RT_LOAD, RT_STORE, RT_ATOMIC, \
         RT_READ_TRYLOCK, RT_TAKE
@@ -14,11 +15,13 @@ cdef extern from "host.h":
         int (*task)(void *x) noexcept nogil
         void (*point)(void *x, int op, void *object) noexcept nogil
         void (*changed)(void *x, void *object) noexcept nogil
-        void (*wait)(void *x, int op, int64_t *word, int test, int64_t want) noexcept nogil
-        void (*acquire)(void *x, void *lock, int op) noexcept nogil
+        int (*wait)(void *x, int op, int64_t *word, int test, int64_t want, int timed) noexcept nogil
+        int (*acquire)(void *x, void *lock, int op, int timed) noexcept nogil
         int (*try_acquire)(void *x, void *lock, int op) noexcept nogil
         void (*release)(void *x, void *lock, int op) noexcept nogil
-        void (*fruitless)(void *x) noexcept nogil
+        void (*rest)(void *x, const void *place) noexcept nogil
+        void (*round)(void *x, uint64_t state) noexcept nogil
+        int (*chance)(void *x, int kind, int taken) noexcept nogil
         int (*begin)(void *x) noexcept nogil
         void (*leave)(void *x) noexcept nogil
         void *(*allocate)(void *x, uint64_t size, uint64_t align) noexcept nogil
@@ -28,7 +31,7 @@ cdef extern from "host.h":
         void (*wrong)(void *x, int what, const void *text, const void *where, int64_t n) noexcept nogil
         void (*exit)(void *x, int code) noexcept nogil
         void (*refuse)(void *x, const char *call) noexcept nogil
-        void (*access)(void *x, void *p, uint64_t size, int how, void *place) noexcept nogil
+        int (*access)(void *x, void *p, uint64_t size, int how, void *place) noexcept nogil
         void (*print)(void *x, const char *text, uint64_t n) noexcept nogil
         int tasks
         void (*missed)(void *x) noexcept nogil
@@ -36,6 +39,7 @@ cdef extern from "host.h":
 cdef extern from "threads.h":
     struct rt_state:
         int64_t gate
+        int64_t never
         int asleep
 
 # Addresses in the loaded program. base: where its changing memory begins, a page that is the lab's; end: behind it.

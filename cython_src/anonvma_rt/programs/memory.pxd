@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.table cimport Table
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.programs.races cimport Races
+from anonvma_rt.programs.visits cimport Visits
 
 # What becomes of a race: it is a violation, it is noted and the execution goes on, nobody looks.
 cdef enum Mode:
@@ -44,6 +45,7 @@ cdef struct Watch:
     uint64_t built
     uint64_t last
     Races races
+    Visits visits
     # Places that are points, and whether all of them are on one object.
     Table points
     bint one_object
@@ -58,7 +60,7 @@ cdef void watch_close(Watch *w) noexcept nogil
 cdef void watch_built(Watch *w) noexcept nogil
 cdef void watch_begin(Watch *w, int tasks) noexcept nogil
 cdef void watch_stack(Watch *w, int task, char *top) noexcept nogil
-cdef void watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void *place) noexcept nogil
+cdef int watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void *place) noexcept nogil
 cdef void watch_joins(Watch *w, Task *t, int op, void *object) noexcept nogil
 cdef void watch_gives(Watch *w, Task *t, int op, void *object) noexcept nogil
 cdef int watch_made(Watch *w, int task, void *object, uint64_t size) noexcept nogil

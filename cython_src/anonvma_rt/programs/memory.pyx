@@ -16,10 +16,13 @@ from anonvma_rt.engine.base.operation cimport (
 )
 from anonvma_rt.engine.base.table cimport table_add, table_close, table_get, table_open
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, VIOLATION_SUBJECT, Task, halt, point, violate
-from anonvma_rt.programs.image cimport RT_DATA_RACE, RT_DOUBLE_FREE, RT_FREED, RT_MARKED, RT_OUT_OF_BOUNDS
+from anonvma_rt.programs.image cimport (
+    RT_DATA_RACE, RT_DOUBLE_FREE, RT_FREED, RT_MARKED, RT_OUT_OF_BOUNDS, RT_STACK_BYTES, RT_TOLD,
+)
 from anonvma_rt.programs.races cimport (
     ONE_OBJECT, Access, Race, races_begin, races_close, races_freed, races_give, races_join, races_open, races_touch,
 )
+from anonvma_rt.programs.visits cimport Visit, visits_changed, visits_look, visits_progress
 
 cdef enum:
     # Flags of a race: what the earlier and the later access was.
@@ -66,6 +69,9 @@ cdef void watch_begin(Watch *w, int tasks) noexcept nogil:
     for i in range(w.built):
         w.block[i].live = True
     races_begin(&w.races, tasks)
+    memset(&w.visits, 0, tasks * sizeof(Visit))
+    for i in range(tasks):
+        visits_changed(&w.visits, <int>i)
 
 
 cdef void watch_stack(Watch *w, int task, char *top) noexcept nogil:
@@ -206,9 +212,26 @@ cdef void touch(Watch *w, Task *t, void *p, uint64_t size, bint writes, uint32_t
         met(w, t, &now, &race, NOW_ANNOUNCED if object != NULL else 0)
 
 
-cdef void watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void *place) noexcept nogil:
-    """An access that is about to be made. how: whether it writes, RT_MARKED, and then the operation in the bits from 8
-    on."""
+cdef inline bint on_own_stack(Watch *w, int task, const void *p) noexcept nogil:
+    return w.races.top[task] - <uint64_t>p < RT_STACK_BYTES
+
+
+cdef inline void announce(Watch *w, Task *t, int op, void *object) noexcept nogil:
+    """The point of an access that is a step of its own."""
+    cdef bint spinning = t.spinning
+    point(t, op, object)
+    if op == OP_STORE:
+        visits_progress(&w.visits, t.id)
+        return
+    if spinning:
+        # What it looks at is not what it was.
+        visits_progress(&w.visits, t.id)
+    w.visits.of[t.id].tries = op == OP_ATOMIC
+
+
+cdef int watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void *place) noexcept nogil:
+    """An access that is about to be made. how: whether it writes, RT_MARKED, RT_TOLD, and then the operation in the
+    bits from 8 on. 1: it is a look, of which somebody has to be told first what the thread has."""
     cdef uint32_t from_here = place_of(w, place)
     cdef uint64_t offset
     cdef void *object = NULL
@@ -220,22 +243,27 @@ cdef void watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void 
     elif how & RT_MARKED:
         object = p
     if object != NULL:
-        point(t, op, object)
+        if op != OP_STORE and not how & RT_TOLD and visits_look(&w.visits, t.id, place):
+            return 1
+        announce(w, t, op, object)
+    elif how & 1 and not on_own_stack(w, t.id, p):
+        visits_progress(&w.visits, t.id)
     if not w.on:
-        return
+        return 0
     offset = <uint64_t>p - <uint64_t>w.base
     if w.heap <= offset < t.x.arena.reserved:
         must_be_there(w, t, offset, size, from_here)
     if w.mode == RACES_IGNORE:
-        return
+        return 0
     if object == NULL:
         touch(w, t, p, size, how & 1, from_here, NULL)
-        return
+        return 0
     if op != OP_STORE:
         races_join(&w.races, t.id, object, True)
     touch(w, t, p, size, how & 1, from_here, object)
     if op != OP_LOAD and races_give(&w.races, t.id, object, False, op == OP_STORE) < 0:
         halt(t, HALT_NO_MEMORY)
+    return 0
 
 
 cdef void watch_joins(Watch *w, Task *t, int op, void *object) noexcept nogil:

@@ -1,8 +1,10 @@
 /* Does what its arguments say, one for each thread: letters for operations on the few objects that all share. */
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <time.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
@@ -11,6 +13,9 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_barrier_t barrier;
 static sem_t sem;
 static atomic_int word;
+static const struct timespec late = {2000000000, 0};
+
+int rt_choose(int n);
 
 static void begin(void) { atomic_fetch_add(&word, 4); }
 
@@ -45,6 +50,29 @@ static void *run(void *argument)
         case 'a': pthread_barrier_wait(&barrier); break;
         case 'g': atomic_load(&word); break;
         case 'f': atomic_fetch_add(&word, 1); break;
+        case 'W':
+            pthread_mutex_lock(&lock);
+            pthread_cond_timedwait(&cond, &lock, &late);
+            pthread_mutex_unlock(&lock);
+            break;
+        case 'T':
+            if (pthread_mutex_timedlock(&lock, &late) == 0)
+                pthread_mutex_unlock(&lock);
+            break;
+        case 'P': sem_timedwait(&sem, &late); break;
+        case 'X':
+            if (pthread_rwlock_timedwrlock(&rwlock, &late) == 0)
+                pthread_rwlock_unlock(&rwlock);
+            break;
+        case 'c': atomic_fetch_add(&word, rt_choose(3)); break;
+        case 'y':
+            for (int round = 0; round < 2 && !atomic_load(&word); round++)
+                sched_yield();
+            break;
+        case 'Y':
+            while (atomic_load(&word) < 2)
+                sched_yield();
+            break;
         case 'd': pthread_cond_destroy(&cond); break;
         case 'k': pthread_mutex_destroy(&lock); break;
         }

@@ -78,7 +78,8 @@ void __assert_fail(const char *, const char *, unsigned, const char *) __attribu
 LAB_CODE int lab_task(void) { return rt_host->task(rt_host->x); }
 LAB_CODE void lab_point(int op, void *object) { rt_host->point(rt_host->x, op, object); }
 LAB_CODE void lab_changed(void *object) { rt_host->changed(rt_host->x, object); }
-LAB_CODE void lab_await(int64_t *word, int test, int64_t want) { rt_host->wait(rt_host->x, RT_AWAIT, word, test, want); }
+LAB_CODE void lab_await(int64_t *word, int test, int64_t want)
+{ rt_host->wait(rt_host->x, RT_AWAIT, word, test, want, 0); }
 
 /* Announced, and seen by whoever awaits the word. */
 LAB_CODE void lab_set(int64_t *word, int64_t value)

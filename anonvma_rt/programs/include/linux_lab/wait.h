@@ -156,7 +156,7 @@ LAB_USUAL bool completion_done(struct completion *c) { return lab_get(&c->done) 
 
 LAB_CODE void lab_take_done(int64_t *done)
 {
-    rt_host->wait(rt_host->x, RT_TAKE, done, RT_NOT_LESS, 1);
+    rt_host->wait(rt_host->x, RT_TAKE, done, RT_NOT_LESS, 1, 0);
     if (*done < LAB_FOR_ALL)
         --*done;
     lab_changed(done);

@@ -2,19 +2,20 @@
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
+from anonvma_rt.engine.base.arena cimport arena_restore
 from anonvma_rt.engine.base.grow cimport need
-from anonvma_rt.engine.base.operation cimport NEVER
+from anonvma_rt.engine.base.operation cimport NEVER, OP_START
 from anonvma_rt.engine.base.os cimport rt_jump, rt_load, rt_protect, rt_unwind
-from anonvma_rt.engine.base.rng cimport mix64
+from anonvma_rt.engine.base.rng cimport mix64, rng_start
 from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
 from anonvma_rt.engine.run.fault cimport Fault, Guard, crashed, guard_swap
 from anonvma_rt.engine.run.journal cimport journal_reset, journal_take
 from anonvma_rt.engine.run.task cimport (
     HALT_AGAIN, HALT_DIVERGED, HALT_EXIT, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL,
-    HALT_VIOLATION, MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Limits, Task,
-    close_segment, cut_by, decide, execution_reset, hold_here, stuck, wait_outside,
+    HALT_VIOLATION, MAX_CLASSES, MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Finding,
+    Limits, Task, close_segment, cut_by, decide, hold_here, set_alarm, stuck, wait_outside,
 )
 
 
@@ -48,6 +49,59 @@ cdef void block_free(Block *b) noexcept nogil:
     free(b.digests)
     free(b.failures)
     memset(b, 0, sizeof(Block))
+
+
+cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
+    """Makes everything as it was when the scenario had just been built, and seeds execution `index`."""
+    cdef int i
+    arena_restore(&x.arena)
+    x.awaiting = 0
+    x.outside = 0
+    x.enabled = NEVER >> (64 - x.tasks)
+    x.blocked = 0
+    if x.order.learned:
+        memcpy(x.order.allowed, x.order.declared_allowed, sizeof(x.order.allowed))
+        memcpy(x.order.after, x.order.declared_after, sizeof(x.order.after))
+        x.order.learned = False
+    for i in range(x.tasks):
+        x.task[i].op = OP_START
+        x.task[i].object = NULL
+        x.task[i].started = False
+        x.task[i].interesting = False
+        x.task[i].n_looks = 0
+        x.task[i].news = 0
+        x.task[i].whole = False
+        x.task[i].spinning = False
+        x.task[i].timed = False
+        x.task[i].lapsed = False
+        x.task[i].marks = 0
+        x.task[i].made = 0
+        x.task[i].shares = 0
+        if x.task[i].gate.op != OP_START:
+            wait_outside(&x.task[i])
+        if x.task[i].held or x.halt:
+            x.task[i].held = 0
+            memset(x.task[i].held_count, 0, MAX_CLASSES)
+    x.steps = 1
+    x.until = 0
+    set_alarm(x)
+    x.lease = 0
+    x.halt = HALT_NONE
+    x.done = 0
+    x.completed = 0
+    x.rounds.by = -1
+    x.rounds.spinning = 0
+    x.rounds.fruitless = False
+    x.current = -1
+    x.index = index
+    x.rng = rng_start(x.seed, index)
+    x.segment = 1
+    x.digest = 0
+    x.switches = 0
+    memset(x.counters, 0, sizeof(x.counters))
+    memset(&x.finding, 0, sizeof(Finding))
+    x.trace.n_events = 0
+    x.trace.n_segments = 0
 
 
 cdef int block_next(Block *b) noexcept nogil:
@@ -95,10 +149,9 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
         if x.steps > x.limits.stop_at:
             hold_here(x)
             x.halt = HALT_UNTIL
-        elif x.enabled:
-            if not x.halt:
-                x.halt = HALT_DIVERGED
-        else:
+        elif x.enabled and not x.halt:
+            x.halt = HALT_DIVERGED
+        elif not x.halt:
             stuck(x, task)
     if x.halt:
         chosen = parked_in_body(x)

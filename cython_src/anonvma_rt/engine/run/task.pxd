@@ -139,6 +139,9 @@ cdef struct Task:
     int32_t n_looks
     bint whole
     bint missed
+    # Set while it waits for some time at most. `lapsed`: it goes on because that time is over.
+    bint timed
+    bint lapsed
     # It has ended a fruitless round, whose first look was number `first`; ROUND_UNKNOWN until it comes to its next
     # operation, ROUND_OTHER where that is no other round.
     bint spinning
@@ -172,7 +175,8 @@ cdef struct StrategyCalls:
     bint sees_forced
     bint sees_marks
     bint keeps_lease
-    # A fruitless round is the last one of its task in this execution; if that could have gone on, it is pruned.
+    # It visits every class. A fruitless round is the last one of its task in this execution; where that, or whoever
+    # waits for a time to be over, is all that could go on, it is pruned.
     bint cuts_spins
     void (*begin)(void *self, Execution *x) noexcept nogil
     int (*pick)(void *self, Execution *x, uint64_t *hold) noexcept nogil
@@ -290,7 +294,7 @@ cdef void close_segment(Execution *x, uint64_t at) noexcept nogil
 cdef void watch(Task *t) noexcept nogil
 cdef void recheck(Execution *x, void *object) noexcept nogil
 cdef void free_object(Task *t, void *object) noexcept nogil
-cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil
+cdef void set_alarm(Execution *x) noexcept nogil
 cdef void wait_outside(Task *t) noexcept nogil
 cdef void come_in(Task *t) noexcept nogil
 

@@ -1,13 +1,12 @@
 """The decision at a point, the end of an execution by a violation, and the lock-order checker (see task.pxd)."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_restore, arena_size
+from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_size
 from anonvma_rt.engine.base.grow cimport grow
-from anonvma_rt.engine.base.operation cimport NEVER, OP_START, lock_word
+from anonvma_rt.engine.base.operation cimport NEVER, OP_LOAD, lock_word
 from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
-from anonvma_rt.engine.base.rng cimport rng_start
 from anonvma_rt.engine.order.classes cimport BY_ALL, BY_NONE, observe
 from anonvma_rt.engine.order.relation cimport awaits, can_go_on, waits, would_fail
 from anonvma_rt.engine.run.journal cimport journal_take
@@ -64,7 +63,7 @@ cdef void reschedule(Task *t) noexcept nogil:
         x.blocked |= bit
     chosen = decide(x)
     if chosen < 0:
-        if x.enabled:
+        if x.enabled or x.halt:
             halt(t, x.halt if x.halt else HALT_DIVERGED)
         stuck(x, t.id)
         x.carrier.unwind(t)
@@ -75,6 +74,9 @@ cdef void reschedule(Task *t) noexcept nogil:
             x.carrier.unwind(t)
         park(t, -1)
     t.interesting = False
+    if t.lapsed:
+        # It gives up, and leaves what it waited for as it is.
+        t.op = OP_LOAD
     if x.rounds.granted != NULL:
         x.rounds.granted(t)
     if x.watched:
@@ -146,6 +148,7 @@ cdef void stuck_in_rounds(Execution *x) noexcept nogil:
 cdef int decide(Execution *x) noexcept nogil:
     """Who makes step x.steps: a task, or -1 where nobody can or the strategy chose one that is not enabled."""
     cdef uint64_t hold = 1
+    cdef uint64_t blocked = 0
     cdef int chosen
     if x.rounds.tell != NULL:
         x.rounds.tell(x)
@@ -153,7 +156,10 @@ cdef int decide(Execution *x) noexcept nogil:
         x.halt = HALT_NO_MEMORY
         return -1
     if x.enabled == 0:
-        return -1
+        blocked = x.blocked
+        x.enabled = time_passes(x)
+        if x.enabled == 0:
+            return -1
     if x.current >= 0 and x.steps <= x.lease and x.enabled >> x.current & 1:
         chosen = x.current
     elif x.enabled & (x.enabled - 1) == 0 and not x.strategy.sees_forced:
@@ -168,6 +174,10 @@ cdef int decide(Execution *x) noexcept nogil:
         x.lease = x.steps + hold - 1
         if x.lease < x.steps:
             x.lease = NEVER
+    if blocked:
+        x.enabled = <uint64_t>1 << chosen
+        x.blocked = blocked & ~x.enabled
+        x.task[chosen].lapsed = True
     if chosen != x.current:
         if x.current >= 0:
             close_segment(x, x.steps)
@@ -178,6 +188,29 @@ cdef int decide(Execution *x) noexcept nogil:
     if x.watched or x.rounds.tell != NULL or (x.subject.marks != NULL and (x.strategy.sees_marks or x.profiling)):
         x.until = 0
     return chosen
+
+
+cdef uint64_t time_passes(Execution *x) noexcept nogil:
+    """Nobody can go on: who waits for some time at most, as bits. One of them gives up then, and the strategy says
+    which. Under a search of every class that is pruned: it was a choice not to be late earlier (programs/timed)."""
+    cdef uint64_t rest = x.blocked & ~x.outside
+    cdef uint64_t late = 0
+    cdef int i
+    while rest:
+        i = rt_lowest(rest)
+        rest &= rest - 1
+        if x.task[i].timed:
+            late |= <uint64_t>1 << i
+    if late == 0:
+        return 0
+    if x.strategy.cuts_spins:
+        x.halt = HALT_PRUNED
+        return 0
+    # Such executions are none that a search makes: they have no class.
+    x.rounds.fruitless = True
+    if not x.strategy.keeps_lease:
+        x.lease = 0
+    return late
 
 
 cdef bint room_for_one(Execution *x, void **array, uint64_t n, uint64_t *room, size_t item) noexcept nogil:
@@ -305,57 +338,6 @@ cdef void halt(Task *t, int reason) noexcept nogil:
     """Ends the execution: every task leaves its body at its point. Does not return."""
     t.x.halt = reason
     t.x.carrier.unwind(t)
-
-
-cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
-    """Makes everything as it was when the scenario had just been built, and seeds execution `index`."""
-    cdef int i
-    arena_restore(&x.arena)
-    x.awaiting = 0
-    x.outside = 0
-    x.enabled = NEVER >> (64 - x.tasks)
-    x.blocked = 0
-    if x.order.learned:
-        memcpy(x.order.allowed, x.order.declared_allowed, sizeof(x.order.allowed))
-        memcpy(x.order.after, x.order.declared_after, sizeof(x.order.after))
-        x.order.learned = False
-    for i in range(x.tasks):
-        x.task[i].op = OP_START
-        x.task[i].object = NULL
-        x.task[i].started = False
-        x.task[i].interesting = False
-        x.task[i].n_looks = 0
-        x.task[i].news = 0
-        x.task[i].whole = False
-        x.task[i].spinning = False
-        x.task[i].marks = 0
-        x.task[i].made = 0
-        x.task[i].shares = 0
-        if x.task[i].gate.op != OP_START:
-            wait_outside(&x.task[i])
-        if x.task[i].held or x.halt:
-            x.task[i].held = 0
-            memset(x.task[i].held_count, 0, MAX_CLASSES)
-    x.steps = 1
-    x.until = 0
-    set_alarm(x)
-    x.lease = 0
-    x.halt = HALT_NONE
-    x.done = 0
-    x.completed = 0
-    x.rounds.by = -1
-    x.rounds.spinning = 0
-    x.rounds.fruitless = False
-    x.current = -1
-    x.index = index
-    x.rng = rng_start(x.seed, index)
-    x.segment = 1
-    x.digest = 0
-    x.switches = 0
-    memset(x.counters, 0, sizeof(x.counters))
-    memset(&x.finding, 0, sizeof(Finding))
-    x.trace.n_events = 0
-    x.trace.n_segments = 0
 
 
 cdef void wait_outside(Task *t) noexcept nogil:

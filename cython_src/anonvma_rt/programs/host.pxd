@@ -1,0 +1,41 @@
+"""What a program's runtime asks of the scheduler (anonvma_rt/programs/runtime/host.h), and how it is answered.
+
+All of it belongs to the task that runs. What an execution changes here is put back when the next one begins.
+"""
+
+from libc.stdint cimport int32_t
+
+from anonvma_rt.engine.run.task cimport Execution, Task
+from anonvma_rt.programs.family cimport Family
+from anonvma_rt.programs.image cimport rt_host, rt_state
+from anonvma_rt.programs.memory cimport Watch
+
+cdef enum:
+    # Behind each object of the heap, beside the header of the next one.
+    RED_ZONE = 16
+    # What the program allocates, in the arena; its globals are type 1.
+    TYPE_HEAP = 2
+    # Of a host_begin() that is refused: there is no number left; this thread had never been seen before.
+    TOO_MANY = 1
+    UNKNOWN = 2
+
+cdef struct Host:
+    # What the runtime has, and gives back as `x` with every call.
+    rt_host calls
+    Execution *x
+    Watch watch
+    Family family
+    rt_state *thread
+    # How many threads each task has begun; restored with the arena. Behind the last task: whether the execution has
+    # begun.
+    int32_t *begun
+    int tasks
+    # How often a thread may be late, and may wake for no reason.
+    int late
+    int spurious
+    # A search met a thread that might have been late once more.
+    bint limited
+
+cdef void host_open(Host *h) noexcept
+cdef void host_gate(Host *h, Task *t) noexcept nogil
+cdef bint host_runs_chance(Host *h, Task *t) noexcept nogil
