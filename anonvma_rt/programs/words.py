@@ -3,9 +3,9 @@
 import ctypes
 from typing import Any
 
-from anonvma_rt.programs.places import wrong
 from anonvma_rt.programs.program import Program
 from anonvma_rt.programs.symbols import Symbols
+from anonvma_rt.programs.witness import Witness
 
 __all__ = ["Native"]
 
@@ -15,9 +15,10 @@ CHANCES = {-1: "the time", -2: "an idle wake-up", -3: "a choice"}
 
 
 class Native(Program):
-    """A Program that gives names to what is in its histories. symbols: of its image."""
+    """A Program that gives names to what is in its histories. symbols: of its image; witness: who looks at it."""
 
     symbols: Symbols
+    witness: Witness | None = None
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ class Native(Program):
             "destroyed": lambda: f"{who} used a {self.text(a)} that was destroyed: {self.symbols.name(b)}.",
             "bad-call": lambda: f"{who}: {self.text(a)}.",
         }
-        return said[kind]() if kind in said else wrong(self.symbols, self.thread, kind, task, a, b, c)
+        return said[kind]() if kind in said else None
 
     def thread(self, task: int) -> str:
         """The name of a task."""

@@ -11,7 +11,7 @@ from anonvma_rt.errors import printable
 from anonvma_rt.show.moments import in_words
 from anonvma_rt.show.story import Story
 from anonvma_rt.subjects.history import Event
-from anonvma_rt.subjects.stacks import Stacks
+from anonvma_rt.subjects.stacks import Frame, Stacks
 from anonvma_rt.text.parameters import spelled
 
 __all__ = ["dmesg"]
@@ -40,11 +40,13 @@ def _lines(story: Story, step: int) -> Iterator[str]:
         yield f"anonvma_rt: no violation in {story.scenario} under {story.algorithm}"
         return
     trace = story.trace
-    sides = _sides(story)
+    told = trace.told()
+    sides = [] if told else _sides(story)
     stacks = Stacks()
     if story.stacks is not None:
         stacks.resolve([story.stacks[side.place] for side in sides])
     functions = [_function(story, stacks, side) for side in sides]
+    functions += [one.calls[0].function for one in told[:2] if one.calls]
     yield RULE
     yield f"BUG: anonvma_rt: {story.kind} in {' / '.join(dict.fromkeys(functions)) or story.scenario}"
     for side in sides:
@@ -52,7 +54,15 @@ def _lines(story: Story, step: int) -> Iterator[str]:
         who = f"{trace.task(side.event.task)}/{side.event.task}"
         yield f"{side.heading} by task {who}, step {side.event.step}:"
         yield from (f"  {line}" for line in _stack(story, stacks, side))
-        yield from _held(story, who, side.event)
+        yield from _held(story, who, side.event.task, side.event.step)
+    for one in told:
+        yield ""
+        who = f"{trace.task(one.task)}/{one.task}"
+        by = f" by task {who}" if one.task >= 0 else ""
+        yield f"{one.what}{by}{f', step {one.step}' if one.step is not None else ''}:"
+        yield from (f"  {line}" for line in _calls(one.calls))
+        if one.step is not None:
+            yield from _held(story, who, one.task, one.step)
     if story.why:
         yield ""
         yield from (sentence.strip() + "." for sentence in story.why.rstrip(".").split(". "))
@@ -101,16 +111,25 @@ def _last(story: Story, task: int, matters: Callable[[Event], bool] | None) -> i
     return next(reversed(chosen or own), None)
 
 
+def _frames(story: Story, stacks: Stacks, side: Side) -> list[Frame]:
+    standing = story.trace.standing(side.event.task)
+    return standing or (stacks.of(story.stacks[side.place]) if story.stacks else [])
+
+
 def _function(story: Story, stacks: Stacks, side: Side) -> str:
-    frames = stacks.of(story.stacks[side.place]) if story.stacks else []
+    frames = _frames(story, stacks, side)
     return frames[0].function if frames else story.trace.task(side.event.task)
 
 
-def _stack(story: Story, stacks: Stacks, side: Side) -> Iterator[str]:
-    frames = stacks.of(story.stacks[side.place]) if story.stacks else []
+def _calls(frames: list[Frame]) -> Iterator[str]:
     for frame in frames:
         house = "cython_src/" if frame.file.startswith("anonvma_rt/") else ""
         yield f"{frame.function} at {house}{frame.file}:{frame.line}"
+
+
+def _stack(story: Story, stacks: Stacks, side: Side) -> Iterator[str]:
+    frames = _frames(story, stacks, side)
+    yield from _calls(frames)
     if not frames:
         text = next((text for event, text in story.trace.texts(full=True) if event is side.event), side.event.what)
         yield f"in: {text.strip()}"
@@ -118,8 +137,8 @@ def _stack(story: Story, stacks: Stacks, side: Side) -> Iterator[str]:
             yield f"(no call stack: {stacks.why_not})"
 
 
-def _held(story: Story, who: str, event: Event) -> Iterator[str]:
-    held = story.locks.held(event.task, event.step)
+def _held(story: Story, who: str, task: int, step: int) -> Iterator[str]:
+    held = story.locks.held(task, step)
     if not held:
         yield f"no locks held by {who}"
         return

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from anonvma_rt.engine.run.records import EVENT, OPS, Crash, Finding, Pending, Recorded
 from anonvma_rt.subjects.loops import Loop, first_rounds, loops_of
 from anonvma_rt.subjects.places import Place, cells
-from anonvma_rt.subjects.stacks import calls
+from anonvma_rt.subjects.stacks import Frame, calls
 
 if TYPE_CHECKING:
     from anonvma_rt.subjects.scenes import Key, Scenes
 
-__all__ = ["Event", "Trace", "decode"]
+__all__ = ["Event", "Told", "Trace", "decode"]
 
 LOCK_WORDS = {
     "lock": "locks",
@@ -41,6 +41,16 @@ class Event(NamedTuple):
     b: int
     c: int
     code: int = 0
+
+
+class Told(NamedTuple):
+    """Somebody who takes part in a violation: what was done, by which task (-1: nobody knows), at which step if that is
+    known, and the calls that led there, innermost first."""
+
+    what: str
+    task: int
+    step: int | None
+    calls: list[Frame]
 
 
 def decode(data: bytes, notes: Mapping[int, str]) -> list[Event]:
@@ -106,6 +116,14 @@ class Trace:
     def source(self, event: Event) -> Place | None:
         """Where in the source it is made; None where nobody knows."""
         return None
+
+    def told(self) -> list[Told]:
+        """Those who take part in the violation, where the calls of each are known."""
+        return []
+
+    def standing(self, task: int) -> list[Frame]:
+        """The calls in which a task that has not ended stands at the end, where they are known."""
+        return []
 
     def cause(self) -> str | None:
         """Why it went wrong, in one or two plain sentences; None without a violation."""

@@ -37,6 +37,12 @@ class Frame(NamedTuple):
     line: int
 
     @property
+    def short(self) -> str:
+        """The function with its line, as in "add (tally.c:7)"."""
+        name = f"{Path(self.file).name}{f':{self.line}' if self.line else ''}"
+        return f"{self.function} ({name})" if self.file else self.function
+
+    @property
     def module(self) -> str:
         return self.file.rsplit(".", 1)[0].replace("/", ".")
 
@@ -170,11 +176,7 @@ def demangled(symbol: str) -> tuple[str, str] | None:
 
 def calls(frames: tuple[int, ...]) -> list[str]:
     """The calls of the code under test that these return addresses stand for, innermost first: "f (file.c:7)"."""
-    found = []
-    for frame in Stacks().of(frames):
-        place = f" ({Path(frame.file).name}{f':{frame.line}' if frame.line else ''})" if frame.file else ""
-        found.append(f"{frame.function}{place}")
-    return found
+    return [frame.short for frame in Stacks().of(frames)]
 
 
 def short(function: str) -> str:

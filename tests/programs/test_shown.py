@@ -133,11 +133,13 @@ def test_stacks_are_the_programs_own(folder, monkeypatch):
     monkeypatch.chdir(folder)
     queue = native("queue.cpp")
     report = re.sub(r"^\[.*?\] ?", "", dmesg(story(queue, found(queue))), flags=re.M)
-    assert "BUG: anonvma_rt: lost-wakeup in thread 2 / Queue::put / Queue::take\n" in report
+    assert "BUG: anonvma_rt: lost-wakeup in thread 2 / main / Queue::take\n" in report
     source = folder / "queue.cpp"
     waits = f"  Queue::take at {source}:35\n  operator() at {source}:53\nno locks held by thread 1/1\n"
     assert waits in report
-    assert f"  Queue::put at {source}:30\n  main at {source}:56\nno locks held by main/0\n" in report
+    # Where it waits, and not where it made its last step.
+    assert f"task main/0, step 17:\n  main at {source}:58\nno locks held by main/0\n" in report
+    assert "main waits for the end of thread 1 (queue.cpp:58); thread 1 waits for" in report
 
 
 def test_digests_are_the_same_with_and_without_lines(tally, monkeypatch):
@@ -149,3 +151,54 @@ def test_digests_are_the_same_with_and_without_lines(tally, monkeypatch):
     assert with_lines.schedules_sha256 == without.schedules_sha256
     assert found(program) == file
     assert json.loads(Path(file).read_text())["trace_sha256"] == with_them["trace_sha256"]
+
+
+SOURCES = Path(__file__).with_name("sources")
+
+
+def line_of(name, text):
+    """The number of the first line with this text."""
+    lines = (SOURCES / name).read_text().split("\n")
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+def reported(name, case):
+    """The report of a wrong program, without its clock and folders, up to the sentence that says it all."""
+    program = native(SOURCES / name, cflags=[f"-DCASE={case}"])
+    report = re.sub(r"^\[.*?\] ?", "", dmesg(story(program, found(program))), flags=re.M)
+    return report.replace(f"{SOURCES}/", "").split("\n", 1)[1]
+
+
+def test_both_sides_of_a_race_are_told_with_their_stacks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    adds, calls = line_of("races.c", "data++; ONLY_RIGHT"), line_of("races.c", "body((int)")
+    stack = f"  body at races.c:{adds}\n  run at races.c:{calls}\n"
+    assert reported("races.c", 1).startswith(
+        "BUG: anonvma_rt: data-race in body\n\n"
+        f"read by task thread 2/2, step 5:\n{stack}no locks held by thread 2/2\n\n"
+        f"write by task thread 1/1, step 3:\n{stack}no locks held by thread 1/1\n\n"
+        f"A data race on data: thread 1 writes it in body (races.c:{adds}), called by run (races.c:{calls}) (step 3), "
+        f"thread 2 reads it in body (races.c:{adds}), called by run (races.c:{calls}), and nothing orders the two.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "parts"),
+    [
+        (1, ["use by task thread 1/1", "freed by task main/0:", "allocated by task main/0:"]),
+        (2, ["use by task main/0", "allocated by task main/0:"]),
+        (4, ["second free by task main/0", "first free:", "allocated by task main/0:"]),
+        (5, ["free by task main/0"]),
+    ],
+)
+def test_who_made_and_freed_an_object_is_told_with_stacks(case, parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = reported("memory.c", case)
+    for part in parts:
+        (one,) = [block for block in report.split("\n\n") if block.startswith(part)]
+        heading, call, *_ = one.split("\n")
+        function, line = re.fullmatch(r"  (\w+) at memory\.c:(\d+)", call).groups()
+        text = (SOURCES / "memory.c").read_text().split("\n")[int(line) - 1]
+        assert function == ("use" if "thread 1" in heading else "main")
+        if "alloc" in heading or "free" in heading:
+            assert ("malloc" if "alloc" in heading else "free(") in text, (heading, text)

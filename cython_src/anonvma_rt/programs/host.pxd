@@ -35,6 +35,8 @@ cdef struct Host:
     int spurious
     # A search met a thread that might have been late once more.
     bint limited
+    # Of programs/witness.pyx, while somebody looks; else NULL.
+    void *sight
 
 cdef void host_open(Host *h) noexcept
 cdef void host_gate(Host *h, Task *t) noexcept nogil

@@ -64,6 +64,7 @@ cdef int watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void *
 cdef void watch_joins(Watch *w, Task *t, int op, void *object) noexcept nogil
 cdef void watch_gives(Watch *w, Task *t, int op, void *object) noexcept nogil
 cdef int watch_made(Watch *w, int task, void *object, uint64_t size) noexcept nogil
+cdef Block *block_before(Watch *w, uint64_t offset) noexcept nogil
 cdef uint32_t watch_freed(Watch *w, const void *object) noexcept nogil
 cdef void watch_free(Watch *w, Task *t, void *object, void *place) noexcept nogil
 

@@ -45,12 +45,6 @@ cdef class Program(Subject):
     of a thread may be late, and end for no reason.
     """
 
-    cdef readonly Image image
-    cdef Host *host
-    cdef int argc
-    cdef char **argv
-    cdef readonly list arguments
-
     def __cinit__(self, *args, **kwargs):
         self.host = <Host *>calloc(1, sizeof(Host))
         if self.host == NULL:
