@@ -263,6 +263,11 @@ cdef class Witness:
         self.close()
         free(self.sight)
 
+    cdef Program looked_at(self):
+        if self.program is None:
+            raise RuntimeError("this witness was not made: it looks at no program")
+        return self.program
+
     cpdef close(self):
         """Looks no longer."""
         if self.program is not None and self.program.host.sight == self.sight:
@@ -272,18 +277,20 @@ cdef class Witness:
     @property
     def answers(self):
         """The return addresses of each thing that was asked for, innermost first; none where it was not seen."""
+        self.looked_at()
         return [addresses(&self.sight.asked[i].seen) for i in range(self.sight.n_asked)]
 
     @property
     def last(self):
         """Those of each task, at what it announced last."""
-        return [addresses(&self.sight.last[i]) for i in range(self.program.tasks)]
+        return [addresses(&self.sight.last[i]) for i in range(self.looked_at().tasks)]
 
     @property
     def end(self):
         """Those at the violation."""
+        cdef Program program = self.looked_at()
         cdef rt_calls *calls = &self.sight.end
-        if calls.n == 0 and 0 <= self.sight.task < self.program.tasks:
+        if calls.n == 0 and 0 <= self.sight.task < program.tasks:
             calls = &self.sight.last[self.sight.task]
         return addresses(calls)
 
@@ -291,8 +298,9 @@ cdef class Witness:
     def locals(self):
         """Of objects on stacks: offset, the return address of the call in whose frame it lies, and how far before the
         end of that."""
+        cdef uint64_t base = <uint64_t>self.looked_at().image.at.base
         return [
-            (one.address - <uint64_t>self.program.image.at.base, one.call, one.end - one.address)
+            (one.address - base, one.call, one.end - one.address)
             for one in self.sight.local[:self.sight.n_locals]
         ]
 
@@ -302,7 +310,7 @@ cdef class Witness:
         cdef uint64_t number = 0
         cdef uint64_t i
         cdef Block *found
-        cdef Watch *w = &self.program.host.watch
+        cdef Watch *w = &self.looked_at().host.watch
         if offset < w.heap or w.n == 0:
             return None
         found = block_before(w, offset)
@@ -316,4 +324,5 @@ cdef class Witness:
 
     def stack(self, int task):
         """Where the stack of a task begins, as an offset."""
-        return <uint64_t>self.program.image.stack_of(task) - <uint64_t>self.program.image.at.base
+        cdef Program program = self.looked_at()
+        return <uint64_t>program.image.stack_of(task) - <uint64_t>program.image.at.base
