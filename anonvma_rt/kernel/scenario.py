@@ -169,9 +169,6 @@ class BoundScenario(KnownAtOnce):
     look = staticmethod(view.look)
     things = view.THINGS
 
-    def looks_again(self, recorded: Recorded, explorer: Explorer) -> bool:
-        return False
-
     def trace(self, recorded: Recorded, explorer: Explorer, before: dict[int, tuple[int, int]]) -> KernelTrace:
         return KernelTrace.of(recorded, self.task_names(), explorer.subject.kinds(), World(explorer).name, before)
 

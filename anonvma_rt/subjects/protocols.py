@@ -182,3 +182,6 @@ class KnownAtOnce:
     @property
     def within(self) -> str:
         return ""
+
+    def looks_again(self, recorded: Recorded, explorer: Explorer) -> bool:
+        return False

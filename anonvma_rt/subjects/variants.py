@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.engine.run.explorer import Explorer
-from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
 from anonvma_rt.subjects.protocols import KnownAtOnce
@@ -138,9 +137,6 @@ class BoundVariants(KnownAtOnce):
 
     def before(self, explorer: Explorer) -> None:
         return None
-
-    def looks_again(self, recorded: Recorded, explorer: Explorer) -> bool:
-        return False
 
     @property
     def things(self) -> str:

@@ -16,6 +16,7 @@ from anonvma_rt.litmus.program import Program
 from anonvma_rt.shrinking.parameters import stretched
 from anonvma_rt.shrinking.schedule import Bench
 from anonvma_rt.subjects.history import Trace
+from anonvma_rt.subjects.protocols import KnownAtOnce
 
 
 def test_the_race_of_the_mail_with_64_pages_needs_two_pages_and_three_switches(mail, tmp_path):
@@ -227,7 +228,7 @@ def test_a_mutant_that_takes_any_violation_is_caught_by_the_replay_on_threads(tm
 
 
 @dataclass(frozen=True)
-class Spinning:
+class Spinning(KnownAtOnce):
     """A subject as the lab asks for one: A spins until B stores, and B may wait for ever for what C took."""
 
     name: str = "spinning"

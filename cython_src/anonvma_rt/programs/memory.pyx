@@ -64,14 +64,15 @@ cdef void watch_built(Watch *w) noexcept nogil:
 cdef void watch_begin(Watch *w, int tasks) noexcept nogil:
     """An execution begins."""
     cdef uint64_t i
+    cdef int task
     w.n = w.built
     w.last = 0
     for i in range(w.built):
         w.block[i].live = True
     races_begin(&w.races, tasks)
     memset(&w.visits, 0, tasks * sizeof(Visit))
-    for i in range(tasks):
-        visits_changed(&w.visits, <int>i)
+    for task in range(tasks):
+        visits_changed(&w.visits, task)
 
 
 cdef void watch_stack(Watch *w, int task, char *top) noexcept nogil:
