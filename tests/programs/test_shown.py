@@ -202,3 +202,10 @@ def test_who_made_and_freed_an_object_is_told_with_stacks(case, parts, tmp_path,
         assert function == ("use" if "thread 1" in heading else "main")
         if "alloc" in heading or "free" in heading:
             assert ("malloc" if "alloc" in heading else "free(") in text, (heading, text)
+
+
+def test_a_chance_is_told_in_words():
+    (found,) = hunt(native(SOURCES / "timed.c"), {"CHECK": 1}, runs=200).results
+    said = {(event.task, text) for event, text in found.trace.texts(full=True)}
+    assert {(0, "may be late"), (2, "is over"), (0, "goes on")} <= said
+    assert found.trace.tasks[2] == "the time of main"

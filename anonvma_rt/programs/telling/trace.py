@@ -28,6 +28,10 @@ LIFE = {
     ("store", "end"): "ends",
     ("await", "end"): "joins {}",
 }
+# The same for a chance, by the place that it has among the tasks of its thread: what the thread asks, and what the
+# chance's step means.
+ASKS = {-1: "may be late", -2: "may wake for no reason", -3: "chooses"}
+SAYS = {-1: "is over", -2: "wakes it", -3: "says yes"}
 WORDS = {
     "load": "reads", "store": "writes", "atomic": "updates", "await": "waits for", "take": "takes",
     "read-trylock": "tries to lock for reading",
@@ -140,6 +144,9 @@ class NativeTrace(EmbeddedTrace):
 
     def _point(self, event: Event, full: bool) -> str | None:
         life = self.subject.symbols.life(event.a)
+        if life and (ordinal := self.subject.family[life[1] - 1][1] if life[1] else 0) < 0:
+            said = {"store": ASKS[ordinal], "take": SAYS[ordinal], "atomic": "goes on"}
+            return said.get(event.what) if full else None
         if life and (event.what, life[0]) in LIFE:
             return LIFE[event.what, life[0]].format(self.task(life[1])) if full else None
         if event.what in WORDS:
