@@ -49,6 +49,19 @@ def test_carriers_and_jobs_make_the_same_executions():
     assert len({tuple(one.violations.items()) for one in found}) == 1
 
 
+def test_a_thread_that_is_seldom_begun_is_known_from_then_on(tmp_path):
+    described = program("rare.c")
+    assert described.bind({}).make_subject("program").tasks == 3, "it was met while threads were counted"
+    found = [hunt(described, runs=4000, jobs=jobs, out=str(tmp_path)).results[0] for jobs in (1, 2)]
+    assert found[0].schedules_sha256 == found[1].schedules_sha256
+    assert found[0].violations == found[1].violations and found[0].violations.keys() == {"assertion"}
+    file = Path(found[0].first.reproducer)
+    assert "births = [[2, 0]]" in file.read_text()
+    assert replay(Reproducer.load(str(file), [program("rare.c")])).reproduced
+    (every,) = verify(described, all_violations=True).results
+    assert every.complete and every.violating_classes.keys() == {"assertion"}
+
+
 def test_a_reproducer_needs_the_program_and_refuses_another(tmp_path):
     source = tmp_path / "counter.c"
     source.write_text((SOURCES / "counter.c").read_text())
