@@ -42,6 +42,14 @@ FIRST_PLACE, NEXT_PLACE, PLACES = 0x200000000000, 1 << 36, 64
 # Names of the C library that are about threads or waiting, and those of them that only touch what they are given.
 THREADS = re.compile(r"pthread_|sem_|thrd_|mtx_|cnd_|tss_|call_once$|sched_|futex|aio_|mq_|timer_|poll$|select$")
 HARMLESS = re.compile(r"pthread_(mutex|cond|rwlock|barrier)?attr_|sched_get_priority_|sched_getcpu$")
+# What the C library and that of C++ have that writes to no memory of the program's but a thread's own: it looks, it
+# throws, or it comes down to what the runtime has.
+WRITES_NOTHING = re.compile(
+    r"_GLOBAL_OFFSET_TABLE_$|std(in|out|err)$|str(n?len|n?cmp|n?casecmp|r?chr|str|spn|cspn|pbrk)$|mem(cmp|chr)$|ato(i|l|ll|f)$|l?l?abs$"
+    r"|pthread_\w*attr_|sched_get|get(pid|ppid|pagesize)$|sysconf$|is[a-z]+$|to(upper|lower)$|__ctype_b_loc$|f?abs[fl]?$"
+    r"|_Unwind_|__gxx_personality|__cxa_|_ZT[IVS]|_ZSt\d+(__throw_|terminate)|_ZNSt6thread|_ZNSt18condition_variable"
+    r"|_ZNS?t?\w*(exception|_error)\w*[CD]\dE|_ZNSt13__future_base|_ZSt15get_once|__once_|_ZSt11__once|__once_proxy|_ZSt15__once"
+)
 LONGEST = 600  # seconds that a compiler may take
 
 
@@ -60,12 +68,14 @@ class Sources:
 
 @dataclass(frozen=True)
 class Built:
-    """Objects that are ready to be linked. key: the digest of all that went into them."""
+    """Objects that are ready to be linked. key: the digest of all that went into them. told: whether every write to
+    memory is told, because nothing else is called that is known to write, or not known."""
 
     objects: tuple[Path, ...]
     link: tuple[str, ...]
     key: str
     compiler: tuple[str, ...]
+    told: bool = False
 
     def at(self, place: int) -> Path:
         """The file to load at that place, counted from 0 up to PLACES. Raises UserError."""
@@ -98,7 +108,9 @@ def build(sources: Sources, macros: Mapping[str, int | bool]) -> Built:
     objects = [_object(file, (*sources.cflags, *defined)) for file in sources.files]
     compiler = _command("CXX" if sources.cxx else "CC")
     link = (*(("-static-libstdc++",) if sources.cxx else ()), *sources.link)
-    objects += [_own(path) for path in sorted(RUNTIME.glob("*.c"))]
+    own = [_own(path) for path in sorted(RUNTIME.glob("*.c"))]
+    told = not sources.link and _told(objects, own)
+    objects += own
     sha = hashlib.sha256()
     scripts = [path.read_text() for path in (RUNTIME / "image.ld", RUNTIME / "exports.map")]
     # What was compiled here is named after its contents, and what the user compiled is not.
@@ -107,7 +119,7 @@ def build(sources: Sources, macros: Mapping[str, int | bool]) -> Built:
         sha.update(hashlib.sha256(content).digest())
     for part in (*(path.name for path in objects), *link, *LINK, *scripts, *compiler):
         sha.update(part.encode() + b"\0")
-    built = Built(tuple(objects), link, sha.hexdigest(), compiler)
+    built = Built(tuple(objects), link, sha.hexdigest(), compiler, told)
     _must_have_main(built)
     return built
 
@@ -213,6 +225,15 @@ def _symbols(path: Path) -> dict[str, str]:
     """The names in an object, and what each is ("T": code, "U": not there)."""
     words = [line.split() for line in _run(["nm", str(path)], f"{path.name} is no object file").splitlines()]
     return {line[-1]: line[-2] for line in words if len(line) > 1}
+
+
+def _told(objects: Sequence[Path], own: Sequence[Path]) -> bool:
+    """Whether all that these objects call is in them, in the runtime, or writes nothing (WRITES_NOTHING)."""
+    lines = [line.split() for line in _run(["nm", *map(str, objects)], "nm").splitlines()]
+    wanted = {words[-1] for words in lines if len(words) == 2 and words[0] in "Uw"}
+    lines += [line.split() for line in _run(["nm", *map(str, own)], "nm").splitlines()]
+    there = {words[-1] for words in lines if len(words) == 3}
+    return all(name in there or WRITES_NOTHING.match(name) for name in wanted)
 
 
 def _waits_here(linked: Path) -> None:

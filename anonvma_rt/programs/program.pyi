@@ -9,6 +9,7 @@ KINDS_OF_PROGRAMS: tuple[str, ...]
 
 class Program(Subject):
     image: Image
+    circles: bool
     arguments: list[bytes]
     def __init__(
         self,

@@ -332,6 +332,7 @@ def _made(
     image = _image(built)
     arguments = ["program", *asked.args]
     subject = NativeProgramSubject(image, tasks, arguments, family, races, points, asked.late, asked.spurious)
+    subject.circles = built.told
     subject.symbols = Symbols(subject.image)
     return subject
 

@@ -68,6 +68,11 @@ def test_a_loop_that_does_not_give_up_ends(how):
     assert ("within --late 3" in proof.verdict) == (how == 3)
 
 
+def test_a_loop_that_counts_unseen_is_no_circle():
+    found = proved("unseen.c", {}, cflags=["-fno-builtin"])
+    assert found.violating_classes.keys() == {"assertion"}
+
+
 def test_every_number_may_be_chosen():
     for n in (1, 2, 5):
         every = proved("chosen.c", {"N": n, "NOT": n})

@@ -33,6 +33,8 @@ cdef struct Host:
     # How often a thread may be late, and may wake for no reason.
     int late
     int spurious
+    # Nothing writes to memory unseen: where a thread goes round in a circle, that can be told.
+    bint circles
     # A search met a thread that might have been late once more.
     bint limited
     # Of programs/witness.pyx, while somebody looks; else NULL.

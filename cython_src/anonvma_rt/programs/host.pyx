@@ -142,6 +142,8 @@ cdef void host_missed(void *x) noexcept nogil:
 cdef void host_round(void *x, uint64_t state) noexcept nogil:
     cdef Visits *visits = &host_of(x).watch.visits
     cdef Task *t = running(x)
+    if not host_of(x).circles:
+        return
     if visits_circle(visits, t.id, state):
         spin_hint(t)
     elif visits_moved(visits, t.id):

@@ -91,6 +91,16 @@ cdef class Program(Subject):
         )
 
     @property
+    def circles(self):
+        """Whether a thread that goes round in a circle waits: only where every write to memory is told by the
+        compiler, or made by the runtime."""
+        return self.host.circles
+
+    @circles.setter
+    def circles(self, bint value):
+        self.host.circles = value
+
+    @property
     def limited(self):
         """Whether a search met a thread that might have been late once more."""
         return self.host.limited
