@@ -96,6 +96,7 @@ __attribute__((naked)) static void on_stack(char *stack, void (*call)(void *), v
 }
 
 enum { PIECE = 512, CLEAN = 8 };
+typedef uint64_t wide __attribute__((vector_size(32)));
 
 /* What an earlier execution left there would be seen by whoever reads what was never written. So many clean pieces below
    the last one that is not are taken for the end. */
@@ -103,13 +104,16 @@ static void clear_stack(char *top)
 {
     const char *low = top - RT_STACK_BYTES;
     for (int clean = 0; clean < CLEAN && top > low; clean++) {
-        uint64_t *word = (uint64_t *)(top -= PIECE);
-        uint64_t all = 0;
-        for (int i = 0; i < PIECE / 8; i++)
-            all |= word[i];
-        if (all) {
-            for (int i = 0; i < PIECE / 8; i++)
-                ((volatile uint64_t *)word)[i] = 0;
+        wide *at = (wide *)(top -= PIECE);
+        wide a = {0}, b = {0};
+        for (int i = 0; i < PIECE / 64; i++) {
+            a |= at[2 * i];
+            b |= at[2 * i + 1];
+        }
+        a |= b;
+        if (a[0] | a[1] | a[2] | a[3]) {
+            for (int i = 0; i < PIECE / 32; i++)
+                ((volatile wide *)at)[i] = (wide){0};
             clean = -1;
         }
     }

@@ -69,6 +69,6 @@ cdef void races_close(Races *r) noexcept nogil
 cdef void races_begin(Races *r, int tasks) noexcept nogil
 cdef int races_join(Races *r, int task, void *object, bint all) noexcept nogil
 cdef int races_give(Races *r, int task, void *object, bint shared, bint replaces) noexcept nogil
-cdef int races_touch(Races *r, void *p, uint64_t size, uint64_t used, const Access *now, void *object,
+cdef int races_touch(Races *r, void *p, uint64_t size, uint64_t used, Access *now, void *object,
                      Race *race) noexcept nogil
 cdef bint races_freed(Races *r, void *p, uint64_t size, const Access *now, Race *race) noexcept nogil

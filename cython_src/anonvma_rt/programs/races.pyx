@@ -160,12 +160,11 @@ cdef inline int owner_of(Races *r, uint64_t p, int task) noexcept nogil:
     return -1
 
 
-cdef int races_touch(Races *r, void *p, uint64_t size, uint64_t used, const Access *now, void *object,
+cdef int races_touch(Races *r, void *p, uint64_t size, uint64_t used, Access *now, void *object,
                      Race *race) noexcept nogil:
     """An access to `size` bytes. used: how far the memory goes that is followed beside the stacks; object: on which it
     was announced (NULL: it was not). Of `now`, `bytes`, `object` and `next` are filled in here. 1: there is a race; -1:
     no memory."""
-    cdef Access one = now[0]
     cdef uint64_t at = <uint64_t>p & ~<uint64_t>7
     cdef uint64_t end = <uint64_t>p + size
     cdef uint64_t word
@@ -186,12 +185,12 @@ cdef int races_touch(Races *r, void *p, uint64_t size, uint64_t used, const Acce
             mask &= 0xFF << (<uint64_t>p - at)
         if end - at < 8:
             mask &= 0xFF >> (8 - (end - at))
-        one.bytes = <uint8_t>mask
-        one.object = 0
+        now.bytes = <uint8_t>mask
+        now.object = 0
         if object != NULL:
-            one.object = <uint8_t>(1 + (<uint64_t>object & 7)) if <uint64_t>object - at < 8 else BEGAN_BEFORE
+            now.object = <uint8_t>(1 + (<uint64_t>object & 7)) if <uint64_t>object - at < 8 else BEGAN_BEFORE
             if <char *>object == r.base + ONE_OBJECT:
-                one.object = ONE_OBJECT
+                now.object = ONE_OBJECT
         # Words of stacks lie side by side, so that shallow ones take little.
         word = (at - <uint64_t>r.base) >> 3
         if stack >= 0:
@@ -200,9 +199,9 @@ cdef int races_touch(Races *r, void *p, uint64_t size, uint64_t used, const Acce
             word = ((r.top[stack] - at) >> 3) * r.tasks + stack
         if grow_filled(<void **>&w.first, &w.room, word + 1, sizeof(uint32_t), 0) < 0:
             return -1
-        done = touch_word(r, w, word, &one, &race.before)
+        done = touch_word(r, w, word, now, &race.before)
         if done:
-            race.byte = <int64_t>(at + lowest(one.bytes & race.before.bytes if done > 0 else 1))
+            race.byte = <int64_t>(at + lowest(now.bytes & race.before.bytes if done > 0 else 1))
             race.byte = <int64_t>r.top[stack] - race.byte if stack >= 0 else race.byte - <int64_t>r.base
             race.stack = stack + 1
             race.wide = size > 8 or end - (<uint64_t>p & ~<uint64_t>7) > 8 or race.before.object == BEGAN_BEFORE
