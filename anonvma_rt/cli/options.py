@@ -170,9 +170,10 @@ PROGRAM = (
         nargs="?",
         const=1,
     ),
+    flag("--leaks", "of a program, memory that nobody can free at the end is a violation").but(default=None),
 )
 # How they are called in anonvma_rt.programs.
-OF_PROGRAMS = ("cflags", "link", "args", "races", "late", "spurious")
+OF_PROGRAMS = ("cflags", "link", "args", "races", "late", "spurious", "leaks")
 PARAMETER = several("-p", "NAME=VALUE", "a parameter of the scenario", parse_parameters, dest="parameter", default=[])
 ALGORITHM = several("--algorithm", "A", "as for hunt; may be repeated", _the_algorithms)
 STRATEGY = option(

@@ -10,13 +10,13 @@ from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.litmus.file import is_litmus
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.own.gate import find, is_own
-from anonvma_rt.own.subject import Embedded, is_embedded, subject_named_in
+from anonvma_rt.own.subject import Embedded, is_embedded, subject, subject_named_in
 from anonvma_rt.programs.build import is_program
-from anonvma_rt.programs.subject import Native, is_native, native_named_in
+from anonvma_rt.programs.subject import Native, is_native, native, native_named_in
 from anonvma_rt.subjects.protocols import Bound, Described
 from anonvma_rt.text.files import read_text
 
-__all__ = ["DEFAULT_SCENARIO", "bind", "described_by", "least_values", "load", "names_of_all"]
+__all__ = ["DEFAULT_SCENARIO", "bind", "described_by", "least_values", "load", "names_of_all", "own_named"]
 
 DEFAULT_SCENARIO = "lkml-2011"
 
@@ -54,6 +54,12 @@ def load(name_or_path: str, own: Iterable[Embedded | Native] = ()) -> Described:
         hint = nearest(name_or_path, names_of_all())
         raise ScenarioError(f"unknown scenario {quote(name_or_path)}{hint}; a file's path ends in .toml")
     return Scenario.load(name_or_path)
+
+
+def own_named(name: str) -> Embedded | Native:
+    """What --subject names: a class of the user's own, which is imported, or the files of a program with a plus between
+    them. Raises UserError."""
+    return native(*name.split("+")) if is_program(name) else subject(name)
 
 
 def bind(scenario: Described | str, parameters: Mapping[str, str | int | bool] | None = None) -> Bound:

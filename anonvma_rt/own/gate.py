@@ -89,7 +89,8 @@ def find(name: str, own: Iterable[Any], where: str, option: str) -> Any:
     for one in own:
         if one.name == name:
             return one
-    in_python = f", or in Python pass subject({quote(name)})" if option == "--subject" else ""
+    maker = "subject" if is_own(name) else "native"
+    in_python = f", or in Python pass {maker}({quote(name)})" if option == "--subject" else ""
     raise UserError(
         f"{where}: it needs code of your own, {quote(name)}, which no file may start: if you trust it, say so with "
         f"{option}{'' if option.endswith('=') else ' '}{name}{in_python}"

@@ -20,7 +20,8 @@ MOST_TIMES = 1000
 @dataclass(frozen=True)
 class Asked:
     """args: of main, without its first. races: of RACES. late: how often a wait with a timeout may be late, of each
-    thread; spurious: how often one of a condition variable may end for no reason. points: where accesses are steps of
+    thread; spurious: how often one of a condition variable may end for no reason. leaks: objects of the
+    heap that nobody can free at the end are a violation. points: where accesses are steps of
     their own, if that is known already. births: threads that were seen after the others had been counted, as (parent,
     ordinal)."""
 
@@ -28,6 +29,7 @@ class Asked:
     races: str = RACES[0]
     late: int = LATE
     spurious: int = 0
+    leaks: bool = False
     points: tuple[int, ...] | None = None
     births: tuple[tuple[int, int], ...] = ()
 
@@ -45,6 +47,8 @@ class Asked:
             lines.append(f"late = {self.late}")
         if self.spurious:
             lines.append(f"spurious = {self.spurious}")
+        if self.leaks:
+            lines.append("leaks = true")
         if self.points is not None:
             lines.append(f"points = {json.dumps(list(self.points))}")
         if self.births:
@@ -62,7 +66,7 @@ class Asked:
         try:
             return cls(
                 tuple(str(word) for word in data.get("args", ())), data.get("races", RACES[0]),
-                data.get("late", LATE), data.get("spurious", 0),
+                data.get("late", LATE), data.get("spurious", 0), data.get("leaks", False) is True,
                 None if points is None else tuple(points), tuple((parent, ordinal) for parent, ordinal in births),
             )  # fmt: skip
         except (UserError, TypeError) as error:

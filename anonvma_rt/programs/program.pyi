@@ -10,6 +10,7 @@ KINDS_OF_PROGRAMS: tuple[str, ...]
 class Program(Subject):
     image: Image
     circles: bool
+    leaks: bool
     arguments: list[bytes]
     def __init__(
         self,
@@ -24,6 +25,8 @@ class Program(Subject):
     ) -> None: ...
     @property
     def found(self) -> list[int]: ...
+    @property
+    def exited(self) -> bool: ...
     @property
     def limited(self) -> bool: ...
     @property

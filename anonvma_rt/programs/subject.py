@@ -53,6 +53,7 @@ def native(
     races: str = RACES[0],
     late: int = LATE,
     spurious: int = 0,
+    leaks: bool = False,
 ) -> "Native":
     """A program in C or C++ as it stands, for hunt() and the others: its files (.c, .cc, .cpp, .o), which are compiled
     with gcc, or CC and CXX.
@@ -61,8 +62,8 @@ def native(
     its first. expect: the kind of violation that it has, several of which any may come, or "none". races: two plain
     accesses that nothing orders are a violation ("report"); or wherever accesses race they are steps of their own
     ("point"); or nobody looks ("ignore"). late: how often a wait with a timeout may be late, of each thread, where
-    something else could happen; spurious: how often it may wake at a condition variable for no reason. Raises
-    UserError, with the compiler's own message where it does not compile.
+    something else could happen; spurious: how often it may wake at a condition variable for no reason. leaks:
+    an object of the heap that nobody can free at the end is one. Raises UserError, with the compiler's own message where it does not compile.
 
     >>> native("nowhere.c")
     Traceback (most recent call last):
@@ -77,7 +78,7 @@ def native(
             raise UserError(f"{quote(name)} is no program: its files end in .c, .cc, .cpp, .cxx or .o")
         must_be_a_file(name)
     sources = Sources(names, tuple(cflags), tuple(link))
-    asked = Asked(tuple(args), races, late, spurious)
+    asked = Asked(tuple(args), races, late, spurious, leaks)
     return Native(
         name="+".join(Path(name).name for name in names),
         about=f"a program: {', '.join(names)}",
@@ -166,12 +167,13 @@ class Native(WithVariants):
 @dataclass
 class Seen:
     """What came up in executions: places where accesses race, whether one of them has none; threads that nobody knew;
-    whether a thread might have been late once more."""
+    whether a thread might have been late once more; whether exit() ended one."""
 
     places: set[int] = field(default_factory=set)
     unplaced: bool = False
     births: set[tuple[int, int]] = field(default_factory=set)
     limited: bool = False
+    exited: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ class NativeProgram(BoundVariants):
         self.seen.places.update(subject.found)
         self.seen.unplaced |= subject.unplaced
         self.seen.limited |= subject.limited
+        self.seen.exited |= subject.exited
 
     def with_more_known(self) -> "NativeProgram | None":
         """See protocols.Bound: where accesses were seen to race that are no points yet, and threads that are new."""
@@ -234,6 +237,8 @@ class NativeProgram(BoundVariants):
             return "nobody looked for data races (--races ignore)"
         if self.seen.unplaced:
             return "an access races with what the program synchronises with"
+        if self.scenario.asked.leaks and self.seen.exited:
+            return "nobody looked for leaks where exit() ended it"
         return ""
 
     @property
@@ -333,6 +338,7 @@ def _made(
     arguments = ["program", *asked.args]
     subject = NativeProgramSubject(image, tasks, arguments, family, races, points, asked.late, asked.spurious)
     subject.circles = built.told
+    subject.leaks = asked.leaks
     subject.symbols = Symbols(subject.image)
     return subject
 

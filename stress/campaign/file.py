@@ -21,6 +21,7 @@ from anonvma_rt.lab.load import load, names_of_all
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.own.subject import Embedded
+from anonvma_rt.programs.subject import Native
 from anonvma_rt.search.hunt import DEFAULT_RUNS
 from anonvma_rt.stress.campaign.cell import LARGEST_RANGE, LONGEST_TIMEOUT, STOPS, Budget, Cell
 from anonvma_rt.subjects.protocols import Bound, Described
@@ -77,7 +78,7 @@ def text_of(name_or_path: str) -> tuple[str, str]:
     return (_SHIPPED / f"{name_or_path}.toml").read_text("utf-8"), f"{name_or_path}.toml"
 
 
-def read_campaign(text: str, source: str, asked: tuple[str, ...] = (), own: Sequence[Embedded] = ()) -> Plan:
+def read_campaign(text: str, source: str, asked: tuple[str, ...] = (), own: Sequence[Embedded | Native] = ()) -> Plan:
     """The plan of a campaign's text. asked: what `algorithms = "asked"` stands for. own: subjects of the user's own
     that the file may name. Raises UserError.
 
@@ -120,7 +121,7 @@ class _Group:
     """
 
     def __init__(
-        self, table: dict[str, Any], where: str, folder: Path, asked: tuple[str, ...], own: Sequence[Embedded]
+        self, table: dict[str, Any], where: str, folder: Path, asked: tuple[str, ...], own: Sequence[Embedded | Native]
     ) -> None:
         check_keys(table, (*_AXES, *_BUDGET), where)
         self.where = where
@@ -169,7 +170,9 @@ class _Group:
             raise CampaignError(f"{self.where}: {error}") from None
 
 
-def _scenarios(table: dict[str, Any], where: str, folder: Path, own: Sequence[Embedded]) -> Iterator[Described]:
+def _scenarios(
+    table: dict[str, Any], where: str, folder: Path, own: Sequence[Embedded | Native]
+) -> Iterator[Described]:
     sets = {"all": names_of_all, "zoo": Scenario.builtin_names, "litmus": Litmus.builtin_names}
     given = table.get("scenarios")
     if isinstance(given, str) and given in sets:

@@ -15,8 +15,7 @@ from threading import Event, Thread
 from anonvma_rt import __version__
 from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab.load import described_by
-from anonvma_rt.own.subject import subject
+from anonvma_rt.lab.load import described_by, own_named
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.campaign.cell import Unit
 from anonvma_rt.stress.campaign.totals import MOST_INDICES, Done
@@ -57,7 +56,7 @@ def _deadline(seconds: float, stop: StopToken) -> Iterator[None]:
 
 @lru_cache(maxsize=16)
 def _described(text: str, source: str, own: tuple[str, ...]) -> Described:
-    return described_by(text, source, [subject(name) for name in own])
+    return described_by(text, source, [own_named(name) for name in own])
 
 
 def run_range(unit: Unit) -> Done:

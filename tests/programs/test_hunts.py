@@ -209,3 +209,33 @@ def test_many_random_scripts_with_timeouts_are_searched_as_all_their_schedules_a
 @pytest.mark.long
 def test_many_random_scripts_are_searched_as_all_their_schedules_are():
     assert scripts_agree(range(25, 1000), 400_000) > 700
+
+
+def test_a_leak_is_found_on_request():
+    (silent,) = verify(program("leaks.c")).results
+    assert silent.complete and not silent.violating_classes, "nobody asked for leaks"
+    (wrong,) = hunt(program("leaks.c", leaks=True), runs=200).results
+    assert wrong.violations.keys() == {"leak"}
+    assert re.fullmatch(
+        r"Nobody frees object 0x\w+: thread \d allocated 16 bytes in set \(leaks.c:18\), and nothing points there at the end.",
+        wrong.trace.cause(),
+    )
+    (right,) = verify(program("leaks.c", cflags=["-DRIGHT"], leaks=True)).results
+    assert right.complete and right.classes == 2 and not right.violating_classes
+    (unknown,) = verify(program("leaks.c", cflags=["-DRIGHT", "-DEXIT"], leaks=True)).results
+    assert unknown.verdict.startswith("NOT PROVED") and "exit() ended it" in unknown.verdict
+
+
+def test_a_campaign_takes_programs_that_the_user_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(SOURCES / "counter.c", tmp_path)
+    Path("c.toml").write_text(
+        'campaign = "counters"\nexecutions = 400\nrange = 200\nexpect = "assertion"\n[[cells]]\nscenarios = ["counter.c"]\n'
+        "parameters = { N = [2, 3] }\n"
+    )
+    assert main(["campaign", "run", "c.toml", "--store", "c.db", "--jobs", "1"]) == 2
+    assert 'native("counter.c")' in capsys.readouterr().err, "no file may have a program compiled"
+    assert main(["campaign", "run", "c.toml", "--store", "c.db", "--jobs", "1", "--subject", "counter.c"]) == 0
+    assert main(["campaign", "reproducers", "c.db", "--out", "found", "--subject", "counter.c"]) == 0
+    for file in Path("found").iterdir():
+        assert main(["replay", str(file), "--subject", "counter.c"]) == 0

@@ -18,7 +18,7 @@ from anonvma_rt.cli.ending import INTERRUPTED, complain, conclude, flush, progre
 from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.folder import Folder
-from anonvma_rt.own.subject import subject
+from anonvma_rt.lab.load import own_named
 
 if TYPE_CHECKING:
     from anonvma_rt.stress.campaign.executors import Crew
@@ -34,7 +34,7 @@ def _run(options: argparse.Namespace) -> int:
     from anonvma_rt.stress.campaign.file import read_campaign, text_of
     from anonvma_rt.stress.campaign.store import Store
 
-    own = [subject(name) for name in options.subject]
+    own = [own_named(name) for name in options.subject]
     plan = read_campaign(*text_of(options.file), tuple(options.algorithm), own)
     crew = crew_for(options.executor, options.jobs)
     with Store.create(options.store, plan) as store:
@@ -179,7 +179,7 @@ def _reproducers(options: argparse.Namespace) -> int:
     from anonvma_rt.stress.campaign.totals import Done
 
     written: list[str] = []
-    own = [subject(name) for name in options.subject]
+    own = [own_named(name) for name in options.subject]
     with Store.open(options.store) as store:
         folder = Folder(Path(options.out))
         for cell in store.cells():
@@ -214,8 +214,8 @@ def _installed(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.N
 
 STORE = opt.option("store", "DB", "the store")
 OWN = opt.SUBJECT.but(
-    help="a subject of your own that the campaign may use: nothing in a file or a store can make the lab import code; "
-    "repeatable"
+    help="a subject of your own that the campaign may use, or the files of a program (a.c+b.c): nothing in a file or a "
+    "store can make the lab import or compile code; repeatable"
 )
 WORKERS = (
     OWN,

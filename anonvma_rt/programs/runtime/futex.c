@@ -24,7 +24,7 @@ static struct {
 } sleeper[RT_MOST_TASKS];
 
 /* Only the order of those at one word counts, and these are ordered by their steps on it. */
-static uint64_t coming;
+static uint64_t rt_coming;
 
 static long failed(int error)
 {
@@ -54,7 +54,7 @@ static long wait_at(int32_t *word, int32_t value, uint32_t bits, const struct ti
         return failed(rt_was_late(until));
     sleeper[task].word = word;
     sleeper[task].bits = bits;
-    sleeper[task].came = ++coming;
+    sleeper[task].came = ++rt_coming;
     sleeper[task].woken = 0;
     rt_self()->asleep = RT_UNTIL_WOKEN;
     woken = rt_host->wait(rt_host->x, RT_AWAIT, &sleeper[task].woken, RT_UNEQUAL, 0, until != 0);

@@ -56,7 +56,8 @@ enum rt_wrong {
     RT_BAD_CALL,
     RT_DATA_RACE,
     RT_OUT_OF_BOUNDS,
-    RT_FREED
+    RT_FREED,
+    RT_LEAK
 };
 
 /* A lock as the engine knows it: who holds it, how many share it, who waits there. All zero: nobody. */

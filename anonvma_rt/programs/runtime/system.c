@@ -34,11 +34,11 @@ __attribute__((noreturn)) void abort(void)
 }
 
 /* The end of all is a step: whatever others do before it is explored. */
-static int64_t the_end;
+static int64_t rt_the_end;
 
 __attribute__((noreturn)) void exit(int code)
 {
-    rt_point(RT_STORE, &the_end);
+    rt_point(RT_STORE, &rt_the_end);
     rt_host->exit(rt_host->x, code);
     __builtin_unreachable();
 }

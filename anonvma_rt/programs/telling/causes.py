@@ -51,6 +51,11 @@ def wrong(trace: "NativeTrace", kind: str, task: int, a: int, b: int, c: int) ->
         return (
             f"{who} freed {trace.object(b)}{f', which was allocated{made},' if made else ''} a second time{now}{first}."
         )
+    if kind == "leak":
+        size, many = c & LOW, c >> 32
+        more = f", one of {many}" if many > 1 else ""
+        made = made or where(trace.at(b & LOW))
+        return f"Nobody frees {trace.object(a)}{more}: {who} allocated {size} bytes{made}, and nothing points there at the end."
     if kind == "bad-free":
         return f"{who} freed {trace.object(b)}, which is no object of the heap,{where(trace.end or trace.at(c & LOW))}."
     return None
@@ -124,6 +129,8 @@ def told(trace: "NativeTrace") -> list[Told]:
             Told("first free", -1, None, trace.answer("freed") or trace.at(c >> 32 & LOW)),
             Told("allocated", trace.block_of(b).made_by, None, trace.answer("made")),
         ]
+    elif trace.kind == "leak":
+        found = [Told("allocated", task, None, trace.answer("made") or trace.at(b & LOW))]
     elif trace.kind == "bad-free":
         found = [Told("free", task, step, trace.end or trace.at(c & LOW))]
     return found

@@ -88,7 +88,7 @@ def _questions(heap: Witness, kind: str | None, a: int, b: int, c: int) -> Itera
         byte = a if race.stack is None else heap.stack(race.stack) - a
         yield "access", byte, race.other, race.step
         inside = heap.block(a) if race.stack is None else None
-    elif kind == "freed":
+    elif kind in ("freed", "leak"):
         inside = heap.block(a)
     elif kind == "out-of-bounds":
         beyond = (c & LOW) - (1 << 32) if c >> 31 & 1 else 0

@@ -35,6 +35,10 @@ cdef struct Host:
     int spurious
     # Nothing writes to memory unseen: where a thread goes round in a circle, that can be told.
     bint circles
+    # Objects of the heap that nobody can free any more are a violation; an execution was ended by exit(), where that
+    # cannot be told.
+    bint leaks
+    bint exited
     # A search met a thread that might have been late once more.
     bint limited
     # Of programs/witness.pyx, while somebody looks; else NULL.

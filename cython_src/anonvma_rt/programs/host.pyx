@@ -300,6 +300,7 @@ cdef void host_exit(void *x, int code) noexcept nogil:
     cdef Execution *e = host_of(x).x
     if code:
         violate(running(x), VIOLATION_SUBJECT + RT_EXIT_CODE, 0, 0, code)
+    host_of(x).exited = True
     e.finding.task = e.current
     halt(running(x), HALT_EXIT)
 

@@ -7,7 +7,7 @@ from anonvma_rt.engine.base.arena cimport Arena
 cdef extern from "host.h":
     enum: RT_MOST_TASKS, RT_MARKED, RT_TOLD, RT_STACK_BYTES, RT_STACK_GUARD, RT_UNTIL_WOKEN
     enum: RT_CHANCE_LATE, RT_CHANCE_SPURIOUS, RT_CHANCE_OWN
-    enum rt_wrong: RT_EXIT_CODE, RT_DOUBLE_FREE, RT_BAD_FREE, RT_DATA_RACE, RT_OUT_OF_BOUNDS, RT_FREED
+    enum rt_wrong: RT_EXIT_CODE, RT_DOUBLE_FREE, RT_BAD_FREE, RT_DATA_RACE, RT_OUT_OF_BOUNDS, RT_FREED, RT_LEAK
     enum rt_op: RT_LOCK, RT_READ_LOCK, RT_AWAIT, RT_UNLOCK, RT_READ_UNLOCK, RT_TRYLOCK, RT_LOAD, RT_STORE, RT_ATOMIC, \
         RT_READ_TRYLOCK, RT_TAKE
     struct rt_host:
@@ -41,6 +41,8 @@ cdef extern from "threads.h":
         int64_t gate
         int64_t never
         int asleep
+        void *block
+        void **values
 
 # Addresses in the loaded program. base: where its changing memory begins, a page that is the lab's; end: behind it.
 cdef struct Entries:

@@ -30,6 +30,9 @@ cdef struct Block:
     uint8_t made_by
     uint8_t freed_by
     bint live
+    # While leaks are looked for: something points to it, and the next one of those whose words are still to be read.
+    bint reached
+    uint64_t waits
 
 cdef struct Watch:
     # The program has been built, and its threads run.
@@ -66,6 +69,8 @@ cdef void watch_gives(Watch *w, Task *t, int op, void *object) noexcept nogil
 cdef int watch_made(Watch *w, int task, void *object, uint64_t size) noexcept nogil
 cdef Block *block_before(Watch *w, uint64_t offset) noexcept nogil
 cdef uint32_t watch_freed(Watch *w, const void *object) noexcept nogil
+cdef void watch_root(Watch *w, uint64_t offset, uint64_t size) noexcept nogil
+cdef uint64_t watch_leaks(Watch *w, Block **first) noexcept nogil
 cdef void watch_free(Watch *w, Task *t, void *object, void *place) noexcept nogil
 
 

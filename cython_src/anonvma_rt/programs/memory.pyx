@@ -4,6 +4,7 @@ What is wrong has three numbers. A race: the byte (of a stack: below its beginni
 low half; who came before (8 bits), whose stack it is (8 bits, 0: nobody's), flags (8 bits) and in which step. A freed
 object: the byte; the place of the access and that of the free; where it was made, who freed it and who made it. Beyond
 an object: the byte; the place of the access and that where it was made; how far behind (negative: before) and its size.
+A leak: where the object begins; where it was made; its size and, in the upper half, how many there are.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -69,6 +70,7 @@ cdef void watch_begin(Watch *w, int tasks) noexcept nogil:
     w.last = 0
     for i in range(w.built):
         w.block[i].live = True
+        w.block[i].reached = False
     races_begin(&w.races, tasks)
     memset(&w.visits, 0, tasks * sizeof(Visit))
     for task in range(tasks):
@@ -164,6 +166,48 @@ cdef void watch_free(Watch *w, Task *t, void *object, void *place) noexcept nogi
     b.live = False
     b.freed = place_of(w, place)
     b.freed_by = <uint8_t>t.id
+
+
+# ---- leaks -----------------------------------------------------------------------------------------------------------
+
+
+cdef void watch_root(Watch *w, uint64_t offset, uint64_t size) noexcept nogil:
+    """Whatever words in this memory point into is reached, and what is reached from there. As LeakSanitizer, it takes every
+    word for a pointer, to anywhere in an object."""
+    cdef uint64_t list = 0
+    cdef uint64_t at = offset + 7 & ~<uint64_t>7
+    cdef uint64_t end = offset + size
+    cdef uint64_t to
+    cdef Block *b
+    while True:
+        while at + 8 <= end:
+            to = (<uint64_t *>(w.base + at))[0] - <uint64_t>w.base
+            at += 8
+            if w.n == 0 or to < w.heap:
+                continue
+            b = block_before(w, to)
+            if b.live and not b.reached and b.start <= to < max(b.end, b.start + 1):
+                b.reached = True
+                b.waits = list
+                list = <uint64_t>(b - w.block) + 1
+        if list == 0:
+            return
+        b = &w.block[list - 1]
+        list = b.waits
+        at = b.start
+        end = b.end
+
+
+cdef uint64_t watch_leaks(Watch *w, Block **first) noexcept nogil:
+    """How many objects of the program's own are live, and were not reached; the first of them."""
+    cdef uint64_t found = 0
+    cdef uint64_t i
+    for i in range(w.n):
+        if w.block[i].live and w.block[i].made and not w.block[i].reached:
+            found += 1
+            if found == 1:
+                first[0] = &w.block[i]
+    return found
 
 
 # ---- accesses --------------------------------------------------------------------------------------------------------

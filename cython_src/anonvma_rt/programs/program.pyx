@@ -5,7 +5,7 @@ until one begins them; a number stands for a parent and the place among its thre
 """
 
 cimport cython
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -13,26 +13,32 @@ from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_alloc, arena
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_AWAIT
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.task cimport (
-    VIOLATION_DEADLOCK, VIOLATION_LOST_WAKEUP, VIOLATION_SUBJECT, Execution, Task,
+    VIOLATION_DEADLOCK, VIOLATION_LOST_WAKEUP, VIOLATION_SUBJECT, Execution, Task, found,
 )
 from anonvma_rt.programs.family cimport family_add
 from anonvma_rt.programs.host cimport RED_ZONE, TYPE_HEAP, Host, host_gate, host_open, host_runs_chance
-from anonvma_rt.programs.image cimport RT_MOST_TASKS, Image
+from anonvma_rt.programs.image cimport RT_LEAK, RT_MOST_TASKS, Image, rt_state
 from anonvma_rt.programs.memory cimport (
-    watch_begin, watch_built, watch_close, watch_joins, watch_made, watch_open, watch_stack,
+    Block, Watch, watch_begin, watch_built, watch_close, watch_joins, watch_leaks, watch_made, watch_open, watch_root,
+    watch_stack,
 )
 
 cdef enum:
+    PAGE = 4096
     TYPE_GLOBALS = 1
     REFUSED_MEMORY = 1
 
 RACES = ("report", "collect", "ignore")
 KINDS_OF_PROGRAMS = (
     "assertion", "abort", "uncaught-exception", "exit-code", "double-free", "bad-free", "destroyed", "bad-call",
-    "data-race", "out-of-bounds", "freed",
+    "data-race", "out-of-bounds", "freed", "leak",
 )
 
 assert <int>RT_MOST_TASKS == <int>MAX_TASKS
+
+
+cdef inline void root(Watch *w, void **pointer) noexcept nogil:
+    watch_root(w, <uint64_t>(<char *>pointer - w.base), sizeof(void *))
 
 
 @cython.no_gc_clear  # __dealloc__ needs the image
@@ -101,6 +107,20 @@ cdef class Program(Subject):
         self.host.circles = value
 
     @property
+    def leaks(self):
+        """Whether an object of the heap that nobody can free any more, at the end, is a violation."""
+        return self.host.leaks
+
+    @leaks.setter
+    def leaks(self, bint value):
+        self.host.leaks = value
+
+    @property
+    def exited(self):
+        """Whether exit() ended an execution, where nobody can look for leaks: stacks still point to objects."""
+        return self.host.exited
+
+    @property
     def limited(self):
         """Whether a search met a thread that might have been late once more."""
         return self.host.limited
@@ -167,6 +187,25 @@ cdef class Program(Subject):
 
     cdef int stuck(self, Execution *x) noexcept nogil:
         return VIOLATION_LOST_WAKEUP if self.image.lost_wakeup(x.blocked & ~x.outside) else VIOLATION_DEADLOCK
+
+    cdef void check(self, Execution *x) noexcept nogil:
+        """Threads are gone, with what they had of their own: only main's thread-local variables and the globals point to
+        objects."""
+        cdef Watch *w = &self.host.watch
+        cdef uint64_t threads = <uint64_t>(<char *>self.image.at.thread - x.arena.base)
+        cdef uint64_t behind = threads + RT_MOST_TASKS * sizeof(rt_state)
+        cdef uint64_t lost
+        cdef Block *first
+        if not self.host.leaks:
+            return
+        watch_root(w, PAGE, threads - PAGE)
+        watch_root(w, behind, <uint64_t>(self.image.at.end - x.arena.base) - behind)
+        root(w, &self.image.at.thread[0].block)
+        root(w, <void **>&self.image.at.thread[0].values)
+        lost = watch_leaks(w, &first)
+        if lost:
+            found(x, VIOLATION_SUBJECT + RT_LEAK, first.made_by, <int64_t>first.start, first.made,
+                   <int64_t>(first.end - first.start | lost << 32))
 
     cdef void body(self, Task *t) noexcept nogil:
         cdef char *top = self.image.stack_of(t.id)
