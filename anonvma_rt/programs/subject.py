@@ -62,8 +62,9 @@ def native(
     its first. expect: the kind of violation that it has, several of which any may come, or "none". races: two plain
     accesses that nothing orders are a violation ("report"); or wherever accesses race they are steps of their own
     ("point"); or nobody looks ("ignore"). late: how often a wait with a timeout may be late, of each thread, where
-    something else could happen; spurious: how often it may wake at a condition variable for no reason. leaks:
-    an object of the heap that nobody can free at the end is one. Raises UserError, with the compiler's own message where it does not compile.
+    something else could happen; spurious: how often it may wake at a condition variable for no reason. leaks: an
+    object of the heap that nobody can free at the end is a violation. Raises UserError, with the compiler's own message
+    where it does not compile.
 
     >>> native("nowhere.c")
     Traceback (most recent call last):

@@ -31,6 +31,8 @@ from anonvma_rt.text.toml import as_table, check_keys, get_line, get_list, get_w
 
 __all__ = ["CampaignError", "Plan", "read_campaign", "shipped", "text_of"]
 
+Own = Embedded | Native
+
 MOST_CELLS = 10_000
 MOST_NAMES = 1000  # of one list, and groups of a file
 DEFAULT_RANGE = 10_000
@@ -78,7 +80,7 @@ def text_of(name_or_path: str) -> tuple[str, str]:
     return (_SHIPPED / f"{name_or_path}.toml").read_text("utf-8"), f"{name_or_path}.toml"
 
 
-def read_campaign(text: str, source: str, asked: tuple[str, ...] = (), own: Sequence[Embedded | Native] = ()) -> Plan:
+def read_campaign(text: str, source: str, asked: tuple[str, ...] = (), own: Sequence[Own] = ()) -> Plan:
     """The plan of a campaign's text. asked: what `algorithms = "asked"` stands for. own: subjects of the user's own
     that the file may name. Raises UserError.
 
@@ -121,7 +123,7 @@ class _Group:
     """
 
     def __init__(
-        self, table: dict[str, Any], where: str, folder: Path, asked: tuple[str, ...], own: Sequence[Embedded | Native]
+        self, table: dict[str, Any], where: str, folder: Path, asked: tuple[str, ...], own: Sequence[Own]
     ) -> None:
         check_keys(table, (*_AXES, *_BUDGET), where)
         self.where = where
@@ -170,9 +172,7 @@ class _Group:
             raise CampaignError(f"{self.where}: {error}") from None
 
 
-def _scenarios(
-    table: dict[str, Any], where: str, folder: Path, own: Sequence[Embedded | Native]
-) -> Iterator[Described]:
+def _scenarios(table: dict[str, Any], where: str, folder: Path, own: Sequence[Own]) -> Iterator[Described]:
     sets = {"all": names_of_all, "zoo": Scenario.builtin_names, "litmus": Litmus.builtin_names}
     given = table.get("scenarios")
     if isinstance(given, str) and given in sets:

@@ -217,7 +217,8 @@ def test_a_leak_is_found_on_request():
     (wrong,) = hunt(program("leaks.c", leaks=True), runs=200).results
     assert wrong.violations.keys() == {"leak"}
     assert re.fullmatch(
-        r"Nobody frees object 0x\w+: thread \d allocated 16 bytes in set \(leaks.c:18\), and nothing points there at the end.",
+        r"Nobody frees object 0x\w+: thread \d allocated 16 bytes in set \(leaks.c:18\), "
+        "and nothing points there at the end.",
         wrong.trace.cause(),
     )
     (right,) = verify(program("leaks.c", cflags=["-DRIGHT"], leaks=True)).results
@@ -230,8 +231,8 @@ def test_a_campaign_takes_programs_that_the_user_names(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     shutil.copy(SOURCES / "counter.c", tmp_path)
     Path("c.toml").write_text(
-        'campaign = "counters"\nexecutions = 400\nrange = 200\nexpect = "assertion"\n[[cells]]\nscenarios = ["counter.c"]\n'
-        "parameters = { N = [2, 3] }\n"
+        'campaign = "counters"\nexecutions = 400\nrange = 200\nexpect = "assertion"\n'
+        '[[cells]]\nscenarios = ["counter.c"]\nparameters = { N = [2, 3] }\n'
     )
     assert main(["campaign", "run", "c.toml", "--store", "c.db", "--jobs", "1"]) == 2
     assert 'native("counter.c")' in capsys.readouterr().err, "no file may have a program compiled"

@@ -55,7 +55,8 @@ def wrong(trace: "NativeTrace", kind: str, task: int, a: int, b: int, c: int) ->
         size, many = c & LOW, c >> 32
         more = f", one of {many}" if many > 1 else ""
         made = made or where(trace.at(b & LOW))
-        return f"Nobody frees {trace.object(a)}{more}: {who} allocated {size} bytes{made}, and nothing points there at the end."
+        lost = f"{who} allocated {size} bytes{made}, and nothing points there at the end"
+        return f"Nobody frees {trace.object(a)}{more}: {lost}."
     if kind == "bad-free":
         return f"{who} freed {trace.object(b)}, which is no object of the heap,{where(trace.end or trace.at(c & LOW))}."
     return None

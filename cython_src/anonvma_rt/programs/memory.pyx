@@ -172,8 +172,8 @@ cdef void watch_free(Watch *w, Task *t, void *object, void *place) noexcept nogi
 
 
 cdef void watch_root(Watch *w, uint64_t offset, uint64_t size) noexcept nogil:
-    """Whatever words in this memory point into is reached, and what is reached from there. As LeakSanitizer, it takes every
-    word for a pointer, to anywhere in an object."""
+    """Whatever words in this memory point into is reached, and what is reached from there. Every word counts as a
+    pointer, to anywhere in an object, as in LeakSanitizer."""
     cdef uint64_t list = 0
     cdef uint64_t at = offset + 7 & ~<uint64_t>7
     cdef uint64_t end = offset + size

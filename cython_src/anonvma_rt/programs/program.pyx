@@ -189,8 +189,8 @@ cdef class Program(Subject):
         return VIOLATION_LOST_WAKEUP if self.image.lost_wakeup(x.blocked & ~x.outside) else VIOLATION_DEADLOCK
 
     cdef void check(self, Execution *x) noexcept nogil:
-        """Threads are gone, with what they had of their own: only main's thread-local variables and the globals point to
-        objects."""
+        """Threads are gone, with what they had of their own: what points to objects are the globals and main's
+        thread-local variables."""
         cdef Watch *w = &self.host.watch
         cdef uint64_t threads = <uint64_t>(<char *>self.image.at.thread - x.arena.base)
         cdef uint64_t behind = threads + RT_MOST_TASKS * sizeof(rt_state)
@@ -205,7 +205,7 @@ cdef class Program(Subject):
         lost = watch_leaks(w, &first)
         if lost:
             found(x, VIOLATION_SUBJECT + RT_LEAK, first.made_by, <int64_t>first.start, first.made,
-                   <int64_t>(first.end - first.start | lost << 32))
+                  <int64_t>(first.end - first.start | lost << 32))
 
     cdef void body(self, Task *t) noexcept nogil:
         cdef char *top = self.image.stack_of(t.id)
