@@ -93,7 +93,10 @@ def announcements(program: Bound, choice: Choice) -> str:
     """In words, whether the operations that tasks announce were audited for this subject and algorithm, and when. Of a
     program every access is seen in the proof itself."""
     if isinstance(program, NativeProgram):
-        return NOT_AUDITED if program.unannounced(program.choose(choice.name)) else LOOKED_AT
+        if program.unannounced(program.choose(choice.name)):
+            return NOT_AUDITED
+        spec = program.scenario.asked.spec
+        return LOOKED_AT + (f"; every history of calls was compared with {spec.name}" if spec is not None else "")
     table = _table()
     clean = table.get("scenario", {}).get(program.scenario.name, {})
     if clean.get("text") != program.scenario.sha256 or choice.name not in clean["algorithms"]:

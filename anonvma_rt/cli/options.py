@@ -24,6 +24,7 @@ from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
 from anonvma_rt.programs.asked import LATE, RACES
 from anonvma_rt.programs.build import is_program
+from anonvma_rt.programs.spec import specified
 from anonvma_rt.programs.subject import Native, native
 from anonvma_rt.subjects.protocols import Choice, Described
 from anonvma_rt.text.parameters import parse_parameters
@@ -150,6 +151,12 @@ SCENARIO = option(
     _the_scenario,
     nargs="*",
 )
+SPEC = option(
+    "--spec",
+    "FILE.py:Class",
+    "of a program, what the operations that it calls (rt_call, rt_return) are to be like, one after the other: a class "
+    "with a method for each, or FILE.c; what no order of them explains is not-linearizable",
+)
 # Of a program that is compiled.
 PROGRAM = (
     option("--cflags", "FLAGS", "of the compiler, for a program", _words),
@@ -171,9 +178,10 @@ PROGRAM = (
         const=1,
     ),
     flag("--leaks", "of a program, memory that nobody can free at the end is a violation").but(default=None),
+    SPEC,
 )
 # How they are called in anonvma_rt.programs.
-OF_PROGRAMS = ("cflags", "link", "args", "races", "late", "spurious", "leaks")
+OF_PROGRAMS = ("cflags", "link", "args", "races", "late", "spurious", "leaks", "spec")
 PARAMETER = several("-p", "NAME=VALUE", "a parameter of the scenario", parse_parameters, dest="parameter", default=[])
 ALGORITHM = several("--algorithm", "A", "as for hunt; may be repeated", _the_algorithms)
 STRATEGY = option(
@@ -204,6 +212,7 @@ FILE = (
     option("file", "FILE", "a reproducer that a hunt saved"),
     SUBJECT,
     several("--rule", "module:Class", "a rule of your own that FILE may use", default=[]),
+    SPEC.but(help="the specification that FILE was compared with"),
 )
 
 
@@ -225,12 +234,23 @@ def the_scenario(options: argparse.Namespace) -> Described:
     if not isinstance(scenario, Native):
         raise UserError(f"--{next(iter(given))} is about a program, and {scenario.name} is none")
     scenario = scenario.with_flags(given.pop("cflags", ()), given.pop("link", ()))
+    if "spec" in given:
+        given["spec"] = specified(given["spec"])
     return scenario.with_asked(replace(scenario.asked, **given))
 
 
 def own_code(options: argparse.Namespace) -> list[Any]:
     """The code that the user lets FILE use."""
-    return [*(_own(name) for name in options.subject), *(import_rule(name) for name in options.rule)]
+    spec = getattr(options, "spec", None)
+    subjects = [_own(name) for name in options.subject]
+    if spec is not None:
+        if not any(isinstance(one, Native) for one in subjects):
+            raise UserError("--spec is about a program: name it, too, with --subject")
+        asked = specified(spec)
+        subjects = [
+            one.with_asked(replace(one.asked, spec=asked)) if isinstance(one, Native) else one for one in subjects
+        ]
+    return [*subjects, *(import_rule(name) for name in options.rule)]
 
 
 def load_reproducer(options: argparse.Namespace) -> Reproducer:

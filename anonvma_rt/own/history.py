@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
+from anonvma_rt.engine.calls.calls import CALL_NOTES
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import KINDS
 from anonvma_rt.subjects.history import LOCK_WORDS, Event, Trace
 
 __all__ = ["EmbeddedTrace", "name_of_object", "names_of_tasks"]
+
+# How a call and a return are announced, and what they are.
+CALLS = {"load": "call", "read-trylock": "return"}
 
 
 def names_of_tasks(subject: Any) -> list[str]:
@@ -19,6 +23,8 @@ def names_of_tasks(subject: Any) -> list[str]:
 
 def name_of_object(subject: Any, offset: int) -> str:
     """The words of a subject for an offset into the arena."""
+    if subject.judge is not None and offset == subject.judge.word:
+        return "the order of calls"
     name = subject.object_name(offset)
     return str(name) if name is not None else f"object {offset}"
 
@@ -34,9 +40,20 @@ class EmbeddedTrace(Trace):
     def of_subject(cls, recorded: Recorded, subject: Any) -> Self:
         """From what Explorer.trace() returned."""
         trace = cls.read(recorded, names_of_tasks(subject), subject.kinds(), {}, subject=subject)
+        if subject.judge is not None:
+            # No lock is there, only an order.
+            trace.events = [
+                event._replace(what=CALLS.get(event.what, event.what))
+                if event.a == subject.judge.word and not event.is_note
+                else event
+                for event in trace.events
+            ]
         if trace.finding:
             # At once, while the subject can still look at the end.
-            trace.why = subject.cause(trace.kind, *trace.finding[1:])
+            if trace.kind == "not-linearizable" and subject.judge is not None:
+                trace.why = subject.judge.why(trace.tasks)
+            else:
+                trace.why = subject.cause(trace.kind, *trace.finding[1:])
         return trace
 
     def cause(self) -> str | None:
@@ -66,8 +83,16 @@ class EmbeddedTrace(Trace):
 
     def texts(self, full: bool = False) -> Iterator[tuple[Event, str]]:
         """Where the subject has no notes, every point is worth a row."""
-        return super().texts(full or not any(event.is_note for event in self.events))
+        return super().texts(full or not any(event.is_note and event.code not in CALL_NOTES for event in self.events))
+
+    def _point(self, event: Event, full: bool) -> str | None:
+        # Calls and returns have a note each.
+        if event.what in CALLS.values():
+            return None
+        return super()._point(event, full)
 
     def note(self, event: Event, full: bool) -> str | None:
+        if event.code in CALL_NOTES and self.subject.judge is not None:
+            return str(self.subject.judge.note_text(event.code, event.a, event.b))
         said = self.subject.note_text(event.code, event.a, event.b, event.c)
         return str(said) if said is not None else super().note(event, full)

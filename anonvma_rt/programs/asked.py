@@ -1,12 +1,14 @@
 """What is asked of a program beside its sources: the arguments of main, what becomes of races, how often a thread may
-be late; and what became known of it meanwhile. A reproducer keeps all of it as text."""
+be late, what its operations are compared with; and what became known of it meanwhile. A reproducer keeps all of it as
+text, and of a specification its name and its digest."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anonvma_rt.errors import ScenarioError, UserError, among, between
+from anonvma_rt.errors import ScenarioError, UserError, among, between, quote
+from anonvma_rt.linear.specification import Specification
 
 __all__ = ["LATE", "RACES", "Asked"]
 
@@ -20,16 +22,17 @@ MOST_TIMES = 1000
 @dataclass(frozen=True)
 class Asked:
     """args: of main, without its first. races: of RACES. late: how often a wait with a timeout may be late, of each
-    thread; spurious: how often one of a condition variable may end for no reason. leaks: objects of the
-    heap that nobody can free at the end are a violation. points: where accesses are steps of
-    their own, if that is known already. births: threads that were seen after the others had been counted, as (parent,
-    ordinal)."""
+    thread; spurious: how often one of a condition variable may end for no reason. leaks: objects of the heap that
+    nobody can free at the end are a violation. spec: what its operations are to be like. points: where accesses are
+    steps of their own, if that is known already. births: threads that were seen after the others had been counted, as
+    (parent, ordinal)."""
 
     args: tuple[str, ...] = ()
     races: str = RACES[0]
     late: int = LATE
     spurious: int = 0
     leaks: bool = False
+    spec: Specification | None = None
     points: tuple[int, ...] | None = None
     births: tuple[tuple[int, int], ...] = ()
 
@@ -49,6 +52,8 @@ class Asked:
             lines.append(f"spurious = {self.spurious}")
         if self.leaks:
             lines.append("leaks = true")
+        if self.spec is not None:
+            lines += [f"spec = {json.dumps(self.spec.name)}", f"spec_sha256 = {json.dumps(self.spec.digest)}"]
         if self.points is not None:
             lines.append(f"points = {json.dumps(list(self.points))}")
         if self.births:
@@ -56,8 +61,16 @@ class Asked:
         return lines
 
     @classmethod
-    def read(cls, data: Mapping[str, Any], source: str) -> "Asked":
-        """What lines() wrote. Raises ScenarioError."""
+    def read(cls, data: Mapping[str, Any], source: str, spec: Specification | None) -> "Asked":
+        """What lines() wrote; spec: the one that the user trusts, as a file names one and has none. Raises
+        ScenarioError."""
+        if "spec" in data and spec is None:
+            raise ScenarioError(
+                f"{source}: its operations were compared with {quote(str(data['spec']))}, which no file may start: if "
+                "you trust it, say so with --spec, or in Python with spec="
+            )
+        if "spec" not in data and spec is not None:
+            raise ScenarioError(f"{source}: its operations were compared with nothing: leave --spec out, or hunt again")
         points, births = data.get("points"), data.get("births", [])
         if points is not None and not (isinstance(points, list) and all(_whole(one, 0, 1 << 32) for one in points)):
             raise ScenarioError(f"{source}: points is a list of places, which are numbers of 32 bits")
@@ -66,7 +79,7 @@ class Asked:
         try:
             return cls(
                 tuple(str(word) for word in data.get("args", ())), data.get("races", RACES[0]),
-                data.get("late", LATE), data.get("spurious", 0), data.get("leaks", False) is True,
+                data.get("late", LATE), data.get("spurious", 0), data.get("leaks", False) is True, spec,
                 None if points is None else tuple(points), tuple((parent, ordinal) for parent, ordinal in births),
             )  # fmt: skip
         except (UserError, TypeError) as error:

@@ -21,7 +21,7 @@ from anonvma_rt.errors import UserError, quote
 from anonvma_rt.programs.unseen import inline_assembly, warn_once
 from anonvma_rt.text.writing import cache_folder
 
-__all__ = ["PLACES", "Built", "Sources", "build", "compiler_of", "is_program", "must_be_a_file"]
+__all__ = ["PLACES", "Built", "Sources", "build", "compiler_of", "is_program", "library", "must_be_a_file"]
 
 RUNTIME = Path(__file__).with_name("runtime")
 CXX_SUFFIXES = (".cc", ".cpp", ".cxx", ".C")
@@ -146,8 +146,18 @@ def _object(file: str, flags: Sequence[str]) -> Path:
     cxx = file.endswith(CXX_SUFFIXES)
     compiler = _command("CXX" if cxx else "CC")
     kind = "clang" if "clang" in _version(compiler) else "gcc"
-    own = [f"-I{RUNTIME.parent / 'include'}", *(("-include", str(RUNTIME / "before.hh")) if cxx else ())]
+    own = [
+        f"-I{RUNTIME.parent / 'include'}",
+        "-DANONVMA_RT",
+        *(("-include", str(RUNTIME / "before.hh")) if cxx else ()),
+    ]
     return _compiled(path, (*compiler, *USUAL, *CALLS, *VOLATILE[kind], *own, *flags))
+
+
+def library(file: str) -> Path:
+    """A file in C as a library for this process: a specification. Raises UserError."""
+    command = (*_command("CC"), *USUAL, "-fPIC", "-shared", "-Wl,-z,defs", f"-I{RUNTIME.parent / 'include'}")
+    return _compiled(Path(file), command, "so")
 
 
 def _own(path: Path) -> Path:
@@ -155,17 +165,17 @@ def _own(path: Path) -> Path:
     return _compiled(path, (*_command("CC"), *OWN))
 
 
-def _compiled(path: Path, command: Sequence[str]) -> Path:
+def _compiled(path: Path, command: Sequence[str], kind: str = "o") -> Path:
     done = _run([*command, "-E", str(path)], f"{path.name} does not compile")
     sha = hashlib.sha256(_version(tuple(command[:1])).encode())
     for part in (*command[1:], path.name):
         sha.update(part.encode() + b"\0")
     sha.update(done.encode("utf-8", "surrogateescape"))
-    if path.parent != RUNTIME:
+    if path.parent != RUNTIME and kind == "o":
         warn_once(inline_assembly(done, str(RUNTIME.parent)))
-    made = cache_folder() / f"{path.stem}-{sha.hexdigest()[:24]}.o"
+    made = cache_folder() / f"{path.stem}-{sha.hexdigest()[:24]}.{kind}"
     if not made.exists():
-        _make([*command, "-c", str(path)], made, f"{path.name} does not compile")
+        _make([*command, *(("-c",) if kind == "o" else ()), str(path)], made, f"{path.name} does not compile")
     return made
 
 

@@ -13,15 +13,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from anonvma_rt.engine.calls.calls import REFUSED_BY_JUDGE, Judging
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.errors import MoreToKnow, ScenarioError, UserError, quote
+from anonvma_rt.linear.specification import Linear, Specification
 from anonvma_rt.own.history import name_of_object, names_of_tasks
 from anonvma_rt.programs.asked import LATE, RACES, Asked
 from anonvma_rt.programs.build import PLACES, Built, Sources, build, is_program, must_be_a_file
 from anonvma_rt.programs.image import Image
+from anonvma_rt.programs.spec import specified
 from anonvma_rt.programs.symbols import Symbols
 from anonvma_rt.programs.telling.seen import look
 from anonvma_rt.programs.telling.trace import NativeTrace
@@ -54,6 +57,7 @@ def native(
     late: int = LATE,
     spurious: int = 0,
     leaks: bool = False,
+    spec: str | type | Specification | None = None,
 ) -> "Native":
     """A program in C or C++ as it stands, for hunt() and the others: its files (.c, .cc, .cpp, .o), which are compiled
     with gcc, or CC and CXX.
@@ -63,8 +67,9 @@ def native(
     accesses that nothing orders are a violation ("report"); or wherever accesses race they are steps of their own
     ("point"); or nobody looks ("ignore"). late: how often a wait with a timeout may be late, of each thread, where
     something else could happen; spurious: how often it may wake at a condition variable for no reason. leaks: an
-    object of the heap that nobody can free at the end is a violation. Raises UserError, with the compiler's own message
-    where it does not compile.
+    object of the heap that nobody can free at the end is a violation. spec: what the operations that it calls (rt_call,
+    rt_return) are to be like, one after the other: a class, "file.py:Class", or "file.c". Raises UserError, with the
+    compiler's own message where it does not compile.
 
     >>> native("nowhere.c")
     Traceback (most recent call last):
@@ -79,7 +84,7 @@ def native(
             raise UserError(f"{quote(name)} is no program: its files end in .c, .cc, .cpp, .cxx or .o")
         must_be_a_file(name)
     sources = Sources(names, tuple(cflags), tuple(link))
-    asked = Asked(tuple(args), races, late, spurious, leaks)
+    asked = Asked(tuple(args), races, late, spurious, leaks, None if spec is None else specified(spec))
     return Native(
         name="+".join(Path(name).name for name in names),
         about=f"a program: {', '.join(names)}",
@@ -128,11 +133,15 @@ class Native(WithVariants):
             # A compiler can be told to run anything.
             if not FLAG.fullmatch(flag) and flag not in (*self.sources.cflags, *self.sources.link):
                 raise ScenarioError(f"{source}: no file may give a compiler the flag {quote(flag)}: hunt it again")
-        again = self.with_flags(flags["cflags"], flags["link"]).with_asked(Asked.read(was, source))
+        again = self.with_flags(flags["cflags"], flags["link"]).with_asked(
+            Asked.read(was, source, self.asked.spec)
+        )
         if again.text == text:
             return again
         now = load_toml(again.text, source)
         changed = sorted(name for name, digest in was.get("files", {}).items() if now["files"].get(name) != digest)
+        if (now.get("spec"), now.get("spec_sha256")) != (was.get("spec"), was.get("spec_sha256")):
+            changed.append(f"the specification {was['spec']}")
         what = f"{', '.join(changed)} changed" if changed else "the compiler is another"
         raise ScenarioError(f"{source}: {what} since this was written: hunt it again")
 
@@ -161,8 +170,9 @@ class Native(WithVariants):
         bound = described.bind_values(values)
         built = build(self.sources, bound.every)
         if self.asked.races == "point" and self.asked.points is None:
-            described = described.with_asked(replace(self.asked, points=_racing(built, self.asked)))
-        return NativeProgram(described, bound.every, built)
+            described = described.with_asked(replace(self.asked, points=_racing(built, replace(self.asked, spec=None))))
+        linear = None if self.asked.spec is None else Linear(self.asked.spec)
+        return NativeProgram(described, bound.every, built, linear=linear)
 
 
 @dataclass
@@ -187,6 +197,8 @@ class NativeProgram(BoundVariants):
     parameters: dict[str, int | bool]
     built: Built
     seen: Seen = field(default_factory=Seen, compare=False, repr=False)
+    # Who judges what its operations returned.
+    linear: Linear | None = field(default=None, compare=False, repr=False)
 
     @property
     def interesting(self) -> tuple[str, ...]:
@@ -205,11 +217,14 @@ class NativeProgram(BoundVariants):
         asked = self.scenario.asked
         mode = "collect" if asked.races == "point" else asked.races
         family = self._family()
-        return _made(self.built, asked, len(family) + 1, family, mode, asked.points or ())
+        made = _made(self.built, asked, len(family) + 1, family, mode, asked.points or ())
+        if self.linear is not None:
+            Judging(made, self.linear)
+        return made
 
     def _family(self) -> tuple[tuple[int, int], ...]:
         """Who begins which threads, as far as it is known."""
-        found = _family(self.built, replace(self.scenario.asked, points=None, births=()))
+        found = _family(self.built, replace(self.scenario.asked, spec=None, points=None, births=()))
         return (*found, *(one for one in self.scenario.asked.births if one not in found))
 
     def learn(self, explorer: Explorer) -> None:
@@ -240,6 +255,8 @@ class NativeProgram(BoundVariants):
             return "an access races with what the program synchronises with"
         if self.scenario.asked.leaks and self.seen.exited:
             return "nobody looked for leaks where exit() ended it"
+        if self.linear is not None and self.linear.asked == 0:
+            return "it called no operation (rt_call), so nothing was compared with --spec"
         return ""
 
     @property
@@ -257,6 +274,8 @@ class NativeProgram(BoundVariants):
         raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
+        if step == REFUSED_BY_JUDGE:
+            return ScenarioError(ctypes.string_at(errno).decode(errors="replace"))
         if step == UNKNOWN:
             self.seen.births.add((task, errno))
             return MoreToKnow(

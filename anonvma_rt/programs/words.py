@@ -3,13 +3,14 @@
 import ctypes
 from typing import Any
 
+from anonvma_rt.engine.calls.calls import BAD_CALLS
 from anonvma_rt.programs.program import Program
 from anonvma_rt.programs.symbols import Symbols
 from anonvma_rt.programs.witness import Witness
 
 __all__ = ["Native"]
 
-PRINTED = 1
+PRINTED, NOTED = 1, 2
 # Of a thread's tasks that are no threads: what it is that they decide.
 CHANCES = {-1: "the time", -2: "an idle wake-up", -3: "a choice"}
 
@@ -34,13 +35,16 @@ class Native(Program):
         return self.symbols.name(offset)
 
     def note_text(self, code: int, a: int, b: int, c: int) -> str | None:
-        if code == PRINTED:
+        if code in (PRINTED, NOTED):
             text = b"".join(n.to_bytes(8, "little", signed=True) for n in (a, b, c)).rstrip(b"\0")
-            return f"prints {text.decode(errors='replace')!r}"
+            said = text.decode(errors="replace")
+            return f"prints {said!r}" if code == PRINTED else said
         return None
 
     def cause(self, kind: str, task: int, step: int, a: int, b: int, c: int) -> str | None:
         who = self.thread(task)
+        if kind == "bad-call" and a in BAD_CALLS:
+            return f"{who} {BAD_CALLS[a]}."
         said = {
             "assertion": lambda: f"{who}: assertion {self.text(a)!r} failed ({self.text(b)}:{c}).",
             "abort": lambda: f"{who} called abort().",

@@ -65,7 +65,9 @@ def _lines(story: Story, step: int) -> Iterator[str]:
             yield from _held(story, who, one.task, one.step)
     if story.why:
         yield ""
-        yield from (sentence.strip() + "." for sentence in story.why.rstrip(".").split(". "))
+        first, *table = story.why.split("\n")
+        yield from (sentence.strip() + ("" if table else ".") for sentence in first.rstrip(".").split(". "))
+        yield from table
     state = in_words(story, step)
     if state:
         yield ""

@@ -69,7 +69,7 @@ def _side(story: Story) -> dict[str, Any]:
     return {
         "algorithm": printable(story.algorithm),
         "kind": story.kind,
-        "why": printable(story.why or ""),
+        "why": "\n".join(printable(line) for line in (story.why or "").split("\n")),
         "end": story.end,
         "at": story.trace.finding.step if story.trace.finding else None,
         "tasks": [printable(task) for task in trace.tasks],

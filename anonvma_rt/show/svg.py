@@ -63,7 +63,8 @@ class _Picture:
     def parts(self) -> Iterator[str]:
         story = self.story
         title = f"{story.scenario} under {story.algorithm}: {story.kind or 'no violation'}"
-        why = wrap(printable(story.why or ""), 112)
+        first, *table = (story.why or "").split("\n")
+        why = [*wrap(printable(first), 112), *(printable(line).replace(" ", "\u00a0") for line in table)]
         below = self.bottom + 8
         height = below + LINE * (len(self.marks) + len(why)) + 24
         yield (

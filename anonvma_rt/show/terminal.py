@@ -77,7 +77,8 @@ def show_text(story: Story, width: int, style: Style, full: bool = False) -> str
     what = f"{story.kind or 'no violation'}, {story.end} steps, {story.schedule.switches} switches"
     parts = [style.paint(_fold(title, width, ""), BOLD), style.paint(_fold(what, width, ""), RED)]
     if story.why:
-        parts += ["", _fold(story.why, width, "  ")]
+        first, *lines = story.why.split("\n")
+        parts += ["", _fold(first, width, "  "), *([""] if lines else []), *(f"  {printable(line)}" for line in lines)]
     parts += ["", *table.legend(), *table.lines(), *table.source()]
     return "\n".join(parts)
 

@@ -16,7 +16,10 @@ def history(trace: Trace, width: int) -> str:
 
 
 def sentences(text: str | None, width: int) -> str:
-    return fill(text or "", max(40, width), initial_indent="  ", subsequent_indent="  ")
+    """Indented, and filled; lines behind the first stay as they are: they are a table."""
+    first, *more = (text or "").split("\n")
+    lines = [fill(first, max(40, width), initial_indent="  ", subsequent_indent="  "), *(f"  {line}" for line in more)]
+    return "\n".join(lines if not more else [lines[0], "", *lines[1:]])
 
 
 def how_to_replay(path: str, scenario: str, algorithm: str, what: str = "Replay it", verb: str = "replay") -> str:

@@ -8,6 +8,7 @@ what the module was built against with what is installed.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_alloc, arena_free, arena_live, arena_root
+from anonvma_rt.engine.calls.calls cimport NOTHING, call, returns
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.base.klist cimport (
     INIT_LIST_HEAD, container_of, list_add, list_add_tail, list_cursor, list_del, list_del_init, list_empty,

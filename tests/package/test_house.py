@@ -16,7 +16,7 @@ PACKAGE = "anonvma_rt"
 
 # What Python imports, from the ground up: an import stays in its folder or goes to a line further up in this list.
 LAYERS = (
-    "errors", "text", "engine api", "subjects", "litmus own", "programs", "mm", "kernel", "lab", "execution",
+    "errors", "text", "engine api", "subjects linear", "litmus own", "programs", "mm", "kernel", "lab", "execution",
     "auditing", "search shrinking storming show", "hypothesis pytest_anonvma_rt", "stress", "cli", "__main__",
 )  # fmt: skip
 # Of those, the ones that only some may ask for.
@@ -37,8 +37,9 @@ CIMPORTS = {
     "engine.strategy": "engine.base engine.order engine.run",
     "engine.search": ENGINE,
     "engine.parallel": "engine.base engine.order engine.run",
+    "engine.calls": "engine.base engine.run",
     "litmus": "engine.base engine.run",
-    "programs": "engine.base engine.order engine.run",
+    "programs": "engine.base engine.calls engine.order engine.run",
     "mm.hooks": "engine.run mm.mm_types",
     "mm": "engine.audit.access engine.base engine.run engine.parallel mm.hooks",
     "mm.lab": "engine.audit.access engine.base engine.run engine.parallel mm.hooks mm",

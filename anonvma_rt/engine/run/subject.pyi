@@ -22,6 +22,9 @@ class Subject:
     expect: Mapping[str, str | Sequence[str]]
     strategy: str
     patience: float
+    spec: Any
+    @property
+    def judge(self) -> Any: ...
     @property
     def task_names(self) -> Sequence[str]: ...
     @property

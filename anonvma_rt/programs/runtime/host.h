@@ -113,6 +113,12 @@ struct rt_host {
     int tasks;
     /* The atomic operation that was just announced has changed nothing: it was a look. */
     void (*missed)(void *x);
+    /* What a program says of itself (anonvma_rt.h): its next operation is an interesting one; a line for the history; an
+       operation of the object under test begins, with INT64_MIN where it has no argument, and has returned. */
+    void (*mark)(void *x);
+    void (*note)(void *x, const char *text, uint64_t n);
+    void (*call)(void *x, const char *name, int64_t argument);
+    void (*returns)(void *x, int64_t value);
 };
 
 #endif

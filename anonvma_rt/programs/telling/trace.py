@@ -167,7 +167,7 @@ def _aligned(events: Sequence[Event], recorded: Recorded) -> list[tuple[int, ...
     found = []
     at = 0
     for event in events:
-        while every[at] != event:
+        while every[at]._replace(what="") != event._replace(what=""):
             at += 1
         found.append(recorded.stacks[at])
         at += 1

@@ -10,10 +10,11 @@ from anonvma_rt.engine.base.arena cimport (
 from anonvma_rt.engine.base.operation cimport (
     MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_STORE, OP_TAKE, OP_TRYLOCK, TEST_EQUAL, TEST_UNEQUAL, lock_word,
 )
+from anonvma_rt.engine.calls.calls cimport call, judge_now, returns
 from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, spin_start, try_acquire, try_down_read, wait_for
 from anonvma_rt.engine.run.task cimport (
-    HALT_EXIT, HALT_NO_MEMORY, HALT_REFUSED, VIOLATION_SUBJECT, Execution, Task, free_object, halt, note, point,
-    recheck, violate,
+    HALT_EXIT, HALT_NO_MEMORY, HALT_REFUSED, HALT_VIOLATION, VIOLATION_SUBJECT, Execution, Task, free_object, halt,
+    mark, note, point, recheck, violate,
 )
 from anonvma_rt.programs.family cimport family_add, family_find
 from anonvma_rt.programs.image cimport (
@@ -32,8 +33,9 @@ cdef enum:
     FREED = -1
     NONE = -2
     ELSEWHERE = -3
-    # Of notes: the code of what is printed, of which each has as much as three numbers hold.
+    # Of notes: what is printed, and what the program notes (anonvma_rt.h); each has as much as three numbers hold.
     PRINTED = 1
+    NOTED = 2
     # Of a chance, whose gate opens where a thread asks: it may be taken; it was.
     ASKED = 1
     TAKEN = 2
@@ -274,6 +276,8 @@ cdef void host_free(void *x, void *object, void *place) noexcept nogil:
     point(t, OP_STORE, object)
     watch_free(&host_of(x).watch, t, object, place)
     free_object(t, object)
+
+
 # ---- the end, and what is said --------------------------------------------------------------------------------------
 
 
@@ -301,6 +305,10 @@ cdef void host_exit(void *x, int code) noexcept nogil:
     if code:
         violate(running(x), VIOLATION_SUBJECT + RT_EXIT_CODE, 0, 0, code)
     host_of(x).exited = True
+    # What was called until now is judged here, because nothing comes behind.
+    judge_now(e, e.current)
+    if e.finding.kind or e.halt:
+        halt(running(x), e.halt if e.halt else <int>HALT_VIOLATION)
     e.finding.task = e.current
     halt(running(x), HALT_EXIT)
 
@@ -313,8 +321,8 @@ cdef void host_refuse(void *x, const char *call) noexcept nogil:
     halt(t, HALT_REFUSED)
 
 
-cdef void host_print(void *x, const char *text, uint64_t n) noexcept nogil:
-    """What the program prints is kept where the execution is recorded, 24 bytes a note."""
+cdef void say(void *x, int64_t code, const char *text, uint64_t n) noexcept nogil:
+    """What the program prints or notes is kept where the execution is recorded, 24 bytes a note."""
     cdef int64_t piece[3]
     cdef uint64_t at = 0
     cdef Task *t = running(x)
@@ -323,8 +331,33 @@ cdef void host_print(void *x, const char *text, uint64_t n) noexcept nogil:
     while at < n:
         memset(piece, 0, sizeof(piece))
         memcpy(piece, text + at, min(n - at, sizeof(piece)))
-        note(t, PRINTED, piece[0], piece[1], piece[2])
+        note(t, code, piece[0], piece[1], piece[2])
         at += sizeof(piece)
+
+
+cdef void host_print(void *x, const char *text, uint64_t n) noexcept nogil:
+    say(x, PRINTED, text, n)
+
+
+cdef void host_note(void *x, const char *text, uint64_t n) noexcept nogil:
+    say(x, NOTED, text, n)
+
+
+cdef void host_mark(void *x) noexcept nogil:
+    mark(running(x))
+
+
+cdef void host_call(void *x, const char *name, int64_t argument) noexcept nogil:
+    """Whoever goes round with operations goes on: each round adds to the history."""
+    cdef Task *t = running(x)
+    visits_progress(&host_of(x).watch.visits, t.id)
+    call(t, name, argument)
+
+
+cdef void host_returns(void *x, int64_t value) noexcept nogil:
+    cdef Task *t = running(x)
+    visits_progress(&host_of(x).watch.visits, t.id)
+    returns(t, value)
 
 
 cdef void host_open(Host *h) noexcept:
@@ -353,3 +386,7 @@ cdef void host_open(Host *h) noexcept:
     h.calls.access = host_access
     h.calls.print = host_print
     h.calls.missed = host_missed
+    h.calls.note = host_note
+    h.calls.mark = host_mark
+    h.calls.call = host_call
+    h.calls.returns = host_returns

@@ -35,6 +35,10 @@ cdef extern from "host.h":
         void (*print)(void *x, const char *text, uint64_t n) noexcept nogil
         int tasks
         void (*missed)(void *x) noexcept nogil
+        void (*mark)(void *x) noexcept nogil
+        void (*note)(void *x, const char *text, uint64_t n) noexcept nogil
+        void (*call)(void *x, const char *name, int64_t argument) noexcept nogil
+        void (*returns)(void *x, int64_t value) noexcept nogil
 
 cdef extern from "threads.h":
     struct rt_state:

@@ -5,8 +5,9 @@ from libc.stdint cimport int64_t
 from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header, arena_open
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport (
-    HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, MAX_COUNTERS, VIOLATION_CRASH,
-    VIOLATION_DEADLOCK, VIOLATION_LOCK_OVERFLOW, VIOLATION_LOST_WAKEUP, VIOLATION_STUCK,
+    HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, MAX_COUNTERS, VIOLATION_BAD_CALL,
+    VIOLATION_CRASH, VIOLATION_DEADLOCK, VIOLATION_LOCK_OVERFLOW, VIOLATION_LOST_WAKEUP, VIOLATION_NONE,
+    VIOLATION_NOT_LINEARIZABLE, VIOLATION_STUCK,
 )
 
 # Where the first object of every arena is.
@@ -25,6 +26,8 @@ KINDS = {
     VIOLATION_CRASH: "crash",
     VIOLATION_STUCK: "stuck",
     VIOLATION_LOST_WAKEUP: "lost-wakeup",
+    VIOLATION_NOT_LINEARIZABLE: "not-linearizable",
+    VIOLATION_BAD_CALL: "bad-call",
 }
 
 # Why a block ended early, by number.
@@ -71,6 +74,8 @@ cdef class Subject:
     expect = {}
     strategy = ""
     task_names = ()
+    # What the operations that call() and returns() tell of are to be like, one after the other: anonvma_rt.subject.
+    spec = None
     # Seconds without a point after which a body counts as stuck; 0 is never.
     patience = 5.0
 
@@ -146,7 +151,10 @@ cdef dict count_by_name(Subject subject, int64_t *counters):
 
 
 cdef int call_build(Subject subject, Task *t) noexcept nogil:
-    return subject.build(t)
+    cdef int code = subject.build(t)
+    if code == 0 and subject.judging.self != NULL:
+        code = subject.judging.built(subject.judging.self, t.x)
+    return code
 
 
 cdef void call_body(Subject subject, Task *t) noexcept nogil:
@@ -155,6 +163,8 @@ cdef void call_body(Subject subject, Task *t) noexcept nogil:
 
 cdef void call_check(Subject subject, Execution *x) noexcept nogil:
     subject.check(x)
+    if subject.judging.self != NULL and x.finding.kind == VIOLATION_NONE:
+        subject.judging.check(subject.judging.self, x, -1)
 
 
 cdef int call_stuck(Subject subject, Execution *x) noexcept nogil:
