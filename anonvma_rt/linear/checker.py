@@ -92,7 +92,8 @@ def operations(history: Sequence[Entry]) -> list[Operation]:
 
 
 def first_wrong(history: Sequence[Entry], machine: Machine) -> int | None:
-    """The index of the first return that no order of the operations until then explains; None where there is none.
+    """The index of the first return that no order of the operations until then explains, if those that are still open
+    return what they do later; None where there is none.
 
     A configuration is a state and, as bits, those of the open operations that have taken effect. All of them that are
     possible are kept.
@@ -145,6 +146,9 @@ def smallest(history: Sequence[Entry], machine: Machine) -> list[Entry]:
     wrong = first_wrong(history, machine)
     if wrong is None:
         return list(history)
+    # What an operation returned later may be a part of why: the prefix alone does not know it.
+    while first_wrong(history[: wrong + 1], machine) is None:
+        wrong += 1
     left = list(history[: wrong + 1])
     if len(operations(left)) > MOST_SHRUNK:
         return left
@@ -154,8 +158,8 @@ def smallest(history: Sequence[Entry], machine: Machine) -> list[Entry]:
         again = False
         for group in _groups(left):
             fewer = [entry for at, entry in enumerate(left) if at not in group]
-            wrong = first_wrong(fewer, machine)
-            if wrong == len(fewer) - 1 and all(holds(fewer, machine) for holds in kept):
+            ends_so = first_wrong(fewer, machine) is not None and first_wrong(fewer[:-1], machine) is None
+            if ends_so and all(holds(fewer, machine) for holds in kept):
                 left, again = fewer, True
                 break
     return left
