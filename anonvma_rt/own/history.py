@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from anonvma_rt.engine.calls.calls import CALL_NOTES
+from anonvma_rt.engine.calls.calls import BAD_CALLS, CALL_NOTES
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import KINDS
 from anonvma_rt.subjects.history import LOCK_WORDS, Event, Trace
@@ -40,21 +40,28 @@ class EmbeddedTrace(Trace):
     def of_subject(cls, recorded: Recorded, subject: Any) -> Self:
         """From what Explorer.trace() returned."""
         trace = cls.read(recorded, names_of_tasks(subject), subject.kinds(), {}, subject=subject)
-        if subject.judge is not None:
-            # No lock is there, only an order.
-            trace.events = [
-                event._replace(what=CALLS.get(event.what, event.what))
-                if event.a == subject.judge.word and not event.is_note
-                else event
-                for event in trace.events
-            ]
+        trace.tell_calls()
         if trace.finding:
             # At once, while the subject can still look at the end.
-            if trace.kind == "not-linearizable" and subject.judge is not None:
-                trace.why = subject.judge.why(trace.tasks)
-            else:
-                trace.why = subject.cause(trace.kind, *trace.finding[1:])
+            trace.why = trace.judged() or subject.cause(trace.kind, *trace.finding[1:])
         return trace
+
+    def tell_calls(self) -> None:
+        """Calls and returns by their own words: no lock is there, only an order."""
+        judge = self.subject.judge
+        if judge is not None:
+            self.events = [
+                event if event.is_note or event.a != judge.word else event._replace(what=CALLS[event.what])
+                for event in self.events
+            ]
+
+    def judged(self) -> str | None:
+        """What the judge of its calls says of the violation, if it is his."""
+        if self.kind == "bad-call" and self.finding and self.finding.a in BAD_CALLS:
+            return f"{self.task(self.finding.task)} {BAD_CALLS[self.finding.a]}."
+        if self.kind == "not-linearizable" and self.subject.judge is not None:
+            return str(self.subject.judge.why(self.tasks))
+        return None
 
     def cause(self) -> str | None:
         if self.why or self.finding is None:

@@ -133,9 +133,7 @@ class Native(WithVariants):
             # A compiler can be told to run anything.
             if not FLAG.fullmatch(flag) and flag not in (*self.sources.cflags, *self.sources.link):
                 raise ScenarioError(f"{source}: no file may give a compiler the flag {quote(flag)}: hunt it again")
-        again = self.with_flags(flags["cflags"], flags["link"]).with_asked(
-            Asked.read(was, source, self.asked.spec)
-        )
+        again = self.with_flags(flags["cflags"], flags["link"]).with_asked(Asked.read(was, source, self.asked.spec))
         if again.text == text:
             return again
         now = load_toml(again.text, source)

@@ -3,7 +3,6 @@
 import ctypes
 from typing import Any
 
-from anonvma_rt.engine.calls.calls import BAD_CALLS
 from anonvma_rt.programs.program import Program
 from anonvma_rt.programs.symbols import Symbols
 from anonvma_rt.programs.witness import Witness
@@ -43,8 +42,6 @@ class Native(Program):
 
     def cause(self, kind: str, task: int, step: int, a: int, b: int, c: int) -> str | None:
         who = self.thread(task)
-        if kind == "bad-call" and a in BAD_CALLS:
-            return f"{who} {BAD_CALLS[a]}."
         said = {
             "assertion": lambda: f"{who}: assertion {self.text(a)!r} failed ({self.text(b)}:{c}).",
             "abort": lambda: f"{who} called abort().",

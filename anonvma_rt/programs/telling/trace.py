@@ -55,6 +55,7 @@ class NativeTrace(EmbeddedTrace):
         trace = cls.read(recorded, names_of_tasks(subject), subject.kinds(), {}, subject=subject)
         trace.path, trace.base = subject.image.path, subject.image.base
         trace.stacks = _aligned(trace.events, recorded)
+        trace.tell_calls()
         offsets = {event.a for event in trace.events if not event.is_note}
         offsets |= {one.object for one in trace.pending if one is not None}
         if trace.finding:
@@ -63,7 +64,7 @@ class NativeTrace(EmbeddedTrace):
         if trace.finding and trace.kind is not None:
             # At once, while the subject can still look at the end.
             trace.why = causes.wrong(trace, trace.kind, trace.finding.task, *trace.finding[3:])
-            trace.why = trace.why or subject.cause(trace.kind, *trace.finding[1:])
+            trace.why = trace.why or trace.judged() or subject.cause(trace.kind, *trace.finding[1:])
         return trace
 
     # ---- calls -----------------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def _aligned(events: Sequence[Event], recorded: Recorded) -> list[tuple[int, ...
     found = []
     at = 0
     for event in events:
-        while every[at]._replace(what="") != event._replace(what=""):
+        while every[at] != event:
             at += 1
         found.append(recorded.stacks[at])
         at += 1

@@ -1,14 +1,14 @@
 /* A deque for work stealing, as Chase and Lev have it: the owner pushes and takes at the bottom, thieves steal at the top.
 
-   With BUG=1 the owner looks at the top before it has said that it takes the last one, as it does on a processor that
+   As it stands the owner looks at the top before it has said that it takes the last one, as it does on a processor that
    puts a load before an earlier store: then a thief and the owner get the same piece of work. */
 
 #include <anonvma_rt.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
-#ifndef BUG
-#define BUG 1
+#ifndef FIXED
+#define FIXED 0
 #endif
 #ifndef WORK
 #define WORK 2
@@ -30,7 +30,7 @@ static void push(long value)
 static long take_last(void)
 {
     long b = bottom - 1, t, value = -1;
-    if (BUG) {
+    if (!FIXED) {
         t = top;
         bottom = b;
     } else {

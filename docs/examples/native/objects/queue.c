@@ -1,6 +1,6 @@
 /* A queue without locks, as Michael and Scott have it: a list, whose first node is a dummy that somebody has taken already.
 
-   With BUG=1 a push that has seen that a node is the last one writes behind it, and does not compare and swap: what another
+   As it stands a push that has seen that a node is the last one writes behind it, and does not compare and swap: what another
    has put there meanwhile is lost. */
 
 #include <anonvma_rt.h>
@@ -8,11 +8,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#ifndef BUG
-#define BUG 1
+#ifndef FIXED
+#define FIXED 0
 #endif
 #ifndef PUSHES
-#define PUSHES 2
+#define PUSHES 1
 #endif
 
 struct node {
@@ -38,7 +38,7 @@ static void push(long value)
         struct node *last = tail, *next = last->next;
         if (next) {
             atomic_compare_exchange_strong(&tail, &last, next);
-        } else if (BUG) {
+        } else if (!FIXED) {
             /* It may have one by now. */
             last->next = made;
             break;

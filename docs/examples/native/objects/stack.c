@@ -1,14 +1,14 @@
 /* A stack without locks, as Treiber has it: a list, whose nodes are used again when they were taken.
 
-   With BUG=1 the top is a node, and a pop that has seen A on top of B puts B on top when A is there: also when A has been
-   taken meanwhile, B too, and A has come back. With BUG=0 the top has a count of its changes beside the node. */
+   As it stands the top is a node, and a pop that has seen A on top of B puts B on top when A is there: also when A has been
+   taken meanwhile, B too, and A has come back. With FIXED=1 the top has a count of its changes beside the node. */
 
 #include <anonvma_rt.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
-#ifndef BUG
-#define BUG 1
+#ifndef FIXED
+#define FIXED 0
 #endif
 
 enum { NONE = 0, COUNT = 1 << 8 };
@@ -17,7 +17,7 @@ enum { NONE = 0, COUNT = 1 << 8 };
 static struct { atomic_int value, next; } node[4];
 static atomic_int top;
 
-static int changed(int old, int number) { return BUG ? number : (old & ~(COUNT - 1)) + COUNT + number; }
+static int changed(int old, int number) { return FIXED ? (old & ~(COUNT - 1)) + COUNT + number : number; }
 
 static void push(int number, int value)
 {
