@@ -91,12 +91,21 @@ def whole(name: str, metavar: str, about: str, **how: Any) -> Option:
     return option(name, metavar, about, type=parse, **how)
 
 
+def _is_linked(name: str) -> bool:
+    """Whether it is a program that was made already, with or without its libraries in it."""
+    try:
+        with open(name, "rb") as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False
+
+
 def _the_scenario(names: Sequence[str]) -> Described | None:
     """One name, or the files of a program."""
     if names and all(map(is_program, names)):
         return native(*names)
     for name in names:
-        if name.endswith((".so", ".a", ".out", ".exe")):
+        if name.endswith((".so", ".a", ".out", ".exe")) or _is_linked(name):
             raise UserError(f"{quote(name)} is linked already: name the program's sources, or its .o files")
     if len(names) > 1:
         raise UserError(f"one scenario at a time, or the files of one program, not {quote(' '.join(names))}")

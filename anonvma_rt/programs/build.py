@@ -107,6 +107,8 @@ def build(sources: Sources, macros: Mapping[str, int | bool]) -> Built:
     defined = [f"-D{name}={int(value)}" for name, value in macros.items()]
     objects = [_object(file, (*sources.cflags, *defined)) for file in sources.files]
     compiler = _command("CXX" if sources.cxx else "CC")
+    if "-static" in sources.link:
+        raise UserError("--link -static: the lab loads a program, so it is linked as a shared object: leave it out")
     link = (*(("-static-libstdc++",) if sources.cxx else ()), *sources.link)
     own = [_own(path) for path in sorted(RUNTIME.glob("*.c"))]
     told = not sources.link and _told(objects, own)

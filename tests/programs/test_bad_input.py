@@ -11,6 +11,10 @@ from anonvma_rt.cli import main
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs are compiled")
 
 GOOD = "#include <pthread.h>\nint main(void) { return 0; }\n"
+MANY = """#include <pthread.h>
+static void *run(void *p) { return p; }
+int main(void) { pthread_t t; for (int i = 0; i < 400; i++) pthread_create(&t, 0, run, 0); return 0; }
+"""
 
 
 def run(capsys, *words):
@@ -27,6 +31,8 @@ def run(capsys, *words):
         (GOOD, ["--cflags", "-funheard-of"], "-funheard-of"),
         (GOOD, ["--cflags", "'one"], "cannot be cut into words"),
         ("#include <unistd.h>\nint main(void) { return fork(); }\n", [], "calls fork()"),
+        (GOOD, ["--link", "-static"], "leave it out"),
+        (MANY, [], "threads, which is the most"),
     ],
 )
 def test_a_program_that_is_none_is_one_line(tmp_path, capsys, text, flags, said):
@@ -41,12 +47,16 @@ def test_other_files_are_one_line(tmp_path, capsys):
     subprocess.run(["gcc", "-c", tmp_path / "one.c", "-o", tmp_path / "plain.o"], check=True)
     (tmp_path / "text.o").write_text("hello\n")
     (tmp_path / "lib.so").write_text("")
+    for how in ("dynamic", "static"):
+        subprocess.run(["gcc", f"-{how}", tmp_path / "one.c", "-o", tmp_path / how], check=True)
     for name, said in (
         ("folder.c", "is a folder"),
         ("nowhere.c", "there is no such file"),
         ("plain.o", "without the compiler's calls"),
         ("text.o", "is no object file"),
         ("lib.so", "is linked already"),
+        ("static", "is linked already"),
+        ("dynamic", "is linked already"),
     ):
         code, line = run(capsys, tmp_path / name)
         assert code == 2 and said in line and "\n" not in line

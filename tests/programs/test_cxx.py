@@ -71,6 +71,18 @@ def test_what_only_the_kernel_could_do_is_refused_by_name(tmp_path):
         hunt(native(tmp_path / "call.c"), runs=5)
 
 
+def test_what_the_c_library_remembers_begins_anew_and_no_signal_comes(tmp_path):
+    words = ["-n", "3", "-vv", "word", "--loud"]
+    (right,) = verify(native(SOURCES / "library.c", args=words)).results
+    assert right.complete and right.classes == 2 and not right.violating_classes
+    for macro, given, wrong in (("RIGHT", words, 0), ("WRONG", words, 50), ("RIGHT", words[:3], 50)):
+        (found,) = hunt(native(SOURCES / "library.c", cflags=[f"-D{macro}"], args=given), runs=50).results
+        assert sum(found.violations.values()) == wrong
+    (tmp_path / "call.c").write_text("#include <signal.h>\nint main(void) { return raise(SIGTERM); }\n")
+    with pytest.raises(UserError, match=r"calls raise\(\)"):
+        hunt(native(tmp_path / "call.c"), runs=5)
+
+
 @pytest.mark.parametrize(
     ("what", "kinds"),
     [

@@ -1,5 +1,6 @@
 """A program in C as it stands: hunted, proved, replayed, and the same executions on both carriers."""
 
+import os
 import random
 import re
 import shutil
@@ -47,6 +48,36 @@ def test_carriers_and_jobs_make_the_same_executions():
     found = [hunt(program("counter.c"), runs=2000, **how).results[0] for how in ways]
     assert len({one.schedules_sha256 for one in found}) == 1
     assert len({tuple(one.violations.items()) for one in found}) == 1
+
+
+# In a process of its own: a C program with timeouts, one whose threads race for the heap, a queue in C++.
+DIGESTS = """
+import sys
+from anonvma_rt import hunt, native
+for name, values in (("timed.c", {"LOOP": 1}), ("counter.c", {}), ("queue.cc", {})):
+    (found,) = hunt(native(f"{sys.argv[1]}/{name}"), values, runs=500).results
+    print(name, found.schedules_sha256, sorted(found.violations.items()))
+"""
+
+
+def test_neither_the_environment_nor_the_folder_changes_an_execution(tmp_path):
+    needed = {name: os.environ[name] for name in ("PATH", "HOME", "CC", "CXX") if name in os.environ}
+    ways = (({}, "."), ({"LARGE": "x" * 100_000}, tmp_path), ({f"SMALL{i}": "" for i in range(500)}, "/"))
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", DIGESTS, SOURCES], env=needed | more, cwd=folder, capture_output=True, check=True
+        ).stdout
+        for more, folder in ways
+    ]
+    assert said[0].count(b"\n") == 3 and said[1] == said[0] and said[2] == said[0]
+
+
+@pytest.mark.long
+def test_a_reproducer_comes_out_the_same_100_000_times(tmp_path):
+    for name, values in (("timed.c", {"CHECK": 1}), ("queue.cc", {})):
+        (found,) = hunt(program(name), values, runs=2000, out=str(tmp_path)).results
+        reproducer = Reproducer.load(found.first.reproducer, [program(name)])
+        assert replay(reproducer, times=100_000).reproduced == 100_000
 
 
 def test_a_thread_that_is_seldom_begun_is_known_from_then_on(tmp_path):

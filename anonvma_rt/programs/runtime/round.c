@@ -16,7 +16,7 @@ __attribute__((noinline)) void rt_tell_round(void)
     const struct rt_state *t = rt_self();
     const uint64_t *word = __builtin_frame_address(0);
     const uint64_t *top = (const uint64_t *)t->top;
-    uint64_t state = mixed(mixed((uint64_t)word, t->asked ? t->looks : 0), t->draws);
+    uint64_t state = mixed(mixed((uint64_t)word, t->asked ? t->looks : 0), t->draws + rt_options_read) ^ t->blocked;
     for (word -= 5; word < top; word++)
         state = mixed(state, *word);
     rt_host->round(rt_host->x, state);

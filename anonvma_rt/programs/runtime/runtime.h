@@ -34,6 +34,9 @@ static inline struct rt_state *rt_self(void) { return &rt_states[rt_task()]; }
 int rt_is_late(const struct timespec *until);
 int rt_was_late(const struct timespec *until);
 int rt_bad_time(const struct timespec *until);
+/* library.c. How often anybody has read an option of main's, which is told nobody; and the beginning of an execution. */
+extern uint64_t rt_options_read;
+void rt_forget_options(void);
 /* round.c. Tells the lab what the thread has. */
 void rt_tell_round(void);
 

@@ -123,6 +123,8 @@ static void clear_stack(char *top)
 ENTRY void rt_body(int task, int argc, char **argv, char *stack)
 {
     struct call call = {task, argc, argv};
+    if (!task)
+        rt_forget_options();
     clear_stack(stack);
     rt_states[task].top = stack;
     on_stack(stack, run_task, &call);
@@ -135,6 +137,7 @@ static int begin(pthread_t *out, void *(*run)(void *), void *argument, int detac
     t->run = run;
     t->argument = argument;
     t->detached = detached;
+    t->blocked = rt_self()->blocked;
     *out = (pthread_t)(n + 1);
     rt_point(RT_STORE, &t->gate);
     t->gate = 1;

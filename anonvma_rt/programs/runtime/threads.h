@@ -23,6 +23,8 @@ struct rt_state {
     /* Whether it has asked for the time; and a word that never changes. */
     int asked;
     int64_t never;
+    /* The signals that are blocked; no signal comes. */
+    uint64_t blocked;
     /* Where its stack begins. */
     char *top;
 };
