@@ -10,6 +10,7 @@ from functools import cache
 
 from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.programs.image import Image
+from anonvma_rt.programs.telling.layout import inside
 
 __all__ = ["Symbols"]
 
@@ -52,7 +53,7 @@ class Symbols:
         self.image = image
 
     def name(self, offset: int) -> str | None:
-        """A variable, perhaps with how far behind its beginning, or an object of the heap; None outside."""
+        """A variable, with the element and the member if it has some, or an object of the heap; None outside."""
         return self.address(self.image.base + offset) if offset else None
 
     def address(self, address: int) -> str:
@@ -62,7 +63,7 @@ class Symbols:
         behind = address - one.address
         if life := self.life(address - self.image.base):
             return f"the {life[0]} of thread {life[1]}"
-        return one.name + (f"+{behind}" if behind else "")
+        return one.name + inside(self.image.path, one.address, behind)
 
     def life(self, offset: int) -> tuple[str, int] | None:
         """Of which task, by its number, a word says that it was begun, or that it is over ("beginning", "end"); None

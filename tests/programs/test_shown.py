@@ -5,6 +5,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,3 +211,76 @@ def test_a_chance_is_told_in_words():
     said = {(event.task, text) for event, text in found.trace.texts(full=True)}
     assert {(0, "may be late"), (2, "is over"), (0, "goes on")} <= said
     assert found.trace.tasks[2] == "the time of main"
+
+
+LAYOUT = """
+#include <atomic>
+#include <mutex>
+#include <thread>
+struct base { int b; };
+struct slot : base { std::mutex m; union { int u; float f; }; std::atomic<int> a[3]; };
+namespace ns { static slot slots[2][2]; struct { int x, y; } pair; static int last[4]; }
+int main() {
+  std::thread t([] { std::lock_guard<std::mutex> g(ns::slots[0][1].m); ns::slots[1][0].a[2]++; WRITE; });
+  ns::slots[1][0].a[1]--;
+  { std::lock_guard<std::mutex> g(ns::slots[0][1].m); }
+  WRITE;
+  t.join();
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="types are read by readelf")
+@pytest.mark.parametrize(
+    ("write", "variable"),
+    [
+        ("ns::slots[0][1].u = 1", "ns::slots[0][1].u"),
+        ("ns::slots[1][1].b = 1", "ns::slots[1][1].b"),
+        ("ns::pair.y++", "ns::pair.y"),
+        ("ns::last[3]++", "ns::last[3]"),
+    ],
+)
+def test_elements_and_members_have_their_names(tmp_path, write, variable):
+    (tmp_path / "layout.cc").write_text(LAYOUT)
+    program = native(tmp_path / "layout.cc", cflags=[f"-DWRITE={write}"])
+    (one,) = hunt(program, runs=20).results
+    assert one.violations.keys() == {"data-race"}
+    assert f"A data race on {variable}: " in one.trace.cause()
+    (right,) = hunt(native(tmp_path / "layout.cc", cflags=["-DWRITE="]), runs=20).results
+    assert not right.violations
+
+
+def test_locks_and_atomics_of_an_array_have_their_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.cc").write_text(LAYOUT)
+    (one,) = hunt(native("a.cc", cflags=["-DWRITE=ns::pair.x++"]), runs=20).results
+    table = one.trace.table(120)
+    for words in ("updates ns::slots[1][0].a[1]", "locks ns::slots[0][1].m"):
+        assert words in table
+
+
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="the debugger is gdb")
+def test_a_debugger_sees_the_program(tally):
+    _, file = tally
+    command = [sys.executable, "-m", "anonvma_rt", "step", file, "--subject", "tally.c"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stepping:
+        try:
+            stepping.stdin.write("goto 12\ndebugger\n")
+            stepping.stdin.flush()
+            for line in stepping.stdout:
+                if found := re.search(r"gdb -p (\d+)", line):
+                    break
+            asked = ["-ex", "print total", "-ex", "thread apply all bt"]
+            gdb = subprocess.run(
+                ["gdb", "-nx", "-batch", "-p", found[1], *asked],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            stepping.kill()
+    if "ptrace" in gdb.stderr and "not permitted" in gdb.stderr:
+        pytest.skip("no process may be traced here")
+    assert "= 1" in gdb.stdout, "a variable of the program, after twelve steps"
+    assert re.search(r'"1:thread 1".*?\badd \(', gdb.stdout, re.S), "the thread's calls, with its name"

@@ -47,26 +47,26 @@ LAB_CODE int lab_is_held(const void *lock)
 
 /* ---- spinlocks -------------------------------------------------------------------------------------------------------- */
 
-typedef struct spinlock { pthread_spinlock_t raw; } spinlock_t;
+typedef struct spinlock { pthread_spinlock_t _raw; } spinlock_t;
 typedef spinlock_t raw_spinlock_t;
 #define __SPIN_LOCK_UNLOCKED(name) { 0 }
 #define DEFINE_SPINLOCK(name) spinlock_t name = __SPIN_LOCK_UNLOCKED(name)
 #define DEFINE_RAW_SPINLOCK(name) DEFINE_SPINLOCK(name)
 
-LAB_USUAL void spin_lock_init(spinlock_t *lock) { pthread_spin_init(&lock->raw, PTHREAD_PROCESS_PRIVATE); }
+LAB_USUAL void spin_lock_init(spinlock_t *lock) { pthread_spin_init(&lock->_raw, PTHREAD_PROCESS_PRIVATE); }
 LAB_USUAL void spin_lock(spinlock_t *lock)
 {
     lab_enter_atomic();
-    pthread_spin_lock(&lock->raw);
+    pthread_spin_lock(&lock->_raw);
 }
 LAB_USUAL void spin_unlock(spinlock_t *lock)
 {
-    pthread_spin_unlock(&lock->raw);
+    pthread_spin_unlock(&lock->_raw);
     lab_leave_atomic();
 }
 LAB_USUAL int spin_trylock(spinlock_t *lock)
 {
-    if (pthread_spin_trylock(&lock->raw))
+    if (pthread_spin_trylock(&lock->_raw))
         return 0;
     lab_enter_atomic();
     return 1;
@@ -113,24 +113,24 @@ LAB_USUAL bool refcount_dec_and_lock(refcount_t *r, spinlock_t *lock) { return a
 /* What POSIX threads answer to a task that holds the lock for writing already is a deadlock here. */
 #define LAB_TAKE(call, name) ((void)LAB_FAIL_IF(call, name " by a task that holds the lock already: a deadlock"))
 
-typedef struct { pthread_rwlock_t raw; } rwlock_t;
+typedef struct { pthread_rwlock_t _raw; } rwlock_t;
 #define __RW_LOCK_UNLOCKED(name) { PTHREAD_RWLOCK_INITIALIZER }
 #define DEFINE_RWLOCK(name) rwlock_t name = __RW_LOCK_UNLOCKED(name)
-LAB_USUAL void rwlock_init(rwlock_t *lock) { pthread_rwlock_init(&lock->raw, NULL); }
-LAB_USUAL void read_lock(rwlock_t *lock) { lab_enter_atomic(); LAB_TAKE(pthread_rwlock_rdlock(&lock->raw), "read_lock()"); }
-LAB_USUAL void write_lock(rwlock_t *lock) { lab_enter_atomic(); LAB_TAKE(pthread_rwlock_wrlock(&lock->raw), "write_lock()"); }
-LAB_USUAL void read_unlock(rwlock_t *lock) { pthread_rwlock_unlock(&lock->raw); lab_leave_atomic(); }
-LAB_USUAL void write_unlock(rwlock_t *lock) { pthread_rwlock_unlock(&lock->raw); lab_leave_atomic(); }
+LAB_USUAL void rwlock_init(rwlock_t *lock) { pthread_rwlock_init(&lock->_raw, NULL); }
+LAB_USUAL void read_lock(rwlock_t *lock) { lab_enter_atomic(); LAB_TAKE(pthread_rwlock_rdlock(&lock->_raw), "read_lock()"); }
+LAB_USUAL void write_lock(rwlock_t *lock) { lab_enter_atomic(); LAB_TAKE(pthread_rwlock_wrlock(&lock->_raw), "write_lock()"); }
+LAB_USUAL void read_unlock(rwlock_t *lock) { pthread_rwlock_unlock(&lock->_raw); lab_leave_atomic(); }
+LAB_USUAL void write_unlock(rwlock_t *lock) { pthread_rwlock_unlock(&lock->_raw); lab_leave_atomic(); }
 LAB_USUAL int read_trylock(rwlock_t *lock)
 {
-    if (pthread_rwlock_tryrdlock(&lock->raw))
+    if (pthread_rwlock_tryrdlock(&lock->_raw))
         return 0;
     lab_enter_atomic();
     return 1;
 }
 LAB_USUAL int write_trylock(rwlock_t *lock)
 {
-    if (pthread_rwlock_trywrlock(&lock->raw))
+    if (pthread_rwlock_trywrlock(&lock->_raw))
         return 0;
     lab_enter_atomic();
     return 1;
@@ -148,16 +148,16 @@ LAB_USUAL int write_trylock(rwlock_t *lock)
 #define write_unlock_bh(lock) write_unlock(lock)
 #define write_unlock_irqrestore(lock, flags) do { (void)(flags); write_unlock(lock); } while (0)
 
-struct mutex { pthread_mutex_t raw; };
+struct mutex { pthread_mutex_t _raw; };
 #define __MUTEX_INITIALIZER(name) { PTHREAD_MUTEX_INITIALIZER }
 #define DEFINE_MUTEX(name) struct mutex name = __MUTEX_INITIALIZER(name)
-LAB_USUAL void mutex_init(struct mutex *lock) { pthread_mutex_init(&lock->raw, NULL); }
-LAB_USUAL void mutex_destroy(struct mutex *lock) { pthread_mutex_destroy(&lock->raw); }
-LAB_USUAL void mutex_lock(struct mutex *lock) { might_sleep(); pthread_mutex_lock(&lock->raw); }
+LAB_USUAL void mutex_init(struct mutex *lock) { pthread_mutex_init(&lock->_raw, NULL); }
+LAB_USUAL void mutex_destroy(struct mutex *lock) { pthread_mutex_destroy(&lock->_raw); }
+LAB_USUAL void mutex_lock(struct mutex *lock) { might_sleep(); pthread_mutex_lock(&lock->_raw); }
 LAB_USUAL int mutex_lock_interruptible(struct mutex *lock) { mutex_lock(lock); return 0; }
 LAB_USUAL int mutex_lock_killable(struct mutex *lock) { mutex_lock(lock); return 0; }
-LAB_USUAL int mutex_trylock(struct mutex *lock) { return !pthread_mutex_trylock(&lock->raw); }
-LAB_USUAL void mutex_unlock(struct mutex *lock) { pthread_mutex_unlock(&lock->raw); }
+LAB_USUAL int mutex_trylock(struct mutex *lock) { return !pthread_mutex_trylock(&lock->_raw); }
+LAB_USUAL void mutex_unlock(struct mutex *lock) { pthread_mutex_unlock(&lock->_raw); }
 LAB_USUAL bool mutex_is_locked(struct mutex *lock) { return lab_is_held(lock); }
 #define mutex_lock_nested(lock, class) mutex_lock(lock)
 LAB_USUAL bool refcount_dec_and_mutex_lock(refcount_t *r, struct mutex *lock)
@@ -171,29 +171,29 @@ LAB_USUAL bool refcount_dec_and_mutex_lock(refcount_t *r, struct mutex *lock)
     return false;
 }
 
-struct rw_semaphore { pthread_rwlock_t raw; };
+struct rw_semaphore { pthread_rwlock_t _raw; };
 #define __RWSEM_INITIALIZER(name) { PTHREAD_RWLOCK_INITIALIZER }
 #define DECLARE_RWSEM(name) struct rw_semaphore name = __RWSEM_INITIALIZER(name)
-LAB_USUAL void init_rwsem(struct rw_semaphore *sem) { pthread_rwlock_init(&sem->raw, NULL); }
-LAB_USUAL void down_read(struct rw_semaphore *sem) { might_sleep(); LAB_TAKE(pthread_rwlock_rdlock(&sem->raw), "down_read()"); }
-LAB_USUAL void down_write(struct rw_semaphore *sem) { might_sleep(); LAB_TAKE(pthread_rwlock_wrlock(&sem->raw), "down_write()"); }
+LAB_USUAL void init_rwsem(struct rw_semaphore *sem) { pthread_rwlock_init(&sem->_raw, NULL); }
+LAB_USUAL void down_read(struct rw_semaphore *sem) { might_sleep(); LAB_TAKE(pthread_rwlock_rdlock(&sem->_raw), "down_read()"); }
+LAB_USUAL void down_write(struct rw_semaphore *sem) { might_sleep(); LAB_TAKE(pthread_rwlock_wrlock(&sem->_raw), "down_write()"); }
 LAB_USUAL int down_read_killable(struct rw_semaphore *sem) { down_read(sem); return 0; }
 LAB_USUAL int down_write_killable(struct rw_semaphore *sem) { down_write(sem); return 0; }
-LAB_USUAL int down_read_trylock(struct rw_semaphore *sem) { return !pthread_rwlock_tryrdlock(&sem->raw); }
-LAB_USUAL int down_write_trylock(struct rw_semaphore *sem) { return !pthread_rwlock_trywrlock(&sem->raw); }
-LAB_USUAL void up_read(struct rw_semaphore *sem) { pthread_rwlock_unlock(&sem->raw); }
-LAB_USUAL void up_write(struct rw_semaphore *sem) { pthread_rwlock_unlock(&sem->raw); }
+LAB_USUAL int down_read_trylock(struct rw_semaphore *sem) { return !pthread_rwlock_tryrdlock(&sem->_raw); }
+LAB_USUAL int down_write_trylock(struct rw_semaphore *sem) { return !pthread_rwlock_trywrlock(&sem->_raw); }
+LAB_USUAL void up_read(struct rw_semaphore *sem) { pthread_rwlock_unlock(&sem->_raw); }
+LAB_USUAL void up_write(struct rw_semaphore *sem) { pthread_rwlock_unlock(&sem->_raw); }
 LAB_USUAL int rwsem_is_locked(struct rw_semaphore *sem) { return lab_is_held(sem); }
 #define down_write_nested(sem, class) down_write(sem)
 #define down_read_nested(sem, class) down_read(sem)
 
-struct semaphore { sem_t raw; };
-LAB_USUAL void sema_init(struct semaphore *sem, int n) { sem_init(&sem->raw, 0, (unsigned)n); }
-LAB_USUAL void down(struct semaphore *sem) { might_sleep(); sem_wait(&sem->raw); }
+struct semaphore { sem_t _raw; };
+LAB_USUAL void sema_init(struct semaphore *sem, int n) { sem_init(&sem->_raw, 0, (unsigned)n); }
+LAB_USUAL void down(struct semaphore *sem) { might_sleep(); sem_wait(&sem->_raw); }
 LAB_USUAL int down_interruptible(struct semaphore *sem) { down(sem); return 0; }
 /* 0: it was taken. */
-LAB_USUAL int down_trylock(struct semaphore *sem) { return sem_trywait(&sem->raw) != 0; }
-LAB_USUAL void up(struct semaphore *sem) { sem_post(&sem->raw); }
+LAB_USUAL int down_trylock(struct semaphore *sem) { return sem_trywait(&sem->_raw) != 0; }
+LAB_USUAL void up(struct semaphore *sem) { sem_post(&sem->_raw); }
 
 /* ---- seqcounts and seqlocks ------------------------------------------------------------------------------------------- */
 
