@@ -21,7 +21,7 @@ from anonvma_rt.errors import UserError, quote
 from anonvma_rt.programs.unseen import inline_assembly, warn_once
 from anonvma_rt.text.writing import cache_folder
 
-__all__ = ["PLACES", "Built", "Sources", "build", "compiler_of", "is_program", "library", "must_be_a_file"]
+__all__ = ["PLACES", "Built", "Sources", "alone", "build", "compiler_of", "is_program", "library", "must_be_a_file"]
 
 RUNTIME = Path(__file__).with_name("runtime")
 CXX_SUFFIXES = (".cc", ".cpp", ".cxx", ".C")
@@ -124,6 +124,25 @@ def build(sources: Sources, macros: Mapping[str, int | bool]) -> Built:
     built = Built(tuple(objects), link, sha.hexdigest(), compiler, told)
     _must_have_main(built)
     return built
+
+
+def alone(sources: Sources, macros: Mapping[str, int | bool]) -> Path:
+    """The program without the lab: without the compiler's calls, linked with the system's own threads. Raises
+    UserError."""
+    defined = [f"-D{name}={int(value)}" for name, value in macros.items()]
+    include = f"-I{RUNTIME.parent / 'include'}"
+    objects = []
+    for file in sources.files:
+        if file.endswith(OBJECTS):
+            raise UserError(f"{Path(file).name} was compiled for the lab: a program alone is made of its sources")
+        compiler = _command("CXX" if file.endswith(CXX_SUFFIXES) else "CC")
+        objects.append(_compiled(Path(file), (*compiler, *USUAL, "-pthread", include, *sources.cflags, *defined)))
+    compiler = _command("CXX" if sources.cxx else "CC")
+    words = [*compiler, *map(str, objects), "-pthread", *sources.link]
+    path = cache_folder() / f"alone-{hashlib.sha256(chr(0).join(words).encode()).hexdigest()[:24]}"
+    if not path.exists():
+        _make(words, path, "the program does not link without the lab")
+    return path
 
 
 def must_be_a_file(name: str) -> None:

@@ -22,7 +22,7 @@ from anonvma_rt.errors import MoreToKnow, ScenarioError, UserError, quote
 from anonvma_rt.linear.specification import Linear, Specification
 from anonvma_rt.own.history import name_of_object, names_of_tasks
 from anonvma_rt.programs.asked import LATE, RACES, Asked
-from anonvma_rt.programs.build import PLACES, Built, Sources, build, is_program, must_be_a_file
+from anonvma_rt.programs.build import PLACES, Built, Sources, alone, build, is_program, must_be_a_file
 from anonvma_rt.programs.image import Image
 from anonvma_rt.programs.spec import specified
 from anonvma_rt.programs.symbols import Symbols
@@ -264,9 +264,10 @@ class NativeProgram(BoundVariants):
         bounds = [f"--late {late}"] if self.seen.limited else []
         return " and ".join(bounds + ([f"--spurious {spurious}"] if spurious else []))
 
-    @property
-    def only_in_turns(self) -> str:
-        return "the locks of a program are the lab's, whose threads take turns (use --carrier threads)"
+    def alone(self) -> list[str]:
+        """The command that runs it as a process of its own, with the system's threads. Raises UserError where it does
+        not link without the lab."""
+        return [str(alone(self.scenario.sources, self.parameters)), *self.scenario.asked.args]
 
     def fail(self, failing: Any) -> "NativeProgram":
         raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")

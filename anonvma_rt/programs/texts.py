@@ -13,6 +13,7 @@ from anonvma_rt.text.parameters import Parameter
 
 __all__ = ["macros_of", "text_of", "with_flags"]
 
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">\n]+)[">]', re.M)
 MACRO = re.compile(r"^[ \t]*#[ \t]*ifndef[ \t]+(\w+)[ \t]*\n[ \t]*#[ \t]*define[ \t]+\1[ \t]+(\d+)[ \t]*$", re.M)
 
 
@@ -48,7 +49,26 @@ def text_of(sources: Sources, asked: Asked) -> str:
         lines.append(f"{key} = {json.dumps(list(words))}")
     lines += asked.lines()
     lines.append(f"compiler = {json.dumps(compiler_of(sources))}")
-    for file in sources.files:
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-        lines.append(f"files.{json.dumps(Path(file).name)} = {json.dumps(digest)}")
+    named = {Path(file).name: Path(file) for file in sources.files}
+    for name, path in {**headers_of(sources), **named}.items():
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines.append(f"files.{json.dumps(name)} = {json.dumps(digest)}")
     return "\n".join(lines) + "\n"
+
+
+def headers_of(sources: Sources) -> dict[str, Path]:
+    """The user's own headers, by the names in #include: those that lie beside the file which includes them, or where -I
+    says. Those of the system are the compiler's, and are not followed."""
+    words = " ".join(sources.cflags).replace("-I ", "-I").split()
+    given = [Path(word[2:]) for word in words if word.startswith("-I") and word[2:]]
+    found: dict[str, Path] = {}
+    todo = [Path(file) for file in sources.files if not file.endswith(".o")]
+    while todo:
+        file = todo.pop()
+        for quoted, name in INCLUDE.findall(file.read_text(errors="replace")):
+            folders = [file.parent, *given] if quoted == '"' else given
+            header = next((path for folder in folders if (path := folder / name).is_file()), None)
+            if header is not None and name not in found:
+                found[name] = header
+                todo.append(header)
+    return dict(sorted(found.items()))

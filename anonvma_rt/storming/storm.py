@@ -26,7 +26,9 @@ from anonvma_rt.execution.reproducer import FoundBy
 from anonvma_rt.lab.explorers import checked, make_explorer, profile
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, bind
 from anonvma_rt.lab.pump import LARGEST_BLOCK
+from anonvma_rt.programs.subject import NativeProgram
 from anonvma_rt.storming.delays import DELAYS, Delays, parse_delays
+from anonvma_rt.storming.processes import PROFILE, storm_processes
 from anonvma_rt.storming.replay import confirm
 from anonvma_rt.storming.storm_result import Found, Rate, Stormed, StormInterrupted, StormResult
 from anonvma_rt.storming.turns import Bandit
@@ -56,7 +58,8 @@ def storm(
 ) -> StormResult:
     """Runs `scenario` under each algorithm for `seconds` with all tasks at once.
 
-    scenario: also a litmus test. algorithms: None for the usual ones. executions: so many instead of a time. profiles:
+    scenario: also a litmus test, or a program, which runs alone then, a process for each execution, with neither delays
+    nor logs. algorithms: None for the usual ones. executions: so many instead of a time. profiles:
     the delays, "NAME" or "NAME:parameter=value", None for all; where there are several a bandit gives its time to those
     that hit. seed: of the delays and of the bandit; what happens at full speed depends on the machine all the same.
     record: keep logs and replay them. out: the folder for reproducers, None to save none. stop: ends the storm from any
@@ -70,14 +73,21 @@ def storm(
     program = bind(scenario, parameters)
     if fail_alloc is not None:
         program = program.fail(fail_alloc)
-    delays = tuple(parse_delays(text) for text in (DELAYS if profiles is None else profiles))
+    alone = isinstance(program, NativeProgram)
+    if alone and profiles:
+        raise UserError(f"{program.scenario.source}: a storm of a program has no delays: omit --profile")
+    delays = () if alone else tuple(parse_delays(text) for text in (DELAYS if profiles is None else profiles))
     plan = StormPlan(
         program, choices(program, algorithms), out, stop, delays, seconds, executions, seed, record, progress
     )
     result = StormResult(
-        *plan.what, profiles=[one.text for one in delays], seed=seed, recording=record, fail_alloc=plan.fail_alloc
+        *plan.what,
+        profiles=[PROFILE] if alone else [one.text for one in delays],
+        seed=seed,
+        recording=record and not alone,
+        fail_alloc=plan.fail_alloc,
     )
-    return carry_out(plan, result, _Storm, StormInterrupted)
+    return carry_out(plan, result, _Processes if alone else _Storm, StormInterrupted)
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,31 @@ class StormPlan(Plan):
             raise UserError(f"{self.program.scenario.source}: no storm: {self.program.only_in_turns}")
         if not self.choices:
             raise UserError("no algorithm for a storm")
-        if not self.delays:
+        if not self.delays and not isinstance(self.program, NativeProgram):
             raise UserError("no profile for a storm")
+
+
+class _Processes:
+    """A program as it is without the lab."""
+
+    def __init__(self, plan: StormPlan, choice: Choice, folder: Folder) -> None:
+        self.plan, self.choice = plan, choice
+        self.stop = plan.stop if plan.stop is not None else StopToken()
+        self.result = Stormed(choice.name, expected=plan.program.expected(choice.name))
+
+    def run(self) -> None:
+        plan = self.plan
+        assert isinstance(plan.program, NativeProgram)
+        command = plan.program.alone()
+        self.result.tasks = len(plan.program.task_names())
+        try:
+            storm_processes(command, self.result, plan.seconds, plan.executions, self.stop, self.tell)
+        finally:
+            self.result.judge(self.result.violations)
+
+    def tell(self, executions: int, violations: int) -> None:
+        if self.plan.progress is not None:
+            self.plan.progress(self.choice.name, executions, violations)
 
 
 class _Storm:

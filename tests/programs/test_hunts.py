@@ -115,9 +115,36 @@ def test_its_stacks_and_values_are_those_of_its_source(tmp_path, capsys):
     assert "host_" not in said and "rt_" not in said, "nothing of what it runs on"
 
 
-def test_a_storm_of_it_is_refused():
-    with pytest.raises(UserError, match=r"counter\.c: no storm: the locks of a program are the lab's"):
-        storm(program("counter.c"), seconds=1)
+def test_a_storm_runs_it_alone(tmp_path, capsys):
+    (tmp_path / "ends.c").write_text(
+        "#include <assert.h>\n#include <stdlib.h>\n#include <unistd.h>\n#include <pthread.h>\n"
+        "int main(int n, char **v) { switch (HOW) { case 1: assert(n == 9); case 2: abort(); case 3: return n == 2;\n"
+        "case 4: *(volatile int *)8 = 1; } return 0; }\n"
+    )
+    ends = {0: {}, 1: {"assertion": 4}, 2: {"abort": 4}, 3: {"exit-code": 4}, 4: {"crash": 4}}
+    for how, seen in ends.items():
+        (one,) = storm(native(tmp_path / "ends.c", args=["word"]), {"HOW": how}, executions=4).results
+        assert (one.executions, one.violations) == (4, seen)
+    assert main(["storm", str(SOURCES / "counter.c"), "-p", "N=3", "--seconds", "0.2"]) in (0, 1)
+    shown = capsys.readouterr().out
+    assert "4 tasks at once" in shown and "processes" in shown and "nothing recorded" in shown
+
+
+def test_a_storm_of_a_process_that_does_not_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("anonvma_rt.storming.processes.PATIENCE", 0.2)
+    (tmp_path / "waits.c").write_text("#include <unistd.h>\nint main(void) { for (;;) pause(); }\n")
+    (one,) = storm(native(tmp_path / "waits.c"), executions=2).results
+    assert one.violations == {"stuck": 2}
+
+
+def test_a_storm_that_cannot_be_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="has no delays: omit --profile"):
+        storm(program("counter.c"), profiles=["spin"])
+    subprocess.run(
+        ["gcc", "-fPIC", "-fsanitize=thread", "-c", SOURCES / "counter.c", "-o", tmp_path / "counter.o"], check=True
+    )
+    with pytest.raises(UserError, match="was compiled for the lab: a program alone"):
+        storm(native(tmp_path / "counter.o"), executions=1)
 
 
 def test_a_file_cannot_make_the_compiler_run_what_it_likes(tmp_path):
@@ -271,3 +298,24 @@ def test_a_campaign_takes_programs_that_the_user_names(tmp_path, monkeypatch, ca
     assert main(["campaign", "reproducers", "c.db", "--out", "found", "--subject", "counter.c"]) == 0
     for file in Path("found").iterdir():
         assert main(["replay", str(file), "--subject", "counter.c"]) == 0
+
+
+def test_a_reproducer_refuses_a_program_whose_header_changed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("include").mkdir()
+    Path("one.c").write_text(
+        '#include "near.h"\n#include <far.h>\n#include <stdlib.h>\nint main(void) { return NEAR + FAR; }\n'
+    )
+    Path("near.h").write_text("#define NEAR 1\n")
+    Path("include/far.h").write_text('#include "further.h"\n')
+    Path("include/further.h").write_text("#define FAR 1\n")
+    cflags = ["-I", "include"]
+    (found,) = hunt(native("one.c", cflags=cflags), runs=2, out="kept").results
+    file = found.first.reproducer
+    assert Reproducer.load(file, [native("one.c", cflags=cflags)])
+    for header in ("near.h", "include/further.h"):
+        before = Path(header).read_text()
+        Path(header).write_text(before + "\n")
+        with pytest.raises(UserError, match=f"{Path(header).name} changed since this was written"):
+            Reproducer.load(file, [native("one.c", cflags=cflags)])
+        Path(header).write_text(before)
