@@ -18,7 +18,7 @@ from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.kernel.algorithm import Algorithm, import_rule
 from anonvma_rt.kernel.failing import ALLOCATIONS
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.load import DEFAULT_SCENARIO, load, names_of_all
+from anonvma_rt.lab.load import DEFAULT_SCENARIO, load, names_of_all, own_named
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES, with_values
 from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
@@ -116,11 +116,6 @@ def _named(name: str) -> Described:
     return subject(name) if is_own(name) else load(name)
 
 
-def _own(name: str) -> Described:
-    """What --subject names: a class, or the files of a program with a plus between them."""
-    return native(*name.split("+")) if is_program(name) else subject(name)
-
-
 def _words(text: str) -> tuple[str, ...]:
     """As a shell cuts them."""
     try:
@@ -166,10 +161,12 @@ SPEC = option(
     "of a program, what the operations that it calls (rt_call, rt_return) are to be like, one after the other: a class "
     "with a method for each, or FILE.c; what no order of them explains is not-linearizable",
 )
+CFLAGS = option("--cflags", "FLAGS", "of the compiler, for a program", _words)
+LINK = option("--link", "FLAGS", "of the linker, for a program", _words)
 # Of a program that is compiled.
 PROGRAM = (
-    option("--cflags", "FLAGS", "of the compiler, for a program", _words),
-    option("--link", "FLAGS", "of the linker, for a program", _words),
+    CFLAGS,
+    LINK,
     option("--args", "WORDS", "of main, for a program", _words),
     option(
         "--races",
@@ -222,6 +219,8 @@ FILE = (
     SUBJECT,
     several("--rule", "module:Class", "a rule of your own that FILE may use", default=[]),
     SPEC.but(help="the specification that FILE was compared with"),
+    CFLAGS.but(help="what FILE may say to the compiler, beside -D, -I, -O, -f and the like"),
+    LINK.but(help="what FILE may say to the linker, beside -l"),
 )
 
 
@@ -251,10 +250,17 @@ def the_scenario(options: argparse.Namespace) -> Described:
 def own_code(options: argparse.Namespace) -> list[Any]:
     """The code that the user lets FILE use."""
     spec = getattr(options, "spec", None)
-    subjects = [_own(name) for name in options.subject]
+    flags = {name: getattr(options, name, None) for name in ("cflags", "link")}
+    subjects = [own_named(name) for name in options.subject]
+    for name, value in {**flags, "spec": spec}.items():
+        if value is not None and not any(isinstance(one, Native) for one in subjects):
+            raise UserError(f"--{name} is about a program: name it, too, with --subject")
+    if any(flags.values()):
+        subjects = [
+            one.with_flags(flags["cflags"] or (), flags["link"] or ()) if isinstance(one, Native) else one
+            for one in subjects
+        ]
     if spec is not None:
-        if not any(isinstance(one, Native) for one in subjects):
-            raise UserError("--spec is about a program: name it, too, with --subject")
         asked = specified(spec)
         subjects = [
             one.with_asked(replace(one.asked, spec=asked)) if isinstance(one, Native) else one for one in subjects

@@ -28,7 +28,7 @@ from anonvma_rt.programs.spec import specified
 from anonvma_rt.programs.symbols import Symbols
 from anonvma_rt.programs.telling.seen import look
 from anonvma_rt.programs.telling.trace import NativeTrace
-from anonvma_rt.programs.texts import macros_of, text_of, with_flags
+from anonvma_rt.programs.texts import joined, macros_of, text_of, with_flags
 from anonvma_rt.programs.words import Native as NativeProgramSubject
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
 from anonvma_rt.text.expected import Expected
@@ -38,8 +38,11 @@ from anonvma_rt.text.toml import load_toml
 __all__ = ["RACES", "Native", "NativeProgram", "is_native", "native", "native_named_in"]
 
 ONLY_VARIANT = "program"
-# What a file may say to the compiler and the linker.
-FLAG = re.compile(r"-(D\w+(=[-\w.]*)?|U\w+|O[0-3sgz]?|g[0-3]?|std=[\w+]+|W[a-z][a-z-]*|w|pthread|l\w+|m(32|64))")
+# What a file may say to the compiler and the linker: nothing that names code to run, as a plugin or a library's folder.
+FLAG = re.compile(
+    r"-(D\w+(=[-\w.]*)?|U\w+|I[-\w./+]+|O[0-3sgz]?|g[0-3]?|std=[\w+]+|f[a-z][a-z-]*|W[a-z][a-z-]*|w|m(32|64)"
+    r"|pthread|l\w+|Wl,-z,[a-z]+)"
+)
 NAME = re.compile(r"[A-Za-z_]\w*")
 # Executions by which the number of threads is found out, and steps of each.
 PROBES, PROBE_STEPS = 128, 20_000
@@ -83,12 +86,12 @@ def native(
         if not is_program(name):
             raise UserError(f"{quote(name)} is no program: its files end in .c, .cc, .cpp, .cxx or .o")
         must_be_a_file(name)
-    sources = Sources(names, tuple(cflags), tuple(link))
+    sources = Sources(names, joined(cflags), joined(link))
     asked = Asked(tuple(args), races, late, spurious, leaks, None if spec is None else specified(spec))
     return Native(
         name="+".join(Path(name).name for name in names),
         about=f"a program: {', '.join(names)}",
-        parameters=with_flags(macros_of(names), cflags),
+        parameters=with_flags(macros_of(names), sources.cflags),
         variants={ONLY_VARIANT: Variant(ONLY_VARIANT, {})},
         expect={} if expect is None else {ONLY_VARIANT: expect},
         strategy="",
@@ -132,7 +135,11 @@ class Native(WithVariants):
         for flag in (*flags["cflags"], *flags["link"]):
             # A compiler can be told to run anything.
             if not FLAG.fullmatch(flag) and flag not in (*self.sources.cflags, *self.sources.link):
-                raise ScenarioError(f"{source}: no file may give a compiler the flag {quote(flag)}: hunt it again")
+                way = "--cflags" if flag in flags["cflags"] else "--link"
+                raise ScenarioError(
+                    f"{source}: no file may give a compiler the flag {quote(flag)}: if you trust it, say so with "
+                    f'{way}="{flag}", or in Python to native()'
+                )
         again = self.with_flags(flags["cflags"], flags["link"]).with_asked(Asked.read(was, source, self.asked.spec))
         if again.text == text:
             return again

@@ -11,7 +11,7 @@ from anonvma_rt.programs.build import Sources, compiler_of
 from anonvma_rt.text.files import read_text
 from anonvma_rt.text.parameters import Parameter
 
-__all__ = ["macros_of", "text_of", "with_flags"]
+__all__ = ["joined", "macros_of", "text_of", "with_flags"]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">\n]+)[">]', re.M)
 MACRO = re.compile(r"^[ \t]*#[ \t]*ifndef[ \t]+(\w+)[ \t]*\n[ \t]*#[ \t]*define[ \t]+\1[ \t]+(\d+)[ \t]*$", re.M)
@@ -31,10 +31,24 @@ def macros_of(names: Iterable[str]) -> dict[str, Parameter]:
     return found
 
 
+def joined(words: Iterable[str]) -> tuple[str, ...]:
+    """Flags in one word each: what may follow one in a word of its own is put behind it.
+
+    >>> joined(["-I", "include", "-DN=2"])
+    ('-Iinclude', '-DN=2')
+    """
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in ("-D", "-U", "-I", "-L", "-l"):
+            found[-1] += word
+        else:
+            found.append(word)
+    return tuple(found)
+
+
 def with_flags(macros: dict[str, Parameter], cflags: Sequence[str]) -> dict[str, Parameter]:
     """What the flags of the compiler say of a macro is what it is if -p does not say otherwise."""
-    words = " ".join(cflags).replace("-D ", "-D").split()
-    for name, value in re.findall(r"^-D(\w+)(?:=(.*))?$", "\n".join(words), re.M):
+    for name, value in re.findall(r"^-D(\w+)(?:=(.*))?$", "\n".join(cflags), re.M):
         if name in macros and (value or "1").isdigit():
             macros[name] = Parameter(name, int(value or "1"), about=macros[name].about)
         else:
@@ -59,8 +73,7 @@ def text_of(sources: Sources, asked: Asked) -> str:
 def headers_of(sources: Sources) -> dict[str, Path]:
     """The user's own headers, by the names in #include: those that lie beside the file which includes them, or where -I
     says. Those of the system are the compiler's, and are not followed."""
-    words = " ".join(sources.cflags).replace("-I ", "-I").split()
-    given = [Path(word[2:]) for word in words if word.startswith("-I") and word[2:]]
+    given = [Path(word[2:]) for word in sources.cflags if word.startswith("-I")]
     found: dict[str, Path] = {}
     todo = [Path(file) for file in sources.files if not file.endswith(".o")]
     while todo:

@@ -319,3 +319,23 @@ def test_a_reproducer_refuses_a_program_whose_header_changed(tmp_path, monkeypat
         with pytest.raises(UserError, match=f"{Path(header).name} changed since this was written"):
             Reproducer.load(file, [native("one.c", cflags=cflags)])
         Path(header).write_text(before)
+
+
+def test_flags_of_a_program_come_back_with_its_reproducer(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("include").mkdir()
+    Path("include/one.h").write_text("#define ONE 1\n")
+    Path("libtwo.a").write_bytes(b"!<arch>\n")
+    Path("one.c").write_text("#include <one.h>\nint main(void) { return ONE; }\n")
+    for number, flags in enumerate((["--cflags=-Iinclude -fno-inline"], ["--cflags=-Iinclude", "--link=-L. -ltwo"])):
+        assert main(["hunt", "one.c", *flags, "--runs", "2", "--out", f"kept{number}"]) == 1
+        (file,) = Path(f"kept{number}").iterdir()
+        capsys.readouterr()
+        code = main(["replay", str(file), "--subject", "one.c"])
+        said = capsys.readouterr().err
+        assert code == 2 * number
+        if number:
+            assert '--link="-L."' in said, "whoever gives a folder of libraries gives code that runs"
+            assert main(["replay", str(file), "--subject", "one.c", "--link=-L."]) == 0
+    assert main(["replay", str(file), "--link=-L."]) == 2
+    assert "--link is about a program" in capsys.readouterr().err
