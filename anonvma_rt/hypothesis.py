@@ -174,7 +174,7 @@ def check(
     if found is None or execution.kind in allowed:
         return execution
     saved = Folder(out).keep(found, found.name().replace("-0-0.json", "-hypothesis.json"))
-    replay = saved.why_not or how_to_replay(str(saved.path), found.scenario.name, found.algorithm.name)
+    replay = saved.why_not or how_to_replay(str(saved.path), found.scenario.needs, found.algorithm.name)
     note(replay)
     raise Counterexample(
         f"{found.scenario.name} under {found.algorithm.name}: {execution.kind}\n\n"

@@ -90,13 +90,16 @@ def source_digest() -> str:
 
 
 def announcements(program: Bound, choice: Choice) -> str:
-    """In words, whether the operations that tasks announce were audited for this subject and algorithm, and when. Of a
-    program every access is seen in the proof itself."""
+    """In words, whether the operations that tasks announce were audited for this subject and algorithm, and when; and
+    with what those that they call were compared."""
+    spec = program.compared_with
+    return _announced(program, choice) + (f"; every history of calls was compared with {spec}" if spec else "")
+
+
+def _announced(program: Bound, choice: Choice) -> str:
+    """Of a program every access is seen in the proof itself."""
     if isinstance(program, NativeProgram):
-        if program.unannounced(program.choose(choice.name)):
-            return NOT_AUDITED
-        spec = program.scenario.asked.spec
-        return LOOKED_AT + (f"; every history of calls was compared with {spec.name}" if spec is not None else "")
+        return NOT_AUDITED if program.unannounced(program.choose(choice.name)) else LOOKED_AT
     table = _table()
     clean = table.get("scenario", {}).get(program.scenario.name, {})
     if clean.get("text") != program.scenario.sha256 or choice.name not in clean["algorithms"]:

@@ -43,8 +43,8 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
         lines += ["", history(shown.trace, width) if table else sentences(shown.trace.cause(), width), ""]
     if shown.first.reproducer:
         path = shown.first.reproducer
-        lines.append(how_to_replay(path, result.scenario, shown.algorithm))
-        lines.append(how_to_replay(path, result.scenario, shown.algorithm, "Look at it", "show"))
+        lines.append(how_to_replay(path, result.needs, shown.algorithm))
+        lines.append(how_to_replay(path, result.needs, shown.algorithm, "Look at it", "show"))
     others = [line for one in result.results for line in _also_kept(one, shown.first)]
     return "\n".join([*lines, *(["", "Also kept:", *others] if others else [])])
 
@@ -177,7 +177,7 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
     if shown is not None and shown.trace is not None and shown.first is not None:
         lines += [f"A counterexample for {shown.algorithm}:", "", history(shown.trace, width), ""]
         if shown.first.reproducer:
-            lines.append(how_to_replay(shown.first.reproducer, result.scenario, shown.algorithm))
+            lines.append(how_to_replay(shown.first.reproducer, result.needs, shown.algorithm))
     return "\n".join(lines).rstrip()
 
 
@@ -224,7 +224,7 @@ def shrink_report(result: Shrunk, width: int) -> str:
         result.trace.table(width),
     ]
     if result.reproducer:
-        lines += ["", how_to_replay(str(result.reproducer), result.scenario, result.algorithm)]
+        lines += ["", how_to_replay(str(result.reproducer), result.needs, result.algorithm)]
     return "\n".join(lines)
 
 

@@ -81,13 +81,14 @@ R = TypeVar("R", bound=Result)
 @dataclass
 class Results(Shown, Generic[R]):
     """One scenario, litmus test or subject under one or more algorithms. trouble: what it was stuck at when it was
-    interrupted, "" where it was not stuck."""
+    interrupted, "" where it was not stuck. needs: what a command needs for a reproducer of it (protocols.Described)."""
 
     scenario: str
     parameters: Mapping[str, int | bool]
     results: list[R] = field(default_factory=list)
     interrupted: bool = False
     trouble: str = ""
+    needs: str = ""
 
     @property
     def as_expected(self) -> bool:

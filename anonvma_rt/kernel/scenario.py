@@ -237,6 +237,10 @@ class Scenario:
         """The digest of the text, in hexadecimal: tells whether two scenarios are the same one."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def needs(self) -> str:
+        return ""
+
     @classmethod
     def from_text(cls, text: str, source: str = "scenario") -> "Scenario":
         """The scenario in a TOML text; `source` begins every message. Raises ScenarioError."""

@@ -81,7 +81,9 @@ def described_by(text: str, source: str, own: Iterable[Embedded | Native] = ()) 
     if "subject" in text and is_embedded(text, source):
         found: Embedded = find(subject_named_in(text, source), own, source, "--subject")
         if found.text != text:
-            raise ScenarioError(f"{source}: {found.source} has other parameters or variants by now: hunt it again")
+            raise ScenarioError(
+                f"{source}: {found.source} has other parameters or variants by now, or another spec: hunt it again"
+            )
         return found
     if is_litmus(text, source):
         return Litmus.from_text(text, source)

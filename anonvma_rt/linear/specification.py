@@ -20,7 +20,7 @@ import inspect
 import sys
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,16 +29,25 @@ from anonvma_rt.errors import UserError, nearest, quote
 from anonvma_rt.linear.checker import Entry, Machine, Model, first_wrong, smallest
 from anonvma_rt.linear.words import intervals
 
-__all__ = ["Linear", "PythonModel", "Specification", "of_class", "of_file"]
+__all__ = ["Linear", "PythonModel", "Specification", "of_class", "of_file", "specified"]
 
 
 @dataclass(frozen=True)
 class Specification:
-    """name: how it was named, without folders; digest: of its file; make: a Model of it."""
+    """name: how it was named, without folders; digest: of its file; make: a Model of it. where: how a command names it,
+    "" where none can."""
 
     name: str
     digest: str
-    make: Callable[[], Model]
+    make: Callable[[], Model] = field(compare=False)
+    where: str = field(default="", compare=False)
+
+
+def specified(spec: str | type | Specification) -> Specification:
+    """What is a specification, or names one. Raises UserError."""
+    if isinstance(spec, Specification):
+        return spec
+    return of_file(spec) if isinstance(spec, str) else of_class(spec)
 
 
 def of_file(text: str) -> Specification:
@@ -74,7 +83,7 @@ def of_file(text: str) -> Specification:
     if not isinstance(cls, type):
         there = [key for key, value in vars(sys.modules[module]).items() if isinstance(value, type)]
         raise UserError(f"{where}: {path.name} has no class {quote(name)}{nearest(name, there)}")
-    return _checked(Specification(f"{path.name}:{name}", digest, lambda: PythonModel(cls, f"{path.name}:{name}")))
+    return _of(cls, f"{path.name}:{name}", digest, text)
 
 
 def of_class(cls: Any) -> Specification:
@@ -82,15 +91,17 @@ def of_class(cls: Any) -> Specification:
     if not isinstance(cls, type):
         raise UserError(f"a specification is a class, not {quote(repr(cls))}")
     try:
-        content = Path(inspect.getfile(cls)).read_bytes()
+        path = Path(inspect.getfile(cls))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except (OSError, TypeError):
-        content = b""
-    name = f"{cls.__module__}:{cls.__qualname__}"
-    return _checked(Specification(name, hashlib.sha256(content).hexdigest(), lambda: PythonModel(cls, name)))
+        # It was typed in, so there is nothing else that a reproducer could know.
+        return _of(cls, f"{cls.__module__}:{cls.__qualname__}", "", "")
+    return _of(cls, f"{path.name}:{cls.__qualname__}", digest, f"{path}:{cls.__qualname__}")
 
 
-def _checked(found: Specification) -> Specification:
+def _of(cls: type, name: str, digest: str, where: str) -> Specification:
     """Raises UserError where not even its first state can be made."""
+    found = Specification(name, digest, lambda: PythonModel(cls, name), where if ".<locals>" not in where else "")
     Machine(found.make())
     return found
 
@@ -190,6 +201,14 @@ class Linear:
         with self.lock:
             self.asked += 1
             return first_wrong(history, self.machine)
+
+    def never_asked(self, how: str) -> str:
+        """Why nothing was compared, in words: no operation was called; "" where one was. how: what calls one."""
+        return (
+            ""
+            if self.asked
+            else f"it called no operation ({how}), so nothing was compared with {self.specification.name}"
+        )
 
     def why(self, history: Sequence[Entry], tasks: Sequence[str]) -> str:
         """In words, with the smallest history in which it shows: a sentence, and a line for each operation."""

@@ -4,15 +4,19 @@
 the code and stays where it is; the text that a reproducer keeps has its name, its parameters and its variants only.
 """
 
+import ctypes
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from anonvma_rt.engine.calls.calls import REFUSED_BY_JUDGE, Judging
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import MOST_TASKS, Subject
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
+from anonvma_rt.linear.specification import Linear, Specification, specified
 from anonvma_rt.own.gate import import_class, must_be_checked, name_of
 from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
@@ -31,6 +35,7 @@ def subject(
     variants: Mapping[str, Mapping[str, int | bool]] | None = None,
     expect: Mapping[str, Expected] | None = None,
     strategy: str = "",
+    spec: str | type | Specification | None = None,
 ) -> "Embedded":
     """A Subject class of your own, by its name `module:Class` (which is imported) or itself, for hunt() and the others.
 
@@ -38,7 +43,8 @@ def subject(
     parameters: a default, or a mapping with default, min, max, multiple_of and about, for each argument of __init__.
     variants: values for some arguments, by name; every verb compares them. expect: for a variant, the kind of violation
     that it has, several of which any may come, or "none". strategy: the one that finds it best, "" for the usual one.
-    Raises UserError.
+    spec: what the operations of which call() and returns() tell are to be like, one after the other: a class, or
+    "file.py:Class". Raises UserError.
 
     >>> from anonvma_rt.engine.run.subject import Subject
     >>> subject(Subject)  # doctest: +ELLIPSIS
@@ -63,6 +69,11 @@ def subject(
         if variant not in chosen:
             hint = nearest(str(variant), chosen)
             raise ScenarioError(f"{where}: expect: unknown variant {quote(str(variant))}{hint}")
+    asked = spec if spec is not None else getattr(cls, "spec", None)
+    try:
+        specification = None if asked is None else specified(asked)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     return Embedded(
         name=name,
         about=((cls.__doc__ or "").strip().splitlines() or [""])[0],
@@ -70,9 +81,10 @@ def subject(
         variants={variant: Variant(variant, dict(values)) for variant, values in chosen.items()},
         expect=expected,
         strategy=strategy or str(getattr(cls, "strategy", "")),
-        text=_text(name, tables, chosen),
+        text=_text(name, tables, chosen, specification),
         source=where,
         cls=cls,
+        spec=specification,
     )
 
 
@@ -99,11 +111,17 @@ class Embedded(WithVariants):
     text: str = field(repr=False)
     source: str
     cls: Any
+    spec: Specification | None
+
+    @property
+    def needs(self) -> str:
+        return f" --subject {shlex.quote(self.name)}"
 
     def bind(self, values: Mapping[str, str | int | bool]) -> "EmbeddedProgram":
         """The subject with these values, which may be text. Raises ParameterError."""
         bound = self.bind_values(values)
-        return EmbeddedProgram(self, bound.shown, bound.every, bound.left)
+        linear = None if self.spec is None else Linear(self.spec)
+        return EmbeddedProgram(self, bound.shown, bound.every, bound.left, linear)
 
 
 @dataclass(frozen=True)
@@ -111,7 +129,7 @@ class EmbeddedProgram(BoundVariants):
     """A subject class with values for its parameters.
 
     parameters: without those that only variants set; arguments: all of them; variants: those that agree with what was
-    given.
+    given; linear: who judges what its operations returned.
     """
 
     VALUE: ClassVar[str] = "value"
@@ -120,6 +138,7 @@ class EmbeddedProgram(BoundVariants):
     parameters: dict[str, int | bool]
     arguments: dict[str, int | bool]
     variants: dict[str, Variant]
+    linear: Linear | None = field(default=None, compare=False, repr=False)
 
     @property
     def interesting(self) -> tuple[str, ...]:
@@ -150,12 +169,23 @@ class EmbeddedProgram(BoundVariants):
             raise ScenarioError(f"subject {call}: tasks must be from 1 to {MOST_TASKS}, not {made.tasks}")
         for variant, expected in self.scenario.expect.items():
             read_expected(expected, made.kinds().values(), f"{self.scenario.source}: expect.{variant}")
+        if self.linear is not None:
+            Judging(made, self.linear)
         return made
+
+    def unannounced(self, variant: Variant) -> str:
+        return self.linear.never_asked("call()") if self.linear is not None else ""
+
+    @property
+    def compared_with(self) -> str:
+        return self.linear.specification.name if self.linear is not None else ""
 
     def fail(self, failing: Any) -> "EmbeddedProgram":
         raise UserError(f"{self.scenario.source}: --fail-alloc is about the kernel's allocations, and it is no kernel")
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
+        if step == REFUSED_BY_JUDGE:
+            return ScenarioError(f"{self.scenario.source}: {ctypes.string_at(errno).decode(errors='replace')}")
         who = f"task {task}" if task >= 0 else "build"
         return ScenarioError(f"{self.scenario.source}: {who} was refused (step {step + 1}, {errno})")
 
@@ -203,9 +233,16 @@ def _read_parameters(
     return read
 
 
-def _text(name: str, tables: Mapping[str, Mapping[str, Any]], variants: Mapping[str, Mapping[str, Any]]) -> str:
-    """TOML that says which subject it is, and what its parameters and variants were."""
+def _text(
+    name: str,
+    tables: Mapping[str, Mapping[str, Any]],
+    variants: Mapping[str, Mapping[str, Any]],
+    spec: Specification | None,
+) -> str:
+    """TOML that says which subject it is, and what its parameters, variants and specification were."""
     lines = [f"subject = {json.dumps(name)}"]
+    if spec is not None:
+        lines += [f"spec = {json.dumps(spec.name)}", f"spec_sha256 = {json.dumps(spec.digest)}"]
     for section, entries in (("parameters", tables), ("variants", variants)):
         for key, table in entries.items():
             values = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in sorted(table.items()) if k != "about")

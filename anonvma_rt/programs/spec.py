@@ -8,7 +8,8 @@ import hashlib
 from pathlib import Path
 
 from anonvma_rt.errors import UserError, quote
-from anonvma_rt.linear.specification import Specification, of_class, of_file
+from anonvma_rt.linear import specification
+from anonvma_rt.linear.specification import Specification
 from anonvma_rt.programs.build import library
 
 __all__ = ["CModel", "specified"]
@@ -19,16 +20,12 @@ LARGEST = 1 << 16
 
 def specified(spec: str | type | Specification) -> Specification:
     """What names a specification. Raises UserError."""
-    if isinstance(spec, Specification):
-        return spec
-    if not isinstance(spec, str):
-        return of_class(spec)
-    if not spec.endswith(".c"):
-        return of_file(spec)
+    if not isinstance(spec, str) or not spec.endswith(".c"):
+        return specification.specified(spec)
     if not Path(spec).is_file():
         raise UserError(f"--spec {quote(spec)}: there is no such file")
     model = CModel(Path(spec).name, library(spec))
-    return Specification(model.name, hashlib.sha256(Path(spec).read_bytes()).hexdigest(), lambda: model)
+    return Specification(model.name, hashlib.sha256(Path(spec).read_bytes()).hexdigest(), lambda: model, spec)
 
 
 class CModel:

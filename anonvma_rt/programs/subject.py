@@ -7,6 +7,7 @@ flags and the compiler, and no code.
 
 import ctypes
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -126,6 +127,12 @@ class Native(WithVariants):
     source: str
     sources: Sources
     asked: Asked
+
+    @property
+    def needs(self) -> str:
+        spec = self.asked.spec
+        named = f" --subject {shlex.quote('+'.join(self.sources.files))}"
+        return named + (f" --spec {shlex.quote(spec.where)}" if spec is not None and spec.where else "")
 
     def as_it_was(self, text: str, source: str) -> "Native":
         """The program of which a file has the text, with the flags and arguments that stand there. Raises
@@ -260,9 +267,11 @@ class NativeProgram(BoundVariants):
             return "an access races with what the program synchronises with"
         if self.scenario.asked.leaks and self.seen.exited:
             return "nobody looked for leaks where exit() ended it"
-        if self.linear is not None and self.linear.asked == 0:
-            return "it called no operation (rt_call), so nothing was compared with --spec"
-        return ""
+        return self.linear.never_asked("rt_call") if self.linear is not None else ""
+
+    @property
+    def compared_with(self) -> str:
+        return self.linear.specification.name if self.linear is not None else ""
 
     @property
     def within(self) -> str:
@@ -281,7 +290,7 @@ class NativeProgram(BoundVariants):
 
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         if step == REFUSED_BY_JUDGE:
-            return ScenarioError(ctypes.string_at(errno).decode(errors="replace"))
+            return ScenarioError(f"{self.scenario.source}: {ctypes.string_at(errno).decode(errors='replace')}")
         if step == UNKNOWN:
             self.seen.births.add((task, errno))
             return MoreToKnow(

@@ -97,6 +97,7 @@ def hunt(
         result = HuntResult(
             *plan.what, strategy=strategy_name(strategy), carrier=carrier, seed=seed, start=start,
             interesting=program.interesting, fail_alloc=plan.fail_alloc, until_violation=until_violation,
+            needs=program.scenario.needs,
         )  # fmt: skip
         more = came_up(program, lambda: carry_out(plan, result, _Hunt, HuntInterrupted))  # noqa: B023
     return result

@@ -124,7 +124,8 @@ def verify(
             program, choices(program, named), out, stop, carrier, jobs, preemptions, all_violations, limit, progress,
             estimated,
         )  # fmt: skip
-        result = Verification(*plan.what, carrier=carrier, jobs=jobs, preemptions=preemptions)
+        needs = program.scenario.needs
+        result = Verification(*plan.what, carrier=carrier, jobs=jobs, preemptions=preemptions, needs=needs)
         file = Checkpoint(checkpoint, question(plan)) if checkpoint else None
         search = partial(_Verify, file)
         more = came_up(program, lambda: carry_out(plan, result, search, VerifyInterrupted))  # noqa: B023

@@ -3,8 +3,6 @@
 import re
 from textwrap import fill
 
-from anonvma_rt.own.gate import is_own
-from anonvma_rt.programs.build import is_program
 from anonvma_rt.subjects.history import Trace
 
 __all__ = ["history", "how_to_replay", "sentences"]
@@ -22,14 +20,7 @@ def sentences(text: str | None, width: int) -> str:
     return "\n".join(lines if not more else [lines[0], "", *lines[1:]])
 
 
-def how_to_replay(path: str, scenario: str, algorithm: str, what: str = "Replay it", verb: str = "replay") -> str:
-    """The command for a reproducer, with what it needs of the user's own code."""
+def how_to_replay(path: str, needs: str, algorithm: str, what: str = "Replay it", verb: str = "replay") -> str:
+    """The command for a reproducer, with what it needs of the user's own code (protocols.Described)."""
     rule = re.search(r"rule=([\w.:]+)", algorithm)
-    own = (
-        [f" --subject {scenario}"]
-        if is_own(scenario) or is_program(scenario)
-        else [f" --rule {rule[1]}"]
-        if rule
-        else []
-    )
-    return f"{what}: anonvma-rt {verb} {path}{''.join(own)}"
+    return f"{what}: anonvma-rt {verb} {path}{needs}{f' --rule {rule[1]}' if rule else ''}"

@@ -45,7 +45,7 @@ class Shrunk(Shown):
     executions: made by the search. fewest: whether every execution of these parameters with fewer switches was tried,
     and none has this violation. confirmed: how many of `replays` on threads had it. cause: why it happens, in words.
     reproducer: where it was saved, None if it was not; unsaved says why, if it should have been. minimal: the
-    reproducer itself; trace: its history.
+    reproducer itself; trace: its history; needs: what a command needs for it.
     """
 
     scenario: str
@@ -63,6 +63,7 @@ class Shrunk(Shown):
     trace: Trace = field(repr=False)
     reproducer: str | None = None
     unsaved: str | None = None
+    needs: str = ""
 
     shown = "scenario algorithm kind before after executions fewest replays confirmed cause interrupted reproducer"
 
@@ -145,6 +146,7 @@ def _result(search: Shrinking, interrupted: bool) -> Shrunk:
         before=Size.of(original), after=Size.of(minimal), executions=search.executions, fewest=search.fewest,
         replays=REPLAYS, confirmed=replayed.reproduced, cause=minimal.cause, interrupted=interrupted, minimal=minimal,
         trace=replayed.trace, reproducer=search.saved.path, unsaved=search.saved.why_not,
+        needs=original.scenario.needs,
     )  # fmt: skip
 
 

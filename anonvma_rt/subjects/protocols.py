@@ -69,6 +69,11 @@ class Described(Protocol):
     def read_choice(self, data: Mapping[str, object], own: Iterable[Any] = ()) -> Choice:
         """own: code of the user's own that it may name; nothing is imported."""
 
+    @property
+    def needs(self) -> str:
+        """The words, each with a space before it, by which a command is given the user's code that a reproducer of it
+        only names; "" for none."""
+
     def bind(self, values: Mapping[str, str | int | bool]) -> "Bound": ...
 
 
@@ -115,6 +120,10 @@ class Bound(Protocol):
     @property
     def within(self) -> str:
         """The bounds that a search of every class met, in words, so that it proves nothing beyond them; "" for none."""
+
+    @property
+    def compared_with(self) -> str:
+        """The specification with which what its operations return is compared; "" for none."""
 
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         """The classes of the user's own that these choices run: no text says what they do, so a checkpoint has their
@@ -181,6 +190,10 @@ class KnownAtOnce:
 
     @property
     def within(self) -> str:
+        return ""
+
+    @property
+    def compared_with(self) -> str:
         return ""
 
     def looks_again(self, recorded: Recorded, explorer: Explorer) -> bool:

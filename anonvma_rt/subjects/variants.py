@@ -55,6 +55,10 @@ class WithVariants:
         """The digest of the text, in hexadecimal; of the user's own subject, it has nothing of the code."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def needs(self) -> str:
+        return ""
+
     def expected(self, name: str) -> Expected | None:
         """What is said of a variant: a violation kind or several, "none", or None where nothing is said."""
         return self.expect.get(name)

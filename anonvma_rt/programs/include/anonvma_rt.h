@@ -3,6 +3,7 @@
    rt_check(condition, "text")    a violation with that text, unless the condition holds
    rt_mark()                      the next operation on shared memory is an interesting one, as SURW understands it
    rt_note("taken: %d", x)        a line in the history, as printf makes it
+   rt_choose(3)                   0, 1 or 2: a choice of the schedule, so that each is tried; 0 elsewhere
    rt_call("push", 3)             an operation of the object under test begins: its name, its argument if it has one
    rt_return(0)                   and what it returned, if anything: rt_return()
 
@@ -20,6 +21,7 @@ extern "C" {
 void rt_check_failed(const char *text, const char *file, int line);
 void rt_mark_next(void);
 void rt_note_line(const char *form, ...) __attribute__((format(printf, 1, 2)));
+int rt_choose(int n);
 void rt_call_of(const char *name, int has_argument, long argument);
 void rt_return_of(int has_value, long value);
 #ifdef __cplusplus
@@ -47,6 +49,7 @@ static inline void rt_return(long value) { rt_return_of(1, value); }
 #define rt_check(condition, text) ((void)0)
 #define rt_mark() ((void)0)
 #define rt_note(...) ((void)0)
+#define rt_choose(n) ((void)(n), 0)
 #define rt_call(...) ((void)0)
 #define rt_return(...) ((void)0)
 

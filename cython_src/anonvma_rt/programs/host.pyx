@@ -11,6 +11,7 @@ from anonvma_rt.engine.base.operation cimport (
     MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_STORE, OP_TAKE, OP_TRYLOCK, TEST_EQUAL, TEST_UNEQUAL, lock_word,
 )
 from anonvma_rt.engine.calls.calls cimport call as begin_call, judge_now, returns as end_call
+from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, spin_start, try_acquire, try_down_read, wait_for
 from anonvma_rt.engine.run.task cimport (
     HALT_EXIT, HALT_NO_MEMORY, HALT_REFUSED, HALT_VIOLATION, VIOLATION_SUBJECT, Execution, Task, free_object, halt,
@@ -347,16 +348,21 @@ cdef void host_mark(void *x) noexcept nogil:
     mark(running(x))
 
 
+cdef inline void operates(Host *h, Task *t) noexcept nogil:
+    """Whoever goes round with operations that are judged goes on: each round adds to the history."""
+    if (<Subject>t.x.subject.self).judging.self != NULL:
+        visits_progress(&h.watch.visits, t.id)
+
+
 cdef void host_call(void *x, const char *name, int64_t argument) noexcept nogil:
-    """Whoever goes round with operations goes on: each round adds to the history."""
     cdef Task *t = running(x)
-    visits_progress(&host_of(x).watch.visits, t.id)
+    operates(host_of(x), t)
     begin_call(t, name, argument)
 
 
 cdef void host_returns(void *x, int64_t value) noexcept nogil:
     cdef Task *t = running(x)
-    visits_progress(&host_of(x).watch.visits, t.id)
+    operates(host_of(x), t)
     end_call(t, value)
 
 

@@ -21,8 +21,8 @@ cdef enum:
     # Of notes.
     NOTE_CALL = -1
     NOTE_RETURN = -2
-    # Of a refusal (HALT_REFUSED): finding.b is a text.
-    REFUSED_TEXT = 3
+    # Of a refusal (HALT_REFUSED), which nobody else's is: finding.b is a text.
+    REFUSED_TEXT = -3
     # Of VIOLATION_BAD_CALL.
     NESTED_CALL = 1
     RETURN_WITHOUT_CALL = 2

@@ -220,8 +220,7 @@ cdef class _Desk:
     cdef Calls calls
     cdef object judge
 
-    def __cinit__(self, judge):
-        self.judge = judge
+    def __cinit__(self):
         self.calls.call = <Call *>malloc(MOST_CALLS * sizeof(Call))
         self.calls.asked = <Call *>malloc(MOST_CALLS * sizeof(Call))
         if self.calls.call == NULL or self.calls.asked == NULL:
@@ -283,7 +282,8 @@ cdef class Judging:
     def __init__(self, Subject subject, judge):
         if subject.judge is not None:
             raise RuntimeError("a subject has one judge")
-        self.desk = _Desk(judge)
+        self.desk = _Desk()
+        self.desk.judge = judge
         self.judge = judge
         threading.Thread(target=_serve, args=(self.desk,), name="judge", daemon=True).start()
         subject.judging.self = &self.desk.calls
@@ -296,34 +296,39 @@ cdef class Judging:
             rt_store(&self.desk.calls.state, QUIT)
             rt_wake(&self.desk.calls.state)
 
+    cdef Calls *calls(self) except NULL:
+        if self.desk is None:  # made by __new__, and not by the class
+            raise RuntimeError("the judging was never begun")
+        return &self.desk.calls
+
     @property
     def histories(self):
         """How many different ones were judged."""
-        return self.desk.calls.known.used
+        return self.calls().known.used
 
     @property
     def total(self):
         """Calls and returns that were judged, of all executions."""
-        return self.desk.calls.total
+        return self.calls().total
 
     def history(self):
         """Of the last execution of the subject's explorer."""
-        if self.desk.calls.now == NULL:
-            return []
-        return self.desk.history(self.desk.calls.call, self.desk.calls.now.n)
+        cdef Calls *c = self.calls()
+        return self.desk.history(c.call, c.now.n) if c.now != NULL else []
 
     def why(self, tasks):
         return self.judge.why(self.history(), tasks)
 
     def note_text(self, code, number, value):
         """The words for a note of a call or a return."""
-        if not 0 < number <= self.desk.calls.names:
+        cdef Calls *c = self.calls()
+        if not 0 < number <= c.names:
             return None
-        name = (<bytes>self.desk.calls.name[number - 1]).decode(errors="replace")
+        name = (<bytes>c.name[number - 1]).decode(errors="replace")
         shown = "" if value == NOTHING else str(value)
         return f"calls {name}({shown})" if code == NOTE_CALL else f"returns{f' {shown}' if shown else ''} from {name}"
 
     @property
     def word(self):
         """The offset into the arena of what calls and returns are announced at."""
-        return self.desk.calls.offset
+        return self.calls().offset

@@ -137,6 +137,9 @@ cdef class Subject:
 
     cdef void attach(self, Execution *x):
         """Makes this the subject of x; the caller keeps the reference."""
+        if self.spec is not None and self.judge is None:
+            # What it calls would be compared with nothing.
+            raise ValueError(f"{type(self).__name__} has a spec, and nobody who judges: it goes through subject()")
         x.subject.self = <void *>self
         x.tasks = self.tasks
         x.subject.build = <int (*)(void *, Task *) noexcept nogil>call_build
