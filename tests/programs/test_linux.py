@@ -76,6 +76,58 @@ static int b(void *unused) { if (WRONG) complete(&done); WRITE_ONCE(value, 1); i
 static void begin(void) { }
 static void end(void) { }
 """,
+    # Whoever gives up takes what the other one still completes with it.
+    "completion_timeout": """
+static struct completion *done, *theirs;
+static int a(void *unused)
+{
+    struct completion *mine = done;
+    if (!wait_for_completion_timeout(mine, HZ) && !WRONG)
+        wait_for_completion(mine);
+    kfree(mine);
+    return 0;
+}
+static int b(void *unused) { complete(theirs); return 0; }
+static void begin(void) { done = theirs = kmalloc(sizeof *done, GFP_KERNEL); init_completion(done); }
+static void end(void) { }
+""",
+    # What was true when the time was over counts; a sleeper that was late is on the list until it takes itself off.
+    "wait_event_timeout": """
+static DECLARE_WAIT_QUEUE_HEAD(q);
+static int ready;
+static int a(void *unused)
+{
+    long left = wait_event_timeout(q, READ_ONCE(ready), HZ);
+    BUG_ON(left < 0 || left > HZ);
+    BUG_ON(left && !READ_ONCE(ready));
+    BUG_ON(WRONG && !left);
+    return 0;
+}
+static int b(void *unused) { WRITE_ONCE(ready, 1); wake_up(&q); return 0; }
+static void begin(void) { }
+static void end(void) { BUG_ON(!list_empty(&q.head)); }
+""",
+    "schedule_timeout": """
+static struct task_struct *sleeper;
+static int slept;
+static int a(void *unused)
+{
+    set_current_state(TASK_INTERRUPTIBLE);
+    WRITE_ONCE(sleeper, current);
+    slept = schedule_timeout(10) == 0 ? 1 : 2;
+    BUG_ON(WRONG && slept == 1 && !READ_ONCE(sleeper));
+    return 0;
+}
+static int b(void *unused)
+{
+    struct task_struct *t = READ_ONCE(sleeper);
+    if (t && wake_up_process(t))
+        WRITE_ONCE(sleeper, NULL);
+    return 0;
+}
+static void begin(void) { BUG_ON(schedule_timeout(0) != 0); }
+static void end(void) { BUG_ON(!slept); }
+""",
     "complete_all": """
 static DECLARE_COMPLETION(done);
 static int a(void *unused) { wait_for_completion(&done); return 0; }
@@ -275,6 +327,7 @@ WRONG_KIND = {
     "prepare_to_wait": "deadlock",
     "exclusive": "deadlock",
     "complete_all": "deadlock",
+    "completion_timeout": "data-race",
     "kthread_stop": "deadlock",
 }
 MAINS = {

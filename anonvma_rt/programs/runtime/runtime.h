@@ -32,6 +32,7 @@ static inline struct rt_state *rt_self(void) { return &rt_states[rt_task()]; }
 /* time.c. Whether a wait that ends at this time is given up at once, because the time is over. Else it is in time, or
    lasts until nobody else can go on: rt_was_late() then, which returns ETIMEDOUT. */
 int rt_is_late(const struct timespec *until);
+int rt_is_late_now(void);
 int rt_was_late(const struct timespec *until);
 int rt_bad_time(const struct timespec *until);
 /* library.c. How often anybody has read an option of main's, which is told nobody; and the beginning of an execution. */

@@ -148,16 +148,17 @@ int rt_was_late(const struct timespec *until)
     return ETIMEDOUT;
 }
 
-int rt_is_late(const struct timespec *until)
+int rt_is_late_now(void)
 {
     struct rt_state *t = rt_self();
-    if (t->looks >= looks_until(until))
-        return 1;
     if (!rt_host->chance(rt_host->x, RT_CHANCE_LATE, t->late))
         return 0;
     t->late++;
     return 1;
 }
+
+int rt_is_late(const struct timespec *until)
+{ return rt_self()->looks >= looks_until(until) || rt_is_late_now(); }
 
 static int lock_until(rt_lock *lock, int tried, int op, const struct timespec *until)
 {

@@ -73,6 +73,8 @@ typedef u64 phys_addr_t, sector_t, dma_addr_t;
 #define LAB_USUAL static inline __attribute__((unused))
 
 extern struct rt_host *rt_host;
+/* runtime/time.c: whether a wait with a timeout, which begins here, is late. */
+int rt_is_late_now(void);
 void __assert_fail(const char *, const char *, unsigned, const char *) __attribute__((noreturn));
 
 LAB_CODE int lab_task(void) { return rt_host->task(rt_host->x); }

@@ -67,6 +67,25 @@ LAB_CODE struct task_struct *lab_current_task(void)
 LAB_CODE void lab_sleep(void) { lab_await(&lab_current_task()->state, RT_EQUAL, TASK_RUNNING); }
 /* A task whose state is TASK_RUNNING goes on at once. */
 #define schedule() do { might_sleep(); lab_sleep(); } while (0)
+
+#define MAX_SCHEDULE_TIMEOUT LONG_MAX
+/* Late: the timer makes the task run, whoever wants to wake it afterwards finds it running, and 0 is left. In time, no time
+   has passed. */
+LAB_CODE long lab_sleep_for(long time)
+{
+    int64_t *state = &lab_current_task()->state;
+    if (time == MAX_SCHEDULE_TIMEOUT) {
+        lab_sleep();
+        return time;
+    }
+    if (time > 0 && !rt_is_late_now() && rt_host->wait(rt_host->x, RT_AWAIT, state, RT_EQUAL, TASK_RUNNING, 1))
+        return time;
+    lab_set(state, TASK_RUNNING);
+    return 0;
+}
+#define schedule_timeout(time) ({ might_sleep(); lab_sleep_for(time); })
+#define schedule_timeout_interruptible(time) ({ set_current_state(TASK_INTERRUPTIBLE); schedule_timeout(time); })
+#define schedule_timeout_uninterruptible(time) ({ set_current_state(TASK_UNINTERRUPTIBLE); schedule_timeout(time); })
 #define yield() cpu_relax()
 #define cond_resched() ((void)0)
 #define signal_pending(t) 0
@@ -131,7 +150,6 @@ LAB_USUAL int kthread_stop(struct task_struct *t)
 /* ---- time, which passes as the schedule has it ------------------------------------------------------------------------ */
 
 #define HZ 1000
-#define MAX_SCHEDULE_TIMEOUT LONG_MAX
 #define msecs_to_jiffies(n) ((unsigned long)(n))
 #define jiffies_to_msecs(n) ((unsigned)(n))
 #define udelay(n) ((void)(n))

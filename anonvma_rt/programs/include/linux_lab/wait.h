@@ -1,7 +1,7 @@
 /* Wait queues and completions.
 
    A sleeper is on the queue's list and goes on when a wake-up makes it run; a wake-up that comes when nobody is on the list
-   is lost, as in the kernel. Time-outs do not come: what has one waits as long as it takes, and says that time was left. */
+   is lost, as in the kernel. Whether a wait with a timeout is late is a choice of the schedule. */
 
 #ifndef ANONVMA_RT_LINUX_WAIT
 #define ANONVMA_RT_LINUX_WAIT
@@ -116,7 +116,7 @@ LAB_USUAL void lab_wake(wait_queue_head_t *q, int most)
 LAB_USUAL int waitqueue_active(wait_queue_head_t *q) { return !list_empty(&q->head); }
 LAB_USUAL bool wq_has_sleeper(wait_queue_head_t *q) { smp_mb(); return waitqueue_active(q); }
 
-#define LAB_WAIT_EVENT(q, condition, state, exclusive, before, after) \
+#define LAB_WAIT_EVENT(q, condition, state, exclusive, sleep) \
     do { \
         might_sleep(); \
         if (!(condition)) { \
@@ -125,21 +125,31 @@ LAB_USUAL bool wq_has_sleeper(wait_queue_head_t *q) { smp_mb(); return waitqueue
                 lab_prepare(&(q), &lab_waiter, state, exclusive); \
                 if (condition) \
                     break; \
-                before; \
-                schedule(); \
-                after; \
+                sleep; \
             } \
             finish_wait(&(q), &lab_waiter); \
         } \
     } while (0)
-#define wait_event(q, condition) LAB_WAIT_EVENT(q, condition, TASK_UNINTERRUPTIBLE, 0, , )
-#define wait_event_interruptible(q, condition) ({ LAB_WAIT_EVENT(q, condition, TASK_INTERRUPTIBLE, 0, , ); 0; })
-#define wait_event_killable(q, condition) ({ LAB_WAIT_EVENT(q, condition, TASK_KILLABLE, 0, , ); 0; })
-#define wait_event_interruptible_exclusive(q, condition) ({ LAB_WAIT_EVENT(q, condition, TASK_INTERRUPTIBLE, 1, , ); 0; })
-#define wait_event_timeout(q, condition, time) ({ LAB_WAIT_EVENT(q, condition, TASK_UNINTERRUPTIBLE, 0, , ); (void)(time); 1L; })
-#define wait_event_interruptible_timeout(q, condition, time) wait_event_timeout(q, condition, time)
+#define wait_event(q, condition) LAB_WAIT_EVENT(q, condition, TASK_UNINTERRUPTIBLE, 0, schedule())
+#define wait_event_interruptible(q, condition) ({ LAB_WAIT_EVENT(q, condition, TASK_INTERRUPTIBLE, 0, schedule()); 0; })
+#define wait_event_killable(q, condition) ({ LAB_WAIT_EVENT(q, condition, TASK_KILLABLE, 0, schedule()); 0; })
+#define wait_event_interruptible_exclusive(q, condition) \
+    ({ LAB_WAIT_EVENT(q, condition, TASK_INTERRUPTIBLE, 1, schedule()); 0; })
 #define wait_event_lock_irq(q, condition, lock) \
-    LAB_WAIT_EVENT(q, condition, TASK_UNINTERRUPTIBLE, 0, spin_unlock(&(lock)), spin_lock(&(lock)))
+    LAB_WAIT_EVENT(q, condition, TASK_UNINTERRUPTIBLE, 0, spin_unlock(&(lock)); schedule(); spin_lock(&(lock)))
+
+/* 0: the time is over, and the condition is not true; else what is left, at least 1. */
+#define LAB_TRUE_OR_LATE(condition) \
+    ({ bool lab_true = (condition); if (lab_true && !lab_left) lab_left = 1; lab_true || !lab_left; })
+#define LAB_WAIT_EVENT_TIMEOUT(q, condition, state, time) \
+    ({ \
+        long lab_left = (long)(time); \
+        LAB_WAIT_EVENT(q, LAB_TRUE_OR_LATE(condition), state, 0, lab_left = schedule_timeout(lab_left)); \
+        lab_left; \
+    })
+#define wait_event_timeout(q, condition, time) LAB_WAIT_EVENT_TIMEOUT(q, condition, TASK_UNINTERRUPTIBLE, time)
+#define wait_event_interruptible_timeout(q, condition, time) LAB_WAIT_EVENT_TIMEOUT(q, condition, TASK_INTERRUPTIBLE, time)
+#define wait_event_killable_timeout(q, condition, time) LAB_WAIT_EVENT_TIMEOUT(q, condition, TASK_KILLABLE, time)
 
 /* ---- completions ------------------------------------------------------------------------------------------------------ */
 
@@ -175,7 +185,25 @@ LAB_USUAL void wait_for_completion(struct completion *c) { might_sleep(); lab_ta
 LAB_USUAL int wait_for_completion_interruptible(struct completion *c) { wait_for_completion(c); return 0; }
 LAB_USUAL int wait_for_completion_killable(struct completion *c) { wait_for_completion(c); return 0; }
 LAB_USUAL bool try_wait_for_completion(struct completion *c) { return lab_try_done(&c->done); }
+/* 0: the time is over, and nothing was completed. */
+LAB_CODE unsigned long lab_take_done_for(int64_t *done, unsigned long time)
+{
+    if (lab_try_done(done))
+        return time ? time : 1;
+    if (rt_is_late_now())
+        return (unsigned long)lab_try_done(done);
+    if (!rt_host->wait(rt_host->x, RT_TAKE, done, RT_NOT_LESS, 1, 1))
+        return 0;
+    if (*done < LAB_FOR_ALL)
+        --*done;
+    lab_changed(done);
+    return time ? time : 1;
+}
 LAB_USUAL unsigned long wait_for_completion_timeout(struct completion *c, unsigned long time)
-{ (void)time; wait_for_completion(c); return 1; }
+{ might_sleep(); return lab_take_done_for(&c->done, time); }
+LAB_USUAL long wait_for_completion_interruptible_timeout(struct completion *c, unsigned long time)
+{ return (long)wait_for_completion_timeout(c, time); }
+LAB_USUAL long wait_for_completion_killable_timeout(struct completion *c, unsigned long time)
+{ return (long)wait_for_completion_timeout(c, time); }
 
 #endif
