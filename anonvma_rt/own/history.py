@@ -11,8 +11,8 @@ from anonvma_rt.subjects.history import LOCK_WORDS, Event, Trace
 
 __all__ = ["EmbeddedTrace", "name_of_object", "names_of_tasks"]
 
-# How a call and a return are announced, and what they are.
-CALLS = {"load": "call", "read-trylock": "return"}
+# How a call, a return and the end of all are announced, and what they are.
+CALLS = {"load": "call", "read-trylock": "return", "store": "end"}
 
 
 def names_of_tasks(subject: Any) -> list[str]:

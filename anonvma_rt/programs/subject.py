@@ -23,8 +23,8 @@ from anonvma_rt.errors import MoreToKnow, ScenarioError, UserError, quote
 from anonvma_rt.linear.specification import Linear, Specification
 from anonvma_rt.own.history import name_of_object, names_of_tasks
 from anonvma_rt.programs.asked import LATE, RACES, Asked
-from anonvma_rt.programs.build import PLACES, Built, Sources, alone, build, is_program, must_be_a_file
-from anonvma_rt.programs.image import Image
+from anonvma_rt.programs.build import Built, Sources, alone, build, is_program, must_be_a_file
+from anonvma_rt.programs.loaded import image_of
 from anonvma_rt.programs.spec import specified
 from anonvma_rt.programs.symbols import Symbols
 from anonvma_rt.programs.telling.seen import look
@@ -283,6 +283,8 @@ class NativeProgram(BoundVariants):
     def alone(self) -> list[str]:
         """The command that runs it as a process of its own, with the system's threads. Raises UserError where it does
         not link without the lab."""
+        if self.scenario.asked.spec is not None:
+            raise UserError(f"{self.scenario.source}: a program alone is compared with no specification: omit spec")
         return [str(alone(self.scenario.sources, self.parameters)), *self.scenario.asked.args]
 
     def fail(self, failing: Any) -> "NativeProgram":
@@ -328,39 +330,6 @@ class NativeProgram(BoundVariants):
         return "\n".join([super().state(explorer, trace), *trace.positions()])
 
 
-# ---- loaded ----------------------------------------------------------------------------------------------------------
-
-# What is loaded, by place. An explorer has an image for itself, and afterwards it serves the next one of its program.
-_loaded: list[tuple[str, Image] | None] = [None] * PLACES
-
-
-def _image(built: Built) -> Image:
-    """A loaded program that no explorer has."""
-    for one in _loaded:
-        if one is not None and one[0] == built.key and not one[1].used:
-            return one[1]
-    place = _free_place()
-    path = built.at(place)
-    try:
-        image = Image(str(path))
-    except OSError as error:
-        raise UserError(f"the program cannot be loaded: {error}") from None
-    _loaded[place] = built.key, image
-    return image
-
-
-def _free_place() -> int:
-    """Where nothing is loaded, or nothing that anybody still uses."""
-    if None in _loaded:
-        return _loaded.index(None)
-    for place, one in enumerate(_loaded):
-        if one is not None and not one[1].used:
-            one[1].close()
-            _loaded[place] = None
-            return place
-    raise UserError(f"at most {PLACES} explorers of programs at a time")
-
-
 def _made(
     built: Built,
     asked: Asked,
@@ -369,7 +338,7 @@ def _made(
     races: str = "ignore",
     points: Iterable[int] = (),
 ) -> NativeProgramSubject:
-    image = _image(built)
+    image = image_of(built)
     arguments = ["program", *asked.args]
     subject = NativeProgramSubject(image, tasks, arguments, family, races, points, asked.late, asked.spurious)
     subject.circles = built.told

@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from classes_of_programs import every_class
 
 from anonvma_rt import Reproducer, UserError, hunt, native, replay, storm, verify
 from anonvma_rt.cli import main
-from anonvma_rt.engine.run.explorer import Explorer
-from anonvma_rt.engine.search.dpor import Dpor
 
 SOURCES = Path(__file__).with_name("sources")
 
@@ -176,8 +175,8 @@ def test_what_is_no_program_is_said_in_a_line(tmp_path, text, said):
 def test_more_programs_than_there_are_places():
     script = f"""
 from anonvma_rt import hunt, native
-from anonvma_rt.programs import subject
-subject._loaded[:] = [None, None]
+from anonvma_rt.programs import loaded
+loaded._loaded[:] = [None, None]
 for n in range(4):
     print(hunt(native({str(SOURCES / "counter.c")!r}), {{"UNUSED": n}}, runs=20, classes=0).results[0].executions)
 """
@@ -200,24 +199,6 @@ def test_what_waits_in_the_c_library_is_named(tmp_path):
 def test_a_proof_visits_the_classes_of_every_schedule(name, cflags, classes):
     found = {preemptions: every_class(program(name, cflags=cflags), preemptions) for preemptions in (None, 1000)}
     assert found[None] == found[1000] and len(found[None]) == classes
-
-
-def every_class(described, preemptions, most=1_000_000):
-    """{class: how it ended} of a program, by the search or by every schedule there is; None where they are too many."""
-    subject, search, endings, ran = described.bind({}).make_subject("program"), Dpor(preemptions), {}, 0
-    kinds = subject.kinds()
-    with Explorer(subject, search, carrier="fibers") as explorer:
-        explorer.observing = True
-        while not search.exhausted:
-            if ran > most:
-                return None
-            # What a search gives up has a number, and no row in the totals of its block.
-            block = explorer.run(ran, 1)
-            ran += block.ran + block.pruned
-            failed = {index - block.first: kinds[kind] for index, kind in block.failures}
-            for i, one in enumerate(memoryview(block.classes).cast("Q")):
-                assert endings.setdefault(one, failed.get(i)) == failed.get(i)
-    return endings
 
 
 LETTERS = "lutwsbrxpvoagfdk"

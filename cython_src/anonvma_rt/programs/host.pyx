@@ -10,7 +10,7 @@ from anonvma_rt.engine.base.arena cimport (
 from anonvma_rt.engine.base.operation cimport (
     MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_STORE, OP_TAKE, OP_TRYLOCK, TEST_EQUAL, TEST_UNEQUAL, lock_word,
 )
-from anonvma_rt.engine.calls.calls cimport call as begin_call, judge_now, returns as end_call
+from anonvma_rt.engine.calls.calls cimport Calls, call as begin_call, judge_now, returns as end_call
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, spin_start, try_acquire, try_down_read, wait_for
 from anonvma_rt.engine.run.task cimport (
@@ -278,7 +278,6 @@ cdef void host_free(void *x, void *object, void *place) noexcept nogil:
     watch_free(&host_of(x).watch, t, object, place)
     free_object(t, object)
 
-
 # ---- the end, and what is said --------------------------------------------------------------------------------------
 
 
@@ -303,10 +302,13 @@ cdef inline int64_t offset_of(Execution *e, const void *address) noexcept nogil:
 
 cdef void host_exit(void *x, int code) noexcept nogil:
     cdef Execution *e = host_of(x).x
+    cdef Calls *calls = <Calls *>(<Subject>e.subject.self).judging.self
     if code:
         violate(running(x), VIOLATION_SUBJECT + RT_EXIT_CODE, 0, 0, code)
     host_of(x).exited = True
-    # What was called until now is judged here, because nothing comes behind.
+    # What was called until now is judged here, because nothing comes behind: so it matters what came before.
+    if calls != NULL:
+        point(running(x), OP_STORE, &calls.now.word)
     judge_now(e, e.current)
     if e.finding.kind or e.halt:
         halt(running(x), e.halt if e.halt else <int>HALT_VIOLATION)
