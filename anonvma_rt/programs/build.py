@@ -42,11 +42,15 @@ FIRST_PLACE, NEXT_PLACE, PLACES = 0x200000000000, 1 << 36, 64
 # Names of the C library that are about threads or waiting, and those of them that only touch what they are given.
 THREADS = re.compile(r"pthread_|sem_|thrd_|mtx_|cnd_|tss_|call_once$|sched_|futex|aio_|mq_|timer_|poll$|select$")
 HARMLESS = re.compile(r"pthread_(mutex|cond|rwlock|barrier)?attr_|sched_get_priority_|sched_getcpu$")
+# The library of mathematics writes to no memory, unless it is given where (frexp, modf, remquo, sincos, lgamma_r).
+MATHEMATICS = "-lm"
 # What the C library and that of C++ have that writes to no memory of the program's but a thread's own: it looks, it
 # throws, or it comes down to what the runtime has.
 WRITES_NOTHING = re.compile(
-    r"_GLOBAL_OFFSET_TABLE_$|std(in|out|err)$|str(n?len|n?cmp|n?casecmp|r?chr|str|spn|cspn|pbrk)$|mem(cmp|chr)$|ato(i|l|ll|f)$|l?l?abs$"
+    r"_GLOBAL_OFFSET_TABLE_$|std(in|out|err)$|opt(arg|ind|err|opt)$|str(n?len|n?cmp|n?casecmp|r?chr|str|spn|cspn|pbrk)$|mem(cmp|chr)$|ato(i|l|ll|f)$|l?l?abs$"
     r"|pthread_\w*attr_|sched_get|get(pid|ppid|pagesize)$|sysconf$|is[a-z]+$|to(upper|lower)$|__ctype_b_loc$|f?abs[fl]?$"
+    r"|(a?(sin|cos|tan)h?|atan2|exp(2|10|m1)?|log(2|10|1p|b)?|pow|sqrt|cbrt|hypot|floor|ceil|l?l?round|l?l?rint|nearbyint|trunc|fmod"
+    r"|remainder|fdim|fmax|fmin|fma|ldexp|scalbl?n|copysign|erfc?|tgamma)[fl]?$"
     r"|_Unwind_|__gxx_personality|__cxa_|_ZT[IVS]|_ZSt\d+(__throw_|terminate)|_ZNSt6thread|_ZNSt18condition_variable"
     r"|_ZNS?t?\w*(exception|_error)\w*[CD]\dE|_ZNSt13__future_base|_ZSt15get_once|__once_|_ZSt11__once|__once_proxy|_ZSt15__once"
 )
@@ -111,7 +115,7 @@ def build(sources: Sources, macros: Mapping[str, int | bool]) -> Built:
         raise UserError("--link -static: the lab loads a program, so it is linked as a shared object: leave it out")
     link = (*(("-static-libstdc++",) if sources.cxx else ()), *sources.link)
     own = [_own(path) for path in sorted(RUNTIME.glob("*.c"))]
-    told = not sources.link and _told(objects, own)
+    told = set(sources.link) <= {MATHEMATICS} and _told(objects, own)
     objects += own
     sha = hashlib.sha256()
     scripts = [path.read_text() for path in (RUNTIME / "image.ld", RUNTIME / "exports.map")]

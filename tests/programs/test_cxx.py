@@ -83,6 +83,38 @@ def test_what_the_c_library_remembers_begins_anew_and_no_signal_comes(tmp_path):
         hunt(native(tmp_path / "call.c"), runs=5)
 
 
+# What a race may make of a size; with a vector the C++ library's own way to say so is there, and without it is not.
+MUCH = """
+#include <cstdlib>
+#include <new>
+#ifdef VECTOR
+#include <vector>
+#endif
+volatile std::size_t much = ~static_cast<std::size_t>(0) - 100;
+int main()
+{
+#ifdef VECTOR
+    std::vector<int> some(much & 3);
+#endif
+    if (std::malloc(much) || std::calloc(much, 1) || std::malloc(much >> 20))
+        return 1;
+    TRY { std::free(::operator new(much)); return 2; } CATCH
+    return 0;
+}
+"""
+
+
+def test_more_memory_than_there_is_is_not_given(tmp_path):
+    (tmp_path / "much.cc").write_text(MUCH)
+    for flags, kinds in (
+        (["-DVECTOR", "-DTRY=try", "-DCATCH=catch (const std::bad_alloc &) { }"], set()),
+        (["-DVECTOR", "-DTRY=", "-DCATCH="], {"uncaught-exception"}),
+        (["-DTRY=", "-DCATCH="], {"uncaught-exception"}),
+    ):
+        (found,) = hunt(native(tmp_path / "much.cc", cflags=flags), runs=3).results
+        assert found.violations.keys() == kinds
+
+
 @pytest.mark.parametrize(
     ("what", "kinds"),
     [

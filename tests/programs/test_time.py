@@ -68,9 +68,16 @@ def test_a_loop_that_does_not_give_up_ends(how):
     assert ("within --late 3" in proof.verdict) == (how == 3)
 
 
-def test_a_loop_that_counts_unseen_is_no_circle():
-    found = proved("unseen.c", {}, cflags=["-fno-builtin"])
+@pytest.mark.parametrize("how", range(4))
+def test_a_loop_that_counts_unseen_is_no_circle(how):
+    found = proved("unseen.c", {"HOW": how}, cflags=["-fno-builtin"])
     assert found.violating_classes.keys() == {"assertion"}
+
+
+def test_a_loop_that_computes_is_a_circle_unless_its_library_writes():
+    for macros, kinds in (([], set()), (["-DUNSEEN"], {"assertion"})):
+        found = proved("computes.c", {}, cflags=["-fno-builtin", *macros], link=["-lm"])
+        assert found.complete and found.violating_classes.keys() == kinds
 
 
 def test_every_number_may_be_chosen():

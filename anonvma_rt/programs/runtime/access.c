@@ -64,8 +64,11 @@ static inline void changed_or_not(int changed)
         step(RT_ATOMIC, p, n / 8, 1, HERE); \
         old = *(volatile type *)p; \
         if (old != *(type *)expected) { \
-            *(type *)expected = old; \
             changed_or_not(0); \
+            /* No compiler tells of this write, which makes the next round another one. */ \
+            if (rt_host) \
+                rt_host->access(rt_host->x, expected, n / 8, 1, HERE); \
+            *(type *)expected = old; \
             return 0; \
         } \
         changed_or_not(value != old); \

@@ -52,6 +52,7 @@ static uint64_t of_set(const sigset_t *set)
 
 static void to_set(sigset_t *set, uint64_t word)
 {
+    rt_writes(set, sizeof *set);
     sigemptyset(set);
     __builtin_memcpy(set, &word, sizeof word);
 }
@@ -64,6 +65,7 @@ int sigaction(int number, const struct sigaction *restrict handler, struct sigac
     }
     rt_point(handler ? RT_ATOMIC : RT_LOAD, &handlers[number]);
     if (old) {
+        rt_writes(old, sizeof *old);
         *old = (struct sigaction){.sa_flags = handlers[number].flags};
         old->sa_handler = (sighandler_t)handlers[number].call;
         to_set(&old->sa_mask, handlers[number].blocked);

@@ -11,9 +11,17 @@ extern size_t malloc_usable_size(void *);
 
 #define HERE __builtin_return_address(0)
 
+/* More than this nobody has. */
+#define LARGEST ((uint64_t)1 << 30)
+
 static inline void *obtain(uint64_t size, uint64_t align, void *place)
 {
-    void *made = rt_host->allocate(rt_host->x, size, align);
+    void *made;
+    if (size > LARGEST || align > LARGEST) {
+        errno = ENOMEM;
+        return 0;
+    }
+    made = rt_host->allocate(rt_host->x, size, align);
     rt_host->made(rt_host->x, place);
     return made;
 }
@@ -87,6 +95,7 @@ int posix_memalign(void **out, size_t align, size_t n)
 {
     if (align & (align - 1) || align % sizeof(void *))
         return EINVAL;
+    rt_writes(out, sizeof *out);
     *out = get(n, align);
     return *out ? 0 : ENOMEM;
 }
@@ -110,11 +119,22 @@ char *strndup(const char *text, size_t most)
     return made;
 }
 
-/* operator new and delete, by their names in an object. */
-void *_Znwm(size_t n) { return get(n, 16); }
-void *_Znam(size_t n) { return get(n, 16); }
-void *_ZnwmSt11align_val_t(size_t n, size_t align) { return get(n, align); }
-void *_ZnamSt11align_val_t(size_t n, size_t align) { return get(n, align); }
+/* operator new and delete, by their names in an object. std::__throw_bad_alloc() is there where there is C++. */
+extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
+
+static inline void *or_throw(void *made)
+{
+    if (!made && _ZSt17__throw_bad_allocv)
+        _ZSt17__throw_bad_allocv();
+    if (!made)
+        rt_wrong(RT_UNCAUGHT, "St9bad_alloc", 0, 0);
+    return made;
+}
+
+void *_Znwm(size_t n) { return or_throw(get(n, 16)); }
+void *_Znam(size_t n) { return or_throw(get(n, 16)); }
+void *_ZnwmSt11align_val_t(size_t n, size_t align) { return or_throw(get(n, align)); }
+void *_ZnamSt11align_val_t(size_t n, size_t align) { return or_throw(get(n, align)); }
 void *_ZnwmRKSt9nothrow_t(size_t n, const void *t) { return (void)t, get(n, 16); }
 void *_ZnamRKSt9nothrow_t(size_t n, const void *t) { return (void)t, get(n, 16); }
 void _ZdlPv(void *p) { give_back(p, HERE); }

@@ -27,6 +27,10 @@ static inline void rt_release(rt_lock *lock, int op) { rt_host->release(rt_host-
 static inline void rt_wrong(int what, const void *text, const void *where, int64_t n)
 { rt_host->wrong(rt_host->x, what, text, where, n); }
 
+/* The runtime is about to write there for the program, which no compiler tells. */
+static inline void rt_writes(void *p, uint64_t size)
+{ rt_host->access(rt_host->x, p, size, 1, __builtin_return_address(0)); }
+
 static inline struct rt_state *rt_self(void) { return &rt_states[rt_task()]; }
 
 /* time.c. Whether a wait that ends at this time is given up at once, because the time is over. Else it is in time, or

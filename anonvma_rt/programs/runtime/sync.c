@@ -364,6 +364,7 @@ int sem_post(sem_t *sem)
 int sem_getvalue(sem_t *sem, int *value)
 {
     rt_point(RT_LOAD, sem);
+    rt_writes(value, sizeof *value);
     *value = (int)((struct sem *)sem)->count;
     return 0;
 }

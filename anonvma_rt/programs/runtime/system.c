@@ -63,11 +63,12 @@ static uint64_t draw(void)
 
 void srand(unsigned seed) { rt_self()->draws = seed; }
 void srandom(unsigned seed) { srand(seed); }
+void srand48(long seed) { srand((unsigned)seed); }
 int rand(void) { return (int)(draw() >> 33); }
 long random(void) { return (long)(draw() >> 33); }
 double drand48(void) { return (double)(draw() >> 11) / 9007199254740992.0; }
 long lrand48(void) { return (long)(draw() >> 33); }
-int rand_r(unsigned *seed) { *seed = *seed * 1103515245 + 12345; return (int)(*seed >> 1); }
+int rand_r(unsigned *seed) { rt_writes(seed, sizeof *seed); *seed = *seed * 1103515245 + 12345; return (int)(*seed >> 1); }
 
 /* ---- what it prints -------------------------------------------------------------------------------------------------- */
 

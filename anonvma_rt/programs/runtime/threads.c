@@ -234,8 +234,15 @@ int pthread_equal(pthread_t a, pthread_t b) { return a == b; }
 int pthread_setname_np(pthread_t thread, const char *name) { return (void)thread, (void)name, 0; }
 int pthread_setschedparam(pthread_t t, int policy, const struct sched_param *p) { return (void)t, (void)policy, (void)p, 0; }
 int pthread_setaffinity_np(pthread_t t, size_t n, const cpu_set_t *set) { return (void)t, (void)n, (void)set, 0; }
-int pthread_setcancelstate(int state, int *old) { if (old) *old = PTHREAD_CANCEL_ENABLE; return (void)state, 0; }
-int pthread_setcanceltype(int type, int *old) { if (old) *old = PTHREAD_CANCEL_DEFERRED; return (void)type, 0; }
+static int told_old(int *old, int was)
+{
+    if (old)
+        rt_writes(old, sizeof *old), *old = was;
+    return 0;
+}
+
+int pthread_setcancelstate(int state, int *old) { return (void)state, told_old(old, PTHREAD_CANCEL_ENABLE); }
+int pthread_setcanceltype(int type, int *old) { return (void)type, told_old(old, PTHREAD_CANCEL_DEFERRED); }
 void pthread_testcancel(void) { }
 
 /* ---- once -------------------------------------------------------------------------------------------------------- */
@@ -290,6 +297,7 @@ int pthread_setspecific(pthread_key_t key, const void *value)
         return EINVAL;
     if (!t->values)
         t->values = get(KEYS * sizeof(void *), 16);
+    rt_writes(&t->values[key], sizeof(void *));
     t->values[key] = (void *)value;
     return 0;
 }

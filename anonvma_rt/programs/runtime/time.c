@@ -116,14 +116,14 @@ int nanosleep(const struct timespec *wanted, struct timespec *left)
         return -1;
     }
     if (left)
-        *left = (struct timespec){0};
+        rt_writes(left, sizeof *left), *left = (struct timespec){0};
     return slept(length_of(wanted), HERE);
 }
 
 int thrd_sleep(const struct timespec *wanted, struct timespec *left)
 {
     if (left)
-        *left = (struct timespec){0};
+        rt_writes(left, sizeof *left), *left = (struct timespec){0};
     return slept(length_of(wanted), HERE);
 }
 
@@ -133,7 +133,7 @@ int clock_nanosleep(clockid_t clock, int flags, const struct timespec *wanted, s
     if (rt_bad_time(wanted))
         return EINVAL;
     if (left)
-        *left = (struct timespec){0};
+        rt_writes(left, sizeof *left), *left = (struct timespec){0};
     if (!(flags & TIMER_ABSTIME))
         return slept(length_of(wanted), HERE);
     advance(looks_until(wanted));
