@@ -1,77 +1,36 @@
 """SCTBench, the programs of an empirical study of bounded scheduling: which bugs each strategy finds, and how soon.
 
-The benchmarks are named by the checkout's own list, benchmarks/buggy.txt, with their threads and steps. Those that are
-one program with its own files are compiled as they stand; the rest is named, with the reason. Accesses that race are
-steps, as in the study, and no bug by themselves.
+suite.py says how each program is built, published.py what others have measured. Accesses that race are steps, as in the
+study, and no bug by themselves. A program has so many seconds, which its strategies share; a seed for which there is no
+time left has found nothing.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, stdev
+from tempfile import TemporaryDirectory
+from threading import Timer
+from time import perf_counter
 from typing import Any
 
-from anonvma_rt.errors import UserError
+from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES
 from anonvma_rt.programs.subject import native
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.judges.alone import ask
+from anonvma_rt.stress.judges.published import COLUMNS, PUBLISHED
+from anonvma_rt.stress.judges.suite import benchmarks, prepared
 
 __all__ = ["answer", "run", "text"]
 
-SECONDS = 900.0
+SECONDS = 40.0
+TO_COMPILE = 120.0
+FIRST_RUNS = 20
 # A loop that waits, and a scheduler that is not fair; a main that returns what it likes: no bug of the program, and the
 # search goes on behind it.
 NO_BUG = {"livelock", "exit-code"}
-# What the study's own scripts set.
-NUMTHREADS = "2"
-# Where a benchmark's main file has another name than the benchmark, or another file goes with it.
-FILES = {
-    "conc-bugs/stringbuffer-jdk1.4": ("stringbuffer-jdk1.4/main.cpp", "stringbuffer-jdk1.4/stringbuffer.cpp"),
-    "safestack/bug1": ("SafeStack.cpp",),
-}
-# What no single process with threads and memory alone can be.
-LEFT_OUT = {
-    "aget-bug2": "it downloads a file over a socket",
-    "pbzip2-0.9.4": "it is built with its own library and compresses files",
-    "radbench": "it runs a JavaScript engine, a browser's runtime or a server",
-    "parsec-2.0": "it is built by its suite's own configuration and reads large inputs",
-    "splash2": "its sources are macros for m4",
-}
-
-
-def benchmarks(root: Path) -> Iterator[dict[str, Any]]:
-    """What stands in buggy.txt, and where its files are."""
-    folder = root / "benchmarks"
-    try:
-        listed = (folder / "buggy.txt").read_text()
-    except OSError:
-        raise UserError(f"{root}: there is no benchmarks/buggy.txt: name a checkout of SCTBench") from None
-    for line in listed.splitlines():
-        words = line.split()
-        if len(words) != 4 or line.startswith("#"):
-            continue
-        suite, name, threads, steps = words
-        own = FILES.get(f"{suite}/{name}")
-        files = [folder / suite / file for file in own or (f"{name}.c", f"{name}.cpp")]
-        there = [str(file) for file in files if file.is_file()]
-        yield {
-            "name": name,
-            "suite": suite,
-            "threads": int(threads),
-            "steps": int(steps),
-            "files": there,
-            "left_out": "" if there else LEFT_OUT.get(name) or LEFT_OUT.get(suite) or "its file is not there",
-        }
-
-
-def arguments(file: str) -> list[str]:
-    """What main is given: a benchmark's first lines may say it, for its scripts to fill in."""
-    for line in Path(file).read_text(errors="replace").splitlines()[:3]:
-        words = line.replace("//args:", "// args: ").split()
-        if words[:2] == ["//", "args:"]:
-            return [word.replace("{NUMTHREADS}", NUMTHREADS) for word in words[2:]]
-    return []
 
 
 @dataclass(frozen=True)
@@ -88,33 +47,62 @@ class Compiled:
         return self.program
 
 
+class Measured:
+    """The hunts of one program, within a time."""
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+        self.kinds: set[str] = set()
+        self.steps = 0.0
+
+    def first(self, strategy: str, seed: int, runs: int, seconds: float) -> tuple[int | None, bool]:
+        """How many executions it took, None where there was no violation; whether there was time for all."""
+        stop = StopToken()
+        timer = Timer(max(seconds, 0.01), stop.stop)
+        timer.start()
+        start = 0
+        try:
+            while start < runs and not stop.stopped:
+                how = {"strategy": strategy, "seed": seed, "start": start, "runs": runs - start, "stop": stop}
+                (found,) = hunt(self.program, until_violation=True, carrier="fibers", classes=0, **how).results
+                self.steps = max(self.steps, found.points / max(found.executions, 1))
+                if not found.first:
+                    break
+                start = found.first.index + 1
+                if found.first.kind not in NO_BUG:
+                    self.kinds.add(found.first.kind)
+                    return start, True
+        finally:
+            timer.cancel()
+        return None, not stop.stopped
+
+
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """For each strategy and seed, how many executions it took: None where there was no violation."""
-    named = native(
-        *question["files"],
-        # A function that returns nothing where it should is no bug of its threads.
-        cflags=["-w", "-fpermissive", "-O0"] if question["cxx"] else ["-w"],
-        races="point",
-        args=arguments(question["files"][0]),
-    )
-    program: Any = Compiled(named, named.bind({}))
-    kinds: set[str] = set()
-    firsts: dict[str, list[int | None]] = {}
-    steps = 0.0
-    for strategy in question["strategies"]:
-        firsts[strategy] = []
-        for seed in range(question["seeds"]):
-            start: int | None = 0
-            while start is not None and start < question["runs"]:
-                how = {"strategy": strategy, "seed": seed, "start": start, "runs": question["runs"] - start}
-                (found,) = hunt(program, until_violation=True, carrier="fibers", classes=0, **how).results
-                steps = max(steps, found.points / max(found.executions, 1))
-                start = found.first.index + 1 if found.first else None
-                if found.first and found.first.kind not in NO_BUG:
-                    break
-            firsts[strategy].append(start if start is not None and found.first.kind not in NO_BUG else None)
-            kinds |= found.violations.keys() - NO_BUG
-    return {"kinds": sorted(kinds), "firsts": firsts, "points": round(steps)}
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        how = prepared(question, Path(folder))
+        named = native(*how.pop("files"), races="point", **how)
+        measured = Measured(Compiled(named, named.bind({})))
+        # What races is known from then on, and is not looked for within the time.
+        hunt(measured.program, strategy="random", runs=FIRST_RUNS, carrier="fibers", classes=0)
+        firsts: dict[str, list[int | None]] = {}
+        hurried: dict[str, int] = {}
+        left = question["seconds"]
+        for n, strategy in enumerate(question["strategies"]):
+            began = perf_counter()
+            share = left / (len(question["strategies"]) - n)
+            firsts[strategy] = []
+            hurried[strategy] = 0
+            for seed in range(question["seeds"]):
+                # The first one may take what is left for all: a slow program is seen by each strategy so.
+                rest = (left if seed == 0 else share) - (perf_counter() - began)
+                first, whole = measured.first(strategy, seed, question["runs"], rest) if rest > 0 else (None, False)
+                firsts[strategy].append(first)
+                hurried[strategy] += not whole
+            left -= perf_counter() - began
+        os.chdir("/")
+    return {"kinds": sorted(measured.kinds), "firsts": firsts, "hurried": hurried, "points": round(measured.steps)}
 
 
 def run(root: Path, strategies: list[str], seeds: int, runs: int, only: list[str], seconds: float) -> dict[str, Any]:
@@ -127,18 +115,19 @@ def run(root: Path, strategies: list[str], seeds: int, runs: int, only: list[str
         if one["left_out"]:
             rows.append(row | {"left_out": one["left_out"]})
             continue
-        cxx = one["files"][0].endswith(".cpp")
-        question = {"name": one["name"], "files": one["files"], "cxx": cxx, "strategies": strategies, "seeds": seeds}
-        question["runs"] = runs
-        rows.append(row | ask("sctbench", question, seconds))
+        question = {key: one[key] for key in ("name", "key", "folder", "files")}
+        question |= {"strategies": strategies, "seeds": seeds, "runs": runs, "seconds": seconds}
+        rows.append(row | ask("sctbench", question, 2 * seconds + TO_COMPILE))
     ran = [row for row in rows if "firsts" in row]
     return {
         "seeds": seeds,
         "runs": runs,
+        "seconds": seconds,
         "strategies": strategies,
         "results": rows,
         "ran": len(ran),
         "found": {name: sum(found(row["firsts"][name]) for row in ran) for name in strategies},
+        "found_by_any": sum(any(map(found, row["firsts"].values())) for row in ran),
         "as_expected": all(any(found(first) for first in row["firsts"].values()) for row in ran),
     }
 
@@ -148,29 +137,42 @@ def found(firsts: list[int | None]) -> bool:
     return median(first or float("inf") for first in firsts) < float("inf")
 
 
-def shown(firsts: list[int | None]) -> str:
-    value = median(first or float("inf") for first in firsts)
-    missed = sum(first is None for first in firsts)
-    return ("-" if value == float("inf") else f"{value:.0f}") + (f"({missed})" if 0 < missed < len(firsts) else "")
+def shown(firsts: list[int | None], hurried: int) -> str:
+    """Median, mean and spread of those seeds that found it; how many did not, and whether for want of time."""
+    there = [first for first in firsts if first is not None]
+    missed = len(firsts) - len(there)
+    without = (f"({missed}{'t' if hurried else ''})") if missed else ""
+    if not there:
+        return f"-{without if hurried else ''}"
+    spread = stdev(there) if len(there) > 1 else 0.0
+    return f"{median(there):.0f} {fmean(there):.0f}±{spread:.0f}{without}"
 
 
 def usual() -> list[str]:
-    return [DEFAULT_STRATEGY, *(name for name in STRATEGIES if name != DEFAULT_STRATEGY)]
+    """Those for which others have published figures, and the default."""
+    return [DEFAULT_STRATEGY, *(name for name in STRATEGIES if name in ("surw", "pct", "pos", "random"))]
 
 
 def text(result: dict[str, Any]) -> str:
     strategies = result["strategies"]
     lines = [
-        f"Executions to the first violation: median of {result['seeds']} seeds, at most {result['runs']}; -: "
-        "none in most of them; (n): none with n seeds",
-        f"{'program':26}{'threads':>8}{'points':>8}  {'found':18}" + "".join(f"{name:>11}" for name in strategies),
+        f"Executions to the first violation, {result['seeds']} seeds, at most {result['runs']} each: median, mean ± "
+        "standard deviation of the seeds that found one,",
+        f"(n): n did not, t: for want of time ({result['seconds']:.0f} s for a program); -: none did. Behind the line: "
+        "the published means.",
+        f"{'program':34}{'threads':>8}{'points':>8}  {'found':18}"
+        + "".join(f"{name:>20}" for name in strategies)
+        + " |"
+        + "".join(f"{name:>11}" for name in COLUMNS),
     ]
     for row in result["results"]:
         if "firsts" not in row:
-            lines.append(f"{row['name']:26}{row['threads']:>8}{'':8}  {row.get('left_out') or row.get('failed')}")
+            lines.append(f"{row['name']:34}{row['threads']:>8}{'':8}  {row.get('left_out') or row.get('failed')}")
             continue
-        cells = "".join(f"{shown(row['firsts'][name]):>11}" for name in strategies)
+        cells = "".join(f"{shown(row['firsts'][name], row['hurried'][name]):>20}" for name in strategies)
         kinds = ",".join(row["kinds"])[:17] or "nothing"
-        lines.append(f"{row['name']:26}{row['threads']:>8}{row['points']:>8}  {kinds:18}{cells}")
-    totals = "".join(f"{result['found'][name]:>11}" for name in strategies)
-    return "\n".join([*lines, f"{'found, of ' + str(result['ran']) + ' that run':62}{totals}"])
+        told = "".join(f"{cell:>11}" for cell in PUBLISHED.get(row["name"], ()))
+        lines.append(f"{row['name']:34}{row['threads']:>8}{row['points']:>8}  {kinds:18}{cells} |{told}".rstrip())
+    totals = "".join(f"{result['found'][name]:>20}" for name in strategies)
+    lines.append(f"{'found by more seeds than not, of ' + str(result['ran']) + ' that ran':70}{totals}")
+    return "\n".join([*lines, f"{result['found_by_any']} of {result['ran']} found by one strategy or another"])
