@@ -94,7 +94,9 @@ def of_class(cls: Any) -> Specification:
         path = Path(inspect.getfile(cls))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except (OSError, TypeError):
-        # It was typed in, so there is nothing else that a reproducer could know.
+        path = Path()
+    if path.suffix != ".py":
+        # It was typed in, or is compiled beside a subject: nothing else is there that a reproducer could know.
         return _of(cls, f"{cls.__module__}:{cls.__qualname__}", "", "")
     return _of(cls, f"{path.name}:{cls.__qualname__}", digest, f"{path}:{cls.__qualname__}")
 

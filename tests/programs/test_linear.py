@@ -1,11 +1,13 @@
 """Programs whose operations are compared with a sequential specification."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from anonvma_rt import hunt, native, verify
+import anonvma_rt
+from anonvma_rt import UserError, hunt, native, storm, verify
 from anonvma_rt.cli import main
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "native" / "objects"
@@ -128,3 +130,55 @@ def test_every_carrier_finds_the_same(how):
     program = native(EXAMPLES / "stack.c", spec=f"{SPECS}:Stack")
     (one,), (other,) = (hunt(program, runs=2000, **more).results for more in ({"carrier": "fibers"}, how))
     assert (one.violations, one.schedules_sha256) == (other.violations, other.schedules_sha256)
+
+
+def test_the_line_that_says_how_to_replay_works_as_it_stands(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    program = str(EXAMPLES / "stack.c")
+    assert main(["hunt", program, "--spec", f"{SPECS}:Stack", "--runs", "2000"]) == 1
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Replay it: "))
+    words = line.split()[3:]
+    assert words[-2:] == ["--spec", f"{SPECS}:Stack"] and main(words) == 0
+    assert main(["shrink", *words[1:], "-o", "small.json"]) == 0
+    assert f"--subject {program} --spec {SPECS}:Stack" in capsys.readouterr().out
+
+
+EVERYTHING = """#include <anonvma_rt.h>
+#include <cstdio>
+#include <thread>
+int main()
+{
+    std::thread other([] { rt_mark(); rt_call("push", 7); rt_return(); });
+    rt_note("%d of %d", 1, 2);
+    int chosen = rt_choose(3);
+    rt_call("push", 5);
+    rt_return();
+    rt_check(chosen < 3, "a number that is none");
+    rt_check(LESS || chosen < 2, "two");
+    other.join();
+}
+"""
+
+
+def test_everything_of_the_header_in_cpp_and_nothing_elsewhere(tmp_path):
+    (tmp_path / "all.cpp").write_text(EVERYTHING)
+    how = {"spec": f"{SPECS}:Queue"}
+    (proof,) = verify(native(tmp_path / "all.cpp", cflags=["-DLESS=1"], **how)).results
+    assert proof.complete and not proof.violating_classes
+    (found,) = hunt(native(tmp_path / "all.cpp", cflags=["-DLESS=0"], **how), runs=300).results
+    assert set(found.violations) == {"assertion"}
+    assert any("1 of 2" in text for _, text in found.trace.texts())
+    include = Path(anonvma_rt.__file__).parent / "programs" / "include"
+    command = ["g++", f"-I{include}", "-Wall", "-Werror", "-DLESS=0", "-pthread", "all.cpp", "-o", "all"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert subprocess.run([tmp_path / "all"], check=False).returncode == 0
+
+
+def test_a_specification_that_raises_is_one_line(tmp_path):
+    (tmp_path / "one.c").write_text(BODY % 'rt_call("pop"); rt_return(-1);')
+    (tmp_path / "bad.py").write_text("class Q:\n    def pop(self):\n        return self.items[0]\n")
+    with pytest.raises(UserError, match=r"one.c: bad.py:Q: pop\(\) raised AttributeError") as caught:
+        hunt(native(tmp_path / "one.c", spec=f"{tmp_path}/bad.py:Q"), runs=5)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="compared with no specification"):
+        storm(native(tmp_path / "one.c", spec=f"{SPECS}:Queue"), executions=1)

@@ -1,6 +1,6 @@
 """Compiled code of somebody else's, built once per session against the package as it is, in one go.
 
-What works: two of docs/examples, cython/embedded.pyx and cython/trouble.pyx beside this, and the code in
+What works: two of docs/examples, cython/embedded.pyx, trouble.pyx and counted.pyx beside this, and the code in
 docs/embedding.md. `version` and `layout` were built against .pxd files of another API version, and of the same version
 with another struct.
 """
@@ -31,7 +31,7 @@ def documented(language):
 def build_all(folder):
     examples = ROOT / "docs" / "examples"
     paths = [examples / "aba_stack" / "aba_stack.pyx", examples / "ordering_rule" / "ordering_rule.pyx",
-             BESIDE / "embedded.pyx", BESIDE / "trouble.pyx", BESIDE / "unchecked.pyx"]  # fmt: skip
+             *(BESIDE / f"{name}.pyx" for name in ("embedded", "trouble", "unchecked", "counted"))]  # fmt: skip
     sources = {path.stem: path.read_text() for path in paths}
     sources |= zip(("counter", "mypatch"), documented("cython"), strict=True)
     for name, file, old, new in (
