@@ -243,8 +243,13 @@ def storm_report(result: StormResult, width: int) -> str:
         found = shown.found[0]
         lines += ["", f"The first confirmed violation of {shown.algorithm}, under {found.profile}: {found.kind}", ""]
         lines.append(history(shown.trace, width))
-    saved = [found.reproducer for one in result.results for found in one.found if found.reproducer]
-    lines += ["", *(f"Replay it: anonvma-rt replay {path}" for path in saved)] if saved else []
+    saved = [
+        how_to_replay(found.reproducer, result.needs, one.algorithm)
+        for one in result.results
+        for found in one.found
+        if found.reproducer
+    ]
+    lines += ["", *saved] if saved else []
     return "\n".join(lines)
 
 

@@ -3,20 +3,32 @@ be late, what its operations are compared with; and what became known of it mean
 text, and of a specification its name and its digest."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from anonvma_rt.errors import ScenarioError, UserError, among, between, quote
 from anonvma_rt.linear.specification import Specification
+from anonvma_rt.programs.spec import specified
 
-__all__ = ["LATE", "RACES", "Asked"]
+__all__ = ["LATE", "RACES", "Asked", "Wanted"]
 
 # What becomes of two plain accesses that nothing orders; the first is usual.
 RACES = ("report", "point", "ignore")
 # How often a wait of a thread with a timeout may be late where something else could happen.
 LATE = 3
 MOST_TIMES = 1000
+
+
+class Wanted(TypedDict, total=False):
+    """What native() takes of the fields of Asked, as a user gives it."""
+
+    args: Sequence[str]
+    races: str
+    late: int
+    spurious: int
+    leaks: bool
+    spec: str | type | Specification | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,13 @@ class Asked:
         among("--races", self.races, RACES)
         between("--late", self.late, 0, MOST_TIMES)
         between("--spurious", self.spurious, 0, MOST_TIMES)
+
+    @classmethod
+    def of(cls, wanted: Wanted) -> "Asked":
+        """Raises UserError."""
+        spec = wanted.get("spec")
+        known: dict[str, Any] = {**wanted, "args": tuple(wanted.get("args", ()))}
+        return cls(**{**known, "spec": None if spec is None else specified(spec)})
 
     def lines(self) -> list[str]:
         """TOML."""

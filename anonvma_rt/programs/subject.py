@@ -10,23 +10,19 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from anonvma_rt.engine.calls.calls import REFUSED_BY_JUDGE, Judging
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import MOST_TASKS
-from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.errors import MoreToKnow, ScenarioError, UserError, quote
-from anonvma_rt.linear.specification import Linear, Specification
+from anonvma_rt.linear.specification import Linear
 from anonvma_rt.own.history import name_of_object, names_of_tasks
-from anonvma_rt.programs.asked import LATE, RACES, Asked
+from anonvma_rt.programs.asked import RACES, Asked, Wanted
 from anonvma_rt.programs.build import Built, Sources, alone, build, is_program, must_be_a_file
-from anonvma_rt.programs.loaded import image_of
-from anonvma_rt.programs.spec import specified
-from anonvma_rt.programs.symbols import Symbols
+from anonvma_rt.programs.loaded import family_of, made, racing
 from anonvma_rt.programs.telling.seen import look
 from anonvma_rt.programs.telling.trace import NativeTrace
 from anonvma_rt.programs.texts import joined, macros_of, text_of, with_flags
@@ -45,8 +41,6 @@ FLAG = re.compile(
     r"|pthread|l\w+|Wl,-z,[a-z]+)"
 )
 NAME = re.compile(r"[A-Za-z_]\w*")
-# Executions by which the number of threads is found out, and steps of each.
-PROBES, PROBE_STEPS = 128, 20_000
 # Of a call that begins a thread (host.pxd): no execution had begun it before.
 UNKNOWN = 2
 
@@ -55,25 +49,20 @@ def native(
     *files: str | Path,
     cflags: Sequence[str] = (),
     link: Sequence[str] = (),
-    args: Sequence[str] = (),
     expect: Expected | None = None,
-    races: str = RACES[0],
-    late: int = LATE,
-    spurious: int = 0,
-    leaks: bool = False,
-    spec: str | type | Specification | None = None,
+    **wanted: Unpack[Wanted],
 ) -> "Native":
     """A program in C or C++ as it stands, for hunt() and the others: its files (.c, .cc, .cpp, .o), which are compiled
     with gcc, or CC and CXX.
 
-    cflags: of the compiler, behind the lab's own (-O1 -gdwarf-4); link: of the linker, as "-lm"; args: of main, without
-    its first. expect: the kind of violation that it has, several of which any may come, or "none". races: two plain
+    cflags: of the compiler, behind the lab's own (-O1 -gdwarf-4); link: of the linker, as "-lm". expect: the kind of
+    violation that it has, several of which any may come, or "none". args: of main, without its first. races: two plain
     accesses that nothing orders are a violation ("report"); or wherever accesses race they are steps of their own
     ("point"); or nobody looks ("ignore"). late: how often a wait with a timeout may be late, of each thread, where
-    something else could happen; spurious: how often it may wake at a condition variable for no reason. leaks: an
-    object of the heap that nobody can free at the end is a violation. spec: what the operations that it calls (rt_call,
-    rt_return) are to be like, one after the other: a class, "file.py:Class", or "file.c". Raises UserError, with the
-    compiler's own message where it does not compile.
+    something else could happen (3); spurious: how often it may wake at a condition variable for no reason (0). leaks:
+    an object of the heap that nobody can free at the end is a violation. spec: what the operations that it calls
+    (rt_call, rt_return) are to be like, one after the other: a class, "file.py:Class", or "file.c". Raises UserError,
+    with the compiler's own message where it does not compile.
 
     >>> native("nowhere.c")
     Traceback (most recent call last):
@@ -88,7 +77,7 @@ def native(
             raise UserError(f"{quote(name)} is no program: its files end in .c, .cc, .cpp, .cxx or .o")
         must_be_a_file(name)
     sources = Sources(names, joined(cflags), joined(link))
-    asked = Asked(tuple(args), races, late, spurious, leaks, None if spec is None else specified(spec))
+    asked = Asked.of(wanted)
     return Native(
         name="+".join(Path(name).name for name in names),
         about=f"a program: {', '.join(names)}",
@@ -131,8 +120,13 @@ class Native(WithVariants):
     @property
     def needs(self) -> str:
         spec = self.asked.spec
-        named = f" --subject {shlex.quote('+'.join(self.sources.files))}"
-        return named + (f" --spec {shlex.quote(spec.where)}" if spec is not None and spec.where else "")
+        words = {"subject": "+".join(self.sources.files), "spec": spec.where if spec is not None else ""}
+        for name, flags in (("cflags", self.sources.cflags), ("link", self.sources.link)):
+            words[name] = shlex.join(flag for flag in flags if not FLAG.fullmatch(flag))
+        # An option whose value begins with a dash is one word.
+        return "".join(
+            f" --{name}{'=' if '-' in word[:1] else ' '}{shlex.quote(word)}" for name, word in words.items() if word
+        )
 
     def as_it_was(self, text: str, source: str) -> "Native":
         """The program of which a file has the text, with the flags and arguments that stand there. Raises
@@ -182,7 +176,7 @@ class Native(WithVariants):
         bound = described.bind_values(values)
         built = build(self.sources, bound.every)
         if self.asked.races == "point" and self.asked.points is None:
-            described = described.with_asked(replace(self.asked, points=_racing(built, replace(self.asked, spec=None))))
+            described = described.with_asked(replace(self.asked, points=racing(built, replace(self.asked, spec=None))))
         linear = None if self.asked.spec is None else Linear(self.asked.spec)
         return NativeProgram(described, bound.every, built, linear=linear)
 
@@ -229,14 +223,14 @@ class NativeProgram(BoundVariants):
         asked = self.scenario.asked
         mode = "collect" if asked.races == "point" else asked.races
         family = self._family()
-        made = _made(self.built, asked, len(family) + 1, family, mode, asked.points or ())
+        subject = made(self.built, asked, len(family) + 1, family, mode, asked.points or ())
         if self.linear is not None:
-            Judging(made, self.linear)
-        return made
+            Judging(subject, self.linear)
+        return subject
 
     def _family(self) -> tuple[tuple[int, int], ...]:
         """Who begins which threads, as far as it is known."""
-        found = _family(self.built, replace(self.scenario.asked, spec=None, points=None, births=()))
+        found = family_of(self.built, replace(self.scenario.asked, spec=None, points=None, births=()))
         return (*found, *(one for one in self.scenario.asked.births if one not in found))
 
     def learn(self, explorer: Explorer) -> None:
@@ -328,46 +322,3 @@ class NativeProgram(BoundVariants):
 
     def state(self, explorer: Explorer, trace: NativeTrace) -> str:
         return "\n".join([super().state(explorer, trace), *trace.positions()])
-
-
-def _made(
-    built: Built,
-    asked: Asked,
-    tasks: int,
-    family: Sequence[tuple[int, int]],
-    races: str = "ignore",
-    points: Iterable[int] = (),
-) -> NativeProgramSubject:
-    image = image_of(built)
-    arguments = ["program", *asked.args]
-    subject = NativeProgramSubject(image, tasks, arguments, family, races, points, asked.late, asked.spurious)
-    subject.circles = built.told
-    subject.leaks = asked.leaks
-    subject.symbols = Symbols(subject.image)
-    return subject
-
-
-@cache
-def _family(built: Built, asked: Asked) -> tuple[tuple[int, int], ...]:
-    """Who begins which threads, found out by a few executions."""
-    subject = _made(built, asked, MOST_TASKS, ())
-    with Explorer(subject, Random(), seed=0, carrier="fibers") as explorer:
-        explorer.bound = PROBE_STEPS
-        explorer.run(0, PROBES)
-    return tuple(subject.family)
-
-
-@cache
-def _racing(built: Built, asked: Asked) -> tuple[int, ...]:
-    """Where accesses race in some executions in which those that are known to are points. What is missing, a search
-    finds."""
-    family = _family(built, asked)
-    points: set[int] = set()
-    while True:
-        subject = _made(built, asked, len(family) + 1, family, "collect", points)
-        with Explorer(subject, Random(), seed=0, carrier="fibers") as explorer:
-            explorer.bound = PROBE_STEPS
-            explorer.run(0, PROBES)
-        if points.issuperset(subject.found):
-            return tuple(sorted(points))
-        points.update(subject.found)

@@ -4,7 +4,7 @@ import ctypes
 from typing import Any
 
 from anonvma_rt.programs.program import Program
-from anonvma_rt.programs.symbols import Symbols
+from anonvma_rt.programs.telling.symbols import Symbols
 from anonvma_rt.programs.witness import Witness
 
 __all__ = ["Native"]

@@ -86,6 +86,7 @@ def storm(
         seed=seed,
         recording=record and not alone,
         fail_alloc=plan.fail_alloc,
+        needs=program.scenario.needs,
     )
     return carry_out(plan, result, _Processes if alone else _Storm, StormInterrupted)
 

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -311,6 +312,9 @@ def test_flags_of_a_program_come_back_with_its_reproducer(tmp_path, monkeypatch,
     for number, flags in enumerate((["--cflags=-Iinclude -fno-inline"], ["--cflags=-Iinclude", "--link=-L. -ltwo"])):
         assert main(["hunt", "one.c", *flags, "--runs", "2", "--out", f"kept{number}"]) == 1
         (file,) = Path(f"kept{number}").iterdir()
+        (again,) = re.findall(r"Replay it: anonvma-rt (.*)", capsys.readouterr().out)
+        assert main(shlex.split(again)) == 0, again
+        assert main(["replay", str(file.resolve()), *shlex.split(again)[2:]]) == 0
         capsys.readouterr()
         code = main(["replay", str(file), "--subject", "one.c"])
         said = capsys.readouterr().err
