@@ -10,8 +10,8 @@ __all__ = ["MOST_SEGMENTS", "MOST_STEPS", "Cut", "Schedule", "pairs", "pairs_tex
 
 MOST_SEGMENTS = 1 << 21  # of a schedule in a file
 MOST_STEPS = 1 << 31  # of an execution: twenty times the longest profile is less
-LAST_TASK = 63
-_PAIR = re.compile(r"([0-9]{1,2})x([0-9]{1,10})", re.ASCII)
+LAST_TASK = 254
+_PAIR = re.compile(r"([0-9]{1,3})x([0-9]{1,10})", re.ASCII)
 
 # How far a task has come: (task, steps of its own).
 Cut = tuple[int, int]
@@ -102,7 +102,7 @@ def pairs_text(pairs: Iterable[tuple[int, int]]) -> str:
 
 
 def pairs(most: int) -> Shape:
-    """What pairs_text() wrote, at most so many: tasks from 0 to 63, with numbers from 1 on."""
+    """What pairs_text() wrote, at most so many: tasks from 0 to 254, with numbers from 1 on."""
 
     def check(value: object, where: str) -> list[tuple[int, int]]:
         if not isinstance(value, str):

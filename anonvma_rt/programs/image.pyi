@@ -1,9 +1,13 @@
 """Types of the compiled module; its own docstrings say more."""
 
+MOST_THREADS: int
+
 class Image:
     path: str
     used: bool
     def __init__(self, path: str) -> None: ...
     def close(self) -> None: ...
+    @property
+    def table(self) -> tuple[int, int, int]: ...
     @property
     def base(self) -> int: ...

@@ -5,19 +5,18 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from anonvma_rt.engine.run.explorer import Explorer
-from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.engine.strategy.random import Random
 from anonvma_rt.errors import UserError
 from anonvma_rt.programs.asked import Asked
 from anonvma_rt.programs.build import PLACES, Built
-from anonvma_rt.programs.image import Image
+from anonvma_rt.programs.image import MOST_THREADS, Image
 from anonvma_rt.programs.telling.symbols import Symbols
 from anonvma_rt.programs.words import Native as NativeProgramSubject
 
 __all__ = ["family_of", "made", "racing"]
 
 # Executions by which the number of threads is found out, and steps of each.
-PROBES, PROBE_STEPS = 128, 20_000
+PROBES, PROBE_STEPS, FEW_THREADS = 128, 20_000, 64
 
 # What is loaded, by place. An explorer has an image for itself, and afterwards it serves the next one of its program.
 _loaded: list[tuple[str, Image] | None] = [None] * PLACES
@@ -70,10 +69,13 @@ def made(
 @cache
 def family_of(built: Built, asked: Asked) -> tuple[tuple[int, int], ...]:
     """Who begins which threads, found out by a few executions."""
-    subject = made(built, asked, MOST_TASKS, ())
-    with Explorer(subject, Random(), seed=0, carrier="fibers") as explorer:
-        explorer.bound = PROBE_STEPS
-        explorer.run(0, PROBES)
+    for most in (FEW_THREADS, MOST_THREADS):
+        subject = made(built, asked, most, ())
+        with Explorer(subject, Random(), seed=0, carrier="fibers") as explorer:
+            explorer.bound = PROBE_STEPS
+            explorer.run(0, PROBES)
+        if len(subject.family) + 1 < most:
+            break
     return tuple(subject.family)
 
 

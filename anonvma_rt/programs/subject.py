@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Unpack
 from anonvma_rt.engine.calls.calls import REFUSED_BY_JUDGE, Judging
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
-from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.errors import MoreToKnow, ScenarioError, UserError, quote
 from anonvma_rt.linear.specification import Linear
 from anonvma_rt.own.history import name_of_object, names_of_tasks
 from anonvma_rt.programs.asked import RACES, Asked, Wanted
 from anonvma_rt.programs.build import Built, Sources, alone, build, is_program, must_be_a_file
+from anonvma_rt.programs.image import MOST_THREADS
 from anonvma_rt.programs.loaded import family_of, made, racing
 from anonvma_rt.programs.telling.seen import look
 from anonvma_rt.programs.telling.trace import NativeTrace
@@ -41,8 +41,8 @@ FLAG = re.compile(
     r"|pthread|l\w+|Wl,-z,[a-z]+)"
 )
 NAME = re.compile(r"[A-Za-z_]\w*")
-# Of a call that begins a thread (host.pxd): no execution had begun it before.
-UNKNOWN = 2
+# Of a call that begins a thread (host.pxd): there is no number left for it; no execution had begun it before.
+TOO_MANY, UNKNOWN = 1, 2
 
 
 def native(
@@ -223,6 +223,8 @@ class NativeProgram(BoundVariants):
         asked = self.scenario.asked
         mode = "collect" if asked.races == "point" else asked.races
         family = self._family()
+        if len(family) >= MOST_THREADS:
+            raise self.refusal(0, TOO_MANY, 0)
         subject = made(self.built, asked, len(family) + 1, family, mode, asked.points or ())
         if self.linear is not None:
             Judging(subject, self.linear)
@@ -287,23 +289,18 @@ class NativeProgram(BoundVariants):
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         if step == REFUSED_BY_JUDGE:
             return ScenarioError(f"{self.scenario.source}: {ctypes.string_at(errno).decode(errors='replace')}")
+        source, known = self.scenario.source, len(self._family()) + 1
         if step == UNKNOWN:
             self.seen.births.add((task, errno))
-            return MoreToKnow(
-                f"{self.scenario.source}: {len(self._family()) + 1} threads are known, and it began another one: hunt "
-                "it again"
-            )
+            return MoreToKnow(f"{source}: {known} threads are known, and it began another one: hunt it again")
         if step:
-            return ScenarioError(
-                f"{self.scenario.source}: it has more than {MOST_TASKS} threads, which is the most (each that waits "
-                "with a timeout counts twice)"
-            )
+            most = f"{MOST_THREADS} threads, which is the most (each that waits with a timeout counts twice)"
+            return ScenarioError(f"{source}: it has more than {most}")
         call = (ctypes.string_at(errno) if errno else b"?").decode(errors="replace")
         return ScenarioError(f"{self.scenario.source}: thread {task} calls {call}(), which a program cannot do here")
 
     def values(self, explorer: Explorer) -> Mapping[str, int]:
-        found: Mapping[str, int] = explorer.subject.values(explorer)
-        return found
+        return dict(explorer.subject.values(explorer))
 
     def looks_again(self, recorded: Recorded, explorer: Explorer) -> bool:
         explorer.subject.witness = look(explorer.subject, recorded)

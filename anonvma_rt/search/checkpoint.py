@@ -42,10 +42,12 @@ DEEPEST = 1 << 24  # steps of an execution that can be searched
 MOST_NAMES = 1000
 
 COUNT = whole(0, 1 << 62)
-TASKS, SETS = wholes(0, LAST_TASK, DEEPEST), wholes(0, LAST, DEEPEST)
+LAST_SET = (1 << LAST_TASK + 1) - 1
+TASKS, SETS = wholes(0, LAST_TASK, DEEPEST), wholes(0, LAST_SET, DEEPEST)
+SET = whole(0, LAST_SET)
 HASHES = wholes(0, LAST, LIMITS.values)
-PART = record({"tasks": TASKS, "explored": SETS, "backtrack": SETS, "sleep": whole(), "root": whole(0, DEEPEST)})
-STATE = tuple_of(TASKS, whole(), whole(), whole(), whole())  # as Frontier.as_dict() has it
+PART = record({"tasks": TASKS, "explored": SETS, "backtrack": SETS, "sleep": SET, "root": whole(0, DEEPEST)})
+STATE = tuple_of(TASKS, SET, SET, SET, SET)  # as Frontier.as_dict() has it
 SEGMENT = tuple_of(whole(0, LAST_TASK), whole(1, MOST_STEPS))
 SEARCH = record(
     {

@@ -16,7 +16,7 @@ from anonvma_rt.engine.base.klist cimport (
 )
 from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
 from anonvma_rt.engine.run.strategy cimport Strategy
-from anonvma_rt.engine.strategy.base cimport nth_enabled, steps_of
+from anonvma_rt.engine.strategy.base cimport count_enabled, is_enabled, next_enabled, nth_enabled, steps_of
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
     await_at_least, await_bits, await_less, await_no_bits, await_not, await_value, compare_exchange,
@@ -31,7 +31,7 @@ from anonvma_rt.engine.run.task cimport (
 )
 
 cdef enum:
-    API_VERSION = 1
+    API_VERSION = 2
 
 cdef int check_api(str module, int version, uint64_t execution, uint64_t task) except -1
 

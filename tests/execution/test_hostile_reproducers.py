@@ -23,7 +23,7 @@ def body(tmp_path_factory):
 
 
 WRONG = [
-    (("schedule",), "0x-5", '"0x-5" must be a task from 0 to 63 and a number from 1 to 2**31'),
+    (("schedule",), "0x-5", '"0x-5" must be a task from 0 to 254 and a number from 1 to 2**31'),
     (("schedule",), "0x-1", '"0x-1" must be'),
     (("schedule",), f"0x{1 << 64}", "must be a task"),
     (("schedule",), "0x4294967295", "must be a task"),

@@ -80,7 +80,7 @@ outcomes = ["x{i} == i + 7", { when = "i == last", outcomes = ["x0 == last"] }]
         ("x2 == i + 7", ("x2", 9, "==")),
         ("x0 == last", ("x0", 2, "==")),
     ]
-    with pytest.raises(ScenarioError, match="1 to 64 threads, not 0"):
+    with pytest.raises(ScenarioError, match="1 to 255 threads, not 0"):
         Litmus.from_text(text).bind({"n": 0})
     with pytest.raises(ScenarioError, match="more than 10000 steps"):
         Litmus.from_text(text).bind({"n": 100_000})

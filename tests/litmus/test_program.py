@@ -108,7 +108,7 @@ ONE = [[("load", "x", "r"), ("lock", "a"), ("unlock", "a"), ("use", "o")]]
 @pytest.mark.parametrize(
     "threads, options, message",
     [
-        ([], {}, "a program has 1 to 64 threads, not 0"),
+        ([], {}, "a program has 1 to 255 threads, not 0"),
         ([["load"]], {}, "thread 0, step 0: a step is (verb, name, ...), not 'load'"),
         ([[()]], {}, "thread 0, step 0: a step is (verb, name, ...), not ()"),
         ([[], [("store", "x", 1), ("lok", "a")]], {}, "thread 1, step 1: unknown verb 'lok'; known are lock, unlock,"),
@@ -169,14 +169,14 @@ def test_what_is_no_program(threads):
 def test_the_limits_themselves_are_allowed():
     threads = [[("store", f"x{i}", i) for i in range(1024)], [("load", "x5", f"r{i}") for i in range(64)]]
     assert run(*threads)["1:r63"] == 5
-    assert len(Program([[]] * 64).names) == 0
+    assert len(Program([[]] * 255).names) == 0
 
 
 def test_a_program_is_compiled_once():
     program = Program(ONE)
     with pytest.raises(RuntimeError, match="compiled once"):
         program.__init__(ONE)
-    with pytest.raises(ValueError, match="a subject has 1 to 64 tasks, not 0"):
+    with pytest.raises(ValueError, match="a subject has 1 to 255 tasks, not 0"):
         Explorer(Program.__new__(Program), Random())
 
 

@@ -136,7 +136,7 @@ def test_a_task_in_a_deadlock_waits_for_what_it_wants_and_not_for_what_it_did_la
     [
         (1, "subject embedded:Wrong: Wrong.build returned 42"),
         (2, "subject embedded:Wrong: a violation while the subject was built, before any task ran: use-after-free"),
-        (8, "subject embedded:Wrong(how=8): tasks must be from 1 to 64, not 100"),
+        (8, "subject embedded:Wrong(how=8): tasks must be from 1 to 255, not 300"),
         (9, "subject embedded:Wrong(how=9): nine is too many"),
     ],
 )
@@ -203,8 +203,8 @@ def test_every_verb_takes_a_subject(command):
         ("aba_stack:Stak", "aba_stack has no Subject of that name (it has Stack)"),
         ("json:JSONDecoder", "json has no Subject of that name (it has none)"),
         ("unchecked:Silent", "put `from anonvma_rt.api cimport require_api` and `require_api(__name__)`"),
-        ("version:Any", "version was built against version 1001 of the Cython API of anonvma_rt, and version 1 is "),
-        ("layout:Any", "layout was built against another build of version 1 of the Cython API"),
+        ("version:Any", "version was built against version 1002 of the Cython API of anonvma_rt, and version 2 is "),
+        ("layout:Any", "layout was built against another build of version 2 of the Cython API"),
         ("broken:Any", "broken cannot be imported: ZeroDivisionError: division by zero"),
     ],
 )

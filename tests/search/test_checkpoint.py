@@ -39,7 +39,7 @@ def refused(body, tmp_path, capsys):
 
 HERE = ("searches", "patched")
 WRONG = [
-    ((*HERE, "parts", 0, "tasks", 11), 64, "parts: 1: tasks: must be a list of whole numbers from 0 to 63"),
+    ((*HERE, "parts", 0, "tasks", 11), 255, "parts: 1: tasks: must be a list of whole numbers from 0 to 254"),
     ((*HERE, "parts", 0, "tasks", 11), 5, "a part"),
     ((*HERE, "parts", 0, "tasks"), None, "parts: 1: tasks: must be a list, not null"),
     ((*HERE, "parts", 0, "explored", 0), -1, "explored: must be a list of whole numbers"),
@@ -47,8 +47,8 @@ WRONG = [
     ((*HERE, "parts", 0, "backtrack", 0), 0, "explored who is not to be"),
     ((*HERE, "parts", 0, "backtrack"), [], "different lengths"),
     ((*HERE, "parts", 0, "root"), 1 << 30, "root: must be a whole number from 0 to 2**24"),
-    ((*HERE, "parts", 0, "sleep"), 1 << 64, "sleep: must be a whole number from 0 to 2**64 - 1"),
-    ((*HERE, "parts", 0, "sleep"), (1 << 64) - 1, "somebody who sleeps"),
+    ((*HERE, "parts", 0, "sleep"), 1 << 255, "sleep: must be a whole number from 0 to 2**255 - 1"),
+    ((*HERE, "parts", 0, "sleep"), (1 << 255) - 1, "somebody who sleeps"),
     ((*HERE, "states"), [], "no state has given away"),
     ((*HERE, "states", 0, 1), 0, "explored who could not be"),
     ((*HERE, "states", 0, 3), 0, "a state"),

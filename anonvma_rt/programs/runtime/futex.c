@@ -15,14 +15,6 @@
 
 enum { WAIT = 0, WAKE = 1, WAIT_BITSET = 9, WAKE_BITSET = 10, PRIVATE = 128, BY_CLOCK = 256 };
 
-/* Of each task: the word at which it waits (NULL: at none), what wakes it, when it came, and whether it was woken. */
-static struct {
-    int64_t woken;
-    const void *word;
-    uint32_t bits;
-    uint64_t came;
-} sleeper[RT_MOST_TASKS];
-
 /* Only the order of those at one word counts, and these are ordered by their steps on it. */
 static uint64_t rt_coming;
 
@@ -46,45 +38,46 @@ static struct timespec end_of(const struct timespec *timeout, int absolute)
 
 static long wait_at(int32_t *word, int32_t value, uint32_t bits, const struct timespec *until)
 {
-    int task = rt_task(), woken;
+    struct rt_state *t = rt_self();
+    int woken;
     rt_point(RT_ATOMIC, word);
     if (*(volatile int32_t *)word != value)
         return failed(EAGAIN);
     if (until && rt_is_late(until))
         return failed(rt_was_late(until));
-    sleeper[task].word = word;
-    sleeper[task].bits = bits;
-    sleeper[task].came = ++rt_coming;
-    sleeper[task].woken = 0;
-    rt_self()->asleep = RT_UNTIL_WOKEN;
-    woken = rt_host->wait(rt_host->x, RT_AWAIT, &sleeper[task].woken, RT_UNEQUAL, 0, until != 0);
-    rt_self()->asleep = 0;
+    t->futex = word;
+    t->bits = bits;
+    t->came = ++rt_coming;
+    t->woken_up = 0;
+    t->asleep = RT_UNTIL_WOKEN;
+    woken = rt_host->wait(rt_host->x, RT_AWAIT, &t->woken_up, RT_UNEQUAL, 0, until != 0);
+    t->asleep = 0;
     if (woken)
         return 0;
-    sleeper[task].word = 0;
+    t->futex = 0;
     return failed(rt_was_late(until));
 }
 
-static int first_at(const void *word, uint32_t bits)
+static struct rt_state *first_at(const void *word, uint32_t bits)
 {
-    int first = -1;
-    for (int i = 0; i < RT_MOST_TASKS; i++)
-        if (sleeper[i].word == word && sleeper[i].bits & bits && (first < 0 || sleeper[i].came < sleeper[first].came))
-            first = i;
+    struct rt_state *first = 0;
+    for (struct rt_state *t = rt_states; t < rt_states + rt_host->tasks; t++)
+        if (t->futex == word && t->bits & bits && (!first || t->came < first->came))
+            first = t;
     return first;
 }
 
 static long wake(int32_t *word, int32_t most, uint32_t bits)
 {
-    int32_t chosen[RT_MOST_TASKS];
+    struct rt_state *chosen[RT_MOST_TASKS], *t;
     int n = 0;
     rt_point(RT_ATOMIC, word);
-    for (int i; n < most && (i = first_at(word, bits)) >= 0; n++) {
-        sleeper[i].word = 0;
-        chosen[n] = i;
+    for (; n < most && (t = first_at(word, bits)); n++) {
+        t->futex = 0;
+        chosen[n] = t;
     }
     for (int i = 0; i < n; i++) {
-        int64_t *woken = &sleeper[chosen[i]].woken;
+        int64_t *woken = &chosen[i]->woken_up;
         rt_point(RT_STORE, woken);
         *woken = 1;
         rt_changed(woken);

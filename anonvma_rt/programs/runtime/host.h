@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RT_MOST_TASKS = 64 };
+/* Threads, and what is a task beside them: chances. Arrays that are brought back before each execution have only as many
+   places as there are (rt_host->tasks). */
+enum { RT_MOST_TASKS = 255 };
 
 /* Of each task's stack, and of what lies below it and may not be touched. */
 enum { RT_STACK_BYTES = 1 << 20, RT_STACK_GUARD = 1 << 16 };

@@ -180,17 +180,19 @@ int pthread_spin_unlock(pthread_spinlock_t *lock) { rt_release((rt_lock *)lock, 
 
 /* ---- condition variables ------------------------------------------------------------------------------------------------ */
 
-/* A signal wakes one of those that wait when it comes, and which one is not said: so each of them may take it. Signals are
-   numbered from 1 in the order in which they came; `group` of a task that waits is the first signal that came when it
-   waited already (0: none has), and it takes that one, so that the later ones are left to those who came later. */
+/* A signal wakes one of those that wait when it comes, and which one is not said: so each of them may take it. Waits and
+   signals are numbered from 1 in the order in which they came. A waiter takes the first signal that came after it, so that
+   the later ones are left to those who came later; `signal` has those that nobody has taken yet. */
 struct waiters {
-    uint64_t waiting;
-    uint8_t signals, group[RT_MOST_TASKS];
+    int64_t came;
+    int waiting, signals;
+    int64_t signal[];
 };
 
-/* ready: as bits, the tasks that may take a signal. It is what is awaited, and what everybody announces. */
+/* last: the last signal that nobody has taken yet (0: none), so whoever came before it may take one. It is what is awaited,
+   and what everybody announces. */
 struct cond {
-    int64_t ready;
+    int64_t last;
     struct waiters *w;
     int64_t gone;
 };
@@ -203,7 +205,7 @@ static struct waiters *waiters_of(struct cond *c)
     if (c->gone == GONE)
         destroyed("condition variable", c);
     if (!c->w)
-        c->w = rt_host->allocate(rt_host->x, sizeof(struct waiters), 16);
+        c->w = rt_host->allocate(rt_host->x, sizeof(struct waiters) + rt_host->tasks * sizeof(int64_t), 16);
     return c->w;
 }
 
@@ -219,26 +221,20 @@ int pthread_cond_destroy(pthread_cond_t *cond)
     return 0;
 }
 
-static void regroup(struct cond *c)
-{
-    struct waiters *w = c->w;
-    c->ready = 0;
-    for (int i = 0; i < RT_MOST_TASKS; i++)
-        if (w->waiting >> i & 1 && w->group[i])
-            c->ready |= (int64_t)1 << i;
-}
+static void tell(struct cond *c) { c->last = c->w->signals ? c->w->signal[c->w->signals - 1] : 0; }
 
-static void take_signal(struct cond *c, int task)
+/* By a waiter that came at `since`. */
+static void take_signal(struct cond *c, int64_t since)
 {
     struct waiters *w = c->w;
-    int taken = w->group[task];
-    w->waiting &= ~((uint64_t)1 << task);
+    int taken = 0;
+    while (w->signal[taken] < since)
+        taken++;
+    w->waiting--;
     w->signals--;
-    w->group[task] = 0;
-    for (int i = 0; i < RT_MOST_TASKS; i++)
-        if (w->group[i] > taken || w->group[i] > w->signals)
-            w->group[i] = w->group[i] > taken ? w->group[i] - 1 : 0;
-    regroup(c);
+    for (int i = taken; i < w->signals; i++)
+        w->signal[i] = w->signal[i + 1];
+    tell(c);
     rt_changed(c);
 }
 
@@ -256,31 +252,26 @@ static int wakes_by_itself(const struct timespec *until, int *result)
     return 1;
 }
 
-/* Nobody else can go on: it is no longer among those who wait. */
-static void leave(struct cond *c, int task)
-{
-    c->w->waiting &= ~((uint64_t)1 << task);
-    c->w->group[task] = 0;
-    regroup(c);
-}
-
 static int cond_wait(struct cond *c, struct mutex *m, const struct timespec *until)
 {
-    int task = rt_task(), result = 0;
+    int result = 0;
     uint32_t depth = m->depth;
+    int64_t since = 0;
     int by_itself = wakes_by_itself(until, &result);
     if (!by_itself) {
         rt_point(RT_ATOMIC, c);
-        waiters_of(c)->waiting |= (uint64_t)1 << task;
+        waiters_of(c)->waiting++;
+        since = ++c->w->came;
     }
     m->depth = 0;
     rt_release(&m->lock, RT_UNLOCK);
     if (!by_itself) {
         rt_self()->asleep = RT_UNTIL_WOKEN;
-        if (rt_host->wait(rt_host->x, RT_TAKE, &c->ready, RT_BITS, (int64_t)1 << task, until != 0))
-            take_signal(c, task);
+        if (rt_host->wait(rt_host->x, RT_TAKE, &c->last, RT_NOT_LESS, since, until != 0))
+            take_signal(c, since);
         else {
-            leave(c, task);
+            /* Nobody else can go on: it is no longer among those who wait. */
+            c->w->waiting--;
             result = rt_was_late(until);
         }
         rt_self()->asleep = 0;
@@ -303,19 +294,14 @@ int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid
 static int signal_some(struct cond *c, int all)
 {
     struct waiters *w;
-    int waiting;
     rt_point(RT_ATOMIC, c);
     w = waiters_of(c);
-    waiting = __builtin_popcountll(w->waiting);
-    while (w->signals < waiting) {
-        w->signals++;
-        for (int i = 0; i < RT_MOST_TASKS; i++)
-            if (w->waiting >> i & 1 && !w->group[i])
-                w->group[i] = w->signals;
+    while (w->signals < w->waiting) {
+        w->signal[w->signals++] = ++w->came;
         if (!all)
             break;
     }
-    regroup(c);
+    tell(c);
     rt_changed(c);
     return 0;
 }

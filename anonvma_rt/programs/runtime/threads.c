@@ -19,7 +19,7 @@ struct rt_exit {
 #define ENTRY __attribute__((visibility("default")))
 
 ENTRY struct rt_host *rt_host;
-ENTRY struct rt_state rt_states[RT_MOST_TASKS];
+ENTRY struct rt_state *rt_states;
 
 const char *rt_tls_image;
 uint64_t rt_tls_filled, rt_tls_size, rt_tls_align = 16;
@@ -156,7 +156,7 @@ int pthread_create(pthread_t *out, const pthread_attr_t *attributes, void *(*run
 static struct rt_state *known(pthread_t thread)
 {
     uint64_t n = (uint64_t)thread - 1;
-    return n < RT_MOST_TASKS && (n == 0 || rt_states[n].gate) ? &rt_states[n] : 0;
+    return n < (uint64_t)rt_host->tasks && (n == 0 || rt_states[n].gate) ? &rt_states[n] : 0;
 }
 
 /* What was said of a thread, by whoever has it: looked at behind the point on its end, which orders those who say it. */

@@ -27,9 +27,15 @@ struct rt_state {
     uint64_t blocked;
     /* Where its stack begins. */
     char *top;
+    /* At a futex: the word (NULL: at none), what wakes it, when it came, and whether it was woken. */
+    const void *futex;
+    uint32_t bits;
+    uint64_t came;
+    int64_t woken_up;
 };
 
-extern struct rt_state rt_states[RT_MOST_TASKS];
+/* rt_host->tasks of them, behind the program's globals: the lab puts them there. */
+extern struct rt_state *rt_states;
 
 /* Of the program's thread-local variables: what they begin as. */
 extern const char *rt_tls_image;

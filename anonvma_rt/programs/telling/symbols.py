@@ -8,16 +8,14 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
 
-from anonvma_rt.engine.run.subject import MOST_TASKS
 from anonvma_rt.programs.image import Image
 from anonvma_rt.programs.telling.layout import inside
 
 __all__ = ["Symbols"]
 
 VARIABLES = "bBdD"
-# The runtime's own; and the word of it that says whether a thread was begun, and whether it has ended.
+# The runtime's own.
 OURS = re.compile(r"rt_|__dso_handle$")
-STATES = "rt_states"
 
 
 @dataclass(frozen=True)
@@ -57,23 +55,22 @@ class Symbols:
         return self.address(self.image.base + offset) if offset else None
 
     def address(self, address: int) -> str:
+        if life := self.life(address - self.image.base):
+            return f"the {life[0]} of thread {life[1]}"
         one = self._variable(address)
         if one is None:
             return f"object {address - self.image.base:#x}"
         behind = address - one.address
-        if life := self.life(address - self.image.base):
-            return f"the {life[0]} of thread {life[1]}"
         return one.name + inside(self.image.path, one.address, behind)
 
     def life(self, offset: int) -> tuple[str, int] | None:
-        """Of which task, by its number, a word says that it was begun, or that it is over ("beginning", "end"); None
-        where it is another word."""
-        address = self.image.base + offset
-        one = self._variable(address)
-        if one is None or one.name != STATES:
+        """Of which task, by its number, a word says that it was begun, or that it is over ("beginning", "end"), or has
+        something else that it waits for ("turn"); None where it is another word."""
+        address, tasks, size = self.image.table
+        number, word = divmod(self.image.base + offset - address, size)
+        if not 0 <= number < tasks:
             return None
-        number, word = divmod(address - one.address, one.size // MOST_TASKS)
-        return ("end" if word else "beginning"), number
+        return {0: "beginning", 8: "end"}.get(word, "turn"), number
 
     def _variable(self, address: int) -> Variable | None:
         known = variables(self.image.path)

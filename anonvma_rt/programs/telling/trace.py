@@ -60,7 +60,8 @@ class NativeTrace(EmbeddedTrace):
         offsets |= {one.object for one in trace.pending if one is not None}
         if trace.finding:
             offsets |= {trace.finding.a, trace.finding.b}
-        trace.seen = seen(witness, {offset for offset in offsets if offset >= 0})
+        # Of a set of many tasks the number is none.
+        trace.seen = seen(witness, {offset for offset in offsets if 0 <= offset < 1 << 63})
         if trace.finding and trace.kind is not None:
             # At once, while the subject can still look at the end.
             trace.why = causes.wrong(trace, trace.kind, trace.finding.task, *trace.finding[3:])

@@ -2,11 +2,10 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.base.rng cimport mix64, rng_start
 from anonvma_rt.engine.run.task cimport Task, note
 from anonvma_rt.mm.hooks.notes cimport FAILED_ALLOCATIONS, NOTE_ALLOC_FAILS
-from anonvma_rt.mm.mm_types cimport TYPE_SCRATCH, alloc_failure, alloc_plan, alloc_turn, kernel, kernel_of
+from anonvma_rt.mm.mm_types cimport MOST_THREADS, TYPE_SCRATCH, alloc_failure, alloc_plan, alloc_turn, kernel, kernel_of
 from anonvma_rt.mm.slab cimport must_alloc
 
 # Tells this stream from the one that strategies draw from, which begins at (seed, index) itself.
@@ -18,8 +17,8 @@ cdef void failslab_open(Task *t, alloc_plan *plan) noexcept nogil:
     cdef kernel *k = kernel_of(t)
     cdef int i
     k.plan = plan[0]
-    k.turn = <alloc_turn *>must_alloc(t, MAX_TASKS * sizeof(alloc_turn), TYPE_SCRATCH)
-    for i in range(MAX_TASKS):
+    k.turn = <alloc_turn *>must_alloc(t, MOST_THREADS * sizeof(alloc_turn), TYPE_SCRATCH)
+    for i in range(MOST_THREADS):
         k.turn[i].armed = -1
 
 
@@ -41,7 +40,7 @@ cdef uint64_t failslab_failures(kernel *k) noexcept nogil:
     cdef uint64_t failures = 0
     cdef int i
     if k.turn != NULL:
-        for i in range(MAX_TASKS):
+        for i in range(MOST_THREADS):
             failures += k.turn[i].failed
     return failures
 

@@ -26,6 +26,7 @@ cdef enum:
     LATENCY_LIMIT = 64
     # Processes of a scenario file; a Machine may have any number.
     MAX_PROCESSES = 64
+    MOST_THREADS = 64
     # Ranges of pages that the threads of a scenario migrate.
     MAX_WATCHED = 8
     CHUNK_SHIFT = 6

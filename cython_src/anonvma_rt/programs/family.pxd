@@ -23,8 +23,8 @@ cdef inline int family_find(Family *f, int parent, int ordinal) noexcept nogil:
 
 
 cdef inline int family_add(Family *f, int parent, int ordinal) noexcept nogil:
-    """Gives a thread that is not known the next number; 0: there is none left."""
-    if f.known == <int>MAX_TASKS or ordinal >= <int>MAX_TASKS:
+    """Gives a thread that is not known the next number; 0: there is none left, or nobody knows its parent."""
+    if f.known == <int>MAX_TASKS or not 0 <= parent < f.known or not -<int>CHANCES <= ordinal < <int>MAX_TASKS:
         return 0
     f.child[parent][ordinal + CHANCES] = <int16_t>f.known
     f.parent[f.known] = parent

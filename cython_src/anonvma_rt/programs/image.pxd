@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena
+from anonvma_rt.engine.run.task cimport Execution
 
 cdef extern from "host.h":
     enum: RT_MOST_TASKS, RT_MARKED, RT_TOLD, RT_STACK_BYTES, RT_STACK_GUARD, RT_UNTIL_WOKEN
@@ -53,7 +54,8 @@ cdef struct Entries:
     char *base
     char *end
     rt_host **host
-    rt_state *thread
+    # The table of its tasks, which the lab makes.
+    rt_state **thread
     void (*construct)() noexcept nogil
     void (*body)(int task, int argc, char **argv, char *stack) noexcept nogil
 
@@ -69,6 +71,11 @@ cdef class Image:
     # Whether an explorer has it.
     cdef public bint used
 
-    cdef int take(self, Arena *arena) except -1
+    # How many of the stacks were made.
+    cdef int n_stacks
+    # So many places has the table of tasks.
+    cdef int tasks
+
+    cdef int take(self, Arena *arena, int tasks) except -1
     cdef char *stack_of(self, int task) noexcept nogil
-    cdef bint lost_wakeup(self, uint64_t waiting) noexcept nogil
+    cdef bint lost_wakeup(self, Execution *x) noexcept nogil

@@ -19,6 +19,7 @@ from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TAKE, OP_TRYLOCK,
     OP_UNLOCK,
 )
+from anonvma_rt.engine.base.tasks cimport has
 
 cdef extern from "<sys/mman.h>":
     const int MAP_FIXED_NOREPLACE
@@ -32,10 +33,13 @@ assert [<int>OP_LOCK, <int>OP_READ_LOCK, <int>OP_AWAIT, <int>OP_UNLOCK, <int>OP_
 cdef enum:
     PAGE = 4096
     STACK = RT_STACK_GUARD + RT_STACK_BYTES
-    STACKS = RT_MOST_TASKS * STACK
 
-# Of the heap: address space only.
+# Of a program, main among them.
+MOST_THREADS = <int>RT_MOST_TASKS
+
+# Address space only: of the heap, and of all stacks.
 cdef uint64_t RESERVED = <uint64_t>8 << 30
+cdef uint64_t STACKS = <uint64_t>RT_MOST_TASKS * STACK
 
 
 cdef class Image:
@@ -45,7 +49,6 @@ cdef class Image:
         cdef void *handle
         cdef uint64_t loaded
         cdef void *rest
-        cdef uint64_t i
         if self.path is not None:
             raise RuntimeError("an image is loaded once")
         handle = self.handle = dlopen(path.encode(), RTLD_NOW | RTLD_LOCAL)
@@ -54,7 +57,7 @@ cdef class Image:
         self.at.base = <char *>entry(handle, b"rt_gap")
         self.at.end = (<char **>entry(handle, b"rt_image_end"))[0]
         self.at.host = <rt_host **>entry(handle, b"rt_host")
-        self.at.thread = <rt_state *>entry(handle, b"rt_states")
+        self.at.thread = <rt_state **>entry(handle, b"rt_states")
         self.at.construct = <void (*)() noexcept nogil>entry(handle, b"rt_construct")
         self.at.body = <void (*)(int, int, char **, char *) noexcept nogil>entry(handle, b"rt_body")
         loaded = self.at.end - self.at.base
@@ -69,8 +72,6 @@ cdef class Image:
             raise OSError(f"the addresses behind {hex(<uint64_t>self.at.base)} are taken")
         self.reserved = loaded + RESERVED
         self.stacks = self.at.base + self.reserved
-        for i in range(<uint64_t>RT_MOST_TASKS):
-            mprotect(self.stacks + i * STACK + RT_STACK_GUARD, RT_STACK_BYTES, PROT_READ | PROT_WRITE)
         self.path = path
 
     def __dealloc__(self):
@@ -85,30 +86,40 @@ cdef class Image:
             dlclose(self.handle)
             self.reserved = 0
 
-    cdef int take(self, Arena *arena) except -1:
-        """Makes the memory as it was, and an arena of it."""
+    cdef int take(self, Arena *arena, int tasks) except -1:
+        """Makes the memory as it was, and an arena of it, for so many tasks."""
         cdef uint64_t loaded = self.at.end - self.at.base
         memcpy(self.at.base, self.pristine, loaded)
         arena_open_at(arena, self.at.base, (loaded + PAGE - 1) & ~<uint64_t>(PAGE - 1), self.reserved)
         arena.stacks = self.stacks
         arena.stacks_size = STACKS
         arena.stack_bytes = RT_STACK_BYTES
+        while self.n_stacks < tasks:
+            mprotect(self.stacks + <uint64_t>self.n_stacks * STACK + RT_STACK_GUARD, RT_STACK_BYTES,
+                     PROT_READ | PROT_WRITE)
+            self.n_stacks += 1
+        self.tasks = tasks
         return 0
 
     cdef char *stack_of(self, int task) noexcept nogil:
         """Where the stack of a task begins."""
-        return self.stacks + (task + 1) * STACK
+        return self.stacks + <uint64_t>(task + 1) * STACK
 
-    cdef bint lost_wakeup(self, uint64_t waiting) noexcept nogil:
+    cdef bint lost_wakeup(self, Execution *x) noexcept nogil:
         """Whether all that wait do so until somebody wakes them, or for the end of those who do."""
         cdef int asleep = 0
         cdef int i
-        for i in range(RT_MOST_TASKS):
-            if waiting >> i & 1:
-                if not self.at.thread[i].asleep:
+        for i in range(x.tasks):
+            if has(x.blocked, i, x.words) and not has(x.outside, i, x.words):
+                if not self.at.thread[0][i].asleep:
                     return False
-                asleep |= self.at.thread[i].asleep
+                asleep |= self.at.thread[0][i].asleep
         return asleep & RT_UNTIL_WOKEN != 0
+
+    @property
+    def table(self):
+        """Of the table of its tasks: the address, how many there are, and how large each is."""
+        return <uint64_t>self.at.thread[0], self.tasks, sizeof(rt_state)
 
     @property
     def base(self):

@@ -34,7 +34,7 @@ KINDS_OF_PROGRAMS = (
     "data-race", "out-of-bounds", "freed", "leak",
 )
 
-assert <int>RT_MOST_TASKS == <int>MAX_TASKS
+assert <int>RT_MOST_TASKS <= <int>MAX_TASKS
 
 
 cdef inline void root(Watch *w, void **pointer) noexcept nogil:
@@ -62,14 +62,13 @@ cdef class Program(Subject):
             raise RuntimeError("a program is made once")
         if image.used:
             raise RuntimeError("another explorer has this image")
-        if not 1 <= tasks <= MAX_TASKS:
-            raise ValueError(f"a program has 1 to {MAX_TASKS} threads, not {tasks}")
+        if not 1 <= tasks <= RT_MOST_TASKS:
+            raise ValueError(f"a program has 1 to {RT_MOST_TASKS} threads, not {tasks}")
         self.image = image
         image.used = True
         self.tasks = tasks
         self.arguments = [str(one).encode() for one in arguments]
         self.host.tasks = tasks
-        self.host.thread = image.at.thread
         self.host.late = late
         self.host.spurious = spurious
         host_open(self.host)
@@ -139,7 +138,7 @@ cdef class Program(Subject):
         x.subject.anywhere = True
 
     cdef int place(self, Arena *arena) except -1:
-        self.image.take(arena)
+        self.image.take(arena, self.tasks)
         return 0
 
     cdef int build(self, Task *t) noexcept nogil:
@@ -154,6 +153,11 @@ cdef class Program(Subject):
         arena.now.used = ARENA_START + whole
         arena.now.live = 1
         arena.now.serials[TYPE_GLOBALS] = 1
+        self.host.thread = <rt_state *>arena_alloc(arena, (self.tasks * sizeof(rt_state) + 15) & ~<uint64_t>15,
+                                                   TYPE_GLOBALS)
+        if self.host.thread == NULL:
+            return REFUSED_MEMORY
+        self.image.at.thread[0] = self.host.thread
         self.host.watch.heap = arena.now.used
         self.host.begun = <int32_t *>(header + 1)
         self.host.x = t.x
@@ -186,22 +190,19 @@ cdef class Program(Subject):
         return NULL if object == NULL or watch_made(&self.host.watch, 0, object, size) < 0 else object
 
     cdef int stuck(self, Execution *x) noexcept nogil:
-        return VIOLATION_LOST_WAKEUP if self.image.lost_wakeup(x.blocked & ~x.outside) else VIOLATION_DEADLOCK
+        return VIOLATION_LOST_WAKEUP if self.image.lost_wakeup(x) else VIOLATION_DEADLOCK
 
     cdef void check(self, Execution *x) noexcept nogil:
         """Threads are gone, with what they had of their own: what points to objects are the globals and main's
         thread-local variables."""
         cdef Watch *w = &self.host.watch
-        cdef uint64_t threads = <uint64_t>(<char *>self.image.at.thread - x.arena.base)
-        cdef uint64_t behind = threads + RT_MOST_TASKS * sizeof(rt_state)
         cdef uint64_t lost
         cdef Block *first
         if not self.host.leaks:
             return
-        watch_root(w, PAGE, threads - PAGE)
-        watch_root(w, behind, <uint64_t>(self.image.at.end - x.arena.base) - behind)
-        root(w, &self.image.at.thread[0].block)
-        root(w, <void **>&self.image.at.thread[0].values)
+        watch_root(w, PAGE, <uint64_t>(self.image.at.end - x.arena.base) - PAGE)
+        root(w, &self.host.thread[0].block)
+        root(w, <void **>&self.host.thread[0].values)
         lost = watch_leaks(w, &first)
         if lost:
             found(x, VIOLATION_SUBJECT + RT_LEAK, first.made_by, <int64_t>first.start, first.made,

@@ -104,15 +104,15 @@ def test_an_explorer_in_a_reference_cycle_is_collected():
     assert token.stopped
 
 
-def test_sixty_four_tasks_and_no_more():
+def test_as_many_tasks_as_there_can_be_and_no_more():
     before = threads()
-    program = Program([[("add", "x", 1), ("load", "x", "r")]] * 64)
+    program = Program([[("add", "x", 1), ("load", "x", "r")]] * 255)
     with explore(program) as explorer:
-        assert len(threads() - before) == 64
+        assert len(threads() - before) == 255
         assert explorer.run(0, 20).failures == []
-        assert program.values(explorer)["x"] == 64
-    with pytest.raises(ValueError, match="1 to 64 threads, not 65"):
-        Program([[]] * 65)
+        assert program.values(explorer)["x"] == 255
+    with pytest.raises(ValueError, match="1 to 255 threads, not 256"):
+        Program([[]] * 256)
 
 
 # ---- busy, stopped ---------------------------------------------------------------------------------------------------

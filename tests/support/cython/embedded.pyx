@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.api cimport (
     HALT_NO_MEMORY, Execution, Explorer, Strategy, Subject, Task, VIOLATION_SUBJECT, arena_alloc, arena_free,
-    arena_root, found, halt, load, lock_init, mutex_lock, mutex_t, mutex_unlock, must_live, nth_enabled, require_api,
+    arena_root, count_enabled, found, halt, load, lock_init, mutex_lock, mutex_t, mutex_unlock, must_live, nth_enabled, require_api,
     rng_below, store,
 )
 
@@ -63,7 +63,7 @@ cdef class Wrong(Subject):
     def __init__(self, how):
         if how == 9:
             raise ValueError("nine is too many")
-        self.tasks = 100 if how == 8 else 2
+        self.tasks = 300 if how == 8 else 2
         self.how = how
 
     cdef int build(self, Task *t) noexcept nogil:
@@ -111,12 +111,7 @@ cdef class Toss(Strategy):
         self.sides = sides
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t rest = x.enabled
-        cdef int n = 0
-        while rest:
-            rest &= rest - 1
-            n += 1
-        return nth_enabled(x.enabled, rng_below(&x.rng, n))
+        return nth_enabled(x, rng_below(&x.rng, count_enabled(x)))
 
     def clone(self):
         return Toss(self.sides)

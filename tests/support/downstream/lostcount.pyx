@@ -12,7 +12,7 @@ from anonvma_rt.engine.base.klist cimport (
     INIT_LIST_HEAD, container_of, list_add_tail, list_cursor, list_for_each, list_head, list_step,
 )
 from anonvma_rt.engine.run.strategy cimport Strategy
-from anonvma_rt.engine.strategy.base cimport nth_enabled
+from anonvma_rt.engine.strategy.base cimport next_enabled
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport lock_init, mutex_lock, mutex_t, mutex_unlock
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
@@ -86,8 +86,10 @@ cdef class Turns(Strategy):
     """Everybody makes one step in turn: the one execution in which an update is always lost."""
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t others = x.enabled & ~(<uint64_t>1 << x.current) if x.current >= 0 else x.enabled
-        return nth_enabled(others if others else x.enabled, 0)
+        cdef int first = next_enabled(x, 0)
+        if first == x.current:
+            first = next_enabled(x, first + 1)
+        return first if first >= 0 else x.current
 
     def clone(self):
         return Turns()

@@ -44,11 +44,11 @@ LAB_CODE struct task_struct *lab_current_task(void)
 #define raw_smp_processor_id() lab_task()
 #define get_cpu() (preempt_disable(), lab_task())
 #define put_cpu() preempt_enable()
-#define nr_cpu_ids RT_MOST_TASKS
+#define nr_cpu_ids (rt_host->tasks)
 #define NR_CPUS RT_MOST_TASKS
-#define num_online_cpus() RT_MOST_TASKS
+#define num_online_cpus() (rt_host->tasks)
 #define numa_node_id() 0
-#define for_each_possible_cpu(cpu) for ((cpu) = 0; (cpu) < RT_MOST_TASKS; (cpu)++)
+#define for_each_possible_cpu(cpu) for ((cpu) = 0; (cpu) < rt_host->tasks; (cpu)++)
 #define for_each_online_cpu(cpu) for_each_possible_cpu(cpu)
 #define DEFINE_PER_CPU(type, name) __typeof__(type) name[RT_MOST_TASKS]
 #define DECLARE_PER_CPU(type, name) extern __typeof__(type) name[RT_MOST_TASKS]

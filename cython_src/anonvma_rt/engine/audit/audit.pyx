@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memset
 from posix.dlfcn cimport RTLD_LAZY, dlclose, dlopen, dlsym
 
-from anonvma_rt.engine.audit.past cimport Past, past_begin, past_close, past_open, past_step
+from anonvma_rt.engine.audit.past cimport Past, past_begin, past_close, past_of, past_open, past_step
 from anonvma_rt.engine.audit.shadow cimport (
     LOCKS, PAIR_FRAMES, READS, WRITES, Access, Pair, Shadow, Side, shadow_begin, shadow_close, shadow_open,
     shadow_touch,
@@ -74,7 +74,7 @@ cdef void told(void *address, uint64_t size, int writes, void *place) noexcept n
         return
     now.place = place
     now.step = a.x.steps
-    now.epoch = a.past.clock[a.task][a.task]
+    now.epoch = past_of(&a.past, a.task)[a.task]
     now.next = 0
     now.task = <uint8_t>a.task
     now.touch = <uint8_t>(WRITES if writes else READS)
@@ -87,7 +87,7 @@ cdef void told(void *address, uint64_t size, int writes, void *place) noexcept n
             now.epoch += 1
     elif writes == 1 and a.looks:
         now.epoch += 1
-    shadow_touch(&a.shadow, offset, size, &now, a.past.clock[a.task], a.x.index)
+    shadow_touch(&a.shadow, offset, size, &now, past_of(&a.past, a.task), a.x.index)
 
 
 def listen(paths):

@@ -16,8 +16,8 @@ from anonvma_rt.engine.base.table cimport Table
 # Belongs to one explorer, and is used by the task that runs.
 cdef struct Past:
     int tasks
-    # Of each task, the clock of its last step: how much of each other one happens before it.
-    uint32_t clock[MAX_TASKS][MAX_TASKS]
+    # Of each task, the clock of its last step, a row of `tasks` numbers: how much of each other one happens before it.
+    uint32_t clock[MAX_TASKS * MAX_TASKS]
     # The objects by address. Of each, for every kind of operation, which row has what happens before all of that kind
     # (0: there was none yet).
     Table objects
@@ -26,6 +26,12 @@ cdef struct Past:
     uint32_t *rows
     uint64_t rows_room
     uint32_t n_rows
+
+
+cdef inline uint32_t *past_of(Past *p, int task) noexcept nogil:
+    """The clock of the last step of a task."""
+    return &p.clock[task * p.tasks]
+
 
 cdef int past_open(Past *p) except -1
 cdef void past_close(Past *p) noexcept nogil

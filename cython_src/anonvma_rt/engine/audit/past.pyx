@@ -31,7 +31,7 @@ cdef void past_begin(Past *p, int tasks) noexcept nogil:
     p.tasks = tasks
     p.n_rows = 0
     table_clear(&p.objects)
-    memset(p.clock, 0, sizeof(p.clock))
+    memset(p.clock, 0, tasks * tasks * sizeof(uint32_t))
 
 
 cdef uint32_t *kinds_of(Past *p, void *object) noexcept nogil:
@@ -57,7 +57,7 @@ cdef uint32_t new_row(Past *p) noexcept nogil:
 
 cdef int past_step(Past *p, int task, int op, void *object) noexcept nogil:
     """The task now makes the operation that it stands at. -1: there is no memory."""
-    cdef uint32_t *clock = p.clock[task]
+    cdef uint32_t *clock = past_of(p, task)
     cdef uint32_t *kinds
     cdef bint failed
     cdef int kind

@@ -11,7 +11,8 @@ cdef extern from "<stdint.h>":
     const uint64_t NEVER "UINT64_MAX"
 
 cdef enum:
-    MAX_TASKS = 64
+    # One less than a byte can hold, because a lock's owner is a task's id plus one.
+    MAX_TASKS = 255
 
 # What a task announces.
 cdef enum Op:

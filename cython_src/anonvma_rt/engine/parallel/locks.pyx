@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport (
-    OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_UNLOCK, OP_WAIT, lock_word,
+    MAX_TASKS, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_UNLOCK, OP_WAIT, lock_word,
 )
 from anonvma_rt.engine.base.os cimport (
     rt_exchange, rt_load, rt_load64, rt_pause, rt_peek, rt_store, rt_store64, rt_subtract, rt_swap, rt_wait,
@@ -101,7 +101,7 @@ cdef bint all_stuck(Storm *s) noexcept nogil:
     Exact and without a clock: a task says that it waits before it looks, and that it does not before it takes anything.
     So where all said so throughout, nobody changed a thing meanwhile.
     """
-    cdef uint32_t seen[64]
+    cdef uint32_t seen[MAX_TASKS]
     cdef Runner *r
     cdef int i
     for i in range(s.n):

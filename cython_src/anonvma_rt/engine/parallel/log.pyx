@@ -8,7 +8,7 @@ from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER
 from anonvma_rt.engine.base.os cimport rt_exchange, rt_next64, rt_pause, rt_peek, rt_unwind, rt_yield
 from anonvma_rt.engine.base.rng cimport mix64
-from anonvma_rt.engine.base.signature cimport SIGNATURE_BITS, step_signature
+from anonvma_rt.engine.order.signature cimport SIGNATURE_BITS, step_signature
 from anonvma_rt.engine.parallel.runner cimport SPINS, STRIPES, STRIPE_WORDS, Kept, Runner, Storm, runner_of, task_of
 from anonvma_rt.engine.run.task cimport HALT_STOPPED, HALT_UNTIL, Execution, Task, halt
 

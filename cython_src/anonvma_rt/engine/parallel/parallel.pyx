@@ -78,6 +78,7 @@ cdef void make_view(Storm *s, int id, uint64_t first, uint64_t end) noexcept nog
     x.carrier.unwind = unwind
     x.carrier.self = r
     x.tasks = s.x.tasks
+    x.words = s.x.words
     # For what a subject draws by (seed, index) itself: the same as when the execution is replayed.
     x.seed = s.x.seed
     x.subject.self = s.x.subject.self

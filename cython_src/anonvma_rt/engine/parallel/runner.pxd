@@ -65,7 +65,7 @@ cdef struct Runner:
     uint64_t at
     char padding_behind[128]
 
-# A violation whose log was kept: who made each step, and what it announced (base/signature).
+# A violation whose log was kept: who made each step, and what it announced (order/signature).
 cdef struct Kept:
     uint64_t index
     int64_t kind

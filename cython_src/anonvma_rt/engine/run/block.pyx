@@ -7,8 +7,9 @@ from libc.string cimport memcpy, memset
 from anonvma_rt.engine.base.arena cimport arena_restore
 from anonvma_rt.engine.base.grow cimport need
 from anonvma_rt.engine.base.operation cimport NEVER, OP_START
-from anonvma_rt.engine.base.os cimport rt_jump, rt_load, rt_protect, rt_unwind
+from anonvma_rt.engine.base.os cimport rt_jump, rt_load, rt_protect, rt_unlikely, rt_unwind
 from anonvma_rt.engine.base.rng cimport mix64, rng_start
+from anonvma_rt.engine.base.tasks cimport add, anybody, beyond, clear, drop, fill, has, only
 from anonvma_rt.engine.order.classes cimport observed_class, observer_begin, observer_close, observer_open
 from anonvma_rt.engine.run.fault cimport Fault, Guard, crashed, guard_swap
 from anonvma_rt.engine.run.journal cimport journal_reset, journal_take
@@ -56,9 +57,9 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     cdef int i
     arena_restore(&x.arena)
     x.awaiting = 0
-    x.outside = 0
-    x.enabled = NEVER >> (64 - x.tasks)
-    x.blocked = 0
+    begin_sets(x, 1)
+    if rt_unlikely(x.words > 1):
+        begin_sets(x, x.words)
     if x.order.learned:
         memcpy(x.order.allowed, x.order.declared_allowed, sizeof(x.order.allowed))
         memcpy(x.order.after, x.order.declared_after, sizeof(x.order.after))
@@ -87,10 +88,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     set_alarm(x)
     x.lease = 0
     x.halt = HALT_NONE
-    x.done = 0
-    x.completed = 0
     x.rounds.by = -1
-    x.rounds.spinning = 0
     x.rounds.fruitless = False
     x.current = -1
     x.index = index
@@ -102,6 +100,15 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
     memset(&x.finding, 0, sizeof(Finding))
     x.trace.n_events = 0
     x.trace.n_segments = 0
+
+
+cdef inline void begin_sets(Execution *x, int words) noexcept nogil:
+    fill(x.enabled, x.tasks, words)
+    clear(x.blocked, words)
+    clear(x.outside, words)
+    clear(x.done, words)
+    clear(x.completed, words)
+    clear(x.rounds.spinning, words)
 
 
 cdef int block_next(Block *b) noexcept nogil:
@@ -131,17 +138,16 @@ cdef int block_next(Block *b) noexcept nogil:
 cdef int block_task_ended(Block *b, int task) noexcept nogil:
     """Task `task` has left its body: who goes on, in this execution or in the next one; -1 at the block's end."""
     cdef Execution *x = b.x
-    cdef uint64_t bit = <uint64_t>1 << task
     cdef int chosen
-    x.enabled &= ~bit
-    x.blocked &= ~bit
+    drop(x.enabled, task, x.words)
+    drop(x.blocked, task, x.words)
     if x.task[task].gate.again and not x.halt:
         wait_outside(&x.task[task])
     else:
-        x.done |= bit
+        add(x.done, task, x.words)
         if not x.halt:
-            x.completed |= bit
-    if not x.halt and x.enabled | x.blocked & ~x.outside:
+            add(x.completed, task, x.words)
+    if not x.halt and (anybody(x.enabled, x.words) or beyond(x.blocked, x.outside, x.words)):
         x.steps += 1
         chosen = decide(x) if x.steps <= x.limits.stop_at else -1
         if chosen >= 0:
@@ -149,7 +155,7 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
         if x.steps > x.limits.stop_at:
             hold_here(x)
             x.halt = HALT_UNTIL
-        elif x.enabled and not x.halt:
+        elif not x.halt and anybody(x.enabled, x.words):
             x.halt = HALT_DIVERGED
         elif not x.halt:
             stuck(x, task)
@@ -216,8 +222,8 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     x.limits.bound = NEVER
     x.limits.stop_at = NEVER
     x.limits.alarm = NEVER
-    x.enabled = 1
-    x.blocked = 0
+    only(x.enabled, 0, x.words)
+    clear(x.blocked, x.words)
     x.current = 0
     x.halt = HALT_NONE
     alone.guard.faulted = faulted_alone
@@ -240,7 +246,7 @@ cdef int parked_in_body(Execution *x) noexcept nogil:
     """After a halt: a task that stands at a point inside its body and still has to leave it."""
     cdef int i
     for i in range(x.tasks):
-        if x.task[i].started and not x.done >> i & 1:
+        if x.task[i].started and not has(x.done, i, x.words):
             return i
     return -1
 

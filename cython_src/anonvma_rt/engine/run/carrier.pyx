@@ -14,6 +14,7 @@ from anonvma_rt.engine.base.os cimport (
     rt_add, rt_clock, rt_exchange, rt_fiber_home, rt_fiber_make, rt_join, rt_load, rt_mutex_pairs, rt_name, rt_protect,
     rt_sample, rt_sample64, rt_stacks_map, rt_stacks_unmap, rt_store, rt_switch, rt_thread, rt_unwind, rt_wait, rt_wake,
 )
+from anonvma_rt.engine.base.tasks cimport has
 from anonvma_rt.engine.run.block cimport Block, block_next, block_task_ended
 from anonvma_rt.engine.run.fault cimport Fault, complain, crashed, guard_ask, guard_enter, guard_leave, guards_open
 from anonvma_rt.engine.run.task cimport (
@@ -78,7 +79,7 @@ cdef void run_body(void *argument) noexcept nogil:
     cdef Worker *w = <Worker *>argument
     cdef Execution *x = w.carrier.block.x
     cdef Task *t = &x.task[w.task]
-    if x.outside >> w.task & 1:
+    if has(x.outside, w.task, x.words):
         come_in(t)
     t.started = True
     w.in_body = True

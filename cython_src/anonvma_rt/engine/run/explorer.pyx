@@ -18,6 +18,7 @@ from posix.unistd cimport getpid
 from anonvma_rt.engine.base.arena cimport arena_close, arena_offset, arena_snapshot
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER, Event
 from anonvma_rt.engine.base.os cimport rt_load, rt_store, rt_wait, rt_wake
+from anonvma_rt.engine.base.tasks cimport has
 from anonvma_rt.engine.run.block cimport block_begin, block_floor, block_free, run_alone
 from anonvma_rt.engine.run.carrier cimport (
     carrier_close, carrier_idle, carrier_look, carrier_name, carrier_open, carrier_run,
@@ -25,7 +26,7 @@ from anonvma_rt.engine.run.carrier cimport (
 from anonvma_rt.engine.run.fault cimport guards_open
 from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, journal_travel
 from anonvma_rt.engine.run.strategy cimport Strategy
-from anonvma_rt.engine.run.subject cimport Subject, count_by_name
+from anonvma_rt.engine.run.subject cimport Subject, count_by_name, found_numbers
 from anonvma_rt.engine.run.task cimport (
     HALT_NO_MEMORY, HALT_STUCK, HOLD_HERE, HOLD_NO, HOLD_OVER, HOLD_WANTED, MAX_FRAMES, VIOLATION_CRASH,
     VIOLATION_STUCK, Execution, Task, must_wait,
@@ -64,15 +65,16 @@ cdef class Explorer:
                  carrier="threads"):
         cdef void *x = NULL
         cdef int violated
+        cdef size_t size = <size_t>&(<Execution *>NULL).task[subject.tasks]
         if carrier not in ("threads", "fibers"):
             raise ValueError(f"a carrier is threads or fibers, not {carrier}")
         if not 1 <= subject.tasks <= MAX_TASKS:
             raise ValueError(f"a subject has 1 to {MAX_TASKS} tasks, not {subject.tasks}")
         if self.x != NULL:
             raise RuntimeError("an Explorer is built once")
-        if posix_memalign(&x, 128, sizeof(Execution)) != 0:
+        if posix_memalign(&x, 128, size) != 0:
             raise MemoryError("no memory for an execution")
-        memset(x, 0, sizeof(Execution))
+        memset(x, 0, size)
         self.x = <Execution *>x
         self.subject = subject
         self.stop = stop if stop is not None else StopToken()
@@ -82,7 +84,7 @@ cdef class Explorer:
         self.pid = os.getpid()
         subject.attach(self.x)
         self.x.seed = seed
-        for i in range(MAX_TASKS):
+        for i in range(subject.tasks):
             self.x.task[i].x = self.x
             self.x.task[i].id = i
         self.patience = subject.patience
@@ -282,8 +284,7 @@ cdef class Explorer:
         self.check_idle()
         usual_bound = self.x.limits.bound
         self.use(strategy)
-        if bound is not None:
-            self.x.limits.bound = bound
+        self.x.limits.bound = usual_bound if bound is None else bound
         try:
             self.submit(first, count)
             self.wait(True)
@@ -341,12 +342,11 @@ cdef class Explorer:
             self.x.limits.stop_at = NEVER
             self.x.hold = HOLD_NO
             self.holder = None
-        f = self.x.finding
         return Recorded(
             *self.totals(),
             [(self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)],
             PyBytes_FromStringAndSize(<char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))),
-            Finding(f.kind, f.task, f.step, f.a, f.b, f.c) if f.kind else None,
+            Finding(*found_numbers(self.x)) if self.x.finding.kind else None,
             [self.pending(i) for i in range(self.x.tasks)],
             [self.stack(i) for i in range(self.x.trace.n_events)] if stacks else None,
             self.crash(),
@@ -354,7 +354,7 @@ cdef class Explorer:
 
     cdef object pending(self, int i):
         cdef Task *t = &self.x.task[i]
-        if (self.x.completed | self.x.outside) >> i & 1:
+        if has(self.x.completed, i, self.x.words) or has(self.x.outside, i, self.x.words):
             return None
         return Pending(OPS[t.op], arena_offset(&self.x.arena, t.object), not must_wait(t))
 

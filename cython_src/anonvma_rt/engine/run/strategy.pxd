@@ -16,8 +16,10 @@ cdef class Strategy:
     cdef readonly bint keeps_lease
     cdef void begin(self, Execution *x) noexcept nogil
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil
     cdef void attach(self, Execution *x)
 
 
 cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil
 cdef int call_pick(Strategy strategy, Execution *x, uint64_t *hold) noexcept nogil
+cdef int call_pick_many(Strategy strategy, Execution *x, uint64_t *hold) noexcept nogil

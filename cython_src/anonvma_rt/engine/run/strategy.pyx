@@ -7,14 +7,14 @@ cdef class Strategy:
     """Chooses who makes the next step.
 
     A subclass overrides two nogil methods. `begin(x)` is called before each execution, when x.rng is freshly seeded.
-    `pick(x, hold)` returns an enabled task (a bit of x.enabled) for step x.steps, and may set hold[0] to the number of
-    steps for which the answer stays good: it is asked again after that many, and earlier only if the set of enabled
-    tasks changes. x.current is the task that made the last step (-1 at the start); x.task[i].op and .object are what
-    each task is about to do. A strategy with `sees_forced` is asked even where one task only is enabled; one with
-    `sees_marks` wherever a task announces an interesting operation (x.task[i].interesting), whatever its lease; one
-    that `keeps_lease` is not asked again where the set of enabled tasks changes and the running one is still in it. All
-    randomness comes from x.rng, so that an execution depends on nothing but its seed and its index. `clone()` gives an
-    explorer of its own a fresh instance with the same parameters.
+    `pick(x, hold)` returns an enabled task (is_enabled, next_enabled, nth_enabled) for step x.steps, and may set
+    hold[0] to the number of steps for which the answer stays good: it is asked again after that many, and earlier only
+    if the set of enabled tasks changes. x.current is the task that made the last step (-1 at the start); x.task[i].op
+    and .object are what each task is about to do. A strategy with `sees_forced` is asked even where one task only is
+    enabled; one with `sees_marks` wherever a task announces an interesting operation (x.task[i].interesting), whatever
+    its lease; one that `keeps_lease` is not asked again where the set of enabled tasks changes and the running one is
+    still in it. All randomness comes from x.rng, so that an execution depends on nothing but its seed and its index.
+    `clone()` gives an explorer of its own a fresh instance with the same parameters.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -25,6 +25,10 @@ cdef class Strategy:
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
         return -1
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        """pick(), where there are more tasks than one word of a set holds."""
+        return self.pick(x, hold)
 
     def clone(self):
         raise NotImplementedError(f"{type(self).__name__}.clone")
@@ -55,6 +59,8 @@ cdef class Strategy:
         x.strategy.keeps_lease = self.keeps_lease
         x.strategy.begin = <void (*)(void *, Execution *) noexcept nogil>call_begin
         x.strategy.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>call_pick
+        if x.words > 1:
+            x.strategy.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>call_pick_many
         x.strategy.finished = NULL
         x.strategy.cuts_spins = False
 
@@ -65,3 +71,7 @@ cdef void call_begin(Strategy strategy, Execution *x) noexcept nogil:
 
 cdef int call_pick(Strategy strategy, Execution *x, uint64_t *hold) noexcept nogil:
     return strategy.pick(x, hold)
+
+
+cdef int call_pick_many(Strategy strategy, Execution *x, uint64_t *hold) noexcept nogil:
+    return strategy.pick_many(x, hold)

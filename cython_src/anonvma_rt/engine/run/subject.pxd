@@ -27,3 +27,4 @@ cdef class Subject:
     cdef void attach(self, Execution *x)
 
 cdef dict count_by_name(Subject subject, int64_t *counters)
+cdef tuple found_numbers(Execution *x)

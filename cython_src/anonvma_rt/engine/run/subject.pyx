@@ -1,13 +1,14 @@
 """The interface of a subject (see subject.pxd), and how the engine calls it from a thread without the GIL."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header, arena_open
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
+from anonvma_rt.engine.base.tasks cimport TASK_WORDS, bits_of, words_for
 from anonvma_rt.engine.run.task cimport (
     HALT_DIVERGED, HALT_NO_MEMORY, HALT_REFUSED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL, MAX_COUNTERS, VIOLATION_BAD_CALL,
-    VIOLATION_CRASH, VIOLATION_DEADLOCK, VIOLATION_LOCK_OVERFLOW, VIOLATION_LOST_WAKEUP, VIOLATION_NONE,
-    VIOLATION_NOT_LINEARIZABLE, VIOLATION_STUCK,
+    VIOLATION_CRASH, VIOLATION_DEADLOCK, VIOLATION_LIVELOCK, VIOLATION_LOCK_OVERFLOW, VIOLATION_LOST_WAKEUP,
+    VIOLATION_NONE, VIOLATION_NOT_LINEARIZABLE, VIOLATION_STUCK,
 )
 
 # Where the first object of every arena is.
@@ -60,7 +61,7 @@ cdef class Subject:
     t.x (arena_alloc), declares the order of its lock classes, and returns 0, or a code that `refused` explains.
     `body(t)` is what task t.id does; it runs on a thread of its own and has no state but t and the arena.
     `check(x)` looks at the state when every task has ended and calls found() for what is wrong. None of them may
-    touch a Python object. `self.tasks` (1 to 64) is set before the subject is explored.
+    touch a Python object. `self.tasks` (1 to 255) is set before the subject is explored.
 
     Which operations are interesting (for SURW) its code says right before it announces them (mark), or, if
     `self.sees_points` is set, `marks(t)` says of t.op and t.object at every point.
@@ -142,6 +143,7 @@ cdef class Subject:
             raise ValueError(f"{type(self).__name__} has a spec, and nobody who judges: it goes through subject()")
         x.subject.self = <void *>self
         x.tasks = self.tasks
+        x.words = words_for(self.tasks)
         x.subject.build = <int (*)(void *, Task *) noexcept nogil>call_build
         x.subject.body = <void (*)(void *, Task *) noexcept nogil>call_body
         x.subject.check = <void (*)(void *, Execution *) noexcept nogil>call_check
@@ -151,6 +153,19 @@ cdef class Subject:
 
 cdef dict count_by_name(Subject subject, int64_t *counters):
     return {name: counters[i] for i, name in enumerate(subject.counters()[:MAX_COUNTERS])}
+
+
+cdef tuple found_numbers(Execution *x):
+    """(kind, task, step, a, b, c) of what was found; a set of tasks among them is one number."""
+    f = x.finding
+    further = bits_of(f.further, TASK_WORDS - 1) << 64
+    a, b = f.a, f.b
+    # Of more tasks than 64 the first word is no signed number.
+    if x.words > 1 and f.kind == VIOLATION_LIVELOCK:
+        b = further | <uint64_t>f.b
+    elif further or x.words > 1 and f.kind in (VIOLATION_DEADLOCK, VIOLATION_LOST_WAKEUP):
+        a = further | <uint64_t>f.a
+    return f.kind, f.task, f.step, a, b, f.c
 
 
 cdef int call_build(Subject subject, Task *t) noexcept nogil:

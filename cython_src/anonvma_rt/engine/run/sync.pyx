@@ -10,13 +10,14 @@ Rounds are followed from the first spin_hint() of an explorer on, at a decision 
 is made again, so that every execution depends on nothing but seed and index.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from anonvma_rt.engine.base.arena cimport arena_offset
 from anonvma_rt.engine.base.operation cimport (
     OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_READ_TRYLOCK, OP_TRYLOCK, OP_WAIT, lock_word,
 )
 from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.tasks cimport add, drop, has
 from anonvma_rt.engine.run.task cimport (
     HALT_AGAIN, MAX_LOOKS, MAX_SHARED, ROUND_UNKNOWN, VIOLATION_LOCK_ORDER, VIOLATION_LOCK_OVERFLOW, Execution, Task,
     halt, must_wait, violate,
@@ -109,7 +110,7 @@ cdef void granted(Task *t) noexcept nogil:
     cdef Execution *x = t.x
     if t.spinning:
         t.spinning = False
-        x.rounds.spinning &= ~(<uint64_t>1 << t.id)
+        drop(x.rounds.spinning, t.id, x.words)
         begin_round(t, True)
     t.missed = False
     x.rounds.by = t.id
@@ -141,9 +142,9 @@ cdef void tell(Execution *x) noexcept nogil:
         for look in range(min(t.n_looks, <int32_t>MAX_LOOKS)):
             if t.looks[look] == x.rounds.object:
                 t.news |= <uint32_t>1 << look
-        if t.spinning and x.blocked >> i & 1 and not must_wait(t):
-            x.blocked &= ~(<uint64_t>1 << i)
-            x.enabled |= <uint64_t>1 << i
+        if t.spinning and has(x.blocked, i, x.words) and not must_wait(t):
+            drop(x.blocked, i, x.words)
+            add(x.enabled, i, x.words)
             if not x.strategy.keeps_lease:
                 x.lease = 0
 
@@ -162,7 +163,7 @@ cdef void end_round(Task *t) noexcept nogil:
         begin_round(t, True)
         return
     x.rounds.fruitless = True
-    x.rounds.spinning |= <uint64_t>1 << t.id
+    add(x.rounds.spinning, t.id, x.words)
     t.spinning = True
     t.first = ROUND_UNKNOWN
     x.until = 0

@@ -11,6 +11,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_glance, arena_live
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_NOTE, Event, lock_word
+from anonvma_rt.engine.base.tasks cimport TASK_WORDS, TaskSet, drop
 from anonvma_rt.engine.order.classes cimport Observer
 from anonvma_rt.engine.run.journal cimport Journal
 
@@ -78,6 +79,8 @@ cdef struct Finding:
     int64_t a
     int64_t b
     int64_t c
+    # Of a set of tasks among these numbers, the tasks from 64 on.
+    uint64_t further[TASK_WORDS - 1]
 
 cdef struct Segment:
     uint64_t task
@@ -217,7 +220,7 @@ cdef struct Rounds:
     int32_t op
     int32_t by
     # The tasks that wait for a write; a round was fruitless; this execution is made again (HALT_AGAIN).
-    uint64_t spinning
+    TaskSet spinning
     bint fruitless
     bint again
 
@@ -241,16 +244,18 @@ cdef struct Execution:
     # The strategy's answer holds up to step `lease` unless the set of enabled tasks changes.
     uint64_t lease
     Limits limits
-    uint64_t enabled
-    uint64_t blocked
-    # Of those that are blocked: who waits at its gate, and is not missed at the end.
-    uint64_t outside
-    uint64_t done
-    # Of those that are done: who came to the end of its body.
-    uint64_t completed
     int32_t awaiting
     int32_t current
+    # How many there are, and how many words a set of them has.
     int32_t tasks
+    int32_t words
+    TaskSet enabled
+    TaskSet blocked
+    # Of those that are blocked: who waits at its gate, and is not missed at the end.
+    TaskSet outside
+    TaskSet done
+    # Of those that are done: who came to the end of its body.
+    TaskSet completed
     uint64_t rng
     uint64_t seed
     uint64_t index
@@ -298,7 +303,6 @@ cdef void recheck(Execution *x, void *object) noexcept nogil
 cdef void free_object(Task *t, void *object) noexcept nogil
 cdef void set_alarm(Execution *x) noexcept nogil
 cdef void wait_outside(Task *t) noexcept nogil
-cdef void come_in(Task *t) noexcept nogil
 
 
 cdef inline void point(Task *t, int op, void *object) noexcept nogil:
@@ -309,6 +313,12 @@ cdef inline void point(Task *t, int op, void *object) noexcept nogil:
     x.steps += 1
     if x.steps > x.until:
         reschedule(t)
+
+
+cdef inline void come_in(Task *t) noexcept nogil:
+    """t was chosen while it waited at its gate."""
+    drop(t.x.outside, t.id, t.x.words)
+    t.x.awaiting -= 1
 
 
 cdef inline void hold(Task *t, int cls) noexcept nogil:

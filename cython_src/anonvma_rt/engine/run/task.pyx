@@ -1,12 +1,15 @@
 """The decision at a point, the end of an execution by a violation, and the lock-order checker (see task.pxd)."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_size
 from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.operation cimport NEVER, OP_LOAD, lock_word
-from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_lowest, rt_store, rt_wait
+from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_store, rt_unlikely, rt_wait
+from anonvma_rt.engine.base.tasks cimport (
+    TaskSet, add, anybody, clear, copy, drop, equal, has, is_alone, keep, lowest, meet, only, pop, take_away, unite,
+)
 from anonvma_rt.engine.order.classes cimport BY_ALL, BY_NONE, observe
 from anonvma_rt.engine.order.relation cimport awaits, can_go_on, waits, would_fail
 from anonvma_rt.engine.run.journal cimport journal_take
@@ -49,7 +52,6 @@ cdef void park(Task *t, int change) noexcept nogil:
 cdef void reschedule(Task *t) noexcept nogil:
     """The slow path of point(): decides who makes step x.steps, and returns when t is to make its own."""
     cdef Execution *x = t.x
-    cdef uint64_t bit = <uint64_t>1 << t.id
     cdef int chosen
     if x.parallel:
         x.carrier.pass_by(t)
@@ -59,11 +61,11 @@ cdef void reschedule(Task *t) noexcept nogil:
     if x.subject.marks != NULL and marking(t) and x.subject.marks(x.subject.self, t):
         mark(t)
     if must_wait(t):
-        x.enabled &= ~bit
-        x.blocked |= bit
+        drop(x.enabled, t.id, x.words)
+        add(x.blocked, t.id, x.words)
     chosen = decide(x)
     if chosen < 0:
-        if x.enabled or x.halt:
+        if x.halt or anybody(x.enabled, x.words):
             halt(t, x.halt if x.halt else HALT_DIVERGED)
         stuck(x, t.id)
         x.carrier.unwind(t)
@@ -125,58 +127,81 @@ cdef void hold_here(Execution *x) noexcept nogil:
 
 cdef void stuck(Execution *x, int task) noexcept nogil:
     """Nobody is enabled: a deadlock, or a livelock of whoever spins."""
-    if x.rounds.spinning & x.blocked:
+    cdef TaskSet waiting
+    if meet(x.rounds.spinning, x.blocked, x.words):
         stuck_in_rounds(x)
         return
-    found(x, x.subject.stuck(x.subject.self, x), task, <int64_t>(x.blocked & ~x.outside), 0, 0)
+    copy(waiting, x.blocked, x.words)
+    take_away(waiting, x.outside, x.words)
+    found(x, x.subject.stuck(x.subject.self, x), task, <int64_t>waiting[0], 0, 0)
+    end_with(x, waiting)
+
+
+cdef void end_with(Execution *x, const uint64_t *tasks) noexcept nogil:
+    """What was just found ends the execution: the rest of a set of tasks whose first 64 are among its numbers."""
+    memcpy(x.finding.further, tasks + 1, (x.words - 1) * sizeof(uint64_t))
     x.halt = HALT_VIOLATION
 
 
 cdef void stuck_in_rounds(Execution *x) noexcept nogil:
     """The same, and somebody spins: a livelock, unless what it looked at has changed since. Then it could have gone on,
     and where the strategy did not let it, it does so in another execution."""
-    cdef uint64_t spinning = x.rounds.spinning & x.blocked
+    cdef TaskSet spinning
     cdef int i
+    copy(spinning, x.rounds.spinning, x.words)
+    keep(spinning, x.blocked, x.words)
     for i in range(x.tasks):
-        if spinning >> i & 1 and x.task[i].news >> x.task[i].first:
+        if has(spinning, i, x.words) and x.task[i].news >> x.task[i].first:
             x.halt = HALT_PRUNED
             return
-    found(x, VIOLATION_LIVELOCK, rt_lowest(spinning), <int64_t>x.steps, <int64_t>spinning, 0)
-    x.halt = HALT_VIOLATION
+    found(x, VIOLATION_LIVELOCK, lowest(spinning, x.words), <int64_t>x.steps, <int64_t>spinning[0], 0)
+    end_with(x, spinning)
 
 
 cdef int decide(Execution *x) noexcept nogil:
     """Who makes step x.steps: a task, or -1 where nobody can or the strategy chose one that is not enabled."""
+    return decide_apart(x) if rt_unlikely(x.words > 1) else decide_among(x, 1)
+
+
+cdef int decide_of_many(Execution *x) noexcept nogil:
+    return decide_among(x, x.words)
+
+
+# By a pointer, or the compiler would make one code of both.
+cdef int (*decide_apart)(Execution *x) noexcept nogil
+decide_apart = decide_of_many
+
+
+cdef inline int decide_among(Execution *x, int words) noexcept nogil:
     cdef uint64_t hold = 1
-    cdef uint64_t blocked = 0
+    cdef bint late = False
     cdef int chosen
     if x.rounds.tell != NULL:
         x.rounds.tell(x)
     if x.watched and x.journal.every and journal_take(&x.journal, &x.arena, x.steps, False) < 0:
         x.halt = HALT_NO_MEMORY
         return -1
-    if x.enabled == 0:
-        blocked = x.blocked
-        x.enabled = time_passes(x)
-        if x.enabled == 0:
+    if not anybody(x.enabled, words):
+        late = time_passes(x)
+        if not late:
             return -1
-    if x.current >= 0 and x.steps <= x.lease and x.enabled >> x.current & 1:
+    if x.current >= 0 and x.steps <= x.lease and has(x.enabled, x.current, words):
         chosen = x.current
-    elif x.enabled & (x.enabled - 1) == 0 and not x.strategy.sees_forced:
-        chosen = rt_lowest(x.enabled)
+    elif is_alone(x.enabled, words) and not x.strategy.sees_forced:
+        chosen = lowest(x.enabled, words)
         x.lease = NEVER
     else:
         x.asking = True
         chosen = x.strategy.pick(x.strategy.self, x, &hold)
         x.asking = False
-        if chosen < 0 or chosen >= x.tasks or not x.enabled >> chosen & 1:
+        if chosen < 0 or chosen >= x.tasks or not has(x.enabled, chosen, words):
             return -1
         x.lease = x.steps + hold - 1
         if x.lease < x.steps:
             x.lease = NEVER
-    if blocked:
-        x.enabled = <uint64_t>1 << chosen
-        x.blocked = blocked & ~x.enabled
+    if late:
+        only(x.enabled, chosen, words)
+        drop(x.blocked, chosen, words)
         x.task[chosen].lapsed = True
     if chosen != x.current:
         if x.current >= 0:
@@ -190,25 +215,22 @@ cdef int decide(Execution *x) noexcept nogil:
     return chosen
 
 
-cdef uint64_t time_passes(Execution *x) noexcept nogil:
-    """Nobody can go on: who waits for some time at most, as bits. One of them gives up then, and the strategy says
-    which. Under a search of every class that is pruned: it was a choice not to be late earlier (programs/timed)."""
-    cdef uint64_t rest = x.blocked & ~x.outside
-    cdef uint64_t late = 0
+cdef bint time_passes(Execution *x) noexcept nogil:
+    """Nobody can go on: whether somebody waits for some time at most. All those are enabled, and the strategy says
+    which gives up. A search of every class prunes that: it was a choice not to be late earlier (programs/timed)."""
+    cdef bint late = False
     cdef int i
-    while rest:
-        i = rt_lowest(rest)
-        rest &= rest - 1
-        if x.task[i].timed:
-            late |= <uint64_t>1 << i
-    if late == 0:
-        return 0
-    if x.strategy.cuts_spins:
+    for i in range(x.tasks):
+        if x.task[i].timed and has(x.blocked, i, x.words) and not has(x.outside, i, x.words):
+            add(x.enabled, i, x.words)
+            late = True
+    if late and x.strategy.cuts_spins:
         x.halt = HALT_PRUNED
-        return 0
+        clear(x.enabled, x.words)
+        return False
     # Such executions are none that a search makes: they have no class.
-    x.rounds.fruitless = True
-    if not x.strategy.keeps_lease:
+    x.rounds.fruitless |= late
+    if late and not x.strategy.keeps_lease:
         x.lease = 0
     return late
 
@@ -224,10 +246,13 @@ cdef bint room_for_one(Execution *x, void **array, uint64_t n, uint64_t *room, s
 cdef void close_segment(Execution *x, uint64_t at) noexcept nogil:
     """The schedule is a list of segments (task, steps); this ends the open one before step `at`."""
     cdef uint64_t steps = at - x.segment
+    cdef uint64_t task = <uint64_t>x.current
+    # What of its id has no place below the steps is where no number of steps comes.
+    cdef uint64_t segment = (steps << 6) + task + (task >> 6 << 62)
     cdef Trace *trace = &x.trace
-    x.digest = (x.digest ^ (steps << 6 | <uint64_t>x.current)) * 0x9FB21C651E98DF25ULL
+    x.digest = (x.digest ^ segment) * 0x9FB21C651E98DF25ULL
     x.digest ^= x.digest >> 32
-    x.task[x.current].made += steps
+    x.task[task].made += steps
     if not x.tracing:
         return
     if room_for_one(x, <void **>&trace.segments, trace.n_segments, &trace.segments_room, sizeof(Segment)):
@@ -268,23 +293,38 @@ cdef void record_stack(Execution *x) noexcept nogil:
 
 cdef void recheck(Execution *x, void *object) noexcept nogil:
     """A lock or word changed: whoever is parked at it may now go on, or no longer. A change asks for a decision."""
-    cdef uint64_t parked = (x.enabled | x.blocked) & ~(<uint64_t>1 << x.current)
-    cdef uint64_t bit
-    cdef uint64_t before = x.enabled
+    if rt_unlikely(x.words > 1):
+        recheck_apart(x, object)
+    else:
+        recheck_among(x, object, 1)
+
+
+cdef void recheck_many(Execution *x, void *object) noexcept nogil:
+    recheck_among(x, object, x.words)
+
+
+cdef void (*recheck_apart)(Execution *x, void *object) noexcept nogil
+recheck_apart = recheck_many
+
+
+cdef inline void recheck_among(Execution *x, void *object, int words) noexcept nogil:
+    cdef TaskSet before
+    cdef TaskSet parked
     cdef int i
-    while parked:
-        i = rt_lowest(parked)
-        parked &= parked - 1
-        if x.task[i].object != object:
-            continue
-        bit = <uint64_t>1 << i
-        if must_wait(&x.task[i]):
-            x.enabled &= ~bit
-            x.blocked |= bit
-        else:
-            x.enabled |= bit
-            x.blocked &= ~bit
-    if x.enabled != before and not x.strategy.keeps_lease:
+    copy(before, x.enabled, words)
+    copy(parked, before, words)
+    unite(parked, x.blocked, words)
+    drop(parked, x.current, words)
+    while anybody(parked, words):
+        i = pop(parked, words)
+        if x.task[i].object == object:
+            if must_wait(&x.task[i]):
+                drop(x.enabled, i, words)
+                add(x.blocked, i, words)
+            else:
+                add(x.enabled, i, words)
+                drop(x.blocked, i, words)
+    if not equal(before, x.enabled, words) and not x.strategy.keeps_lease:
         x.lease = 0
         x.until = 0
 
@@ -293,12 +333,14 @@ cdef void free_object(Task *t, void *object) noexcept nogil:
     """Frees an object of the arena. Whoever waits at a lock in it goes on, to find out."""
     cdef Execution *x = t.x
     cdef uint64_t end = <uint64_t>object + arena_size(object)
-    cdef uint64_t parked = 0 if x.parallel else x.blocked
+    cdef TaskSet parked
     cdef int i
     arena_free(&x.arena, object)
-    while parked:
-        i = rt_lowest(parked)
-        parked &= parked - 1
+    if x.parallel:
+        return
+    copy(parked, x.blocked, x.words)
+    while anybody(parked, x.words):
+        i = pop(parked, x.words)
         if <uint64_t>object <= <uint64_t>x.task[i].object < end:
             recheck(x, x.task[i].object)
 
@@ -342,22 +384,15 @@ cdef void halt(Task *t, int reason) noexcept nogil:
 
 cdef void wait_outside(Task *t) noexcept nogil:
     """t has not begun, or has come to its end and may begin again: it waits at its gate."""
-    cdef uint64_t bit = <uint64_t>1 << t.id
     t.op = t.gate.op
     t.object = t.gate.word
     t.test = t.gate.test
     t.want = t.gate.want
     t.started = False
-    t.x.outside |= bit
+    add(t.x.outside, t.id, t.x.words)
     t.x.awaiting += 1
     if must_wait(t):
-        t.x.enabled &= ~bit
-        t.x.blocked |= bit
+        drop(t.x.enabled, t.id, t.x.words)
+        add(t.x.blocked, t.id, t.x.words)
     else:
-        t.x.enabled |= bit
-
-
-cdef void come_in(Task *t) noexcept nogil:
-    """t was chosen while it waited at its gate."""
-    t.x.outside &= ~(<uint64_t>1 << t.id)
-    t.x.awaiting -= 1
+        add(t.x.enabled, t.id, t.x.words)

@@ -14,14 +14,16 @@ from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from anonvma_rt.engine.base.grow cimport grow
-from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.os cimport rt_unlikely
+from anonvma_rt.engine.base.tasks cimport TaskSet, add, anybody, bits_of, clear, copy, drop, from_bits, has, lowest
 from anonvma_rt.engine.order.classes cimport (
     BY_ALL, BY_NONE, observe, observed_class, observer_begin, observer_close, observer_open,
 )
 from anonvma_rt.engine.search.races cimport explore_too, reverse_with_all
 from anonvma_rt.engine.search.search cimport search_place, search_pop, search_state, search_step, search_waiting
 from anonvma_rt.engine.search.stack cimport (
-    FAILED, Search, Step, op_of, search_clear, search_close, search_open, search_room, untried,
+    BACKTRACK, ENABLED, ESCAPED, EXPLORED, FAILED, RESTLESS, SLEEP, Search, Step, op_of, search_clear, search_close,
+    search_open, search_room, set_at, untried,
 )
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport (
@@ -85,53 +87,54 @@ cdef class Dpor(Strategy):
     def load(self, part):
         """Forgets everything and goes on with `part`. The explorer must have as many tasks as the one that it is
         from."""
-        cdef Step *e
+        cdef Search *s = &self.s
+        cdef int32_t i
         tasks, root = part["tasks"], part["root"]
         if not 0 <= root <= len(tasks) <= LONGEST or not all(0 <= task < self.s.tasks for task in tasks):
             raise ValueError("not a part of this search")
         search_clear(&self.s, self.s.tasks)
         if tasks and search_room(&self.s, <int32_t>len(tasks)) < 0:
             raise MemoryError("no memory for a search")
-        for i, task in enumerate(tasks):
-            e = &self.s.step[i]
-            e.task = task
-            e.explored = part["explored"][i]
-            e.backtrack = part["backtrack"][i]
-            e.sleep = 0
-            e.escaped = 0
-            e.restless = 0
+        for i in range(<int32_t>len(tasks)):
+            s.step[i].task = tasks[i]
+            from_bits(set_at(s, i, EXPLORED, s.words), s.words, part["explored"][i])
+            from_bits(set_at(s, i, BACKTRACK, s.words), s.words, part["backtrack"][i])
+            clear(set_at(s, i, SLEEP, s.words), s.words)
+            clear(set_at(s, i, ESCAPED, s.words), s.words)
+            clear(set_at(s, i, RESTLESS, s.words), s.words)
         if root:
-            self.s.step[root - 1].sleep = part["sleep"]
-        self.s.root = root
-        self.s.prefix = len(tasks)
+            from_bits(set_at(s, root - 1, SLEEP, s.words), s.words, part["sleep"])
+        s.root = root
+        s.prefix = len(tasks)
         self.loaded = 0
         self.exhausted = False
 
     def dump(self):
         """What is left of the search, between two executions."""
-        cdef Step *e
+        cdef Search *s = &self.s
+        cdef int32_t i
         tasks, explored, backtrack = [], [], []
-        for i in range(self.s.prefix):
-            e = &self.s.step[i]
-            tasks.append(e.task)
-            explored.append(e.explored)
-            backtrack.append(e.backtrack)
+        for i in range(s.prefix):
+            tasks.append(s.step[i].task)
+            explored.append(bits_of(set_at(s, i, EXPLORED, s.words), s.words))
+            backtrack.append(bits_of(set_at(s, i, BACKTRACK, s.words), s.words))
         return {
             "tasks": tasks,
             "explored": explored,
             "backtrack": backtrack,
-            "sleep": self.s.step[self.s.root - 1].sleep if self.s.root else 0,
-            "root": self.s.root,
+            "sleep": bits_of(set_at(s, s.root - 1, SLEEP, s.words), s.words) if s.root else 0,
+            "root": s.root,
         }
 
     def escapes(self):
         """{depth: whom this search wants to be explored in that state of somebody else}, told once."""
+        cdef Search *s = &self.s
         cdef int32_t i
         escaped = {}
-        for i in range(self.s.root):
-            if self.s.step[i].escaped:
-                escaped[i] = self.s.step[i].escaped
-                self.s.step[i].escaped = 0
+        for i in range(s.root):
+            if anybody(set_at(s, i, ESCAPED, s.words), s.words):
+                escaped[i] = bits_of(set_at(s, i, ESCAPED, s.words), s.words)
+                clear(set_at(s, i, ESCAPED, s.words), s.words)
         return escaped
 
     def shed(self):
@@ -140,20 +143,32 @@ cdef class Dpor(Strategy):
         Returns None where there is none, or a list of (depth, enabled, sleep, explored, backtrack) of states that are
         somebody else's from now on. What this search goes on with counts as explored in them.
         """
-        cdef Step *e
-        cdef int32_t at = self.s.root
+        cdef Search *s = &self.s
+        cdef TaskSet tasks
+        cdef int32_t at = s.root
         cdef int32_t i
-        if self.exhausted or self.loaded < self.s.prefix:
+        if self.exhausted or self.loaded < s.prefix:
             return None
-        while at < self.s.prefix and not untried(&self.s.step[at]) & ~(<uint64_t>1 << self.s.step[at].task):
+        while at < s.prefix:
+            untried(s, at, tasks, s.words)
+            drop(tasks, s.step[at].task, s.words)
+            if anybody(tasks, s.words):
+                break
             at += 1
-        if at == self.s.prefix:
+        if at == s.prefix:
             return None
         given = []
-        for i in range(self.s.root, at + 1):
-            e = &self.s.step[i]
-            given.append((i, e.enabled, e.sleep, e.explored | <uint64_t>1 << e.task, e.backtrack))
-        self.s.root = at + 1
+        for i in range(s.root, at + 1):
+            copy(tasks, set_at(s, i, EXPLORED, s.words), s.words)
+            add(tasks, s.step[i].task, s.words)
+            given.append((
+                i,
+                bits_of(set_at(s, i, ENABLED, s.words), s.words),
+                bits_of(set_at(s, i, SLEEP, s.words), s.words),
+                bits_of(tasks, s.words),
+                bits_of(set_at(s, i, BACKTRACK, s.words), s.words),
+            ))
+        s.root = at + 1
         return given
 
     def endings(self):
@@ -179,40 +194,35 @@ cdef class Dpor(Strategy):
         cdef int i
         for i in range(self.s.tasks):
             # Whoever spins has made its last round.
-            if not (x.completed | x.rounds.spinning) >> i & 1 and search_waiting(&self.s, x, i) < 0:
+            if has(x.completed, i, x.words) or has(x.rounds.spinning, i, x.words):
+                continue
+            if search_waiting(&self.s, x, i) < 0:
                 return -1
         return 0
 
     cdef int32_t backtrack(self) noexcept nogil:
         """Takes steps back down to the deepest state with something left to try, and chooses that: the number of
         steps to make again, or 0 where nothing is left."""
-        cdef Search *s = &self.s
-        cdef Step *e
-        while s.n > s.root:
-            e = &s.step[s.n - 1]
-            search_pop(s, s.n - 1)
-            e.explored |= <uint64_t>1 << e.task
-            if untried(e):
-                search_place(s, s.n, rt_lowest(untried(e)))
-                return s.n
-        return 0
+        return back_apart(&self.s) if rt_unlikely(self.s.words > 1) else back(&self.s, 1)
 
     cdef int placed_again(self, Execution *x, int32_t at) noexcept nogil:
         """A state that was loaded: its sets are known, the rest is to be found out."""
-        cdef Step *e = &self.s.step[at]
-        cdef int task = e.task
-        cdef uint64_t explored = e.explored
-        cdef uint64_t backtrack = e.backtrack
-        cdef uint64_t sleep = e.sleep
-        if search_state(&self.s, x, at) < 0:
+        cdef Search *s = &self.s
+        cdef int task = s.step[at].task
+        cdef TaskSet explored
+        cdef TaskSet backtrack
+        cdef TaskSet sleep
+        copy(explored, set_at(s, at, EXPLORED, s.words), s.words)
+        copy(backtrack, set_at(s, at, BACKTRACK, s.words), s.words)
+        copy(sleep, set_at(s, at, SLEEP, s.words), s.words)
+        if search_state(s, x, at) < 0:
             x.halt = HALT_NO_MEMORY
             return -1
-        e = &self.s.step[at]
-        e.explored = explored
-        e.backtrack = backtrack
-        if at < self.s.root:
-            e.sleep = sleep
-        search_place(&self.s, at, task)
+        copy(set_at(s, at, EXPLORED, s.words), explored, s.words)
+        copy(set_at(s, at, BACKTRACK, s.words), backtrack, s.words)
+        if at < s.root:
+            copy(set_at(s, at, SLEEP, s.words), sleep, s.words)
+        search_place(s, at, task)
         self.loaded = at + 1
         return task
 
@@ -241,7 +251,7 @@ cdef class Dpor(Strategy):
             self.ending[self.n_endings] = observed_class(&self.observer, by)
             self.n_endings += 1
         if by != BY_NONE and s.n:
-            explore_too(s, s.n - 1, s.step[s.n - 1].enabled)
+            explore_too(s, s.n - 1, set_at(s, s.n - 1, ENABLED, s.words))
         if by == BY_ALL and s.n:
             reverse_with_all(s, s.n - 1)
         return 0
@@ -264,6 +274,26 @@ cdef class Dpor(Strategy):
                 segments[self.n_found].task = <uint64_t>self.s.step[i].task
                 segments[self.n_found].steps = 1
                 self.n_found += 1
+
+
+cdef int32_t back_of_many(Search *s) noexcept nogil:
+    return back(s, s.words)
+
+
+# By a pointer, or the compiler would make one code of both.
+cdef int32_t (*back_apart)(Search *s) noexcept nogil
+back_apart = back_of_many
+
+
+cdef inline int32_t back(Search *s, int words) noexcept nogil:
+    cdef TaskSet left
+    while s.n > s.root:
+        search_pop(s, s.n - 1)
+        add(set_at(s, s.n, EXPLORED, words), s.step[s.n].task, words)
+        if untried(s, s.n, left, words):
+            search_place(s, s.n, lowest(left, words))
+            return s.n
+    return 0
 
 
 cdef int pick(Dpor self, Execution *x, uint64_t *hold) noexcept nogil:

@@ -16,9 +16,11 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.grow cimport grow, grow_filled
-from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.os cimport rt_unlikely
 from anonvma_rt.engine.base.table cimport Table, table_add, table_close, table_get, table_open
+from anonvma_rt.engine.base.tasks cimport TASK_WORDS, TaskSet, add, copy, following, has
 from anonvma_rt.engine.order.relation cimport CHANGES, LOOKS, SHARES, group_of
+from anonvma_rt.engine.strategy.base cimport go_on
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, Execution, Task
 from anonvma_rt.engine.run.strategy cimport Strategy
 
@@ -29,7 +31,7 @@ cdef enum:
 # The choice before one step, what the task that ran was about to do, and how many switches and preemptions there were
 # up to it, itself included.
 cdef struct Choice:
-    uint64_t enabled
+    TaskSet enabled
     void *object
     int32_t op
     int32_t task
@@ -43,9 +45,11 @@ cdef struct Turn:
 
 # Which tasks have done what to an object, by group (relation.pxd).
 cdef struct Use:
-    uint64_t by[<int>CHANGES + 1]
+    uint64_t by[<int>CHANGES + 1][TASK_WORDS]
 
 cdef struct Bounded:
+    # Of a set of tasks.
+    int words
     uint32_t switches
     uint32_t preemptions
     # Choices of this execution so far; the first `prefix` were made before it began.
@@ -64,25 +68,31 @@ cdef struct Bounded:
     bint limited
 
 
-cdef inline uint64_t conflicting(Use *use, int group) noexcept nogil:
-    """The tasks that did what an operation of a group depends on."""
-    cdef uint64_t tasks = use.by[<int>CHANGES]
-    if group != SHARES:
-        tasks |= use.by[<int>SHARES]
-    if group != LOOKS:
-        tasks |= use.by[<int>LOOKS]
-    return tasks
+cdef inline bint conflicting(Use *use, int group, int task, int words) noexcept nogil:
+    """Whether another task than `task` did what an operation of a group depends on."""
+    cdef uint64_t tasks
+    cdef int word
+    for word in range(words):
+        tasks = use.by[<int>CHANGES][word]
+        if group != SHARES:
+            tasks |= use.by[<int>SHARES][word]
+        if group != LOOKS:
+            tasks |= use.by[<int>LOOKS][word]
+        if words == 1 or word == task >> 6:
+            tasks &= ~(<uint64_t>1 << (task & 63))
+        if tasks:
+            return True
+    return False
 
 
-cdef bint conflicts(Bounded *s, int task, int op, void *object) noexcept nogil:
+cdef inline bint conflicts(Bounded *s, int task, int op, void *object, int words) noexcept nogil:
     """Whether an operation depends on what other tasks do, as far as is known."""
     cdef uint32_t number = table_get(&s.objects, <uint64_t>object)
-    return number != 0 and conflicting(&s.use[number], group_of(op, False)) & ~(<uint64_t>1 << task) != 0
+    return number != 0 and conflicting(&s.use[number], group_of(op, False), task, words)
 
 
 cdef int learn(Bounded *s, Task *t) noexcept nogil:
     """What t is about to do will have been done. -1: no memory."""
-    cdef uint64_t bit = <uint64_t>1 << t.id
     cdef int group = group_of(t.op, False)
     cdef uint32_t number
     cdef Use *use
@@ -92,9 +102,9 @@ cdef int learn(Bounded *s, Task *t) noexcept nogil:
     if number == 0 or grow_filled(<void **>&s.use, &s.use_room, number + 1, sizeof(Use), 0) < 0:
         return -1
     use = &s.use[number]
-    if not use.by[group] & bit:
-        use.by[group] |= bit
-        s.learned = s.learned or conflicting(use, group) & ~bit != 0
+    if not has(use.by[group], t.id, s.words):
+        add(use.by[group], t.id, s.words)
+        s.learned = s.learned or conflicting(use, group, t.id, s.words)
     return 0
 
 
@@ -109,14 +119,14 @@ cdef void choose(Bounded *s, uint64_t at, int task) noexcept nogil:
         return
     if before >= 0:
         c.switches += 1
-        c.preemptions += c.enabled >> before & 1
+        c.preemptions += has(c.enabled, before, s.words)
     s.turn[c.switches].begin = at
     s.turn[c.switches].task = <uint64_t>task
 
 
 cdef int extend(Bounded *s, Execution *x, uint64_t at) noexcept nogil:
     """A choice that is new: the running task if it can go on, else the lowest id, which may be one switch too many."""
-    cdef int task = x.current if x.current >= 0 and x.enabled >> x.current & 1 else rt_lowest(x.enabled)
+    cdef int task = go_on(x, s.words)
     if grow(<void **>&s.choice, &s.room, at + 1, sizeof(Choice)) < 0 or learn(s, &x.task[task]) < 0:
         x.halt = HALT_NO_MEMORY
         return -1
@@ -124,7 +134,7 @@ cdef int extend(Bounded *s, Execution *x, uint64_t at) noexcept nogil:
     if at > 0 and task != x.current and s.choice[at - 1].switches == s.switches:
         x.halt = HALT_PRUNED
         return -1
-    s.choice[at].enabled = x.enabled
+    copy(s.choice[at].enabled, x.enabled, s.words)
     if at > 0:
         s.choice[at].op = x.task[x.current].op
         s.choice[at].object = x.task[x.current].object
@@ -133,39 +143,48 @@ cdef int extend(Bounded *s, Execution *x, uint64_t at) noexcept nogil:
     return task
 
 
-cdef uint64_t alternatives(Bounded *s, uint64_t at) noexcept nogil:
-    """Who may be chosen at `at` after the choice that was made there: first the task that ran, then the others by
-    id."""
+cdef int alternative_of_many(Bounded *s, uint64_t at) noexcept nogil:
+    return alternative(s, at, s.words)
+
+
+# By a pointer, or the compiler would make one code of both.
+cdef int (*alternative_apart)(Bounded *s, uint64_t at) noexcept nogil
+alternative_apart = alternative_of_many
+
+
+cdef inline int alternative(Bounded *s, uint64_t at, int words) noexcept nogil:
+    """Who may be chosen next at `at` after the choice that was made there: first the task that ran, then the others by
+    id; -1: nobody."""
     cdef Choice *c = &s.choice[at]
     cdef Choice *previous
-    cdef uint64_t others = c.enabled
+    cdef int other
     if at == 0:
-        return others & ~((<uint64_t>2 << c.task) - 1)
+        return following(c.enabled, c.task + 1, words)
     previous = c - 1
-    others &= ~(<uint64_t>1 << previous.task)
-    if c.task != previous.task:
-        others &= ~((<uint64_t>2 << c.task) - 1)
-    if others == 0 or previous.switches == s.switches:
-        return 0
-    if c.enabled >> previous.task & 1:
-        if not conflicts(s, previous.task, c.op, c.object):
-            return 0
+    other = following(c.enabled, 0 if c.task == previous.task else c.task + 1, words)
+    if other == previous.task:
+        other = following(c.enabled, other + 1, words)
+    if other < 0 or previous.switches == s.switches:
+        return -1
+    if has(c.enabled, previous.task, words):
+        if not conflicts(s, previous.task, c.op, c.object, words):
+            return -1
         if previous.preemptions == s.preemptions:
             s.limited = True
-            return 0
-    return others
+            return -1
+    return other
 
 
 cdef uint64_t backtrack(Bounded *s) noexcept nogil:
     """Changes the last choice that has an alternative within the bounds. The number of choices that are now made; 0
     where nothing is left."""
     cdef uint64_t at = s.n
-    cdef uint64_t others
+    cdef int other
     while at > 0:
         at -= 1
-        others = alternatives(s, at)
-        if others:
-            choose(s, at, rt_lowest(others))
+        other = alternative_apart(s, at) if rt_unlikely(s.words > 1) else alternative(s, at, 1)
+        if other >= 0:
+            choose(s, at, other)
             return at + 1
     return 0
 
@@ -231,6 +250,7 @@ cdef class Few(Strategy):
 
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
+        self.s.words = x.words
         x.strategy.finished = <void (*)(void *, Execution *) noexcept nogil>finished
 
     cdef void begin(self, Execution *x) noexcept nogil:

@@ -13,13 +13,14 @@ from libc.stdlib cimport free
 
 from anonvma_rt.engine.base.grow cimport grow, grow_filled
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_READ_UNLOCK, OP_START, OP_UNLOCK
-from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
-from anonvma_rt.engine.base.rng cimport rng_below
 from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_close, table_open
+from anonvma_rt.engine.base.tasks cimport (
+    TaskSet, add, anybody, clear, copy, drop, has, how_many, pop, take_away,
+)
 from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
 from anonvma_rt.engine.run.task cimport HALT_EXIT, HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution
 from anonvma_rt.engine.run.strategy cimport Strategy
-from anonvma_rt.engine.strategy.base cimport nth_enabled
+from anonvma_rt.engine.strategy.base cimport any_of
 
 # What a task did to an object in this execution, the most that it did in one execution so far, and whether it ever
 # tried.
@@ -42,7 +43,7 @@ cdef class Probe(Strategy):
     cdef uint64_t use_room
     cdef int tasks
     cdef int warm
-    cdef uint64_t sleep
+    cdef TaskSet sleep
     cdef double weight
     # Of each task, as it was before the step that was chosen last: what it announced, and whether that is a try that
     # fails.
@@ -83,33 +84,16 @@ cdef class Probe(Strategy):
 
     cdef void begin(self, Execution *x) noexcept nogil:
         cdef uint64_t i
-        self.sleep = 0
+        clear(self.sleep, x.words)
         self.weight = 1
         for i in range(self.use_room):
             self.use[i].made = 0
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t awake
-        cdef int chosen
-        if x.current >= 0:
-            self.wake(x)
-        if self.look(x) < 0:
-            x.halt = HALT_NO_MEMORY
-            return -1
-        awake = x.enabled & ~self.sleep
-        if awake == 0:
-            x.halt = HALT_PRUNED
-            return -1
-        chosen = self.alone(x, awake) if self.warm == 0 else -1
-        if chosen < 0:
-            chosen = nth_enabled(awake, rng_below(&x.rng, rt_count(awake)))
-            if self.warm == 0:
-                self.weight *= rt_count(awake)
-                # The branches to the left were explored before this one.
-                self.sleep |= awake & ((<uint64_t>1 << chosen) - 1)
-        self.op = x.task[chosen].op
-        self.count(chosen)
-        return chosen
+        return pick_one(self, x, 1)
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, x.words)
 
     cdef int look(self, Execution *x) noexcept nogil:
         """What everybody is about to do. -1: no memory."""
@@ -134,22 +118,6 @@ cdef class Probe(Strategy):
             use.most = use.made
         use.tried = use.tried or tries(self.op)
 
-    cdef int alone(self, Execution *x, uint64_t awake) noexcept nogil:
-        """A task that is about to do what nobody will depend on, by all that was seen; -1: none."""
-        cdef uint64_t rest = awake
-        cdef int op
-        cdef int i
-        while rest:
-            i = rt_lowest(rest)
-            rest &= rest - 1
-            op = x.task[i].op
-            if op == OP_START or not self.wanted(x, i):
-                return i
-            # Whoever waits for a release cannot come before it.
-            if (op == OP_UNLOCK or op == OP_READ_UNLOCK) and not self.tried(self.object[i]):
-                return i
-        return -1
-
     cdef bint tried(self, uint32_t object) noexcept nogil:
         """Whether any task ever tried to take a lock."""
         cdef int i
@@ -163,21 +131,78 @@ cdef class Probe(Strategy):
         cdef Use *use = self.uses(self.object[task])
         cdef int i
         for i in range(self.tasks):
-            if i != task and not x.done >> i & 1 and use[i].most > use[i].made:
+            if i != task and not has(x.done, i, x.words) and use[i].most > use[i].made:
                 return True
         return False
 
-    cdef void wake(self, Execution *x) noexcept nogil:
-        """Whoever depends on the step that was made sleeps no longer."""
-        cdef uint64_t rest = self.sleep
-        cdef int i
-        while rest:
-            i = rt_lowest(rest)
-            rest &= rest - 1
-            if self.object[i] == self.object[x.current] and dependent(
-                x.task[i].op, self.failed[i], self.op, self.failed[x.current]
-            ):
-                self.sleep &= ~(<uint64_t>1 << i)
+
+cdef inline int pick_one(Probe self, Execution *x, int words) noexcept nogil:
+    cdef int chosen
+    if x.current >= 0:
+        wake(self, x, words)
+    if self.look(x) < 0:
+        x.halt = HALT_NO_MEMORY
+        return -1
+    chosen = choose(self, x, words)
+    if chosen < 0:
+        x.halt = HALT_PRUNED
+        return -1
+    self.op = x.task[chosen].op
+    self.count(chosen)
+    return chosen
+
+
+cdef inline int choose(Probe self, Execution *x, int words) noexcept nogil:
+    """Who goes on; -1: all that can sleep."""
+    cdef TaskSet awake
+    cdef int chosen
+    cdef int i
+    copy(awake, x.enabled, words)
+    take_away(awake, self.sleep, words)
+    if not anybody(awake, words):
+        return -1
+    chosen = alone(self, x, awake, words) if self.warm == 0 else -1
+    if chosen >= 0:
+        return chosen
+    chosen = any_of(x, awake, words)
+    if self.warm == 0:
+        self.weight *= how_many(awake, words)
+        # The branches to the left were explored before this one.
+        i = pop(awake, words)
+        while i < chosen:
+            add(self.sleep, i, words)
+            i = pop(awake, words)
+    return chosen
+
+
+cdef inline int alone(Probe self, Execution *x, const uint64_t *awake, int words) noexcept nogil:
+    """A task that is about to do what nobody will depend on, by all that was seen; -1: none."""
+    cdef TaskSet rest
+    cdef int op
+    cdef int i
+    copy(rest, awake, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
+        op = x.task[i].op
+        if op == OP_START or not self.wanted(x, i):
+            return i
+        # Whoever waits for a release cannot come before it.
+        if (op == OP_UNLOCK or op == OP_READ_UNLOCK) and not self.tried(self.object[i]):
+            return i
+    return -1
+
+
+cdef inline void wake(Probe self, Execution *x, int words) noexcept nogil:
+    """Whoever depends on the step that was made sleeps no longer."""
+    cdef TaskSet rest
+    cdef int i
+    copy(rest, self.sleep, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
+        if self.object[i] == self.object[x.current] and dependent(
+            x.task[i].op, self.failed[i], self.op, self.failed[x.current]
+        ):
+            drop(self.sleep, i, words)
 
 
 cdef void finished(Probe self, Execution *x) noexcept nogil:

@@ -10,10 +10,16 @@ there. Operations that wait are what the paper leaves open; docs/engine.md has t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_READ_UNLOCK
-from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.os cimport rt_unlikely
+from anonvma_rt.engine.base.tasks cimport (
+    TaskSet, add, anybody, clear, copy, drop, has, keep, lowest, meet, only, pop, take_away, unite,
+)
 from anonvma_rt.engine.order.clocks cimport clock_join
 from anonvma_rt.engine.order.relation cimport CHANGES, SHARES, Group, can_go_on, group_of, groups_depend, waits
-from anonvma_rt.engine.search.stack cimport FAILED, Pending, Search, Step, clock_of, held_before, op_of, pending_at
+from anonvma_rt.engine.search.stack cimport (
+    BACKTRACK, ENABLED, ESCAPED, EXPLORED, FAILED, RESTLESS, SLEEP, Pending, Search, Step, clock_of, held_before, op_of,
+    pending_at, set_at,
+)
 
 # For each kind of operation, as bits, the kinds that depend on it; and the kinds of those that change their object:
 # they come after all that was done to it before.
@@ -48,19 +54,39 @@ cdef inline Group kind_group(uint32_t kind) noexcept nogil:
 tabulate()
 
 
-cdef uint64_t sleep_set(Search *s, int32_t at) noexcept nogil:
+cdef void sleep_set(Search *s, int32_t at) noexcept nogil:
     """Who sleeps in state `at`: who slept or was explored before the last step, and does not depend on it."""
+    if rt_unlikely(s.words > 1):
+        sleep_set_apart(s, at)
+    else:
+        let_sleep(s, at, 1)
+
+
+cdef void sleep_set_of_many(Search *s, int32_t at) noexcept nogil:
+    let_sleep(s, at, s.words)
+
+
+# By a pointer, or the compiler would make one code of both.
+cdef void (*sleep_set_apart)(Search *s, int32_t at) noexcept nogil
+sleep_set_apart = sleep_set_of_many
+
+
+cdef inline void let_sleep(Search *s, int32_t at, int words) noexcept nogil:
     cdef Step *e = &s.step[at - 1]
     cdef Pending *p = pending_at(s, at - 1)
-    cdef uint64_t sleepers = (e.sleep | e.explored) & ~(<uint64_t>1 << e.task | e.restless)
-    cdef uint64_t rest = sleepers
+    cdef TaskSet sleepers
+    cdef TaskSet rest
     cdef int i
-    while rest:
-        i = rt_lowest(rest)
-        rest &= rest - 1
+    copy(sleepers, set_at(s, at - 1, SLEEP, words), words)
+    unite(sleepers, set_at(s, at - 1, EXPLORED, words), words)
+    take_away(sleepers, set_at(s, at - 1, RESTLESS, words), words)
+    drop(sleepers, e.task, words)
+    copy(rest, sleepers, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
         if p[i].object == e.object and depends[e.kind] >> p[i].kind & 1:
-            sleepers &= ~(<uint64_t>1 << i)
-    return sleepers
+            drop(sleepers, i, words)
+    copy(set_at(s, at, SLEEP, words), sleepers, words)
 
 
 cdef void join_object(Search *s, int32_t at) noexcept nogil:
@@ -152,7 +178,7 @@ cdef void reverse_with_all(Search *s, int32_t at) noexcept nogil:
     cdef Cut cut
     cdef int task = s.step[at].task
     cdef int32_t i
-    s.step[at].restless |= <uint64_t>1 << task
+    add(set_at(s, at, RESTLESS, s.words), task, s.words)
     cut.n = 1
     for i in range(at):
         if s.step[i].task != task and not happens_before(s, i, clock_of(s, at)):
@@ -239,7 +265,7 @@ cdef inline void cut_off(Search *s, Cut *cut, int32_t at) noexcept nogil:
     cut.n += 1
 
 
-cdef void explore_initial(Search *s, Cut *cut, int task, Pending p, uint32_t *clock) noexcept nogil:
+cdef inline void explore_initial(Search *s, Cut *cut, int task, Pending p, uint32_t *clock) noexcept nogil:
     """What `task` does next comes before step `cut.earlier`: adds one of the initials to the source set of the state
     before it, unless one is there.
 
@@ -254,39 +280,58 @@ cdef void explore_initial(Search *s, Cut *cut, int task, Pending p, uint32_t *cl
     initials are {C}, and not B, although 3 is B's. If B went first it would read another y, which is another class; the
     race of 1 and 2 asks for that one.
     """
-    cdef int32_t earlier = cut.earlier
-    cdef Step *e = &s.step[earlier]
-    cdef uint64_t seen = 0
-    cdef uint64_t initials = 0
-    cdef uint64_t bit
-    cdef int32_t i
-    for i in range(earlier + 1, s.n):
-        bit = <uint64_t>1 << s.step[i].task
-        if seen & bit or left_out(s, cut, clock_of(s, i)):
-            continue
-        seen |= bit
-        if is_initial(s, clock_of(s, i), earlier, s.step[i].task):
-            initials |= bit
-    bit = <uint64_t>1 << task
-    if not seen & bit and is_initial(s, clock, earlier, task) and not joins_later(s, cut, p):
-        initials |= bit
-    initials &= e.enabled
-    if initials & e.backtrack:
-        return
-    if initials == 0:
-        # It waits for something that comes later: everybody has to be tried.
-        explore_too(s, earlier, e.enabled)
+    if rt_unlikely(s.words > 1):
+        explore_initial_apart(s, cut, task, p, clock)
     else:
-        explore_too(s, earlier, <uint64_t>1 << (task if initials & bit else rt_lowest(initials)))
+        explore_one(s, cut, task, p, clock, 1)
 
 
-cdef void explore_too(Search *s, int32_t at, uint64_t tasks) noexcept nogil:
-    """Adds tasks, as bits, to those that are to be explored in the state before step `at`."""
-    cdef Step *e = &s.step[at]
-    tasks &= ~e.backtrack
-    e.backtrack |= tasks
+cdef void explore_initial_of_many(Search *s, Cut *cut, int task, Pending p, uint32_t *clock) noexcept nogil:
+    explore_one(s, cut, task, p, clock, s.words)
+
+
+cdef void (*explore_initial_apart)(Search *, Cut *, int, Pending, uint32_t *) noexcept nogil
+explore_initial_apart = explore_initial_of_many
+
+
+cdef inline void explore_one(Search *s, Cut *cut, int task, Pending p, uint32_t *clock, int words) noexcept nogil:
+    cdef int32_t earlier = cut.earlier
+    cdef TaskSet seen
+    cdef TaskSet initials
+    cdef int32_t i
+    clear(seen, words)
+    clear(initials, words)
+    for i in range(earlier + 1, s.n):
+        if has(seen, s.step[i].task, words) or left_out(s, cut, clock_of(s, i)):
+            continue
+        add(seen, s.step[i].task, words)
+        if is_initial(s, clock_of(s, i), earlier, s.step[i].task):
+            add(initials, s.step[i].task, words)
+    if not has(seen, task, words) and is_initial(s, clock, earlier, task) and not joins_later(s, cut, p):
+        add(initials, task, words)
+    keep(initials, set_at(s, earlier, ENABLED, words), words)
+    if meet(initials, set_at(s, earlier, BACKTRACK, words), words):
+        return
+    if not anybody(initials, words):
+        # It waits for something that comes later: everybody has to be tried.
+        also_explore(s, earlier, set_at(s, earlier, ENABLED, words), words)
+        return
+    only(initials, task if has(initials, task, words) else lowest(initials, words), words)
+    also_explore(s, earlier, initials, words)
+
+
+cdef void explore_too(Search *s, int32_t at, const uint64_t *tasks) noexcept nogil:
+    """Adds tasks to those that are to be explored in the state before step `at`."""
+    also_explore(s, at, tasks, s.words)
+
+
+cdef inline void also_explore(Search *s, int32_t at, const uint64_t *tasks, int words) noexcept nogil:
+    cdef TaskSet new
+    copy(new, tasks, words)
+    take_away(new, set_at(s, at, BACKTRACK, words), words)
+    unite(set_at(s, at, BACKTRACK, words), new, words)
     if at < s.root:
-        e.escaped |= tasks
+        unite(set_at(s, at, ESCAPED, words), new, words)
 
 
 cdef inline bint is_initial(Search *s, uint32_t *clock, int32_t earlier, int task) noexcept nogil:

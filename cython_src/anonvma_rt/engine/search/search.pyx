@@ -8,13 +8,15 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
-from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.os cimport rt_unlikely
+from anonvma_rt.engine.base.tasks cimport TaskSet, anybody, clear, copy, has, lowest, only, pop, take_away
 from anonvma_rt.engine.order.clocks cimport clock_inherit
 from anonvma_rt.engine.order.relation cimport would_fail
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, Execution, Task
 from anonvma_rt.engine.search.races cimport join_object, reverse_races, sleep_set
 from anonvma_rt.engine.search.stack cimport (
-    FAILED, Pending, Step, clock_of, pending_at, search_number, search_room,
+    BACKTRACK, ENABLED, ESCAPED, EXPLORED, FAILED, RESTLESS, SLEEP, Pending, Step, clock_of, pending_at, search_number,
+    search_room, set_at,
 )
 
 
@@ -30,13 +32,11 @@ cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil:
     e = &s.step[at]
     p = pending_at(s, at)
     before = p - s.tasks
-    e.enabled = x.enabled
-    e.explored = 0
-    e.backtrack = 0
-    e.escaped = 0
-    e.restless = 0
-    e.sleep = sleep_set(s, at) if at and s.bound < 0 else 0
-    e.preemptions = s.step[at - 1].preemptions + preempts(s, at - 1) if at else 0
+    if rt_unlikely(s.words > 1):
+        begin_apart(s, x, at)
+    else:
+        begin_sets(s, x, at, 1)
+    e.preemptions = s.step[at - 1].preemptions + preempts(s, at - 1, s.words) if at else 0
     if at:
         s.step[at - 1].after = held(x, s.object[s.step[at - 1].object].address)
     for i in range(s.tasks):
@@ -47,6 +47,28 @@ cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil:
         elif announce(s, x, &x.task[i], &p[i]) < 0:
             return -1
     return 0
+
+
+cdef void begin_many(Search *s, Execution *x, int32_t at) noexcept nogil:
+    begin_sets(s, x, at, s.words)
+
+
+# By a pointer, or the compiler would make one code of both.
+cdef void (*begin_apart)(Search *s, Execution *x, int32_t at) noexcept nogil
+begin_apart = begin_many
+
+
+cdef inline void begin_sets(Search *s, Execution *x, int32_t at, int words) noexcept nogil:
+    """Who is enabled and who sleeps; nobody was explored or is to be."""
+    copy(set_at(s, at, ENABLED, words), x.enabled, words)
+    clear(set_at(s, at, EXPLORED, words), words)
+    clear(set_at(s, at, BACKTRACK, words), words)
+    clear(set_at(s, at, ESCAPED, words), words)
+    clear(set_at(s, at, RESTLESS, words), words)
+    if at and s.bound < 0:
+        sleep_set(s, at)
+    else:
+        clear(set_at(s, at, SLEEP, words), words)
 
 
 cdef int announce(Search *s, Execution *x, Task *t, Pending *p) noexcept nogil:
@@ -79,53 +101,73 @@ cdef inline uint16_t kind_of(Task *t) noexcept nogil:
 
 cdef int search_step(Search *s, Execution *x, int32_t at) noexcept nogil:
     """A state that was never seen, and who makes the step from it: -1 with a reason where nobody does."""
-    cdef Step *e
-    cdef uint64_t awake
     cdef int task
     if search_state(s, x, at) < 0:
         x.halt = HALT_NO_MEMORY
         return -1
-    e = &s.step[at]
-    awake = e.enabled & ~e.sleep
-    if awake == 0:
+    task = first_of_apart(s, x, at) if rt_unlikely(s.words > 1) else first_of(s, x, at, 1)
+    if task < 0:
         x.halt = HALT_PRUNED
         return -1
-    # Who ran goes on: fewer hand-overs.
-    if s.bound >= 0:
-        awake = e.backtrack = within_bound(s, at)
-    task = x.current if x.current >= 0 and awake >> x.current & 1 else rt_lowest(awake)
-    if s.bound < 0:
-        e.backtrack = <uint64_t>1 << task
     search_place(s, at, task)
     return task
 
 
-cdef inline uint64_t running(Search *s, int32_t at) noexcept nogil:
-    """The task that would be interrupted if another one made the step from state `at`, as a bit: none where it has to
-    wait, or has only begun."""
+cdef int first_of_many(Search *s, Execution *x, int32_t at) noexcept nogil:
+    return first_of(s, x, at, s.words)
+
+
+cdef int (*first_of_apart)(Search *s, Execution *x, int32_t at) noexcept nogil
+first_of_apart = first_of_many
+
+
+cdef inline int first_of(Search *s, Execution *x, int32_t at, int words) noexcept nogil:
+    """Who makes the step from a state that is new, and is noted there; -1: all that could sleep."""
+    cdef TaskSet awake
+    cdef int task
+    copy(awake, set_at(s, at, ENABLED, words), words)
+    take_away(awake, set_at(s, at, SLEEP, words), words)
+    if not anybody(awake, words):
+        return -1
+    if s.bound >= 0:
+        within_bound(s, at, awake, words)
+    # Who ran goes on: fewer hand-overs.
+    task = x.current if x.current >= 0 and has(awake, x.current, words) else lowest(awake, words)
+    if s.bound < 0:
+        only(awake, task, words)
+    copy(set_at(s, at, BACKTRACK, words), awake, words)
+    return task
+
+
+cdef inline int running(Search *s, int32_t at, int words) noexcept nogil:
+    """The task that would be interrupted if another one made the step from state `at`; -1: none, where it has to wait,
+    or has only begun."""
     cdef Step *before = &s.step[at - 1]
-    if at == 0 or before.kind == OP_START:
-        return 0
-    return s.step[at].enabled & (<uint64_t>1 << before.task)
+    if at == 0 or before.kind == OP_START or not has(set_at(s, at, ENABLED, words), before.task, words):
+        return -1
+    return before.task
 
 
-cdef inline bint preempts(Search *s, int32_t at) noexcept nogil:
+cdef inline bint preempts(Search *s, int32_t at, int words) noexcept nogil:
     """Whether step `at` interrupted a task that could have gone on."""
-    return running(s, at) & ~(<uint64_t>1 << s.step[at].task) != 0
+    cdef int task = running(s, at, words)
+    return task >= 0 and task != s.step[at].task
 
 
-cdef uint64_t within_bound(Search *s, int32_t at) noexcept nogil:
-    """Who may make the step from state `at`, if no more tasks are to be interrupted than the bound allows. All tasks
-    begin first: to begin does not depend on anything."""
-    cdef Step *e = &s.step[at]
-    cdef uint64_t rest = e.enabled
+cdef inline void within_bound(Search *s, int32_t at, uint64_t *tasks, int words) noexcept nogil:
+    """Of all that are enabled, leaves those that may make the step from state `at`, if no more tasks are to be
+    interrupted than the bound allows. All tasks begin first: to begin does not depend on anything."""
+    cdef int task = running(s, at, words)
+    cdef TaskSet rest
     cdef int i
-    while rest:
-        i = rt_lowest(rest)
-        rest &= rest - 1
+    copy(rest, tasks, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
         if pending_at(s, at)[i].kind == OP_START:
-            return <uint64_t>1 << i
-    return running(s, at) if running(s, at) and e.preemptions >= s.bound else e.enabled
+            only(tasks, i, words)
+            return
+    if task >= 0 and s.step[at].preemptions >= s.bound:
+        only(tasks, task, words)
 
 
 cdef void search_place(Search *s, int32_t at, int task) noexcept nogil:

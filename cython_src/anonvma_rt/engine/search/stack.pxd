@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.base.table cimport Table
+from anonvma_rt.engine.base.tasks cimport anybody, copy, keep, take_away
 
 cdef enum:
     # The kind of an operation is its number, with this bit where it is a try that failed.
@@ -21,7 +22,18 @@ cdef struct Pending:
     uint16_t test
     int64_t want
 
-# One step, and the state before it: who was enabled, who slept, who was explored, who is to be.
+# The sets of tasks of the state before a step: who was enabled, who slept, who was explored, who is to be. Escaped: of
+# a state of somebody else, whom this search wants to be explored there. Restless: who does not sleep although it was
+# explored, because its step depends on more than it announces.
+cdef enum Which:
+    ENABLED
+    SLEEP
+    EXPLORED
+    BACKTRACK
+    ESCAPED
+    RESTLESS
+    SETS
+
 cdef struct Step:
     int32_t task
     uint32_t object
@@ -36,14 +48,6 @@ cdef struct Step:
     int32_t preemptions
     # What its object's first 8 bytes held afterwards: what a word is, or who has a lock.
     int64_t after
-    uint64_t enabled
-    uint64_t sleep
-    uint64_t explored
-    uint64_t backtrack
-    # In a state of somebody else: whom this search wants to be explored there.
-    uint64_t escaped
-    # Who does not sleep although it was explored: its step depends on more than it announces.
-    uint64_t restless
 
 # An object that steps are on: where it lies, the last of them (-1: none), and what it held before the first one.
 cdef struct Object:
@@ -53,6 +57,8 @@ cdef struct Object:
 
 cdef struct Search:
     int tasks
+    # Of a set of them.
+    int words
     int32_t n
     int32_t prefix
     int32_t root
@@ -60,6 +66,8 @@ cdef struct Search:
     int32_t bound
     uint64_t room
     Step *step
+    # Per step SETS sets, of `words` words each.
+    uint64_t *sets
     # Per step its vector clock (order/clocks.pxd), in numbers of steps plus one.
     uint32_t *clock
     Pending *pending
@@ -87,9 +95,19 @@ cdef inline int64_t held_before(Search *s, int32_t at) noexcept nogil:
     return s.step[e.before].after if e.before >= 0 else s.object[e.object].before
 
 
-cdef inline uint64_t untried(Step *e) noexcept nogil:
-    """Who is still to be explored in the state before a step."""
-    return e.backtrack & ~e.explored & ~e.sleep & e.enabled
+cdef inline uint64_t *set_at(Search *s, int32_t at, int which, int words) noexcept nogil:
+    """A set of the state before step `at`, good until there is room for more steps (search_room). words: s.words, or 1
+    where that is known to be so."""
+    return &s.sets[(<size_t>at * SETS + which) * words]
+
+
+cdef inline bint untried(Search *s, int32_t at, uint64_t *tasks, int words) noexcept nogil:
+    """Who is still to be explored in the state before a step, and whether that is anybody."""
+    copy(tasks, set_at(s, at, BACKTRACK, words), words)
+    take_away(tasks, set_at(s, at, EXPLORED, words), words)
+    take_away(tasks, set_at(s, at, SLEEP, words), words)
+    keep(tasks, set_at(s, at, ENABLED, words), words)
+    return anybody(tasks, words)
 
 
 cdef inline uint32_t *clock_of(Search *s, int32_t at) noexcept nogil:

@@ -6,6 +6,7 @@ from libc.string cimport memset
 
 from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.table cimport table_add, table_close, table_open
+from anonvma_rt.engine.base.tasks cimport words_for
 
 
 cdef int search_open(Search *s) except -1:
@@ -16,6 +17,7 @@ cdef int search_open(Search *s) except -1:
 cdef void search_close(Search *s) noexcept nogil:
     table_close(&s.numbers)
     free(s.step)
+    free(s.sets)
     free(s.clock)
     free(s.pending)
     free(s.object)
@@ -26,9 +28,10 @@ cdef void search_clear(Search *s, int tasks) noexcept nogil:
     """Forgets all steps; objects keep their numbers."""
     cdef uint32_t i
     if tasks != s.tasks:
-        # Two of the buffers have a row for each step, as wide as there are tasks.
+        # Three of the buffers have a row for each step, as wide as there are tasks.
         s.room = 0
     s.tasks = tasks
+    s.words = words_for(tasks)
     s.n = 0
     s.prefix = 0
     s.root = 0
@@ -41,12 +44,14 @@ cdef int search_room(Search *s, int32_t at) noexcept nogil:
     """Room for step `at`; -1 where the host has no memory left."""
     cdef uint64_t n = <uint64_t>at + 1
     cdef uint64_t steps = s.room
+    cdef uint64_t sets = s.room
     cdef uint64_t clocks = s.room
     cdef uint64_t pendings = s.room
     if n <= s.room:
         return 0
     if (
         grow(<void **>&s.step, &steps, n, sizeof(Step)) < 0
+        or grow(<void **>&s.sets, &sets, n, SETS * s.words * sizeof(uint64_t)) < 0
         or grow(<void **>&s.clock, &clocks, n, s.tasks * sizeof(uint32_t)) < 0
         or grow(<void **>&s.pending, &pendings, n, s.tasks * sizeof(Pending)) < 0
     ):

@@ -3,8 +3,8 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport NEVER
-from anonvma_rt.engine.base.os cimport rt_lowest
-from anonvma_rt.engine.base.rng cimport rng_below64
+from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
+from anonvma_rt.engine.base.tasks cimport TASK_WORDS, TaskSet, anybody, copy, following, has, how_many, lowest, nth, pop
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
 
@@ -22,17 +22,34 @@ cdef class Changes(Strategy):
 cdef int keep_counts(uint64_t *counts, object values) except -1
 
 
-cdef inline int nth_enabled(uint64_t enabled, uint32_t n) noexcept nogil:
-    """The n-th enabled task, counted from 0 in the order of ids."""
-    while n:
-        enabled &= enabled - 1
-        n -= 1
-    return rt_lowest(enabled)
+cdef inline int nth_enabled(Execution *x, uint32_t n) noexcept nogil:
+    """The n-th enabled task, counted from 0 in the order of ids; there are so many."""
+    return nth(x.enabled, n, x.words)
 
 
-cdef inline int go_on(Execution *x) noexcept nogil:
+cdef inline bint is_enabled(Execution *x, int task) noexcept nogil:
+    """Whether a task can make the next step."""
+    return has(x.enabled, task, TASK_WORDS)
+
+
+cdef inline int count_enabled(Execution *x) noexcept nogil:
+    """How many tasks can make the next step."""
+    return how_many(x.enabled, x.words)
+
+
+cdef inline int next_enabled(Execution *x, int first) noexcept nogil:
+    """The lowest enabled task from `first` on; -1: none."""
+    return following(x.enabled, first, x.words)
+
+
+cdef inline int any_of(Execution *x, const uint64_t *tasks, int words) noexcept nogil:
+    """One of `tasks`, each as likely as the others."""
+    return nth(tasks, rng_below(&x.rng, how_many(tasks, words)), words)
+
+
+cdef inline int go_on(Execution *x, int words) noexcept nogil:
     """The running task until it blocks, then the lowest enabled id."""
-    return x.current if x.current >= 0 and x.enabled >> x.current & 1 else rt_lowest(x.enabled)
+    return x.current if x.current >= 0 and has(x.enabled, x.current, words) else lowest(x.enabled, words)
 
 
 cdef inline uint64_t steps_of(Execution *x, int task) noexcept nogil:
@@ -45,21 +62,21 @@ cdef inline uint64_t left(uint64_t expected, uint64_t made) noexcept nogil:
     return expected - made if expected > made else 1
 
 
-cdef inline int draw_by_weight(Execution *x, uint64_t tasks, uint64_t *weight) noexcept nogil:
+cdef inline int draw_by_weight(Execution *x, const uint64_t *tasks, uint64_t *weight, int words) noexcept nogil:
     """One of `tasks`, each as likely as its weight says. The sum of the weights is at least 1 and fits 64 bits."""
+    cdef TaskSet rest
     cdef uint64_t total = 0
-    cdef uint64_t rest = tasks
     cdef int i
-    while rest:
-        total += weight[rt_lowest(rest)]
-        rest &= rest - 1
+    copy(rest, tasks, words)
+    while anybody(rest, words):
+        total += weight[pop(rest, words)]
     total = rng_below64(&x.rng, total)
+    copy(rest, tasks, words)
     while True:
-        i = rt_lowest(tasks)
+        i = pop(rest, words)
         if total < weight[i]:
             return i
         total -= weight[i]
-        tasks &= tasks - 1
 
 
 cdef inline uint64_t next_of(uint64_t *steps, int n, uint64_t now) noexcept nogil:

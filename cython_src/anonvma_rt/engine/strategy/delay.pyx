@@ -7,7 +7,7 @@ once. With d delays and k steps there are about k^d schedules whatever the numbe
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.tasks cimport following, lowest
 from anonvma_rt.engine.run.task cimport Execution
 from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of
 
@@ -24,13 +24,10 @@ cdef class Delay(Changes):
         self.draw_changes(x)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef int turn = next_in_turn(x.enabled, x.current if x.current >= 0 else 0)
-        cdef int i
-        for i in range(self.n):
-            if self.at[i] == x.steps:
-                turn = next_in_turn(x.enabled, turn + 1)
-        hold[0] = next_of(self.at, self.n, x.steps + 1) - x.steps
-        return turn
+        return pick_one(self, x, hold, 1)
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, hold, x.words)
 
     def clone(self):
         return Delay(self.n)
@@ -39,7 +36,17 @@ cdef class Delay(Changes):
         return {"delays": self.n}
 
 
-cdef int next_in_turn(uint64_t enabled, int first) noexcept nogil:
+cdef inline int pick_one(Delay self, Execution *x, uint64_t *hold, int words) noexcept nogil:
+    cdef int turn = next_in_turn(x, x.current if x.current >= 0 else 0, words)
+    cdef int i
+    for i in range(self.n):
+        if self.at[i] == x.steps:
+            turn = next_in_turn(x, turn + 1, words)
+    hold[0] = next_of(self.at, self.n, x.steps + 1) - x.steps
+    return turn
+
+
+cdef inline int next_in_turn(Execution *x, int first, int words) noexcept nogil:
     """The first enabled task from `first` on, in the order of ids and round."""
-    cdef uint64_t behind = enabled >> first << first if first < 64 else 0
-    return rt_lowest(behind if behind else enabled)
+    cdef int behind = following(x.enabled, first, words)
+    return behind if behind >= 0 else lowest(x.enabled, words)

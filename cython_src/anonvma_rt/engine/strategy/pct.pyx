@@ -8,8 +8,8 @@ Bugs" (ASPLOS 2010). With n tasks and k steps an execution finds a bug of depth 
 from libc.stdint cimport int32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
-from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_below
+from anonvma_rt.engine.base.tasks cimport TaskSet, anybody, copy, pop
 from anonvma_rt.engine.run.task cimport Execution
 from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of
 
@@ -38,23 +38,10 @@ cdef class Pct(Changes):
         self.draw_changes(x)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t enabled = x.enabled
-        cdef int best = -1
-        cdef int i
-        cdef int changed
-        while True:
-            best = highest(self.priority, enabled)
-            changed = -1
-            for i in range(self.n):
-                if self.at[i] == x.steps:
-                    changed = i
-            if changed < 0:
-                break
-            # The task that is about to make this step falls, and another takes it.
-            self.priority[best] = changed
-            self.at[changed] = 0
-        hold[0] = next_of(self.at, self.n, x.steps + 1) - x.steps
-        return best
+        return pick_one(self, x, hold, 1)
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, hold, x.words)
 
     def clone(self):
         return Pct(self.depth)
@@ -72,12 +59,33 @@ cdef class Pct(Changes):
         }
 
 
-cdef int highest(int32_t *priority, uint64_t enabled) noexcept nogil:
-    cdef int best = rt_lowest(enabled)
+cdef inline int pick_one(Pct self, Execution *x, uint64_t *hold, int words) noexcept nogil:
+    cdef int best = -1
     cdef int i
-    while enabled:
-        i = rt_lowest(enabled)
-        enabled &= enabled - 1
+    cdef int changed
+    while True:
+        best = highest(x, self.priority, words)
+        changed = -1
+        for i in range(self.n):
+            if self.at[i] == x.steps:
+                changed = i
+        if changed < 0:
+            break
+        # The task that is about to make this step falls, and another takes it.
+        self.priority[best] = changed
+        self.at[changed] = 0
+    hold[0] = next_of(self.at, self.n, x.steps + 1) - x.steps
+    return best
+
+
+cdef inline int highest(Execution *x, const int32_t *priority, int words) noexcept nogil:
+    cdef TaskSet rest
+    cdef int best
+    cdef int i
+    copy(rest, x.enabled, words)
+    best = pop(rest, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
         if priority[i] > priority[best]:
             best = i
     return best

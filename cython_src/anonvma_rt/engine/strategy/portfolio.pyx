@@ -9,7 +9,7 @@ worse as executions get longer; where it says nothing, SURW has none.
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.run.strategy cimport Strategy, call_begin, call_pick
+from anonvma_rt.engine.run.strategy cimport Strategy, call_begin, call_pick, call_pick_many
 from anonvma_rt.engine.run.task cimport Execution
 
 from anonvma_rt.engine.strategy.delay import Delay
@@ -87,6 +87,9 @@ cdef class Portfolio(Strategy):
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
         return (<pick_fn>call_pick)(self.member[self.now].strategy, x, hold)
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return (<pick_fn>call_pick_many)(self.member[self.now].strategy, x, hold)
 
     def clone(self):
         return Portfolio([member.clone() for member in self.members])

@@ -8,8 +8,8 @@ again. Orders of operations that have nothing to do with each other so take no s
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
-from anonvma_rt.engine.base.os cimport rt_lowest
 from anonvma_rt.engine.base.rng cimport rng_next
+from anonvma_rt.engine.base.tasks cimport TaskSet, anybody, copy, pop, unite
 from anonvma_rt.engine.order.relation cimport dependent, would_fail
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Task
@@ -35,30 +35,39 @@ cdef class Pos(Strategy):
             self.priority[i] = rng_next(&x.rng)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t rest = x.enabled | x.blocked
-        cdef int best = rt_lowest(x.enabled)
-        cdef int i
-        while rest:
-            i = rt_lowest(rest)
-            rest &= rest - 1
-            if i == x.current or self.races_with(&x.task[i]):
-                self.priority[i] = rng_next(&x.rng)
-        rest = x.enabled
-        while rest:
-            i = rt_lowest(rest)
-            rest &= rest - 1
-            if self.priority[i] > self.priority[best]:
-                best = i
-        self.op = x.task[best].op
-        self.object = x.task[best].object
-        self.failed = would_fail(self.op, self.object)
-        return best
+        return pick_one(self, x, 1)
 
-    cdef bint races_with(self, Task *t) noexcept nogil:
-        """Whether the order of the operation just made and of the one that t is about to make can matter."""
-        if t.object == NULL or t.object != self.object:
-            return False
-        return dependent(self.op, self.failed, t.op, would_fail(t.op, t.object))
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, x.words)
 
     def clone(self):
         return Pos()
+
+
+cdef inline int pick_one(Pos self, Execution *x, int words) noexcept nogil:
+    cdef TaskSet rest
+    cdef int best
+    cdef int i
+    copy(rest, x.enabled, words)
+    unite(rest, x.blocked, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
+        if i == x.current or races_with(self, &x.task[i]):
+            self.priority[i] = rng_next(&x.rng)
+    copy(rest, x.enabled, words)
+    best = pop(rest, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
+        if self.priority[i] > self.priority[best]:
+            best = i
+    self.op = x.task[best].op
+    self.object = x.task[best].object
+    self.failed = would_fail(self.op, self.object)
+    return best
+
+
+cdef bint races_with(Pos self, Task *t) noexcept nogil:
+    """Whether the order of the operation just made and of the one that t is about to make can matter."""
+    if t.object == NULL or t.object != self.object:
+        return False
+    return dependent(self.op, self.failed, t.op, would_fail(t.op, t.object))

@@ -7,10 +7,9 @@ preemption and wherever a task blocks or ends.
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.base.os cimport rt_count
-from anonvma_rt.engine.base.rng cimport rng_below
+from anonvma_rt.engine.base.tasks cimport TaskSet, copy, drop, has, is_alone, only
 from anonvma_rt.engine.run.task cimport Execution
-from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, next_of, nth_enabled
+from anonvma_rt.engine.strategy.base cimport MAX_CHANGES, Changes, any_of, next_of
 
 
 cdef class Preempt(Changes):
@@ -25,17 +24,25 @@ cdef class Preempt(Changes):
         self.draw_changes(x)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t among = x.enabled
-        cdef uint64_t running = <uint64_t>1 << x.current if x.current >= 0 else 0
-        if among & running:
-            among = running
-            if next_of(self.at, self.n, x.steps) == x.steps and x.enabled != running:
-                among = x.enabled & ~running
-        hold[0] = next_of(self.at, self.n, x.steps + 1) - x.steps
-        return nth_enabled(among, rng_below(&x.rng, rt_count(among)))
+        return pick_one(self, x, hold, 1)
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, hold, x.words)
 
     def clone(self):
         return Preempt(self.n)
 
     def parameters(self):
         return {"bound": self.n}
+
+
+cdef inline int pick_one(Preempt self, Execution *x, uint64_t *hold, int words) noexcept nogil:
+    cdef TaskSet among
+    copy(among, x.enabled, words)
+    if x.current >= 0 and has(among, x.current, words):
+        if next_of(self.at, self.n, x.steps) == x.steps and not is_alone(among, words):
+            drop(among, x.current, words)
+        else:
+            only(among, x.current, words)
+    hold[0] = next_of(self.at, self.n, x.steps + 1) - x.steps
+    return any_of(x, among, words)

@@ -12,6 +12,7 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_offset
 from anonvma_rt.engine.base.rng cimport rng_next
+from anonvma_rt.engine.base.tasks cimport has
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
 
@@ -92,14 +93,14 @@ cdef object moment(Execution *x):
     cdef int i
     ops, objects = [], []
     for i in range(x.tasks):
-        ended = x.done >> i & 1
+        ended = has(x.done, i, x.words)
         ops.append(None if ended else OPS[x.task[i].op])
         objects.append(None if ended else arena_offset(&x.arena, x.task[i].object))
     return Moment(
         x.index,
         x.steps,
         x.current if x.current >= 0 else None,
-        tuple([i for i in range(x.tasks) if x.enabled >> i & 1]),
+        tuple([i for i in range(x.tasks) if has(x.enabled, i, x.words)]),
         tuple(ops),
         tuple(objects),
     )

@@ -6,15 +6,15 @@ task that runs, as every strategy does.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER
-from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
-from anonvma_rt.engine.base.signature cimport same_step, step_signature
+from anonvma_rt.engine.base.tasks cimport has
+from anonvma_rt.engine.order.signature cimport same_step, step_signature
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Task
-from anonvma_rt.engine.strategy.base cimport go_on, nth_enabled, steps_of
+from anonvma_rt.engine.strategy.base cimport count_enabled, go_on, is_enabled, next_enabled, nth_enabled, steps_of
 
 # What an entry counts: steps in a row; up to which of its own steps its task goes; steps in a row of the task that is
 # the n-th of those enabled, counted around.
@@ -48,7 +48,7 @@ cdef struct Entry:
 
 cdef class Script(Strategy):
     """Made by the functions of this module. signatures: two bytes per entry, what its task must be about to do
-    (base/signature); the entries are single steps then.
+    (order/signature); the entries are single steps then.
 
     After an execution `at` is the number of entries that were followed, and `lost` whether it could not go on with one.
     """
@@ -116,7 +116,7 @@ cdef class Script(Strategy):
             if wanted and self.misfit == DIVERGE:
                 self.lost = True
                 return -1
-            if i == self.at and (wanted == 0 or self.misfit == SKIP or x.done >> self.entry[i].task & 1):
+            if i == self.at and (wanted == 0 or self.misfit == SKIP or self.is_done(x, i)):
                 self.at += 1
         return self.after(x, hold)
 
@@ -127,18 +127,22 @@ cdef class Script(Strategy):
         if self.misfit == DEFER:
             return entry.left
         if self.count == OWN:
-            made = steps_of(x, <int>entry.task) if entry.task < MAX_TASKS else entry.steps
+            made = steps_of(x, <int>entry.task) if entry.task < <uint64_t>x.tasks else entry.steps
             return entry.steps - made if made < entry.steps else 0
         # Every rank is somebody's, so that no entry is empty.
         return 1 if self.count == RANK and entry.steps == 0 else entry.steps
+
+    cdef bint is_done(self, Execution *x, uint64_t i) noexcept nogil:
+        """Whether the task that entry i names has ended."""
+        return self.entry[i].task < <uint64_t>x.tasks and has(x.done, <int>self.entry[i].task, x.words)
 
     cdef int fitting(self, Execution *x, uint64_t i) noexcept nogil:
         """The task that entry i means, -1 where it cannot go on or is about to do something else."""
         cdef uint64_t number = self.entry[i].task
         cdef Task *t
         if self.count == RANK:
-            return nth_enabled(x.enabled, number % rt_count(x.enabled))
-        if number >= MAX_TASKS or not x.enabled >> number & 1:
+            return nth_enabled(x, <uint32_t>(number % <uint64_t>count_enabled(x)))
+        if number >= <uint64_t>x.tasks or not is_enabled(x, <int>number):
             return -1
         t = &x.task[number]
         if self.signature != NULL and not same_step(self.signature[i], step_signature(&x.arena, t.op, t.object)):
@@ -158,14 +162,14 @@ cdef class Script(Strategy):
 
     cdef int after(self, Execution *x, uint64_t *hold) noexcept nogil:
         """Who goes on when there is nothing more to follow."""
-        cdef uint64_t later
+        cdef int later
         if self.tail == TURNS and x.current >= 0:
             hold[0] = TURN
-            later = x.enabled & ~((<uint64_t>2 << x.current) - 1)
-            return rt_lowest(later if later else x.enabled)
+            later = next_enabled(x, x.current + 1)
+            return later if later >= 0 else next_enabled(x, 0)
         if self.misfit != DEFER:
             hold[0] = NEVER
-        return go_on(x)
+        return go_on(x, x.words)
 
 
 def replay(segments=()):

@@ -6,11 +6,11 @@ bug to show is not known, so every order of magnitude is tried equally often.
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.base.os cimport rt_count
 from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
+from anonvma_rt.engine.base.tasks cimport TaskSet, copy, drop, has, is_alone, only
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
-from anonvma_rt.engine.strategy.base cimport nth_enabled
+from anonvma_rt.engine.strategy.base cimport any_of
 
 
 cdef class Starve(Strategy):
@@ -20,7 +20,7 @@ cdef class Starve(Strategy):
     cdef int magnitudes
     # The last step of the window, and whom it starves.
     cdef uint64_t end
-    cdef uint64_t victim
+    cdef int victim
 
     def __init__(self):
         self.magnitudes = 1
@@ -32,18 +32,26 @@ cdef class Starve(Strategy):
         self.end = 0
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t among
-        if x.steps > self.end:
-            self.victim = <uint64_t>1 << nth_enabled(x.enabled, rng_below(&x.rng, rt_count(x.enabled)))
-            among = <uint64_t>1 << rng_below(&x.rng, self.magnitudes)
-            self.end = x.steps + among + rng_below64(&x.rng, among) - 1
-        among = x.enabled & ~self.victim
-        if among == 0:
-            among = x.enabled
-        if x.current >= 0 and among >> x.current & 1:
-            among = <uint64_t>1 << x.current
-        hold[0] = self.end - x.steps + 1
-        return nth_enabled(among, rng_below(&x.rng, rt_count(among)))
+        return pick_one(self, x, hold, 1)
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, hold, x.words)
 
     def clone(self):
         return Starve()
+
+
+cdef inline int pick_one(Starve self, Execution *x, uint64_t *hold, int words) noexcept nogil:
+    cdef TaskSet among
+    cdef uint64_t length
+    if x.steps > self.end:
+        self.victim = any_of(x, x.enabled, words)
+        length = <uint64_t>1 << rng_below(&x.rng, self.magnitudes)
+        self.end = x.steps + length + rng_below64(&x.rng, length) - 1
+    copy(among, x.enabled, words)
+    if not is_alone(among, words):
+        drop(among, self.victim, words)
+    if x.current >= 0 and has(among, x.current, words):
+        only(among, x.current, words)
+    hold[0] = self.end - x.steps + 1
+    return any_of(x, among, words)

@@ -5,11 +5,11 @@ It switches rarely, which on OS threads is what costs, and so finds more per sec
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from anonvma_rt.engine.base.os cimport rt_count
 from anonvma_rt.engine.base.rng cimport rng_below
+from anonvma_rt.engine.base.tasks cimport TaskSet, anybody, copy, drop, has, only
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
-from anonvma_rt.engine.strategy.base cimport nth_enabled
+from anonvma_rt.engine.strategy.base cimport any_of
 
 
 cdef class Sticky(Strategy):
@@ -23,19 +23,26 @@ cdef class Sticky(Strategy):
         self.n = n
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t others = x.enabled
-        cdef bint stays = x.current >= 0 and x.enabled >> x.current & 1
-        if stays:
-            others &= ~(<uint64_t>1 << x.current)
-            # Asked before the lease ran out, because the enabled set changed: this point has a toss of its own.
-            if others == 0 or (x.lease == 0 and rng_below(&x.rng, self.n) != 0):
-                others = <uint64_t>1 << x.current
-        while rng_below(&x.rng, self.n) != 0:
-            hold[0] += 1
-        return nth_enabled(others, rng_below(&x.rng, rt_count(others)))
+        return pick_one(self, x, hold, 1)
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, hold, x.words)
 
     def clone(self):
         return Sticky(self.n)
 
     def parameters(self):
         return {"n": self.n}
+
+
+cdef inline int pick_one(Sticky self, Execution *x, uint64_t *hold, int words) noexcept nogil:
+    cdef TaskSet others
+    copy(others, x.enabled, words)
+    if x.current >= 0 and has(others, x.current, words):
+        drop(others, x.current, words)
+        # Asked before the lease ran out, because the enabled set changed: this point has a toss of its own.
+        if not anybody(others, words) or (x.lease == 0 and rng_below(&x.rng, self.n) != 0):
+            only(others, x.current, words)
+    while rng_below(&x.rng, self.n) != 0:
+        hold[0] += 1
+    return any_of(x, others, words)

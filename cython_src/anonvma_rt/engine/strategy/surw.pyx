@@ -12,11 +12,12 @@ drawn.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER
-from anonvma_rt.engine.base.os cimport rt_count, rt_lowest
-from anonvma_rt.engine.base.rng cimport rng_below
+from anonvma_rt.engine.base.tasks cimport (
+    TaskSet, add, anybody, beyond, clear, copy, drop, has, pop, take_away, unite,
+)
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
-from anonvma_rt.engine.strategy.base cimport draw_by_weight, keep_counts, left, nth_enabled, steps_of
+from anonvma_rt.engine.strategy.base cimport any_of, draw_by_weight, keep_counts, left, steps_of
 
 
 cdef class Surw(Strategy):
@@ -41,53 +42,67 @@ cdef class Surw(Strategy):
         self.intended = -1
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t held_back = 0
-        cdef uint64_t rest = x.enabled
-        cdef int i
-        if not self.selective:
-            return self.draw(x, x.enabled)
-        while rest:
-            i = rt_lowest(rest)
-            rest &= rest - 1
-            if x.task[i].interesting:
-                held_back |= <uint64_t>1 << i
-        if self.intended < 0 or x.done >> self.intended & 1 or self.made(x, self.intended) != self.announced:
-            self.intend(x, x.enabled | x.blocked)
-        if held_back == x.enabled and not held_back >> self.intended & 1:
-            # The intended one waits for somebody who is held back.
-            self.intend(x, x.enabled)
-        held_back &= ~(<uint64_t>1 << self.intended)
-        # To its next interesting operation, where this is asked again; made, that one needs a new intention.
-        rest = x.enabled & ~held_back
-        i = nth_enabled(rest, rng_below(&x.rng, rt_count(rest)))
-        hold[0] = 1 if x.task[i].interesting else NEVER
-        return i
+        return pick_one(self, x, hold, 1)
 
-    cdef uint64_t made(self, Execution *x, int task) noexcept nogil:
-        return x.task[task].marks - x.task[task].interesting
-
-    cdef void intend(self, Execution *x, uint64_t tasks) noexcept nogil:
-        self.intended = self.draw(x, tasks)
-        self.announced = self.made(x, self.intended)
-
-    cdef int draw(self, Execution *x, uint64_t tasks) noexcept nogil:
-        """One of `tasks` by what it has left. One that has had all it was expected to have counts where it stands at
-        one more."""
-        cdef uint64_t weight[MAX_TASKS]
-        cdef uint64_t total = 0
-        cdef uint64_t rest = tasks
-        cdef int i
-        while rest:
-            i = rt_lowest(rest)
-            rest &= rest - 1
-            if not self.selective:
-                weight[i] = left(self.steps[i], steps_of(x, i))
-            elif x.task[i].interesting or self.made(x, i) < self.marks[i]:
-                weight[i] = left(self.marks[i], self.made(x, i))
-            else:
-                weight[i] = 0
-            total += weight[i]
-        return draw_by_weight(x, tasks, weight) if total else nth_enabled(tasks, rng_below(&x.rng, rt_count(tasks)))
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, hold, x.words)
 
     def clone(self):
         return Surw()
+
+
+cdef inline int pick_one(Surw self, Execution *x, uint64_t *hold, int words) noexcept nogil:
+    cdef TaskSet held_back
+    cdef TaskSet others
+    cdef int i
+    if not self.selective:
+        return draw(self, x, x.enabled, words)
+    clear(held_back, words)
+    copy(others, x.enabled, words)
+    while anybody(others, words):
+        i = pop(others, words)
+        if x.task[i].interesting:
+            add(held_back, i, words)
+    if self.intended < 0 or has(x.done, self.intended, words) or made(x, self.intended) != self.announced:
+        copy(others, x.enabled, words)
+        unite(others, x.blocked, words)
+        intend(self, x, others, words)
+    if not beyond(x.enabled, held_back, words) and not has(held_back, self.intended, words):
+        # The intended one waits for somebody who is held back.
+        intend(self, x, x.enabled, words)
+    drop(held_back, self.intended, words)
+    # To its next interesting operation, where this is asked again; made, that one needs a new intention.
+    copy(others, x.enabled, words)
+    take_away(others, held_back, words)
+    i = any_of(x, others, words)
+    hold[0] = 1 if x.task[i].interesting else NEVER
+    return i
+
+
+cdef inline uint64_t made(Execution *x, int task) noexcept nogil:
+    return x.task[task].marks - x.task[task].interesting
+
+
+cdef inline void intend(Surw self, Execution *x, const uint64_t *tasks, int words) noexcept nogil:
+    self.intended = draw(self, x, tasks, words)
+    self.announced = made(x, self.intended)
+
+
+cdef inline int draw(Surw self, Execution *x, const uint64_t *tasks, int words) noexcept nogil:
+    """One of `tasks` by what it has left. One that has had all it was expected to have counts where it stands at one
+    more."""
+    cdef uint64_t weight[MAX_TASKS]
+    cdef uint64_t total = 0
+    cdef TaskSet rest
+    cdef int i
+    copy(rest, tasks, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
+        if not self.selective:
+            weight[i] = left(self.steps[i], steps_of(x, i))
+        elif x.task[i].interesting or made(x, i) < self.marks[i]:
+            weight[i] = left(self.marks[i], made(x, i))
+        else:
+            weight[i] = 0
+        total += weight[i]
+    return draw_by_weight(x, tasks, weight, words) if total else any_of(x, tasks, words)

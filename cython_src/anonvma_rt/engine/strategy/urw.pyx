@@ -8,7 +8,7 @@ walk that tosses a fair coin at each point prefers those in which the short task
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
-from anonvma_rt.engine.base.os cimport rt_lowest
+from anonvma_rt.engine.base.tasks cimport TaskSet, anybody, copy, pop
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution
 from anonvma_rt.engine.strategy.base cimport draw_by_weight, keep_counts, left, steps_of
@@ -23,14 +23,21 @@ cdef class Urw(Strategy):
         keep_counts(self.expected, task_steps)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
-        cdef uint64_t weight[MAX_TASKS]
-        cdef uint64_t rest = x.enabled
-        cdef int i
-        while rest:
-            i = rt_lowest(rest)
-            rest &= rest - 1
-            weight[i] = left(self.expected[i], steps_of(x, i))
-        return draw_by_weight(x, x.enabled, weight)
+        return pick_one(self, x, 1)
+
+    cdef int pick_many(self, Execution *x, uint64_t *hold) noexcept nogil:
+        return pick_one(self, x, x.words)
 
     def clone(self):
         return Urw()
+
+
+cdef inline int pick_one(Urw self, Execution *x, int words) noexcept nogil:
+    cdef uint64_t weight[MAX_TASKS]
+    cdef TaskSet rest
+    cdef int i
+    copy(rest, x.enabled, words)
+    while anybody(rest, words):
+        i = pop(rest, words)
+        weight[i] = left(self.expected[i], steps_of(x, i))
+    return draw_by_weight(x, x.enabled, weight, words)

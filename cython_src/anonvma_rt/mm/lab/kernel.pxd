@@ -2,13 +2,12 @@
 
 from libc.stdint cimport uint32_t
 
-from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.hooks.rule cimport Rule
 from anonvma_rt.mm.lab.objects cimport object_index
 from anonvma_rt.mm.lab.syscall cimport Call
-from anonvma_rt.mm.mm_types cimport algorithm, alloc_plan, rule_hook
+from anonvma_rt.mm.mm_types cimport MOST_THREADS, algorithm, alloc_plan, rule_hook
 
 cdef void kernel_init(Task *t, algorithm *chosen, rule_hook *rule, int processes) noexcept nogil
 cdef int read_plan(object failing, alloc_plan *plan) except -1
@@ -23,7 +22,7 @@ cdef class Kernel(Subject):
     cdef int *begin
     cdef int refused_errno
     # Which operations of each task are interesting, and what is needed to recognise them; made by the first build.
-    cdef uint32_t kinds_of_task[MAX_TASKS]
+    cdef uint32_t kinds_of_task[MOST_THREADS]
     cdef object_index objects
     cdef bint after_changes
     # failing: allocations of the threads may fail; can_fail: those, or those of a call that says so.

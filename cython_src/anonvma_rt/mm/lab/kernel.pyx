@@ -28,8 +28,8 @@ from anonvma_rt.mm.lab.syscall cimport (
     user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, PAGE_SIZE, TYPE_KERNEL,
-    algorithm, alloc_failure, alloc_plan, kernel, kernel_of, pfn_to_page, rule_hook,
+    CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, MOST_THREADS, PAGE_SIZE,
+    TYPE_KERNEL, algorithm, alloc_failure, alloc_plan, kernel, kernel_of, pfn_to_page, rule_hook,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page
 from anonvma_rt.mm.slab cimport must_alloc
@@ -103,6 +103,8 @@ cdef class Kernel(Subject):
         cdef int i
         if not 1 <= processes <= MAX_PROCESSES:
             raise ValueError(f"1 to {MAX_PROCESSES} processes, not {processes}")
+        if not 1 <= len(threads) <= MOST_THREADS:
+            raise ValueError(f"1 to {MOST_THREADS} threads, not {len(threads)}")
         self.algorithm = read_algorithm(fields)
         self.rule = rule
         set_rule(&self.hook, rule)
