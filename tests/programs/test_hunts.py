@@ -324,3 +324,21 @@ def test_flags_of_a_program_come_back_with_its_reproducer(tmp_path, monkeypatch,
             assert main(["replay", str(file), "--subject", "one.c", "--link=-L."]) == 0
     assert main(["replay", str(file), "--link=-L."]) == 2
     assert "--link is about a program" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("way", "said"), [(0, "thread 1 used memory on the stack of main"), (1, "main used memory on its own stack")]
+)
+def test_memory_of_a_call_that_has_returned_is_gone(way, said, tmp_path):
+    (wrong,) = hunt(program("frames.c"), {"WAY": way}, runs=50, out=str(tmp_path)).results
+    assert wrong.violations.keys() == {"use-after-return"}
+    assert wrong.trace.cause().startswith(f"{said} that no call has any more in ")
+    again = replay(Reproducer.load(wrong.first.reproducer, [program("frames.c")]), times=3)
+    assert again.reproduced == 3 and again.same_trace
+    other = [
+        hunt(program("frames.c"), {"WAY": way}, runs=50, carrier=carrier).results[0]
+        for carrier in ("fibers", "threads")
+    ]
+    assert other[0].schedules_sha256 == other[1].schedules_sha256 == wrong.schedules_sha256
+    (right,) = verify(program("frames.c"), {"WAY": 2}).results
+    assert right.complete and not right.violating_classes

@@ -59,7 +59,8 @@ enum rt_wrong {
     RT_DATA_RACE,
     RT_OUT_OF_BOUNDS,
     RT_FREED,
-    RT_LEAK
+    RT_LEAK,
+    RT_DEAD_FRAME
 };
 
 /* A lock as the engine knows it: who holds it, how many share it, who waits there. All zero: nobody. */

@@ -51,6 +51,10 @@ def wrong(trace: "NativeTrace", kind: str, task: int, a: int, b: int, c: int) ->
         return (
             f"{who} freed {trace.object(b)}{f', which was allocated{made},' if made else ''} a second time{now}{first}."
         )
+    if kind == "use-after-return":
+        now = where(trace.end or trace.at(b & LOW))
+        whose = "its own stack" if c == task else f"the stack of {trace.task(c)}"
+        return f"{who} used memory on {whose} that no call has any more{now}."
     if kind == "leak":
         size, many = c & LOW, c >> 32
         more = f", one of {many}" if many > 1 else ""
@@ -130,6 +134,8 @@ def told(trace: "NativeTrace") -> list[Told]:
             Told("first free", -1, None, trace.answer("freed") or trace.at(c >> 32 & LOW)),
             Told("allocated", trace.block_of(b).made_by, None, trace.answer("made")),
         ]
+    elif trace.kind == "use-after-return":
+        found = [Told("use", task, step, trace.end or trace.at(b & LOW))]
     elif trace.kind == "leak":
         found = [Told("allocated", task, None, trace.answer("made") or trace.at(b & LOW))]
     elif trace.kind == "bad-free":

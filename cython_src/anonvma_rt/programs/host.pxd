@@ -3,12 +3,20 @@
 All of it belongs to the task that runs. What an execution changes here is put back when the next one begins.
 """
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Execution, Task
 from anonvma_rt.programs.family cimport Family
 from anonvma_rt.programs.image cimport rt_host, rt_state
-from anonvma_rt.programs.memory cimport Watch
+from anonvma_rt.programs.memory cimport Watch, watch_frame
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    static inline __attribute__((always_inline, unused)) uint64_t rt_frame(void)
+    { return (uint64_t)__builtin_frame_address(0); }
+    """
+    uint64_t rt_frame() noexcept nogil
 
 cdef enum:
     # Behind each object of the heap, beside the header of the next one.
@@ -41,9 +49,21 @@ cdef struct Host:
     bint exited
     # A search met a thread that might have been late once more.
     bint limited
-    # Of programs/witness.pyx, while somebody looks; else NULL.
+    # Of programs/witness.pyx, while somebody looks; else NULL. entered: the frame by which the task came to it.
     void *sight
+    uint64_t entered
 
 cdef void host_open(Host *h) noexcept
 cdef void host_gate(Host *h, Task *t) noexcept nogil
 cdef bint host_runs_chance(Host *h, Task *t) noexcept nogil
+
+
+cdef inline Host *host_of(void *x) noexcept nogil:
+    return <Host *>x
+
+
+cdef inline Task *running(void *x, uint64_t frame) noexcept nogil:
+    """The task that runs; frame: of the function by which it came here. What lies below on its stack is no call's."""
+    cdef Execution *e = (<Host *>x).x
+    watch_frame(&(<Host *>x).watch, e.current, (<Host *>x).entered if (<Host *>x).entered else frame)
+    return &e.task[e.current]

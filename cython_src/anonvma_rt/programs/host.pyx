@@ -45,15 +45,6 @@ cdef enum:
     RESTS_IN_A_ROW = 64
 
 
-cdef inline Host *host_of(void *x) noexcept nogil:
-    return <Host *>x
-
-
-cdef inline Task *running(void *x) noexcept nogil:
-    cdef Execution *e = (<Host *>x).x
-    return &e.task[e.current]
-
-
 cdef inline void changed(Task *t, void *object) noexcept nogil:
     if t.x.awaiting:
         recheck(t.x, object)
@@ -68,7 +59,7 @@ cdef int host_task(void *x) noexcept nogil:
 
 cdef void host_point(void *x, int op, void *object) noexcept nogil:
     cdef Host *h = host_of(x)
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     point(t, op, object)
     if op == OP_LOAD:
         watch_joins(&h.watch, t, op, object)
@@ -78,12 +69,12 @@ cdef void host_point(void *x, int op, void *object) noexcept nogil:
 
 
 cdef void host_changed(void *x, void *object) noexcept nogil:
-    changed(running(x), object)
+    changed(running(x, rt_frame()), object)
 
 
 cdef int host_wait(void *x, int op, int64_t *word, int test, int64_t want, int timed) noexcept nogil:
     cdef Host *h = host_of(x)
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     visits_progress(&h.watch.visits, t.id)
     if not timed:
         wait_for(t, op, word, test, want)
@@ -97,7 +88,7 @@ cdef int host_wait(void *x, int op, int64_t *word, int test, int64_t want, int t
 
 cdef int host_acquire(void *x, void *lock, int op, int timed) noexcept nogil:
     cdef Host *h = host_of(x)
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     visits_changed(&h.watch.visits, t.id)
     if not timed:
         acquire(t, <lock_word *>lock, op, 0, True)
@@ -109,7 +100,7 @@ cdef int host_acquire(void *x, void *lock, int op, int timed) noexcept nogil:
 
 cdef int host_try_acquire(void *x, void *lock, int op) noexcept nogil:
     cdef Host *h = host_of(x)
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     cdef int done
     if op == OP_TRYLOCK:
         done = try_acquire(t, <lock_word *>lock)
@@ -123,18 +114,18 @@ cdef int host_try_acquire(void *x, void *lock, int op) noexcept nogil:
 
 cdef void host_release(void *x, void *lock, int op) noexcept nogil:
     cdef Host *h = host_of(x)
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     visits_changed(&h.watch.visits, t.id)
     release(t, <lock_word *>lock, op, 0)
     watch_gives(&h.watch, t, op, lock)
 
 
 cdef int host_access(void *x, void *p, uint64_t size, int how, void *place) noexcept nogil:
-    return watch_access(&host_of(x).watch, running(x), p, size, how, place)
+    return watch_access(&host_of(x).watch, running(x, rt_frame()), p, size, how, place)
 
 
 cdef void host_missed(void *x) noexcept nogil:
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     t.missed = True
     host_of(x).watch.visits.of[t.id].tries = False
 
@@ -144,7 +135,7 @@ cdef void host_missed(void *x) noexcept nogil:
 
 cdef void host_round(void *x, uint64_t state) noexcept nogil:
     cdef Visits *visits = &host_of(x).watch.visits
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     if not host_of(x).circles:
         return
     if visits_circle(visits, t.id, state):
@@ -155,7 +146,7 @@ cdef void host_round(void *x, uint64_t state) noexcept nogil:
 
 cdef void host_rest(void *x, const void *place) noexcept nogil:
     cdef Host *h = host_of(x)
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     cdef uint64_t most = <uint64_t>max(<int>RESTS, h.late)
     if visits_rest(&h.watch.visits, t.id, place, most, RESTS_IN_A_ROW):
         h.limited |= t.x.strategy.cuts_spins
@@ -165,7 +156,7 @@ cdef void host_rest(void *x, const void *place) noexcept nogil:
 cdef int host_chance(void *x, int kind, int taken) noexcept nogil:
     """The task of this chance waits at its gate, which opens here: it may come before the thread looks again."""
     cdef Host *h = host_of(x)
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     cdef int64_t *word
     if kind == RT_CHANCE_LATE and taken >= h.late:
         h.limited |= t.x.strategy.cuts_spins
@@ -202,7 +193,7 @@ cdef void host_gate(Host *h, Task *t) noexcept nogil:
 
 cdef int host_begin(void *x) noexcept nogil:
     cdef Host *h = host_of(x)
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     h.begun[t.id] += 1
     visits_progress(&h.watch.visits, t.id)
     return begin(h, t, h.begun[t.id] - 1)
@@ -246,7 +237,7 @@ cdef void *host_allocate(void *x, uint64_t size, uint64_t align) noexcept nogil:
             arena_header_of(object).generation = 1
     object = arena_alloc(&e.arena, ((size + 15) & ~<uint64_t>15) + RED_ZONE, TYPE_HEAP)
     if object == NULL or watch_made(&host_of(x).watch, e.current, object, size) < 0:
-        halt(running(x), HALT_NO_MEMORY)
+        halt(running(x, rt_frame()), HALT_NO_MEMORY)
     arena_header_of(object).unused = <uint16_t>((-size & 15) + RED_ZONE)
     return object
 
@@ -272,7 +263,7 @@ cdef int64_t host_size_of(void *x, void *object) noexcept nogil:
 
 
 cdef void host_free(void *x, void *object, void *place) noexcept nogil:
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     visits_progress(&host_of(x).watch.visits, t.id)
     point(t, OP_STORE, object)
     watch_free(&host_of(x).watch, t, object, place)
@@ -283,7 +274,7 @@ cdef void host_free(void *x, void *object, void *place) noexcept nogil:
 
 cdef void host_leave(void *x) noexcept nogil:
     cdef Execution *e = host_of(x).x
-    e.carrier.unwind(running(x))
+    e.carrier.unwind(running(x, rt_frame()))
 
 
 cdef void host_wrong(void *x, int what, const void *text, const void *where, int64_t n) noexcept nogil:
@@ -293,7 +284,7 @@ cdef void host_wrong(void *x, int what, const void *text, const void *where, int
         n = place_of(&host_of(x).watch, <void *>n)
         if what == RT_DOUBLE_FREE:
             n |= <int64_t>watch_freed(&host_of(x).watch, where) << 32
-    violate(running(x), VIOLATION_SUBJECT + what, offset_of(e, text), offset_of(e, where), n)
+    violate(running(x, rt_frame()), VIOLATION_SUBJECT + what, offset_of(e, text), offset_of(e, where), n)
 
 
 cdef inline int64_t offset_of(Execution *e, const void *address) noexcept nogil:
@@ -304,20 +295,20 @@ cdef void host_exit(void *x, int code) noexcept nogil:
     cdef Execution *e = host_of(x).x
     cdef Calls *calls = <Calls *>(<Subject>e.subject.self).judging.self
     if code:
-        violate(running(x), VIOLATION_SUBJECT + RT_EXIT_CODE, 0, 0, code)
+        violate(running(x, rt_frame()), VIOLATION_SUBJECT + RT_EXIT_CODE, 0, 0, code)
     host_of(x).exited = True
     # What was called until now is judged here, because nothing comes behind: so it matters what came before.
     if calls != NULL:
-        point(running(x), OP_STORE, &calls.now.word)
+        point(running(x, rt_frame()), OP_STORE, &calls.now.word)
     judge_now(e, e.current)
     if e.finding.kind or e.halt:
-        halt(running(x), e.halt if e.halt else <int>HALT_VIOLATION)
+        halt(running(x, rt_frame()), e.halt if e.halt else <int>HALT_VIOLATION)
     e.finding.task = e.current
-    halt(running(x), HALT_EXIT)
+    halt(running(x, rt_frame()), HALT_EXIT)
 
 
 cdef void host_refuse(void *x, const char *call) noexcept nogil:
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     t.x.finding.task = t.id
     t.x.finding.a = 0
     t.x.finding.b = <int64_t>call
@@ -328,7 +319,7 @@ cdef void say(void *x, int64_t code, const char *text, uint64_t n) noexcept nogi
     """What the program prints or notes is kept where the execution is recorded, 24 bytes a note."""
     cdef int64_t piece[3]
     cdef uint64_t at = 0
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     if not t.x.tracing:
         return
     while at < n:
@@ -347,7 +338,7 @@ cdef void host_note(void *x, const char *text, uint64_t n) noexcept nogil:
 
 
 cdef void host_mark(void *x) noexcept nogil:
-    mark(running(x))
+    mark(running(x, rt_frame()))
 
 
 cdef inline void operates(Host *h, Task *t) noexcept nogil:
@@ -357,13 +348,13 @@ cdef inline void operates(Host *h, Task *t) noexcept nogil:
 
 
 cdef void host_call(void *x, const char *name, int64_t argument) noexcept nogil:
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     operates(host_of(x), t)
     begin_call(t, name, argument)
 
 
 cdef void host_returns(void *x, int64_t value) noexcept nogil:
-    cdef Task *t = running(x)
+    cdef Task *t = running(x, rt_frame())
     operates(host_of(x), t)
     end_call(t, value)
 

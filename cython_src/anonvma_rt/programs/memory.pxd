@@ -7,8 +7,10 @@ places of a program are named by how far they lie before its globals, the same w
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.base.table cimport Table
 from anonvma_rt.engine.run.task cimport Task
+from anonvma_rt.programs.image cimport RT_STACK_BYTES
 from anonvma_rt.programs.races cimport Races
 from anonvma_rt.programs.visits cimport Visits
 
@@ -49,6 +51,8 @@ cdef struct Watch:
     uint64_t last
     Races races
     Visits visits
+    # Of each task: below what its stack is no call's any more; 0: that is not known.
+    uint64_t low[MAX_TASKS]
     # Places that are points, and whether all of them are on one object.
     Table points
     bint one_object
@@ -69,6 +73,11 @@ cdef void watch_gives(Watch *w, Task *t, int op, void *object) noexcept nogil
 cdef int watch_made(Watch *w, int task, void *object, uint64_t size) noexcept nogil
 cdef Block *block_before(Watch *w, uint64_t offset) noexcept nogil
 cdef uint32_t watch_freed(Watch *w, const void *object) noexcept nogil
+cdef inline void watch_frame(Watch *w, int task, uint64_t frame) noexcept nogil:
+    # On a stack of the program's own making there is nothing to know.
+    w.low[task] = frame if w.races.top[task] - frame < <uint64_t>RT_STACK_BYTES else 0
+
+
 cdef void watch_root(Watch *w, uint64_t offset, uint64_t size) noexcept nogil
 cdef uint64_t watch_leaks(Watch *w, Block **first) noexcept nogil
 cdef void watch_free(Watch *w, Task *t, void *object, void *place) noexcept nogil

@@ -4,7 +4,8 @@ What is wrong has three numbers. A race: the byte (of a stack: below its beginni
 low half; who came before (8 bits), whose stack it is (8 bits, 0: nobody's), flags (8 bits) and in which step. A freed
 object: the byte; the place of the access and that of the free; where it was made, who freed it and who made it. Beyond
 an object: the byte; the place of the access and that where it was made; how far behind (negative: before) and its size.
-A leak: where the object begins; where it was made; its size and, in the upper half, how many there are.
+On a stack that no call has any more: the byte; the place; whose stack. A leak: where the object begins; where it was
+made; its size and, in the upper half, how many there are.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -18,7 +19,8 @@ from anonvma_rt.engine.base.operation cimport (
 from anonvma_rt.engine.base.table cimport table_add, table_close, table_get, table_open
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, VIOLATION_SUBJECT, Task, halt, point, violate
 from anonvma_rt.programs.image cimport (
-    RT_DATA_RACE, RT_DOUBLE_FREE, RT_FREED, RT_MARKED, RT_OUT_OF_BOUNDS, RT_STACK_BYTES, RT_TOLD,
+    RT_DATA_RACE, RT_DEAD_FRAME, RT_DOUBLE_FREE, RT_FREED, RT_MARKED, RT_OUT_OF_BOUNDS, RT_STACK_BYTES, RT_STACK_GUARD,
+    RT_TOLD,
 )
 from anonvma_rt.programs.races cimport (
     ONE_OBJECT, Access, Race, races_begin, races_close, races_freed, races_give, races_join, races_open, races_touch,
@@ -68,6 +70,7 @@ cdef void watch_begin(Watch *w, int tasks) noexcept nogil:
     cdef int task
     w.n = w.built
     w.last = 0
+    memset(w.low, 0, tasks * sizeof(uint64_t))
     for i in range(w.built):
         w.block[i].live = True
         w.block[i].reached = False
@@ -147,6 +150,17 @@ cdef void must_be_there(Watch *w, Task *t, uint64_t offset, uint64_t size, uint3
     beyond = max(<int64_t>(offset - b.end), <int64_t>0) if behind >= 0 else behind
     violate(t, VIOLATION_SUBJECT + RT_OUT_OF_BOUNDS, <int64_t>offset, <int64_t>(place | <uint64_t>b.made << 32),
             <int64_t>(<uint64_t><uint32_t>(b.end - b.start) << 32 | <uint32_t>beyond))
+
+
+cdef void must_be_in_a_frame(Watch *w, Task *t, uint64_t p, uint32_t place) noexcept nogil:
+    """An access to a stack: some call of its thread's still has it, or the execution ends."""
+    cdef uint64_t offset = p - <uint64_t>t.x.arena.stacks
+    cdef int owner
+    if offset >= t.x.arena.stacks_size:
+        return
+    owner = <int>(offset // (RT_STACK_GUARD + RT_STACK_BYTES))
+    if owner < t.x.tasks and p < w.low[owner]:
+        violate(t, VIOLATION_SUBJECT + RT_DEAD_FRAME, <int64_t>(p - <uint64_t>w.base), place, owner)
 
 
 cdef void watch_free(Watch *w, Task *t, void *object, void *place) noexcept nogil:
@@ -298,6 +312,8 @@ cdef int watch_access(Watch *w, Task *t, void *p, uint64_t size, int how, void *
     offset = <uint64_t>p - <uint64_t>w.base
     if w.heap <= offset < t.x.arena.reserved:
         must_be_there(w, t, offset, size, from_here)
+    elif offset >= t.x.arena.reserved:
+        must_be_in_a_frame(w, t, <uint64_t>p, from_here)
     if w.mode == RACES_IGNORE:
         return 0
     if object == NULL:

@@ -31,7 +31,7 @@ cdef enum:
 RACES = ("report", "collect", "ignore")
 KINDS_OF_PROGRAMS = (
     "assertion", "abort", "uncaught-exception", "exit-code", "double-free", "bad-free", "destroyed", "bad-call",
-    "data-race", "out-of-bounds", "freed", "leak",
+    "data-race", "out-of-bounds", "freed", "leak", "use-after-return",
 )
 
 assert <int>RT_MOST_TASKS <= <int>MAX_TASKS

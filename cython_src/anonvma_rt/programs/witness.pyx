@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.task cimport Execution
-from anonvma_rt.programs.host cimport Host
+from anonvma_rt.programs.host cimport Host, rt_frame
 from anonvma_rt.programs.image cimport RT_MARKED, RT_STACK_BYTES, RT_STACK_GUARD, rt_host
 from anonvma_rt.programs.memory cimport Block, Watch, block_before
 from anonvma_rt.programs.program cimport Program
@@ -153,26 +153,31 @@ cdef void answer(void *x, int what, uint64_t address, uint64_t size) noexcept no
 
 
 cdef void see_point(void *x, int op, void *object) noexcept nogil:
+    (<Host *>x).entered = rt_frame()
     announced(x, object)
     sight_of(x).usual.point(x, op, object)
 
 
 cdef int see_wait(void *x, int op, int64_t *word, int test, int64_t want, int timed) noexcept nogil:
+    (<Host *>x).entered = rt_frame()
     announced(x, word)
     return sight_of(x).usual.wait(x, op, word, test, want, timed)
 
 
 cdef int see_acquire(void *x, void *lock, int op, int timed) noexcept nogil:
+    (<Host *>x).entered = rt_frame()
     announced(x, lock)
     return sight_of(x).usual.acquire(x, lock, op, timed)
 
 
 cdef int see_try_acquire(void *x, void *lock, int op) noexcept nogil:
+    (<Host *>x).entered = rt_frame()
     announced(x, lock)
     return sight_of(x).usual.try_acquire(x, lock, op)
 
 
 cdef void see_release(void *x, void *lock, int op) noexcept nogil:
+    (<Host *>x).entered = rt_frame()
     announced(x, lock)
     sight_of(x).usual.release(x, lock, op)
 
@@ -184,6 +189,7 @@ cdef void see_made(void *x, void *place) noexcept nogil:
 
 
 cdef void see_free(void *x, void *object, void *place) noexcept nogil:
+    (<Host *>x).entered = rt_frame()
     announced(x, object)
     answer(x, FREED, <uint64_t>object, 1)
     sight_of(x).usual.free(x, object, place)
@@ -191,6 +197,7 @@ cdef void see_free(void *x, void *object, void *place) noexcept nogil:
 
 cdef int see_access(void *x, void *p, uint64_t size, int how, void *place) noexcept nogil:
     cdef Sight *s = sight_of(x)
+    (<Host *>x).entered = rt_frame()
     if how & RT_MARKED or s.every:
         announced(x, p)
     # What is done last in the step of the violation is the violation.
@@ -273,6 +280,7 @@ cdef class Witness:
         if self.program is not None and self.program.host.sight == self.sight:
             self.program.host.calls = self.sight.usual
             self.program.host.sight = NULL
+            self.program.host.entered = 0
 
     @property
     def answers(self):
