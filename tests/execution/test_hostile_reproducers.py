@@ -28,7 +28,7 @@ WRONG = [
     (("schedule",), f"0x{1 << 64}", "must be a task"),
     (("schedule",), "0x4294967295", "must be a task"),
     (("schedule",), "0x2147483648 1x2147483648", "must have at most 2**31 steps"),
-    (("schedule",), "99x1", "must be a task"),
+    (("schedule",), "999x1", "must be a task"),
     (("schedule",), "0x0", "must be a task"),
     (("schedule",), "\u0660x1", "must be a task"),
     (("schedule",), None, "schedule: must be a string"),

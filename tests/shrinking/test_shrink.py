@@ -235,6 +235,7 @@ class Spinning(KnownAtOnce):
     text: str = ""
     source: str = "test"
     sha256: str = ""
+    needs: str = ""
     parameters: dict = field(default_factory=dict)
     interesting: tuple = ()
     failing: None = None

@@ -85,7 +85,7 @@ def test_bad_numbers_are_refused():
     fields = Algorithm.parse("unpatched").as_dict()
     for wrong in (
         {"movers": 0},
-        {"movers": 60, "walkers": 5},
+        {"movers": 250, "walkers": 6},
         {"pages": 0},
         {"rounds": 0},
         {"depth": 0},

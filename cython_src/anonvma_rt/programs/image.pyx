@@ -119,6 +119,8 @@ cdef class Image:
     @property
     def table(self):
         """Of the table of its tasks: the address, how many there are, and how large each is."""
+        if self.at.thread == NULL:
+            raise RuntimeError("this image was not made: it has no tasks")
         return <uint64_t>self.at.thread[0], self.tasks, sizeof(rt_state)
 
     @property

@@ -4,11 +4,11 @@ A time that is over earlier is a choice, which a program makes before it waits (
 here was not late by that choice.
 """
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
-from anonvma_rt.engine.base.operation cimport OP_LOCK, lock_word
-from anonvma_rt.engine.run.sync cimport must_not_be_freed, share, wait_for
-from anonvma_rt.engine.run.task cimport Task, point, recheck
+from anonvma_rt.engine.base.operation cimport lock_word
+from anonvma_rt.engine.run.sync cimport take_lock, wait_for
+from anonvma_rt.engine.run.task cimport Task, point
 
 
 cdef inline bint in_time(Task *t) noexcept nogil:
@@ -33,12 +33,5 @@ cdef inline bint acquire_in_time(Task *t, lock_word *lock, int op) noexcept nogi
     point(t, op, lock)
     if not in_time(t):
         return False
-    must_not_be_freed(t, lock)
-    if op == OP_LOCK:
-        lock.owner = <uint8_t>(t.id + 1)
-    else:
-        share(t, lock)
-        lock.readers += 1
-    if lock.waiters:
-        recheck(t.x, lock)
+    take_lock(t, lock, op, 0)
     return True

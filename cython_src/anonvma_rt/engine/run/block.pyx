@@ -75,6 +75,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
         x.task[i].spinning = False
         x.task[i].timed = False
         x.task[i].lapsed = False
+        x.task[i].lapses = 0
         x.task[i].marks = 0
         x.task[i].made = 0
         x.task[i].shares = 0

@@ -85,6 +85,20 @@ cdef inline bint unshare(Task *t, lock_word *lock) noexcept nogil:
     return True
 
 
+cdef inline void take_lock(Task *t, lock_word *lock, int op, int cls) noexcept nogil:
+    """Behind the point of an acquisition: t has the lock from now on. cls: 0 for none."""
+    must_not_be_freed(t, lock)
+    if op == OP_LOCK:
+        lock.owner = <uint8_t>(t.id + 1)
+    else:
+        share(t, lock)
+        lock.readers += 1
+    if cls:
+        hold(t, cls)
+    if lock.waiters:
+        recheck(t.x, lock)
+
+
 cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass, bint sleeps) noexcept nogil:
     cdef lock_word seen
     cdef int cls
@@ -100,16 +114,7 @@ cdef inline void acquire(Task *t, lock_word *lock, int op, int subclass, bint sl
     if seen.owner or (op == OP_LOCK and seen.readers):
         t.x.until = 0
     point(t, op, lock)
-    must_not_be_freed(t, lock)
-    if op == OP_LOCK:
-        lock.owner = <uint8_t>(t.id + 1)
-    else:
-        share(t, lock)
-        lock.readers += 1
-    if cls:
-        hold(t, cls)
-    if lock.waiters:
-        recheck(t.x, lock)
+    take_lock(t, lock, op, cls)
 
 
 cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcept nogil:

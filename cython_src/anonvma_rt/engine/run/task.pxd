@@ -144,9 +144,10 @@ cdef struct Task:
     int32_t n_looks
     bint whole
     bint missed
-    # Set while it waits for some time at most. `lapsed`: it goes on because that time is over.
+    # Set while it waits for some time at most. `lapsed`: it goes on because that time is over; `lapses`: how often.
     bint timed
     bint lapsed
+    uint64_t lapses
     # It has ended a fruitless round, whose first look was number `first`; ROUND_UNKNOWN until it comes to its next
     # operation, ROUND_OTHER where that is no other round.
     bint spinning

@@ -203,6 +203,7 @@ cdef inline int decide_among(Execution *x, int words) noexcept nogil:
         only(x.enabled, chosen, words)
         drop(x.blocked, chosen, words)
         x.task[chosen].lapsed = True
+        x.task[chosen].lapses += 1
     if chosen != x.current:
         if x.current >= 0:
             close_segment(x, x.steps)
@@ -216,13 +217,19 @@ cdef inline int decide_among(Execution *x, int words) noexcept nogil:
 
 
 cdef bint time_passes(Execution *x) noexcept nogil:
-    """Nobody can go on: whether somebody waits for some time at most. All those are enabled, and the strategy says
-    which gives up. A search of every class prunes that: it was a choice not to be late earlier (programs/timed)."""
+    """Nobody can go on: whether somebody waits for some time at most. Of those they are enabled who gave up least
+    often, and the strategy says which gives up now: no schedule lets one wait for ever while another goes round. A
+    search of every class prunes that: it was a choice not to be late earlier (programs/timed)."""
+    cdef uint64_t fewest = NEVER
     cdef bint late = False
     cdef int i
     for i in range(x.tasks):
         if x.task[i].timed and has(x.blocked, i, x.words) and not has(x.outside, i, x.words):
-            add(x.enabled, i, x.words)
+            if x.task[i].lapses < fewest:
+                clear(x.enabled, x.words)
+                fewest = x.task[i].lapses
+            if x.task[i].lapses == fewest:
+                add(x.enabled, i, x.words)
             late = True
     if late and x.strategy.cuts_spins:
         x.halt = HALT_PRUNED
