@@ -217,29 +217,25 @@ cdef inline int decide_among(Execution *x, int words) noexcept nogil:
 
 
 cdef bint time_passes(Execution *x) noexcept nogil:
-    """Nobody can go on: whether somebody waits for some time at most. Of those they are enabled who gave up least
-    often, and the strategy says which gives up now: no schedule lets one wait for ever while another goes round. A
-    search of every class prunes that: it was a choice not to be late earlier (programs/timed)."""
+    """Nobody can go on: whether somebody waits for some time at most. Who gave up least often is enabled: all have a
+    turn. A search of every class prunes that: it was a choice not to be late earlier (programs/timed)."""
     cdef uint64_t fewest = NEVER
-    cdef bint late = False
     cdef int i
     for i in range(x.tasks):
         if x.task[i].timed and has(x.blocked, i, x.words) and not has(x.outside, i, x.words):
             if x.task[i].lapses < fewest:
-                clear(x.enabled, x.words)
+                only(x.enabled, i, x.words)
                 fewest = x.task[i].lapses
-            if x.task[i].lapses == fewest:
+            elif x.task[i].lapses == fewest:
                 add(x.enabled, i, x.words)
-            late = True
-    if late and x.strategy.cuts_spins:
+    if fewest < NEVER and x.strategy.cuts_spins:
         x.halt = HALT_PRUNED
         clear(x.enabled, x.words)
         return False
     # Such executions are none that a search makes: they have no class.
-    x.rounds.fruitless |= late
-    if late and not x.strategy.keeps_lease:
-        x.lease = 0
-    return late
+    x.rounds.fruitless |= fewest < NEVER
+    x.lease = 0 if fewest < NEVER and not x.strategy.keeps_lease else x.lease
+    return fewest < NEVER
 
 
 cdef bint room_for_one(Execution *x, void **array, uint64_t n, uint64_t *room, size_t item) noexcept nogil:
@@ -315,8 +311,7 @@ recheck_apart = recheck_many
 
 
 cdef inline void recheck_among(Execution *x, void *object, int words) noexcept nogil:
-    cdef TaskSet before
-    cdef TaskSet parked
+    cdef TaskSet before, parked
     cdef int i
     copy(before, x.enabled, words)
     copy(parked, before, words)
