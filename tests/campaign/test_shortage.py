@@ -77,7 +77,7 @@ def test_an_error_of_the_range_itself_is_no_shortage(folder, monkeypatch):
 
 @pytest.mark.parametrize(
     ("what", "least", "most"),
-    [(resource.RLIMIT_NOFILE, 12, 12), (resource.RLIMIT_AS, 9 << 23, 9 << 23)],
+    [(resource.RLIMIT_NOFILE, 12, 12), (resource.RLIMIT_AS, 1 << 26, 1 << 26)],
     ids=["descriptors", "memory"],
 )
 def test_limits_of_a_shell_poison_nothing(what, least, most, tmp_path, alone):

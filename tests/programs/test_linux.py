@@ -1,13 +1,10 @@
 """linux.h: kernel code as it stands. Each piece is right, and found wrong when what it needs is left out (WRONG)."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
 from anonvma_rt import UserError, hunt, native, verify
-
-SOURCES = Path(__file__).with_name("sources")
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs are compiled")
 
@@ -390,23 +387,3 @@ def test_linux_h_is_for_c_only(tmp_path):
     (tmp_path / "one.cc").write_text("#include <linux.h>\nint main() { return 0; }\n")
     with pytest.raises(UserError, match=r"linux.h is for C"):
         hunt(native(tmp_path / "one.cc"), runs=1)
-
-
-@pytest.mark.parametrize("way", range(10))
-def test_what_was_handed_over_is_no_data_race(way):
-    program = native(SOURCES / "handover.c")
-    (right,) = verify(program, {"WAY": way}).results
-    assert right.complete and not right.violating_classes
-    (wrong,) = hunt(program, {"WAY": way, "WRONG": 1}, runs=300).results
-    assert wrong.violations.keys() <= {"data-race", "assertion"} and wrong.violations
-
-
-@pytest.mark.parametrize("way", range(4))
-def test_a_spinlock_of_the_programs_own_is_a_lock(way):
-    (proof,) = verify(native(SOURCES / "spin.c"), {"WAY": way}).results
-    if way == 3:  # none at all
-        assert "data-race" in proof.violating_classes
-    else:
-        # What earlier calls left in the unused words of a frame may make the first round look like another one; then
-        # each wait is seen with one round more.
-        assert proof.complete and proof.classes in (2, 4) and not proof.violating_classes

@@ -139,3 +139,21 @@ def test_a_stack_holds_nothing_of_the_execution_before(tmp_path, carrier):
     source.write_text(LEFT)
     (found,) = hunt(native(source, cflags=["-Wno-uninitialized"]), runs=300, carrier=carrier).results
     assert not found.violations
+
+
+@pytest.mark.parametrize("way", range(10))
+def test_what_was_handed_over_is_no_data_race(way):
+    program = native(SOURCES / "handover.c")
+    (right,) = verify(program, {"WAY": way}).results
+    assert right.complete and not right.violating_classes
+    (wrong,) = hunt(program, {"WAY": way, "WRONG": 1}, runs=300).results
+    assert wrong.violations.keys() <= {"data-race", "assertion"} and wrong.violations
+
+
+@pytest.mark.parametrize("way", range(4))
+def test_a_spinlock_of_the_programs_own_is_a_lock(way):
+    (proof,) = verify(native(SOURCES / "spin.c"), {"WAY": way}).results
+    if way == 3:  # none at all
+        assert "data-race" in proof.violating_classes
+    else:
+        assert proof.complete and proof.classes == 2 and not proof.violating_classes

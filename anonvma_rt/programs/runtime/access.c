@@ -8,16 +8,22 @@
 
 #define HERE __builtin_return_address(0)
 
-static inline void told(void *p, uint64_t size, int how, void *place)
+static inline void told_in(void *p, uint64_t size, int how, void *place, const void *frame)
 {
     if (rt_host && rt_host->access(rt_host->x, p, size, how, place)) {
-        rt_tell_round();
+        rt_tell_round(frame);
         rt_host->access(rt_host->x, p, size, how | RT_TOLD, place);
     }
 }
 
-static inline void step(int op, const volatile void *p, uint64_t size, int writes, void *place)
-{ told((void *)p, size, writes | RT_MARKED | RT_STEP(op), place); }
+static inline void told(void *p, uint64_t size, int how, void *place) { told_in(p, size, how, place, 0); }
+
+static inline __attribute__((always_inline)) void step(int op, const volatile void *p, uint64_t size, int writes, void *place)
+{
+    /* All registers that a call keeps lie right below the frame of the function that this is in. */
+    __builtin_unwind_init();
+    told_in((void *)p, size, writes | RT_MARKED | RT_STEP(op), place, __builtin_frame_address(0));
+}
 
 #define PLAIN(name, n, writes) void __tsan_##name(void *p) { told(p, n, writes, HERE); }
 #define MARKED(name, n, op, writes) void __tsan_##name(void *p) { step(op, p, n, writes, HERE); }

@@ -43,6 +43,6 @@ int rt_bad_time(const struct timespec *until);
 extern uint64_t rt_options_read;
 void rt_forget_options(void);
 /* round.c. Tells the lab what the thread has. */
-void rt_tell_round(void);
+void rt_tell_round(const void *frame);
 
 #endif
