@@ -7,6 +7,7 @@ a worker was lost. A process worker dies with the thread that started it, so a r
 import ctypes
 import errno
 import logging
+import mmap
 import multiprocessing
 import os
 import pickle
@@ -27,6 +28,7 @@ __all__ = ["CannotStart", "Crew", "Lost", "ProcessWorkers", "crew_for", "host_is
 START_SECONDS = 120.0  # for a worker to import what it needs; a busy machine takes a while
 STARTS = 20  # of workers that are killed while they start, in a row
 REST = 0.05  # seconds between two of them, more each time
+ROOM = 16 << 20  # bytes of addresses for a thread's stack and what starts a worker; an interpreter without them dies
 LOOK_SECONDS = 2.0  # between two looks at how many workers a cluster has now
 LONGEST_LOOK = 1.0  # seconds: whoever looks may have been stopped itself, and that time counts for nobody
 PR_SET_PDEATHSIG = 1
@@ -107,6 +109,17 @@ def crew_for(spec: str, jobs: int | None) -> Crew:
     raise UserError(f"--executor must be processes, dask://HOST:PORT or mpi, not {quote(spec)}")
 
 
+def _needs_room() -> None:
+    """Raises MemoryError while there still is enough for somebody to catch it.
+
+    Where CPython runs out of memory in a thread it can abort the process or leave a lock taken.
+    """
+    try:
+        mmap.mmap(-1, ROOM).close()
+    except (OSError, ValueError) as error:
+        raise MemoryError(f"less than {ROOM >> 20} MiB of addresses are left for a worker") from error
+
+
 class ProcessWorkers(ThreadPoolExecutor):
     """Processes, each with a thread here that hands it one call at a time and replaces it when it dies.
 
@@ -126,6 +139,7 @@ class ProcessWorkers(ThreadPoolExecutor):
     def submit(
         self, call: Callable[..., Any], /, *arguments: Any, within: float | None = None, **more: Any
     ) -> "Future[Any]":
+        _needs_room()
         return super().submit(self._forward, call, arguments, more, within)
 
     def look(self) -> None:
@@ -175,6 +189,7 @@ class ProcessWorkers(ThreadPoolExecutor):
             with self._lock:
                 if self._killed:
                     raise Lost("the workers were told to end")
+                _needs_room()
                 core = self._free_cores.pop(0)
                 try:
                     worker = _Worker(core)
