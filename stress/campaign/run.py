@@ -184,7 +184,7 @@ class _Runner:
     def _submit(self, lease: _Lease) -> None:
         try:
             self.under_way[self._call(self._unit(lease))] = lease
-        except (RuntimeError, OSError, MemoryError) as error:  # it broke since the last look (BrokenExecutor is a RuntimeError)
+        except (RuntimeError, OSError, MemoryError) as error:  # since the last look (BrokenExecutor is a RuntimeError)
             broken: Future[Any] = Future()
             broken.set_exception(error if host_is_short(error) else BrokenExecutor(str(error)))
             self.under_way[broken] = lease
