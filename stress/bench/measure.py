@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, TypeVar
@@ -33,12 +34,22 @@ class Untrue(RuntimeError):
 @dataclass(frozen=True)
 class Options:
     """What a benchmark's run() is told. rounds: how often everything is measured in turns. executions: of each cell of
-    `search`; seeds: of `zoo`. tell: called with what is being done."""
+    `pages`; seeds: of `search` and `zoo`. tell: called with what is being done, from any thread.
+
+    Of `search`: limit, executions with each seed; seconds, of a row; jobs, rows at a time; strategies and subjects,
+    none for all; sctbench, a checkout of SCTBench.
+    """
 
     rounds: int = 7
     executions: int = 50_000
     seeds: int = 20
     tell: Callable[[str], None] = lambda what: None
+    limit: int = 10_000
+    seconds: float = 60.0
+    jobs: int = 1
+    strategies: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    sctbench: Path | None = None
 
 
 def require(condition: bool, what: str) -> None:

@@ -9,8 +9,9 @@ from statistics import median
 from typing import Any
 
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.bench.measure import Options, Untrue
+from anonvma_rt.stress.search.first import Looked
+from anonvma_rt.stress.search.rows import racing
 from anonvma_rt.text.expected import expected_text
 
 LIMIT = 1 << 20
@@ -18,15 +19,10 @@ LIMIT = 1 << 20
 
 def executions_until_first(scenario: Scenario, algorithm: str, seed: int) -> int:
     """How many executions of a hunt with this seed it takes until one is a violation."""
-    start, runs = 0, 256
-    while start < LIMIT:
-        found = hunt(scenario, None, [algorithm], carrier="fibers", seed=seed, start=start, runs=runs, classes=0)
-        first = found.results[0].first
-        if first is not None:
-            return first.index + 1
-        start += runs
-        runs *= 2
-    raise Untrue(f"zoo: {scenario.name} under {algorithm}: a violation in {LIMIT} executions")
+    life, _ = Looked(scenario, [algorithm]).first(None, seed, LIMIT)
+    if not life.found:
+        raise Untrue(f"zoo: {scenario.name} under {algorithm}: a violation in {LIMIT} executions")
+    return life.executions
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -34,11 +30,7 @@ def run(options: Options) -> dict[str, Any]:
     for name in Scenario.builtin_names():
         scenario = Scenario.load(name)
         options.tell(f"zoo: {name}")
-        for algorithm in scenario.algorithms():
-            kind = scenario.expected(algorithm)
-            # A preset that "*" stands for is one of many that fail alike.
-            if kind == "none" or algorithm not in scenario.expect:
-                continue
+        for algorithm, kind in racing(scenario):
             counts = sorted(executions_until_first(scenario, algorithm, seed) for seed in range(options.seeds))
             rows.append(
                 {

@@ -6,24 +6,22 @@ time left has found nothing.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median, stdev
 from tempfile import TemporaryDirectory
-from threading import Timer
-from time import perf_counter
 from typing import Any
 
-from anonvma_rt.engine.base.bell import StopToken
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES
 from anonvma_rt.programs.subject import native
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.stress.judges.alone import ask
 from anonvma_rt.stress.judges.published import COLUMNS, PUBLISHED
 from anonvma_rt.stress.judges.suite import benchmarks, prepared
+from anonvma_rt.stress.search.first import Looked, look
 
-__all__ = ["answer", "run", "text"]
+__all__ = ["TO_COMPILE", "answer", "questions", "run", "text"]
 
 SECONDS = 40.0
 TO_COMPILE = 120.0
@@ -47,77 +45,45 @@ class Compiled:
         return self.program
 
 
-class Measured:
-    """The hunts of one program, within a time."""
-
-    def __init__(self, program: Any) -> None:
-        self.program = program
-        self.kinds: set[str] = set()
-        self.steps = 0.0
-
-    def first(self, strategy: str, seed: int, runs: int, seconds: float) -> tuple[int | None, bool]:
-        """How many executions it took, None where there was no violation; whether there was time for all."""
-        stop = StopToken()
-        timer = Timer(max(seconds, 0.01), stop.stop)
-        timer.start()
-        start = 0
-        try:
-            while start < runs and not stop.stopped:
-                how = {"strategy": strategy, "seed": seed, "start": start, "runs": runs - start, "stop": stop}
-                (found,) = hunt(self.program, until_violation=True, carrier="fibers", classes=0, **how).results
-                self.steps = max(self.steps, found.points / max(found.executions, 1))
-                if not found.first:
-                    break
-                start = found.first.index + 1
-                if found.first.kind not in NO_BUG:
-                    self.kinds.add(found.first.kind)
-                    return start, True
-        finally:
-            timer.cancel()
-        return None, not stop.stopped
-
-
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """For each strategy and seed, how many executions it took: None where there was no violation."""
+    """What look() says of one program."""
     with TemporaryDirectory() as folder:
         os.chdir(folder)
         how = prepared(question, Path(folder))
         named = native(*how.pop("files"), races="point", **how)
-        measured = Measured(Compiled(named, named.bind({})))
+        looked = Looked(Compiled(named, named.bind({})), no_bug=NO_BUG)
         # What races is known from then on, and is not looked for within the time.
-        hunt(measured.program, strategy="random", runs=FIRST_RUNS, carrier="fibers", classes=0)
-        firsts: dict[str, list[int | None]] = {}
-        hurried: dict[str, int] = {}
-        left = question["seconds"]
-        for n, strategy in enumerate(question["strategies"]):
-            began = perf_counter()
-            share = left / (len(question["strategies"]) - n)
-            firsts[strategy] = []
-            hurried[strategy] = 0
-            for seed in range(question["seeds"]):
-                # The first one may take what is left for all: a slow program is seen by each strategy so.
-                rest = (left if seed == 0 else share) - (perf_counter() - began)
-                first, whole = measured.first(strategy, seed, question["runs"], rest) if rest > 0 else (None, False)
-                firsts[strategy].append(first)
-                hurried[strategy] += not whole
-            left -= perf_counter() - began
+        hunt(looked.subject, strategy="random", runs=FIRST_RUNS, carrier="fibers", classes=0)
+        found = look(looked, question)
         os.chdir("/")
-    return {"kinds": sorted(measured.kinds), "firsts": firsts, "hurried": hurried, "points": round(measured.steps)}
+    return found
 
 
-def run(root: Path, strategies: list[str], seeds: int, runs: int, only: list[str], seconds: float) -> dict[str, Any]:
-    """Raises UserError where there is no such checkout."""
-    rows = []
+def questions(root: Path, only: list[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Each program: what is told of it, and what answer() has to be asked of it beside how to look; None where it
+    cannot run here, and `left_out` says why. Raises UserError where there is no such checkout."""
     for one in benchmarks(root):
         if only and one["name"] not in only:
             continue
         row = {key: one[key] for key in ("name", "suite", "threads", "steps")}
         if one["left_out"]:
-            rows.append(row | {"left_out": one["left_out"]})
+            yield row | {"left_out": one["left_out"]}, None
+        else:
+            yield row, {key: one[key] for key in ("name", "key", "folder", "files")}
+
+
+def run(root: Path, strategies: list[str], seeds: int, runs: int, only: list[str], seconds: float) -> dict[str, Any]:
+    """Raises UserError where there is no such checkout."""
+    rows = []
+    for row, question in questions(root, only):
+        if question is None:
+            rows.append(row)
             continue
-        question = {key: one[key] for key in ("name", "key", "folder", "files")}
         question |= {"strategies": strategies, "seeds": seeds, "runs": runs, "seconds": seconds}
-        rows.append(row | ask("sctbench", question, 2 * seconds + TO_COMPILE))
+        answered = ask("sctbench", question, 2 * seconds + TO_COMPILE)
+        if "lives" in answered:
+            answered["firsts"] = {name: firsts_of(lives) for name, lives in answered.pop("lives").items()}
+        rows.append(row | answered)
     ran = [row for row in rows if "firsts" in row]
     return {
         "seeds": seeds,
@@ -130,6 +96,11 @@ def run(root: Path, strategies: list[str], seeds: int, runs: int, only: list[str
         "found_by_any": sum(any(map(found, row["firsts"].values())) for row in ran),
         "as_expected": all(any(found(first) for first in row["firsts"].values()) for row in ran),
     }
+
+
+def firsts_of(lives: list[Any]) -> list[int | None]:
+    """How many executions it took each seed; None where there was no violation."""
+    return [executions if there else None for executions, there in lives]
 
 
 def found(firsts: list[int | None]) -> bool:

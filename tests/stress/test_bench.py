@@ -72,12 +72,12 @@ def test_lists_compares_both_languages():
     assert "one step of a walk" in module("lists").text(result)
 
 
-def test_search_and_zoo_make_their_tables():
+def test_pages_and_zoo_make_their_tables():
     few = measure.Options(executions=40, seeds=2)
-    search = module("search")
-    result = search.run(few)
-    assert len(result["results"]) == len(search.STRATEGIES) * len(search.PAGES)
-    assert search.text(result).startswith("| strategy | 2 | 4 | 16 | 64 | 256 |")
+    pages = module("pages")
+    result = pages.run(few)
+    assert len(result["results"]) == len(pages.STRATEGIES) * len(pages.PAGES)
+    assert pages.text(result).startswith("| strategy | 2 | 4 | 16 | 64 | 256 |")
     scenario = import_module("anonvma_rt.kernel.scenario").Scenario.load("own-locks")
     counts = [module("zoo").executions_until_first(scenario, "unpatched,own_lock=true", seed) for seed in (0, 1)]
     assert all(1 <= count < 1000 for count in counts)
@@ -132,7 +132,7 @@ def test_json_is_one_object_and_has_what_was_done_before_an_interruption(monkeyp
     [
         (["point"], 'unknown benchmark "point" (did you mean "points"?)'),
         (["points", "--rounds", "0"], "--rounds must be from 1 to 10000, not 0"),
-        (["search", "--executions", "0"], "--executions must be from 1 to 1000000000, not 0"),
+        (["pages", "--executions", "0"], "--executions must be from 1 to 1000000000, not 0"),
         (["zoo", "--seeds", "x"], '--seeds must be a whole number, not "x"'),
     ],
 )

@@ -5,6 +5,7 @@ import argparse
 import json
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from anonvma_rt.cli import options as opt
@@ -15,11 +16,14 @@ from anonvma_rt.errors import UserError, nearest, quote
 BENCHMARKS = {
     "order": "bench.order", "dpor": "bench.dpor", "lists": "bench.lists", "locks": "bench.locks",
     "order-c": "bench.order_c", "points": "bench.points", "lkml-2011": "bench.lkml", "jobs": "bench.jobs",
-    "search": "bench.search", "zoo": "bench.zoo", "campaign": "bench.campaign", "scaling": "scaling.experiment",
+    "search": "search.table", "pages": "bench.pages", "zoo": "bench.zoo", "campaign": "bench.campaign",
+    "scaling": "scaling.experiment",
 }  # fmt: skip
-LONG = ("search", "zoo", "campaign", "scaling")
+LONG = ("search", "pages", "zoo", "campaign", "scaling")
 USUAL = [name for name in BENCHMARKS if name not in LONG]
-MOST = {"rounds": 10_000, "executions": 1_000_000_000, "seeds": 10_000}
+MOST = {"rounds": 10_000, "executions": 1_000_000_000, "seeds": 10_000, "limit": 1_000_000_000, "jobs": 1024}
+
+LONGEST = 1e6
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -29,6 +33,8 @@ def _bench(options: argparse.Namespace) -> int:
     for name, most in MOST.items():
         if not 1 <= getattr(options, name) <= most:
             raise UserError(f"--{name} must be from 1 to {most}, not {getattr(options, name)}")
+    if not 0 < options.seconds <= LONGEST:
+        raise UserError(f"--seconds must be more than 0 and at most {LONGEST:.0f}, not {options.seconds:g}")
     if find_spec("anonvma_rt.stress") is None:
         raise UserError("bench needs the whole package: run `python -m pip install -e .` in the checkout")
     # Benchmarks are no part of what a user of the library imports.
@@ -36,7 +42,10 @@ def _bench(options: argparse.Namespace) -> int:
     done: dict[str, Any] = {}
     code = AS_EXPECTED
     with progress_bar(unit="", bar_format="{desc}", delay=0) as bar:
-        how = measure.Options(options.rounds, options.executions, options.seeds, bar.set_description_str)
+        how = measure.Options(
+            options.rounds, options.executions, options.seeds, bar.set_description_str, options.limit, options.seconds,
+            options.jobs, tuple(options.strategies), tuple(options.subjects), options.sctbench,
+        )  # fmt: skip
         try:
             for name in options.name or USUAL:
                 bench = import_module(f"anonvma_rt.stress.{BENCHMARKS[name]}")
@@ -61,6 +70,13 @@ def _bench(options: argparse.Namespace) -> int:
     return code
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"--seconds must be a number, not {quote(text)}") from None
+
+
 def _kernel(options: argparse.Namespace) -> int:
     from anonvma_rt.stress.kernel.run import run_kernel_program
 
@@ -80,8 +96,26 @@ VERBS = {
                 nargs="*",
             ),
             opt.whole("--rounds", "N", "measurements of each (default %(default)s)", default=7),
-            opt.whole("--executions", "N", "of each cell of `search` (default %(default)s)", default=50_000),
-            opt.whole("--seeds", "N", "of `zoo` (default %(default)s)", default=20),
+            opt.whole("--executions", "N", "of each cell of `pages` (default %(default)s)", default=50_000),
+            opt.whole("--seeds", "N", "of `search` and `zoo` (default %(default)s)", default=20),
+            opt.whole("--limit", "N", "of `search`: executions with each seed (default %(default)s)", default=10_000),
+            opt.option(
+                "--seconds",
+                "T",
+                "of `search`: the most that all strategies together may take for a row (default %(default)s)",
+                type=_number,
+                default=60.0,
+            ),
+            opt.whole("--jobs", "J", "of `search`: rows at a time (default 1)", default=1),
+            opt.option("--strategies", "NAME", "of `search` (default: all)", nargs="+", default=[]),
+            opt.option(
+                "--subjects",
+                "NAME",
+                "of `search`: zoo, litmus, sctbench, names or patterns of names (default: all)",
+                nargs="+",
+                default=[],
+            ),
+            opt.option("--sctbench", "PATH", "of `search`: a checkout of SCTBench, for its programs", type=Path),
         ),
         _bench,
     ),

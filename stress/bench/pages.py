@@ -1,4 +1,4 @@
-"""How likely each strategy is to find the bug of 2011 as the moved area grows: the table of docs/search.md.
+"""How likely each strategy is to find the bug of 2011 as the moved area grows: a table of docs/search.md.
 
 lkml-2011, unpatched; each cell is one hunt. Counts are exact for a seed, so they come again on any machine.
 """
@@ -37,12 +37,12 @@ def run(options: Options) -> dict[str, Any]:
     rows = []
     for strategy in STRATEGIES:
         patched = hunt("lkml-2011", None, ["moveto-tail"], strategy, "fibers", runs=CHECKED).results[0]
-        require(not patched.violations, f"search: {strategy}: moveto-tail never goes wrong")
+        require(not patched.violations, f"pages: {strategy}: moveto-tail never goes wrong")
         for pages in PAGES:
-            options.tell(f"search: {strategy}, {pages} pages")
+            options.tell(f"pages: {strategy}, {pages} pages")
             rows.append(measure(strategy, pages, options.executions))
     at_most = {row["strategy"]: row for row in rows if row["pages"] == PAGES[-1]}
-    require(at_most["surw"]["violations"] > 0, "search: surw finds the bug at any size")
+    require(at_most["surw"]["violations"] > 0, "pages: surw finds the bug at any size")
     yardstick = at_most[YARDSTICK]["upper_bound_95"]
     times = {strategy: at_most[strategy]["probability"] / yardstick for strategy in ("surw", "portfolio")}
     return {"results": rows, "times_the_yardstick": times, "yardstick": YARDSTICK, "aim": AIM}
