@@ -9,7 +9,7 @@ from anonvma_rt.execution.reproducer import Replayed, Reproducer
 from anonvma_rt.execution.results import First
 from anonvma_rt.kernel.scenario_file import USUAL_OPERATIONS
 from anonvma_rt.search.hunt_result import Hunted, HuntResult
-from anonvma_rt.search.second_carrier import NEVER_TRIED, Confirmed
+from anonvma_rt.search.second_carrier import Confirmed
 from anonvma_rt.search.verify import Verdict, Verification
 from anonvma_rt.show.text import history, how_to_replay, sentences
 from anonvma_rt.shrinking.shrink import Shrunk, Size
@@ -25,8 +25,10 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     how = (
         f"strategy {result.strategy}{_ordered(result.interesting)}, seed {result.seed}, executions from {result.start}"
     )
+    carriers = list(dict.fromkeys(one.carrier for one in result.results))
     lines = [
-        *_heading(result, how),
+        *_heading(result, f"{how}, on {' and '.join(carriers)}" if carriers else how),
+        *dict.fromkeys(f"on {one.carrier}: {one.because}" for one in result.results if one.because),
         "",
         f"  {'algorithm':26}{'executions':>11}  {'violations':32}{'P <= (95 %)':>12}  {'exec/s':>9}  expected",
     ]
@@ -147,9 +149,12 @@ def _numbers(one: Hunted) -> list[str]:
 
 
 def _confirmed(one: Hunted, confirmed: Confirmed) -> list[str]:
-    found = sum(count for kind, count in one.violations.items() if kind != NEVER_TRIED)
-    tried = f"{confirmed.tried} of {found}" if confirmed.tried < found else str(found)
+    found, tried = sum(one.violations.values()), confirmed.tried
+    if confirmed.why_not is not None:
+        return [f"seen on {one.carrier}, and not confirmed on {confirmed.on}: {confirmed.why_not}"]
     lines = [f"{confirmed.confirmed} of {tried} violations confirmed on {confirmed.on}"] if found else []
+    if tried < found:
+        lines[0] += f"; {found} were found on {one.carrier}"
     lines += [
         f"THE LAB IS WRONG: execution {d.index} is {d.found} on fibers and {d.other} on {confirmed.on}"
         + (", after the same choices" if d.same_choices else ", after other choices")

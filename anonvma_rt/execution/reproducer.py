@@ -54,7 +54,7 @@ BODY = shape_of(
         ),
         "algorithm": table_of(either(lambda value: isinstance(value, str), line(2000), VALUE), 100),
         "found_by": shape_of({"strategy": line(2000), "seed": whole(), "index": whole()},
-                           {"interesting": list_of(line(), MOST_NAMES)}, others=True),
+                           {"interesting": list_of(line(), MOST_NAMES), "carrier": line()}, others=True),
         "bound": whole(1, MOST_STEPS), "schedule": Schedule.checked, "schedule_digest": digest(16),
         "trace_sha256": digest(64),
     },
@@ -73,22 +73,25 @@ class ReproducerError(UserError):
 
 @dataclass(frozen=True)
 class FoundBy:
-    """How a violation was found: its kind, the strategy by name, and which execution under which seed."""
+    """How a violation was found: its kind, the strategy by name, which execution under which seed, and the carrier that
+    made it, of two the last one; "" where nobody says."""
 
     kind: str
     strategy: str
     seed: int = 0
     index: int = 0
+    carrier: str = ""
 
 
 @dataclass(frozen=True)
 class Reproducer:
     """One failing execution.
 
-    strategy, interesting (the operations that SURW orders), seed and index say how it was found; bound is the number of
-    steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the engine's digest of the
-    choices. shrunk_from says what was found, where this is what `shrink` made of it: steps, switches, parameters and
-    schedule_digest. failures: the allocations that failed, as (task, n); None where none could.
+    strategy, interesting (the operations that SURW orders), seed, index and carrier (FoundBy) say how it was found;
+    bound is the number of steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the
+    engine's digest of the choices. shrunk_from says what was found, where this is what `shrink` made of it: steps,
+    switches, parameters and schedule_digest. failures: the allocations that failed, as (task, n); None where none
+    could.
     """
 
     scenario: Described
@@ -107,6 +110,7 @@ class Reproducer:
     version: str = field(default=__version__)
     shrunk_from: Mapping[str, Any] | None = None
     failures: Sequence[tuple[int, int]] | None = None
+    carrier: str = ""
 
     @classmethod
     def of(cls, record: Record, found: FoundBy, shrunk_from: Mapping[str, Any] | None = None) -> "Reproducer":
@@ -117,6 +121,7 @@ class Reproducer:
             seed=found.seed, index=found.index, interesting=program.interesting, bound=record.bound,
             schedule=record.schedule, kind=found.kind, cause=record.cause, digest=record.digest,
             trace=record.events_sha256, shrunk_from=shrunk_from, failures=record.failures,
+            carrier=found.carrier,
         )  # fmt: skip
 
     @property
@@ -160,7 +165,7 @@ class Reproducer:
             "algorithm": dict(self.algorithm.as_dict()),
             "found_by": {
                 "strategy": self.strategy, "interesting": list(self.interesting), "seed": self.seed,
-                "index": self.index,
+                "index": self.index, **({"carrier": self.carrier} if self.carrier else {}),
             },
             "bound": self.bound, "schedule": str(self.schedule), "schedule_digest": self.digest,
             "trace_sha256": self.trace,
@@ -241,7 +246,7 @@ class Reproducer:
             bound=body["bound"], schedule=body["schedule"], kind=violation["kind"],
             cause=violation["cause"], digest=body["schedule_digest"], trace=body["trace_sha256"],
             version=body["written_by"].removeprefix("anonvma_rt "), shrunk_from=body.get("shrunk_from"),
-            failures=body.get("failed_allocations"),
+            failures=body.get("failed_allocations"), carrier=found_by.get("carrier", ""),
         )  # fmt: skip
 
 

@@ -25,7 +25,9 @@ CARRIERS = {
     "fibers": "one stack per task on a single OS thread: the same executions, hash for hash, and faster",
 }
 AUTO = "auto"
-HUNT_CARRIERS = CARRIERS | {AUTO: "for hunts: searches on fibers, and makes violating executions again on threads"}
+HUNT_CARRIERS = {
+    AUTO: "the default of hunts: searches on fibers, and makes violating executions again on threads"
+} | CARRIERS
 
 LONGEST_PROFILE = 1 << 26  # steps; a sequential execution that is longer counts as endless
 SHORT_PROFILE = 100_000  # steps; up to this length a few random walks are part of the profile

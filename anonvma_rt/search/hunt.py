@@ -24,13 +24,13 @@ from anonvma_rt.execution.record import record
 from anonvma_rt.execution.reproducer import FoundBy
 from anonvma_rt.execution.results import First
 from anonvma_rt.lab.again import Again, must_come_again
-from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS, make_explorer, prepare, profile
+from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS, Profile, make_explorer, prepare, profile
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, bind
 from anonvma_rt.lab.pump import Pump
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy, strategy_name
 from anonvma_rt.search.bounds import count_classes, upper_bound_95
 from anonvma_rt.search.hunt_result import Hunted, HuntInterrupted, HuntResult, PctGuarantee
-from anonvma_rt.search.second_carrier import Confirmer
+from anonvma_rt.search.second_carrier import Confirmer, FiberTooSmall, carrier_for
 from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["DEFAULT_CLASSES", "DEFAULT_RUNS", "HuntPlan", "hunt"]
@@ -47,7 +47,7 @@ def hunt(
     parameters: Mapping[str, str | int | bool] | None = None,
     algorithms: Iterable[Choice | str] | None = None,
     strategy: str | Strategy | None = None,
-    carrier: str = "threads",
+    carrier: str = AUTO,
     seed: int = 0,
     start: int = 0,
     runs: int = DEFAULT_RUNS,
@@ -65,9 +65,10 @@ def hunt(
 
     scenario: also a litmus test, whose variants then are the algorithms. algorithms: None for the usual ones. strategy:
     "NAME" or "NAME:parameter=value", or an object of your own; None for the scenario's own or the usual one. carrier:
-    "auto" searches on fibers and makes violating executions again on threads. jobs: explorers, one per core. classes:
-    count the classes of interleavings among the first so many executions; they cost more, and 0 counts none. out: the
-    folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
+    "auto" searches on fibers and makes violating executions again on threads; where a strategy in Python, a debugger or
+    a deep stack needs threads it searches there, and `because` of a result says so. jobs: explorers, one per core.
+    classes: count the classes of interleavings among the first so many executions; they cost more, and 0 counts none.
+    out: the folder for reproducers, None to save none. stop: ends the hunt early from any thread; the result then says
     `interrupted`. progress: called with the algorithm's name and the number of executions just done. interesting: the
     operations that SURW orders, by name (`anonvma-rt list` has them; a litmus test's are its locks and variables), None
     for the scenario's own. fail_alloc: the rate at which allocations of the threads fail, 0 to 1, or "RATE:kind,kind";
@@ -126,7 +127,7 @@ class HuntPlan(Plan):
         between("--classes", self.classes, 0, MOST_CLASSES)
         between("--keep", self.keep, 0, MOST_KEPT)
         among("carrier", self.carrier, HUNT_CARRIERS)
-        if make_strategy(self.strategy).needs_gil and self.carrier != "threads":
+        if make_strategy(self.strategy).needs_gil and self.carrier == "fibers":
             raise UserError(f"--strategy {strategy_name(self.strategy)} is Python, which needs --carrier threads")
         if not self.choices:
             raise UserError("no algorithm to hunt")
@@ -138,6 +139,13 @@ class _Hunt:
     def __init__(self, plan: HuntPlan, choice: Choice, folder: Folder) -> None:
         self.plan, self.choice, self.folder = plan, choice, folder
         self.result = Hunted(choice.name, expected=plan.program.expected(choice.name))
+        self.begin(*carrier_for(plan.carrier, make_strategy(plan.strategy)))
+
+    def begin(self, carrier: str, because: str) -> None:
+        """With nothing found yet; `result` stays the object that it is."""
+        plan, choice = self.plan, self.choice
+        anew = Hunted(choice.name, plan.program.expected(choice.name), carrier=carrier, because=because)
+        self.result.__dict__.update(anew.__dict__)
         self.next = self.merged = plan.start
         self.end = plan.start + plan.runs
         self.observed_end = min(self.end, plan.start + plan.classes)
@@ -149,28 +157,33 @@ class _Hunt:
         self.kinds: dict[int, str] = {}
         self.longest = 0
         self.guarantee: dict[str, Any] | None = None
+        self.too_small: FiberTooSmall | None = None
         self.confirmer: Confirmer | None = None
 
     def run(self) -> None:
+        try:
+            self.search()
+        except FiberTooSmall as why:
+            self.begin("threads", str(why))
+            self.search()
+
+    def search(self) -> None:
         plan = self.plan
         started = perf_counter()
         try:
             with ExitStack() as opened:
                 pump = opened.enter_context(Pump(plan.program, plan.stop))
-                carrier = "fibers" if plan.carrier == AUTO else plan.carrier
+                how: dict[str, Any] = {"seed": plan.seed, "carrier": self.result.carrier}
                 for cpu in cores(min(plan.jobs, plan.runs)):
-                    pump.open(self.choice, make_strategy(plan.strategy), seed=plan.seed, cpu=cpu, carrier=carrier)
+                    pump.open(self.choice, make_strategy(plan.strategy), cpu=cpu, **how)
                 first = pump.explorers[0]
                 self.kinds = first.subject.kinds()
                 found = profile(plan.program, first)
                 for explorer in pump.explorers:
                     prepare(explorer, found)
                 self.guarantee = first.strategy.guarantee(first.subject.tasks)
-                if plan.carrier == AUTO:
-                    how: dict[str, Any] = {"seed": plan.seed, "cpu": first.cpu, "carrier": "threads"}
-                    second = make_explorer(plan.program, self.choice, make_strategy(plan.strategy), **how)
-                    prepare(opened.enter_context(second), found)
-                    self.confirmer = Confirmer(second, "threads")
+                if plan.carrier == AUTO and self.result.carrier == "fibers":
+                    self.confirmer = Confirmer(lambda: opened.enter_context(self.second(first, found)), "threads")
                     self.result.confirmed = self.confirmer.result
                 again = Again(plan.program, first, found.steps)
                 started = perf_counter()
@@ -179,6 +192,14 @@ class _Hunt:
                     again.compare()
         finally:
             self.finish(perf_counter() - started)
+            self.confirmer = None  # which knows the explorers: what they have loaded must go now
+
+    def second(self, first: Explorer, found: Profile) -> Explorer:
+        """An explorer that makes the same executions on threads."""
+        how: dict[str, Any] = {"seed": self.plan.seed, "cpu": first.cpu, "carrier": "threads"}
+        explorer = make_explorer(self.plan.program, self.choice, make_strategy(self.plan.strategy), **how)
+        prepare(explorer, found)
+        return explorer
 
     def give(self, explorer: Explorer, size: int) -> tuple[int, int] | None:
         first = self.next
@@ -192,6 +213,8 @@ class _Hunt:
     def take(self, explorer: Explorer, block: Block) -> None:
         """Keeps a block until its turn comes, and adds up those whose turn it is. After a stop there may be gaps; what
         lies behind one does not count."""
+        if self.too_small is not None:
+            return
         self.waiting[block.first] = block
         if self.plan.progress is not None:
             self.plan.progress(self.choice.name, block.ran)
@@ -205,7 +228,11 @@ class _Hunt:
             self.merged += ready.ran
             self.add(ready)
             if ready.failures:
-                self.look(explorer, ready)
+                try:
+                    self.look(explorer, ready)
+                except FiberTooSmall as why:
+                    self.too_small = why
+                    raise
 
     def up_to_violation(self, idle: Explorer, block: Block) -> Block:
         """The block as if it had ended at its first violation: its totals are made again by an idle explorer."""
@@ -235,20 +262,22 @@ class _Hunt:
             if len(result.indices) < MOST_INDICES:
                 result.indices.append(index)
             if self.violations[kind] <= 1 + self.plan.keep:
-                self.keep(idle, First(index, self.kinds[kind]), digest_of(block, index))
-        if self.confirmer is not None:
-            for index, kind in block.failures:
+                self.keep(idle, index, kind, digest_of(block, index))
+            elif self.confirmer is not None:
                 self.confirmer.show(index, kind, digest_of(block, index), idle)
 
-    def keep(self, idle: Explorer, found: First, digest: bytes) -> None:
+    def keep(self, idle: Explorer, index: int, kind: int, digest: bytes) -> None:
         result, plan = self.result, self.plan
+        found = First(index, self.kinds[kind])
         result.first = result.first or found
         result.kept.append(found)
-        recorded = record(plan.program, self.choice, idle, found.index)
+        recorded = record(plan.program, self.choice, idle, index)
         if (recorded.kind, recorded.digest) != (found.kind, digest.hex()):
-            must_come_again(plan.program, idle, found.index, None, found.kind, digest)
+            must_come_again(plan.program, idle, index, None, found.kind, digest)
+        same = self.confirmer is not None and self.confirmer.show(index, kind, digest, idle, kept=True)
         if recorded.halt in (None, "stuck"):
-            by = FoundBy(found.kind, strategy_name(plan.strategy), plan.seed, found.index)
+            carrier = "threads" if same else result.carrier
+            by = FoundBy(found.kind, strategy_name(plan.strategy), plan.seed, index, carrier)
             found.reproducer = result.keep(recorded, by, self.folder)
 
     def finish(self, seconds: float) -> None:

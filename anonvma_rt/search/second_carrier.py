@@ -1,20 +1,49 @@
-"""A second opinion: violations that were found on one carrier, executed again on another.
+"""Which carrier a hunt searches on, and a second opinion: violations that were found on fibers, executed on threads.
 
-Both make the same executions, hash for hash, so any difference is a bug of the lab. It runs one execution at a time, on
-an explorer of its own.
+Both make the same executions, hash for hash, so any difference is a bug of the lab, except where a fiber's stack is too
+small for the code under test. The second explorer runs one execution at a time, and there is none until there is
+something to confirm.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
+from anonvma_rt.engine.run.strategy import Strategy
+from anonvma_rt.errors import UserError, reason
 from anonvma_rt.lab.again import NotReproducible
+from anonvma_rt.lab.explorers import AUTO
+from anonvma_rt.lab.strategies import strategy_name
 
-__all__ = ["MOST_CONFIRMED", "NEVER_TRIED", "Confirmed", "Confirmer", "Disagreement"]
+__all__ = ["MOST_CONFIRMED", "Confirmed", "Confirmer", "Disagreement", "FiberTooSmall", "carrier_for"]
 
-MOST_CONFIRMED = 1000  # violating executions, and the first of each kind besides
-# The stack of a fiber is small and guarded; that of a thread is neither, and the lab would not survive.
-NEVER_TRIED = "stack-overflow"
+MOST_CONFIRMED = 100  # violating executions, beside the first of each kind and those that are kept
+
+
+class FiberTooSmall(Exception):
+    """An execution used up the stack of a fiber and not that of a thread: only threads can say how it ends."""
+
+
+def carrier_for(asked: str, strategy: Strategy) -> tuple[str, str]:
+    """Who makes the executions of a hunt; and where that is not fibers although `auto` was asked for, why."""
+    if asked != AUTO:
+        return asked, ""
+    if strategy.needs_gil:
+        return "threads", f"strategy {strategy_name(strategy)} is Python, which cannot run on the stack of a fiber"
+    if debugger := _traced_by():
+        return "threads", f"a debugger looks on (process {debugger}), and sees a stack for each task only there"
+    return "fibers", ""
+
+
+def _traced_by() -> int:
+    """The process that traces this one, 0 if there is none."""
+    with suppress(OSError, ValueError), open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("TracerPid:"):
+                return int(line.split()[1])
+    return 0
 
 
 @dataclass(frozen=True)
@@ -31,12 +60,13 @@ class Disagreement:
 @dataclass
 class Confirmed:
     """on: the second carrier. tried: violating executions that were made again, `confirmed` of them with the same kind
-    after the same choices."""
+    after the same choices. why_not: why there is no second carrier here, where the system refuses it."""
 
     on: str
     tried: int = 0
     confirmed: int = 0
     disagreements: list[Disagreement] = field(default_factory=list)
+    why_not: str | None = None
 
     @property
     def agrees(self) -> bool:
@@ -44,31 +74,50 @@ class Confirmed:
 
 
 class Confirmer:
-    """explorer: of the other carrier, told of the same profile. Tries the first 1000 that it is shown, and the first of
-    each kind whenever it comes."""
+    """make: makes an explorer of the other carrier, told of the same profile. Tries the first 100 that it is shown, the
+    first of each kind whenever it comes, and each that is kept."""
 
-    def __init__(self, explorer: Explorer, carrier: str) -> None:
-        self.explorer = explorer
-        self.kinds: dict[int, str] = explorer.subject.kinds()
+    def __init__(self, make: Callable[[], Explorer], carrier: str) -> None:
+        self.make = make
+        self.explorer: Explorer | None = None
+        self.kinds: dict[int, str] = {}
         self.result = Confirmed(carrier)
         self.known: set[int] = set()
 
-    def show(self, index: int, kind: int, digest: bytes, idle: Explorer) -> None:
+    def show(self, index: int, kind: int, digest: bytes, idle: Explorer, kept: bool = False) -> bool:
         """A violating execution, with the number of its kind and the digest of its choices; idle: of the first carrier.
-        Raises NotReproducible where it is another one on the same carrier, too."""
-        if self.kinds[kind] == NEVER_TRIED or (kind in self.known and self.result.tried >= MOST_CONFIRMED):
-            return
+        Whether it was the same on the second one. Raises NotReproducible where it is another one on the same carrier,
+        too, FiberTooSmall where it is no more than a stack that was too small."""
+        if kind in self.known and self.result.tried >= MOST_CONFIRMED and not kept:
+            return False
+        explorer = self.opened()
+        if explorer is None:
+            return False
         self.known.add(kind)
-        block = self.explorer.run(index, 1)
+        block = explorer.run(index, 1)
         other = self.end(block)
         same = block.digests == digest
         self.result.tried += 1
         if other == self.kinds[kind] and same:
             self.result.confirmed += 1
-        else:
-            self.must_agree_with_itself(index, (self.kinds[kind], digest), idle)
-            self.must_agree_with_itself(index, (other, block.digests), self.explorer)
-            self.result.disagreements.append(Disagreement(index, self.kinds[kind], other, same))
+            return True
+        self.must_agree_with_itself(index, (self.kinds[kind], digest), idle)
+        self.must_agree_with_itself(index, (other, block.digests), explorer)
+        if self.kinds[kind] == "stack-overflow":
+            raise FiberTooSmall(f"execution {index} needs a larger stack than a fiber has")
+        self.result.disagreements.append(Disagreement(index, self.kinds[kind], other, same))
+        return False
+
+    def opened(self) -> Explorer | None:
+        """The explorer of the second carrier, made when it is first needed; None where there are no threads, no
+        memory or no place for it."""
+        if self.explorer is None and self.result.why_not is None:
+            try:
+                self.explorer = self.make()
+                self.kinds = self.explorer.subject.kinds()
+            except (OSError, MemoryError, UserError) as error:
+                self.result.why_not = reason(error)
+        return self.explorer
 
     def end(self, block: Block) -> str:
         return self.kinds[block.failures[0].kind] if block.failures else block.halt or "none"

@@ -219,7 +219,7 @@ class _Verify:
                 f"--checkpoint {quote(str(self.file.path))}: the {first.kind} in it does not come again: the file was "
                 "edited, or this is other code: begin anew with another file"
             )
-        found = FoundBy(first.kind, first.strategy, index=first.index)
+        found = FoundBy(first.kind, first.strategy, index=first.index, carrier=self.plan.carrier)
         self.result.first.reproducer = self.result.keep(recorded, found, self.folder)
 
     def judge(self) -> None:

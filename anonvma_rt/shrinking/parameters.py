@@ -204,7 +204,7 @@ class Shrinking:
             "parameters": dict(original.parameters),
             "schedule_digest": original.digest,
         }
-        found_by = FoundBy(original.kind, original.strategy, original.seed, original.index)
+        found_by = FoundBy(original.kind, original.strategy, original.seed, original.index, original.carrier)
         self.minimal = Reproducer.of(recorded, found_by, original.shrunk_from or found)
         if target is not None:
             self.saved = save(self.minimal, target, str(target))

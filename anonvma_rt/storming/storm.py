@@ -216,7 +216,7 @@ class _Storm:
         if all(one.kind != found.kind for one in result.found):
             recorded = record(self.plan.program, self.choice, explorer, log.index, confirmation.strategy)
             found.reproducer = result.keep(
-                recorded, FoundBy(found.kind, "storm", self.plan.seed, log.index), self.folder
+                recorded, FoundBy(found.kind, "storm", self.plan.seed, log.index, "fibers"), self.folder
             )
             result.found.append(found)
 

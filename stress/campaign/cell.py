@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from anonvma_rt import __version__
 from anonvma_rt.execution.plan import LAST_INDEX
-from anonvma_rt.lab.explorers import CARRIERS
+from anonvma_rt.lab.explorers import HUNT_CARRIERS
 from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.shape import (
     VALUE,
@@ -44,7 +44,7 @@ _KINDS = either(lambda value: isinstance(value, list), list_of(line(), 1000, 1),
 SPEC: Shape = record(
     {
         "scenario": line(), "sha256": digest(64), "parameters": table_of(VALUE, 1000), "algorithm": line(2000),
-        "strategy": line(2000), "carrier": one_of("carrier", CARRIERS), "seed": whole(),
+        "strategy": line(2000), "carrier": one_of("carrier", HUNT_CARRIERS), "seed": whole(),
         "executions": maybe(whole(1, LAST_INDEX)), "seconds": maybe(number(1e-3, 1e9)),
         "range_size": whole(1, LARGEST_RANGE), "stop": one_of("stop", STOPS), "bound": maybe(number(1e-12, 1.0)),
         "expected": maybe(_KINDS), "judged": switch, "timeout": number(1e-2, LONGEST_TIMEOUT),

@@ -16,7 +16,7 @@ from anonvma_rt.errors import UserError, nearest, quote
 from anonvma_rt.execution.plan import LAST_INDEX
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.kernel.scenario_file import VIOLATION_KINDS
-from anonvma_rt.lab.explorers import CARRIERS
+from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS
 from anonvma_rt.lab.load import load, names_of_all
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy
 from anonvma_rt.litmus.litmus import Litmus
@@ -256,9 +256,9 @@ def _budget(table: dict[str, Any], where: str) -> Budget:
         raise CampaignError(f"{where}: stop: a bound may never be reached: give executions or seconds as well")
     elif seconds is None:
         executions = DEFAULT_RUNS
-    carrier = table.get("carrier", "threads")
-    if not isinstance(carrier, str) or carrier not in CARRIERS:
-        hint = nearest(carrier, CARRIERS) if isinstance(carrier, str) else ""
+    carrier = table.get("carrier", AUTO)
+    if not isinstance(carrier, str) or carrier not in HUNT_CARRIERS:
+        hint = nearest(carrier, HUNT_CARRIERS) if isinstance(carrier, str) else ""
         raise CampaignError(f"{where}: carrier: unknown carrier {shown(carrier)}{hint}")
     return {
         "executions": executions,

@@ -122,6 +122,7 @@ _DONE = record(
                     "observed": _COUNT, "distinct": _COUNT, "executions_per_class": number(0, 1e18), "once": _COUNT,
                     "unseen_mass": number(0, 1), "unseen_upper_95": number(0, 1),
                 }, others=True)),
+                "confirmed": maybe(record({"tried": _COUNT, "confirmed": _COUNT}, others=True)),
             },
             others=True,
         ),
@@ -163,7 +164,8 @@ class Totals:
     """What the ranges of a cell add up to, taken in their order; `ended` says by which rule it is complete.
 
     ranges_sha256 covers the schedules_sha256 of each range, in order. indices: the first violating ones.
-    classes: of interleavings, in the first range, as `hunt --json` says it.
+    classes: of interleavings, in the first range, as `hunt --json` says it. tried, confirmed: violations that were made
+    again on a second carrier, and those of them that were the same there.
     """
 
     cell: Cell
@@ -175,6 +177,8 @@ class Totals:
     first: FirstViolation | None = None
     reproducer: str | None = None
     poisoned: list[PoisonedRange] = field(default_factory=list)
+    tried: int = 0
+    confirmed: int = 0
     failure: str | None = None
     ended: str | None = None
     _sha: Any = field(default_factory=hashlib.sha256)
@@ -215,6 +219,9 @@ class Totals:
         for name in ADDITIVE:
             self.sums[name] += result[name]
         self.violations.update(result["violations"])
+        confirmed = result.get("confirmed") or {}
+        self.tried += confirmed.get("tried", 0)
+        self.confirmed += confirmed.get("confirmed", 0)
         self.indices += done.indices[: MOST_INDICES - len(self.indices)]
         self._sha.update(bytes.fromhex(result["schedules_sha256"]))
         if self.first is None and result["first"] is not None:
@@ -238,7 +245,7 @@ class Totals:
     @property
     def as_expected(self) -> bool:
         """Whether the outcome is the expected one; for a cell that has not ended, whether it still may be."""
-        if self.failure is not None or self.poisoned:
+        if self.failure is not None or self.poisoned or self.tried != self.confirmed:
             return False
         if not self.cell.judged:
             return True

@@ -53,6 +53,9 @@ class Row:
             place = f"one of executions {one.start} to {last}" if index is None else f"execution {index}"
             more = f" (and {len(totals.poisoned) - 1} ranges more)" if len(totals.poisoned) > 1 else ""
             return f"{place} is lost with whoever makes it: {one.outcome.why}{more}"
+        if totals.tried != totals.confirmed:
+            other = totals.tried - totals.confirmed
+            return f"a bug of the lab: {other} of {totals.tried} violations were others on threads than on fibers"
         if self.verdict == "unfinished":
             return "not finished: resume the campaign"
         if self.verdict == "NOT AS EXPECTED":
@@ -79,6 +82,8 @@ class Row:
             "classes": totals.classes,
             "first": totals.first and totals.first._asdict(),
             "indices": totals.indices,
+            "tried": totals.tried,
+            "confirmed": totals.confirmed,
             "interval_95": [low, high],
             "interval_method": method,
             "upper_bound_95": totals.upper_bound_95,

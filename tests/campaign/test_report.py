@@ -196,6 +196,18 @@ def test_a_cell_may_still_come_out_as_expected_until_it_ends():
         assert totals.as_expected is ended
 
 
+def test_what_was_another_on_threads_than_on_fibers_is_never_as_expected():
+    for confirmed, good in ((4, True), (3, False)):
+        totals = Totals(cell(expected="bug-on", executions=5))
+        done = range_of(4, first=0)
+        made = {"on": "threads", "tried": 4, "confirmed": confirmed, "disagreements": []}
+        totals.add(Done({**done.result, "confirmed": made}, done.indices, None))
+        assert totals.as_expected is good and totals.ended == "all"
+        problem = Row(totals, "as expected" if good else "NOT AS EXPECTED").problem
+        said = "a bug of the lab: 1 of 4 violations were others on threads than on fibers"
+        assert problem == (None if good else said)
+
+
 def test_poisoned_ranges_are_no_executions_and_three_end_a_cell():
     totals = Totals(cell())
     for _ in range(3):

@@ -84,6 +84,21 @@ def test_a_stack_that_is_used_up(carrier):
     assert result.executions == 100 and set(result.violations) == {"stack-overflow"}
 
 
+def test_a_stack_that_is_used_up_is_confirmed_and_one_that_is_only_too_small_for_a_fiber_takes_the_hunt_to_threads():
+    deep = hunt(trouble(), number("deep"), runs=100).results[0]
+    assert set(deep.violations) == {"stack-overflow"} and deep.confirmed.agrees and deep.confirmed.tried > 10
+    hunted = {
+        (carrier, jobs): hunt(trouble(), number("much-stack"), runs=200, carrier=carrier, jobs=jobs).results[0]
+        for carrier, jobs in (("fibers", 1), ("threads", 1), ("auto", 1), ("auto", 2))
+    }
+    assert set(hunted["fibers", 1].violations) == {"stack-overflow"}
+    for jobs in (1, 2):
+        one = hunted["auto", jobs]
+        assert one.violations == {} and one.kept == [] and one.confirmed is None and one.carrier == "threads"
+        assert one.because == f"execution {hunted['fibers', 1].first.index} needs a larger stack than a fiber has"
+        assert one.executions == 200 and one.schedules_sha256 == hunted["threads", 1].schedules_sha256
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("how", ["loop", "mutex", "check-loop"])
 def test_code_that_comes_to_no_point_is_ended_and_named(how, carrier):

@@ -7,7 +7,7 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
 from anonvma_rt.cli.report import hunt_report
 from anonvma_rt.errors import UserError
-from anonvma_rt.lab.explorers import HUNT_CARRIERS
+from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
 from anonvma_rt.text.names import split_names
 
@@ -29,9 +29,9 @@ OPTIONS = (
         split_names,
     ),
     opt.CARRIER.but(
-        default="threads",
+        default=AUTO,
         help=f"who runs the tasks, of {', '.join(HUNT_CARRIERS)} (default %(default)s); auto searches on fibers and "
-        "makes violating executions again on threads",
+        "makes violating executions again on threads, or searches on threads where something needs them, and says so",
     ),
     opt.SEED,
     opt.whole("--start", "I", "the first execution index (default 0)", default=0),

@@ -36,7 +36,7 @@ cdef extern from *:
 WAYS = (
     "nothing", "null", "poison", "divide", "illegal", "abort", "deep", "loop", "mutex", "check-null", "check-loop",
     "build-null", "exit", "slow", "static", "points", "late-static",
-    "static-crash",
+    "static-crash", "much-stack",
 )
 
 cdef int64_t calls = 0
@@ -132,6 +132,8 @@ cdef void go_wrong(int how, Task *t, shared *n) noexcept nogil:
         calls += 1
         if calls == 100:
             misread(NULL)
+    elif how == 18:
+        n.word = sum_below(&zero, 300)
 
 
 class Patient(Trouble):
