@@ -163,9 +163,15 @@ def _confirmed(one: Hunted, confirmed: Confirmed) -> list[str]:
     return lines
 
 
+def _searched(result: Verification) -> str:
+    if result.iterate:
+        return f"every schedule with 0, 1, 2, ... {'preemptions' if result.delays is None else 'delays'}"
+    return "every class of interleavings" if result.preemptions is result.delays is None else "every schedule"
+
+
 def verify_report(result: Verification, width: int, table: bool = True) -> str:
     """The verdict on each algorithm; with `table`, the interleaving of the first counterexample."""
-    lines = [*_heading(result, "every class of interleavings" if result.preemptions is None else "every schedule"), ""]
+    lines = [*_heading(result, _searched(result)), ""]
     for one in result.results:
         kinds = one.not_reproducible or _kinds(one.violating_classes)
         blocked = f", {one.sleep_blocked} sleep-blocked" if one.sleep_blocked else ""

@@ -26,6 +26,7 @@ from anonvma_rt.text.shape import (
     maybe,
     record,
     shown,
+    switch,
     table_of,
     tuple_of,
     whole,
@@ -54,7 +55,7 @@ SEARCH = record(
         "visited": COUNT, "scouts": COUNT, "classes": COUNT, "sleep_blocked": COUNT,
         "repeated": COUNT,
         "violating": table_of(COUNT, MOST_NAMES), "seen": HASHES, "seen_violating": table_of(HASHES, MOST_NAMES),
-        "seen_exits": HASHES,
+        "seen_exits": HASHES, "limited": switch,
         "first": maybe(tuple_of(line(), whole(), line(), list_of(SEGMENT, MOST_SEGMENTS))),
         "parts": list_of(PART, DEEPEST), "states": list_of(STATE, DEEPEST),
     }

@@ -5,7 +5,7 @@ and what is left of its part are taken over together, so a checkpoint never coun
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -34,7 +34,7 @@ SCOUTS = 512  # executions of a hunt that goes before: what is easily found need
 SCOUTS_AT_A_TIME = 64
 ALONE = 4096  # executions by one explorer before others help: short searches come again exactly
 CHECKPOINT_SECONDS = 10.0
-MOST_PREEMPTIONS = 1000
+LARGEST_BOUND = 1000
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class VerifyPlan(Plan):
     carrier: str
     jobs: int
     preemptions: int | None
+    delays: int | None
+    iterate: bool
     all_violations: bool
     limit: int | None
     progress: Callable[[str, int], None] | None
@@ -52,8 +54,10 @@ class VerifyPlan(Plan):
     def __post_init__(self) -> None:
         among("carrier", self.carrier, CARRIERS)
         between("--jobs", self.jobs, 1, MOST_JOBS)
-        if self.preemptions is not None:
-            between("--preemptions", self.preemptions, 0, MOST_PREEMPTIONS)
+        if self.preemptions is not None and self.delays is not None:
+            raise UserError("--preemptions and --delays: a search has one bound; omit one of them")
+        if self.bound is not None:
+            between(f"--{self.counted}", self.bound, 0, LARGEST_BOUND)
         if self.limit is not None:
             at_least("--limit", self.limit)
         failing = self.program.failing
@@ -62,6 +66,19 @@ class VerifyPlan(Plan):
                 f"{self.program.scenario.name}: nothing is proved where allocations fail by chance (fail_alloc): say "
                 "which do, with fail and fail_after"
             )
+
+    @property
+    def counted(self) -> str:
+        """What a bound is on."""
+        return "preemptions" if self.delays is None else "delays"
+
+    @property
+    def bound(self) -> int | None:
+        return self.preemptions if self.delays is None else self.delays
+
+    def within(self, bound: int) -> "VerifyPlan":
+        """The same search with a bound."""
+        return replace(self, preemptions=bound) if self.delays is None else replace(self, delays=bound)
 
 
 class Exhaust:
@@ -101,9 +118,9 @@ class Exhaust:
         plan = self.plan
         with self.pump as pump:
             for cpu in cores(plan.jobs):
-                dpor = Dpor(plan.preemptions, not plan.all_violations)
+                dpor = Dpor(plan.preemptions, not plan.all_violations, plan.delays)
                 explorer = pump.open(self.choice, dpor, cpu=cpu, carrier=plan.carrier)
-                explorer.observing = plan.preemptions is not None
+                explorer.observing = plan.bound is not None
             self.begin(pump.explorers[0])
             for explorer in pump.explorers:
                 explorer.bound = self.bound
@@ -136,7 +153,7 @@ class Exhaust:
         found = profile(plan.program, explorer)
         explorer.bound = self.bound = found.bound
         self.again = Again(plan.program, explorer, found.steps)
-        if plan.preemptions is None and not self.tally.visited:
+        if plan.bound is None and not self.tally.visited:
             if not plan.all_violations and not self.tally.scouts:
                 self.scout(explorer, found)
             self.estimate = estimate(plan.program, explorer, found.steps)
@@ -195,6 +212,7 @@ class Exhaust:
         """Takes over what an explorer has found and what its search wants of others."""
         tally, dpor = self.tally, _dpor(explorer)
         tally.add(block, self.kinds, dpor.endings(), dpor.exits())
+        tally.limited |= dpor.limited
         if block.failures and tally.first is None:
             index, kind = block.failures[0]
             tally.first = Found("dpor", index, self.kinds[kind], Schedule(dpor.found_schedule))

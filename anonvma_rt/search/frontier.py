@@ -109,11 +109,11 @@ class Found:
 class Tally:
     """visited: executions of the search, each of a class, given up (sleep_blocked) or of a violating class that was
     visited before (repeated). scouts: executions of the short hunt that went before. violating: classes by kind, or
-    executions while nobody told their classes.
+    executions while nobody told their classes. limited: a bound left something out.
 
     A violating class may be visited several times, where others had done different things when it was cut short:
     `seen_violating` has the hashes of these classes by kind, `seen_exits` of those that exit() cut short. With a bound
-    on preemptions any class may, and `seen` has the hashes of all.
+    any class may, and `seen` has the hashes of all.
     """
 
     visited: int = 0
@@ -125,6 +125,7 @@ class Tally:
     seen: set[int] = field(default_factory=set)
     seen_violating: dict[str, set[int]] = field(default_factory=dict)
     seen_exits: set[int] = field(default_factory=set)
+    limited: bool = False
     first: Found | None = None
 
     def add(
@@ -179,5 +180,6 @@ class Tally:
             data["visited"], data["scouts"], data["classes"], data["sleep_blocked"], data["repeated"],
             Counter(data["violating"]), set(data["seen"]),
             {kind: set(seen) for kind, seen in data["seen_violating"].items()}, set(data["seen_exits"]),
+            data["limited"],
             first and Found(first[0], first[1], first[2], Schedule((task, steps) for task, steps in first[3])),
         )  # fmt: skip

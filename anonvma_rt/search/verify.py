@@ -5,7 +5,7 @@ between two points is one step. See engine/search/dpor.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -26,7 +26,7 @@ from anonvma_rt.lab.load import DEFAULT_SCENARIO, bind
 from anonvma_rt.own.gate import digest
 from anonvma_rt.search.checkpoint import Checkpoint
 from anonvma_rt.search.class_count import Estimate
-from anonvma_rt.search.exhaust import Exhaust, VerifyPlan
+from anonvma_rt.search.exhaust import LARGEST_BOUND, Exhaust, VerifyPlan
 from anonvma_rt.search.frontier import Found
 from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
@@ -37,9 +37,10 @@ __all__ = ["Verdict", "Verification", "VerifyInterrupted", "verify"]
 class Verdict(Result):
     """What the search says of one algorithm.
 
-    scouts: executions of the short hunt that went before. classes: that were visited, each once; with a bound on
-    preemptions `schedules` is how many executions that took. sleep_blocked: executions that were given up because every
-    continuation was known. complete: nothing is left to visit. violating_classes: by kind; without `all_violations` the
+    scouts: executions of the short hunt that went before. classes: that were visited, each once; with a bound
+    `schedules` is how many executions that took. sleep_blocked: executions that were given up because every
+    continuation was known. complete: nothing is left to visit. clear_below: no execution with fewer preemptions (or
+    delays) violates anything. violating_classes: by kind; without `all_violations` the
     search ends at the first. estimate: of the classes, before the search. rests_on: what the verdict takes on trust,
     None where all of it was seen now. verdict: in words. doubt: why the number
     of classes is hard to believe, if it is. announcements: in words, whether the operations
@@ -51,6 +52,7 @@ class Verdict(Result):
     schedules: int | None = None
     sleep_blocked: int = 0
     complete: bool = False
+    clear_below: int | None = None
     violating_classes: dict[str, int] = field(default_factory=dict)
     first: First | None = None
     estimate: Estimate | None = None
@@ -60,8 +62,8 @@ class Verdict(Result):
     doubt: str = ""
 
     shown = (
-        "algorithm scouts classes schedules sleep_blocked complete violating_classes first estimate seconds expected "
-        "as_expected rests_on announcements not_reproducible verdict doubt"
+        "algorithm scouts classes schedules sleep_blocked complete clear_below violating_classes first estimate "
+        "seconds expected as_expected rests_on announcements not_reproducible verdict doubt"
     )
 
     def does_not_come_again(self, why: NotReproducible) -> None:
@@ -73,13 +75,16 @@ class Verdict(Result):
 
 @dataclass
 class Verification(Results[Verdict]):
-    """One scenario or litmus test under one or more algorithms. preemptions: None where there is no bound."""
+    """One scenario or litmus test under one or more algorithms. preemptions, delays: None where there is no bound;
+    iterate: of bounds from 0 on."""
 
     carrier: str = ""
     jobs: int = 1
     preemptions: int | None = None
+    delays: int | None = None
+    iterate: bool = False
 
-    shown = "scenario parameters carrier jobs preemptions results interrupted as_expected"
+    shown = "scenario parameters carrier jobs preemptions delays iterate results interrupted as_expected"
 
 
 class VerifyInterrupted(Interrupted):
@@ -95,6 +100,8 @@ def verify(
     carrier: str = "fibers",
     jobs: int = 1,
     preemptions: int | None = None,
+    delays: int | None = None,
+    iterate: bool = False,
     all_violations: bool = False,
     limit: int | None = None,
     checkpoint: str | Path | None = None,
@@ -106,12 +113,13 @@ def verify(
     """Visits every class of interleavings of `scenario` under each algorithm.
 
     algorithms: None for the usual ones. jobs: explorers, one per core; the number of classes does not depend on it.
-    preemptions: visits the schedules with at most so many instead. all_violations: goes on after the first and counts
-    the violating classes. limit: gives up after so many executions of an algorithm. checkpoint: a file to which the
-    search is saved, and from which it goes on if the file is there. out: the folder for reproducers. stop: ends the
-    search from any thread. progress: called with the algorithm's name and the number of executions just made;
-    estimated: with its name and an estimate, before its search. Raises UserError for bad input, VerifyInterrupted on
-    ^C.
+    preemptions, delays: visits the schedules with at most so many instead. iterate: those with none, then those with at
+    most one, and so on to that bound or until nothing is left out or something is found; without one, it is on
+    preemptions. all_violations: goes on after the first and counts the violating classes. limit: gives up after so
+    many executions of an algorithm. checkpoint: a file to which the search is saved, and from which it goes on if the
+    file is there. out: the folder for reproducers. stop: ends the search from any thread. progress: called with the
+    algorithm's name and the number of executions just made; estimated: with its name and an estimate, before its
+    search. Raises UserError for bad input, VerifyInterrupted on ^C.
 
     >>> verify("order", {"pages": 3}, ["patched"]).results[0].verdict
     'VERIFIED (complete, 84 classes)'
@@ -121,11 +129,12 @@ def verify(
     while more is not None:
         program = more
         plan = VerifyPlan(
-            program, choices(program, named), out, stop, carrier, jobs, preemptions, all_violations, limit, progress,
-            estimated,
+            program, choices(program, named), out, stop, carrier, jobs, preemptions, delays, iterate, all_violations,
+            limit, progress, estimated,
         )  # fmt: skip
         needs = program.scenario.needs
-        result = Verification(*plan.what, carrier=carrier, jobs=jobs, preemptions=preemptions, needs=needs)
+        result = Verification(*plan.what, carrier=carrier, jobs=jobs, needs=needs)
+        result.preemptions, result.delays, result.iterate = preemptions, delays, iterate
         file = Checkpoint(checkpoint, question(plan)) if checkpoint else None
         search = partial(_Verify, file)
         more = came_up(program, lambda: carry_out(plan, result, search, VerifyInterrupted))  # noqa: B023
@@ -145,6 +154,8 @@ def question(plan: VerifyPlan) -> dict[str, Any]:
         "text": program.scenario.sha256,
         "parameters": dict(program.parameters),
         "preemptions": plan.preemptions,
+        "delays": plan.delays,
+        "iterate": plan.iterate,
         "all_violations": plan.all_violations,
     }
 
@@ -167,25 +178,41 @@ class _Verify:
     """One algorithm: the search, its counterexample and its verdict."""
 
     def __init__(self, file: Checkpoint | None, plan: VerifyPlan, choice: Choice, folder: Folder) -> None:
-        self.plan, self.choice, self.file, self.folder = plan, choice, file, folder
+        self.last = plan
+        self.plan = plan.within(0) if plan.iterate else plan
+        self.choice, self.file, self.folder = choice, file, folder
         self.result = Verdict(choice.name, expected=plan.program.expected(choice.name))
         self.result.announcements = announcements(plan.program, choice)
-        saved = file.searches.get(choice.name) if file else None
-        self.search = Exhaust(plan, choice, saved, self.keep if file else None)
+        self.search = self.begin()
+        self.covered: tuple[VerifyPlan, Exhaust] | None = None  # the largest bound that is done
+
+    def begin(self) -> Exhaust:
+        """The search of the plan at hand, or what a checkpoint has of it."""
+        file = self.file
+        saved = file.searches.get(self.name) if file else None
+        search = Exhaust(self.plan, self.choice, saved, self.keep if file else None)
         self.resumed = saved is not None
         if file is not None and self.resumed:
-            trusted = self.search.tally.classes
+            trusted = search.tally.classes
             self.result.rests_on = f"resumed from {file.path}; its {trusted} classes are taken on trust"
+        return search
+
+    @property
+    def name(self) -> str:
+        """Of the search in a checkpoint."""
+        return f"{self.choice.name} within {self.plan.bound}" if self.plan.iterate else self.choice.name
 
     def keep(self) -> None:
         assert self.file is not None
-        self.file.searches[self.choice.name] = self.search.as_dict()
+        self.file.searches[self.name] = self.search.as_dict()
         self.file.save()
 
     def run(self) -> None:
         started = perf_counter()
         try:
             self.search.run()
+            while self.goes_on():
+                self.search.run()
         finally:
             # Also what stands if this is left by ^C or an error.
             self.result.seconds = perf_counter() - started
@@ -194,11 +221,28 @@ class _Verify:
             if self.search.tally.first is not None:
                 self.record(self.search.tally.first)
 
+    def goes_on(self) -> bool:
+        """Where bounds are iterated: whether this one is done and another one is to come, which is begun."""
+        plan, search = self.plan, self.search
+        if not plan.iterate or not search.complete or search.tally.violating or search.unordered:
+            return False
+        self.covered = plan, search
+        assert plan.bound is not None
+        left = None if plan.limit is None else plan.limit - search.tally.visited
+        done = not search.tally.limited or plan.bound == (LARGEST_BOUND if self.last.bound is None else self.last.bound)
+        if done or (left is not None and left <= 0) or (plan.stop is not None and plan.stop.stopped):
+            return False
+        self.plan = replace(plan.within(plan.bound + 1), limit=left)
+        self.search = self.begin()
+        return True
+
     def count(self) -> None:
+        if self.covered is not None and not self.search.complete and not self.search.tally.violating:
+            self.plan, self.search = self.covered
         result, tally = self.result, self.search.tally
         result.scouts, result.classes, result.sleep_blocked = tally.scouts, tally.classes, tally.sleep_blocked
         result.violating_classes = dict(sorted(tally.violating.items()))
-        if self.plan.preemptions is not None:
+        if self.plan.bound is not None:
             result.schedules, result.classes = tally.classes, len(tally.seen)
             result.violating_classes = {kind: len(seen) for kind, seen in sorted(tally.seen_violating.items())}
         result.estimate = self.search.estimate
@@ -223,20 +267,27 @@ class _Verify:
         self.result.first.reproducer = self.result.keep(recorded, found, self.folder)
 
     def judge(self) -> None:
-        result, bound = self.result, self.plan.preemptions
+        result, bound = self.result, self.plan.bound
         # Some of it is known only now.
         result.announcements = announcements(self.plan.program, self.choice)
         found = sum(result.violating_classes.values())
         what = "classes" if bound is None else f"classes in {result.schedules} schedules"
-        bounds = [] if bound is None else [f"{bound} preemption{'' if bound == 1 else 's'}"]
+        # What is left out, and by what: nothing is by a bound that no execution needs.
+        everything = bound is None or (result.complete and not self.search.tally.limited)
+        bounds = [] if bound is None or everything else [_counted(self.plan, bound)]
         within = " and ".join(bounds + ([met] if (met := self.plan.program.within) else []))
         within = within and f" within {within}"
+        if bound is not None and not found and result.complete and not self.search.unordered:
+            result.clear_below = bound + 1
+        elif bound and found and self.covered is not None:
+            result.clear_below = bound
+        clear, cut = self.clear(everything), self.cut(everything)
         if found and self.plan.all_violations and result.complete:
-            result.verdict = f"VIOLATED{within} ({found} of {result.classes} {what})"
+            result.verdict = f"VIOLATED{within} ({found} of {result.classes} {what}){clear}"
         elif found and not result.classes:
             result.verdict = f"VIOLATED (execution {result.scouts} of a hunt that went before)"
         elif found:
-            result.verdict = f"VIOLATED (after {result.classes} {what})"
+            result.verdict = f"VIOLATED (after {result.classes} {what}){clear}"
         elif unordered := self.search.unordered:
             result.complete = False
             result.verdict = (
@@ -255,11 +306,31 @@ class _Verify:
             and NOT_AUDITED in result.announcements
             and (shared := self.plan.program.unannounced(self.choice))
         ):
-            result.complete = False
+            result.complete, result.clear_below = False, None
             result.verdict = f"NOT PROVED{within} ({result.classes} {what}, none violating): {shared}"
         elif result.complete:
             result.doubt = doubt(result.classes, result.estimate)
-            result.verdict = f"VERIFIED{within} (complete, {result.classes} {what})"
+            result.verdict = f"VERIFIED{within} (complete, {result.classes} {what}){clear}{cut}"
         else:
             result.verdict = f"NOT PROVED: ended after {result.classes} {what}"
         result.judge(result.violating_classes, bool(found) or result.complete)
+
+    def clear(self, everything: bool) -> str:
+        """How many interruptions a violation needs at least, in words; none is needed where everything was visited."""
+        below = self.result.clear_below
+        if below is None:
+            return ""
+        if everything and not self.result.violating_classes:
+            return f", and no execution has as many as {_counted(self.plan, below)}"
+        return f": no violation with fewer than {_counted(self.plan, below)}"
+
+    def cut(self, everything: bool) -> str:
+        """What a bound counts more often than it seems: see docs/engine.md."""
+        cut = self.result.sleep_blocked
+        if everything or not cut:
+            return ""
+        return f" ({cut} more ended where only a task that spins, or waits for a time, could go on)"
+
+
+def _counted(plan: VerifyPlan, bound: int) -> str:
+    return f"{bound} {plan.counted if bound != 1 else plan.counted[:-1]}"

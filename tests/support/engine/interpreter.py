@@ -194,8 +194,9 @@ class Model:
         raise AssertionError("the schedule ended before the program")
 
 
-def interleavings(threads, preemptions=None, starts=False):
-    """Every interleaving, or those with at most so many preemptions, as (what was done, final values without zeros).
+def interleavings(threads, preemptions=None, starts=False, delays=None):
+    """Every interleaving, or those with at most so many preemptions or delays, as (what was done, final values without
+    zeros). A delay passes over an enabled thread whose turn it is; the turn is whose the last step was, else the next.
 
     What was done are events (thread, number, (verb, name, whether a try failed)).
     """
@@ -206,6 +207,8 @@ def interleavings(threads, preemptions=None, starts=False):
         running = done[-1][0] if done else None
         for task in able:
             cost = running in able and task != running
+            if delays is not None:
+                cost = sorted(able, key=lambda one: (one < (running or 0), one)).index(task)
             if left is not None and cost > left:
                 continue
             verb, name, *_ = model.next(state, task)
@@ -215,7 +218,7 @@ def interleavings(threads, preemptions=None, starts=False):
         if not able:
             yield done, frozenset((name, value) for name, value in model.values(state) if value)
 
-    yield from go_on(model.first, [], preemptions)
+    yield from go_on(model.first, [], preemptions if delays is None else delays)
 
 
 def dependent(one, other):

@@ -1,8 +1,9 @@
 """Source-set DPOR with sleep sets, as a strategy that chooses one class after the other (see races.pyx for the source).
 
-With a bound on preemptions it is a plain search instead: every schedule in which at most so many tasks were interrupted
-although they could have gone on (Musuvathi, Qadeer, "Iterative Context Bounding", PLDI 2007). To leave out schedules of
-one class would be wrong there, because the one that is kept may need more preemptions than another.
+With a bound it is a plain search instead: every schedule in which at most so many tasks were interrupted although they
+could have gone on (Musuvathi, Qadeer, "Iterative Context Bounding", PLDI 2007), or with at most so many delays (Emmi,
+Qadeer, Rakamaric, POPL 2011). To leave out schedules of one class would be wrong there, because the one that is kept
+may need more preemptions than another.
 
 Between two executions the stack says what comes next: the first `prefix` steps are to be made again, the last of them
 another than before. So a search can be cut there: `shed` gives a part of what is left away, `dump` writes all of it
@@ -38,9 +39,9 @@ cdef enum:
 cdef class Dpor(Strategy):
     """`dpor`: not for hunting; verify drives it until it is `exhausted`.
 
-    preemptions: of an execution at most, or None. until_found: the search ends with the first violation (`ended`); its
-    schedule is kept either way. An execution that is given up because every continuation belongs to a class that was
-    seen ends with HALT_PRUNED.
+    preemptions, delays: of an execution at most; one of them, or none. `limited` says whether that left anything out.
+    until_found: the search ends with the first violation (`ended`); its schedule is kept either way. An execution that
+    is given up because every continuation belongs to a class that was seen ends with HALT_PRUNED.
 
     A state is known by the tasks that were chosen on the way to it. What load() takes and dump() gives is a dict:
     `tasks`, those of the execution to be made next, as far as it is decided; `explored` and `backtrack`, for each of
@@ -52,12 +53,17 @@ cdef class Dpor(Strategy):
         search_open(&self.s)
         observer_open(&self.observer)
 
-    def __init__(self, preemptions=None, until_found=False):
-        if preemptions is not None and not 0 <= preemptions <= LONGEST:
-            raise ValueError(f"preemptions must be from 0 to {LONGEST}, not {preemptions}")
+    def __init__(self, preemptions=None, until_found=False, delays=None):
+        if preemptions is not None and delays is not None:
+            raise ValueError("a search has one bound: preemptions or delays")
+        self.s.by_delays = delays is not None
+        bound = delays if self.s.by_delays else preemptions
+        if bound is not None and not 0 <= bound <= LONGEST:
+            what = "delays" if self.s.by_delays else "preemptions"
+            raise ValueError(f"{what} must be from 0 to {LONGEST}, not {bound}")
         self.sees_forced = True
         self.keeps_lease = True
-        self.s.bound = -1 if preemptions is None else preemptions
+        self.s.bound = -1 if bound is None else bound
         self.until_found = until_found
 
     def __dealloc__(self):
@@ -68,7 +74,8 @@ cdef class Dpor(Strategy):
         free(self.exit)
 
     def clone(self):
-        return Dpor(self.s.bound if self.s.bound >= 0 else None, self.until_found)
+        bound = self.s.bound if self.s.bound >= 0 else None
+        return Dpor(None, self.until_found, bound) if self.s.by_delays else Dpor(bound, self.until_found)
 
     cdef void attach(self, Execution *x):
         Strategy.attach(self, x)
@@ -78,6 +85,10 @@ cdef class Dpor(Strategy):
         if self.s.tasks != x.tasks:
             search_clear(&self.s, x.tasks)
             self.loaded = 0
+
+    @property
+    def limited(self):
+        return self.s.limited
 
     @property
     def found_schedule(self):

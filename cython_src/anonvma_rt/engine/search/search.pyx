@@ -9,7 +9,9 @@ from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
 from anonvma_rt.engine.base.os cimport rt_unlikely
-from anonvma_rt.engine.base.tasks cimport TaskSet, anybody, clear, copy, has, lowest, only, pop, take_away
+from anonvma_rt.engine.base.tasks cimport (
+    TaskSet, add, anybody, clear, copy, drop, following, has, is_alone, lowest, only, pop, take_away,
+)
 from anonvma_rt.engine.order.clocks cimport clock_inherit
 from anonvma_rt.engine.order.relation cimport would_fail
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, Execution, Task
@@ -36,7 +38,7 @@ cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil:
         begin_apart(s, x, at)
     else:
         begin_sets(s, x, at, 1)
-    e.preemptions = s.step[at - 1].preemptions + preempts(s, at - 1, s.words) if at else 0
+    e.spent = s.step[at - 1].spent + cost(s, at - 1, s.words) if at else 0
     if at:
         s.step[at - 1].after = held(x, s.object[s.step[at - 1].object].address)
     for i in range(s.tasks):
@@ -148,15 +150,38 @@ cdef inline int running(Search *s, int32_t at, int words) noexcept nogil:
     return before.task
 
 
-cdef inline bint preempts(Search *s, int32_t at, int words) noexcept nogil:
-    """Whether step `at` interrupted a task that could have gone on."""
-    cdef int task = running(s, at, words)
-    return task >= 0 and task != s.step[at].task
+cdef inline int in_turn(const uint64_t *tasks, int first, int words) noexcept nogil:
+    """The first member from `first` on, in the order of ids and round; there is one."""
+    cdef int task = following(tasks, first, words)
+    return task if task >= 0 else lowest(tasks, words)
+
+
+cdef inline int32_t cost(Search *s, int32_t at, int words) noexcept nogil:
+    """What step `at` spends: 1 if it interrupted a task that could have gone on; or the delays, which are the enabled
+    tasks whose turn it was before (Emmi, Qadeer, Rakamaric, "Delay-Bounded Scheduling", POPL 2011)."""
+    cdef int turn = running(s, at, words)
+    cdef int32_t passed = 0
+    if s.bound < 0 or s.step[at].kind == OP_START:
+        return 0
+    if not s.by_delays:
+        return turn >= 0 and turn != s.step[at].task
+    turn = first_in_turn(s, at, words)
+    while turn != s.step[at].task:
+        turn = in_turn(set_at(s, at, ENABLED, words), turn + 1, words)
+        passed += 1
+    return passed
+
+
+cdef inline int first_in_turn(Search *s, int32_t at, int words) noexcept nogil:
+    """Who makes the step from state `at` without a delay: whoever made the last one, or the next one by ids."""
+    cdef bint begins = at == 0 or s.step[at - 1].kind == OP_START
+    return in_turn(set_at(s, at, ENABLED, words), 0 if begins else s.step[at - 1].task, words)
 
 
 cdef inline void within_bound(Search *s, int32_t at, uint64_t *tasks, int words) noexcept nogil:
-    """Of all that are enabled, leaves those that may make the step from state `at`, if no more tasks are to be
-    interrupted than the bound allows. All tasks begin first: to begin does not depend on anything."""
+    """Of all that are enabled, leaves those that may make the step from state `at` with what is left of the bound. All
+    tasks begin first: to begin does not depend on anything."""
+    cdef int32_t left = s.bound - s.step[at].spent
     cdef int task = running(s, at, words)
     cdef TaskSet rest
     cdef int i
@@ -166,7 +191,18 @@ cdef inline void within_bound(Search *s, int32_t at, uint64_t *tasks, int words)
         if pending_at(s, at)[i].kind == OP_START:
             only(tasks, i, words)
             return
-    if task >= 0 and s.step[at].preemptions >= s.bound:
+    if s.by_delays:
+        copy(rest, tasks, words)
+        clear(tasks, words)
+        task = first_in_turn(s, at, words)
+        while left >= 0 and anybody(rest, words):
+            add(tasks, task, words)
+            drop(rest, task, words)
+            task = in_turn(set_at(s, at, ENABLED, words), task + 1, words)
+            left -= 1
+        s.limited = s.limited or anybody(rest, words)
+    elif task >= 0 and left <= 0:
+        s.limited = s.limited or not is_alone(tasks, words)
         only(tasks, task, words)
 
 

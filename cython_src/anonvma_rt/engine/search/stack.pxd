@@ -44,8 +44,8 @@ cdef struct Step:
     int32_t run
     int32_t run_end
     uint32_t kind
-    # How many tasks were interrupted before it, although they could have gone on.
-    int32_t preemptions
+    # What was spent of the bound before it.
+    int32_t spent
     # What its object's first 8 bytes held afterwards: what a word is, or who has a lock.
     int64_t after
 
@@ -62,8 +62,11 @@ cdef struct Search:
     int32_t n
     int32_t prefix
     int32_t root
-    # Preemptions that an execution may have; -1: any number, and then classes and not schedules are told apart.
+    # Preemptions, or delays, that an execution may have; -1: any number, and then classes and not schedules are told
+    # apart. Limited: the bound left something out.
     int32_t bound
+    bint by_delays
+    bint limited
     uint64_t room
     Step *step
     # Per step SETS sets, of `words` words each.
