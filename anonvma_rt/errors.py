@@ -23,11 +23,13 @@ __all__ = [
     "printable",
     "quote",
     "reason",
+    "time_or_none",
 ]
 
 LONGEST_QUOTE = 60  # characters of the user's own text that a message repeats
 LONGEST_LINE = 1000  # characters of a message: a path or an argument may have a hundred thousand
 MOST_CHOICES = 12  # choices that a message lists
+LONGEST_TIME = 1e9  # seconds
 MOST_COMPARED = 1000  # choices that are compared: a hostile file could define many thousand names
 
 
@@ -137,6 +139,12 @@ def between(option: str, value: int, least: int, most: int, most_is: str = "") -
     """Raises UserError for a number outside of these bounds. most_is: the upper one in words."""
     if not least <= value <= most:
         raise UserError(f"{option} must be from {least} to {most_is or most}, not {value}")
+
+
+def time_or_none(option: str, seconds: float | None) -> None:
+    """Raises UserError for what is no time that one can wait; None is no time at all."""
+    if seconds is not None and not 0 < seconds <= LONGEST_TIME:
+        raise UserError(f"{option} must be more than 0 and at most {LONGEST_TIME:g}, not {seconds:g}")
 
 
 def among(what: str, word: str, choices: Iterable[str]) -> None:

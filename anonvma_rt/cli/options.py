@@ -31,7 +31,7 @@ from anonvma_rt.text.parameters import parse_parameters
 
 __all__ = [
     "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "OUT", "PARAMETER", "PROGRAM", "SCENARIO",
-    "SEED", "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer", "option",
+    "SEED", "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer", "number", "option",
     "own_code", "several", "the_scenario", "whole",
 ]  # fmt: skip
 
@@ -87,6 +87,18 @@ def whole(name: str, metavar: str, about: str, **how: Any) -> Option:
             return int(text.replace("_", ""), 0)
         except ValueError:
             raise UserError(f'{name} must be a whole number, not "{text}"') from None
+
+    return option(name, metavar, about, type=parse, **how)
+
+
+def number(name: str, metavar: str, about: str, **how: Any) -> Option:
+    """An option that takes a number; a wrong one is named with its option."""
+
+    def parse(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise UserError(f'{name} must be a number, not "{text}"') from None
 
     return option(name, metavar, about, type=parse, **how)
 

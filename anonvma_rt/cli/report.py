@@ -179,6 +179,8 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
         lines.append(f"  {one.algorithm:25} {one.verdict}{': ' + kinds if kinds else ''}{blocked}{unexpected}")
         if one.rests_on:
             lines.append(f"  {'':25} {one.rests_on}")
+        if one.left_in:
+            lines.append(f"  {'':25} the same command goes on with --checkpoint {printable(one.left_in)}")
         if one.verdict.startswith("VERIFIED"):
             lines.append(f"  {'':25} {one.announcements}")
         if one.doubt:

@@ -10,12 +10,15 @@ says that they are taken on trust.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from anonvma_rt import __version__
 from anonvma_rt.errors import UserError, quote, reason
+from anonvma_rt.execution.reproducer import LONGEST_NAME
 from anonvma_rt.execution.schedule import LAST_TASK, MOST_SEGMENTS, MOST_STEPS
 from anonvma_rt.text.files import Limits, checksum_of, load_json, read_bounded
 from anonvma_rt.text.shape import (
@@ -67,12 +70,13 @@ BODY = record(
 
 
 class Checkpoint:
-    """The file at `path`; made when it is first saved. `question` says what is searched.
+    """The file at `path`; made when it is first saved, which is now or with the first search. `question` says what is
+    searched.
 
     Raises UserError for a file that cannot be read or written, is damaged, or belongs to another search.
     """
 
-    def __init__(self, path: str | Path, question: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | Path, question: Mapping[str, Any], at_once: bool = True) -> None:
         self.path = Path(path)
         self.question = dict(question)
         self.searches: dict[str, dict[str, Any]] = {}
@@ -82,8 +86,15 @@ class Checkpoint:
             raise UserError(f"--checkpoint {quote(str(path))}: cannot be read: {reason(error)}") from None
         if there:
             self._read()
-        else:
+        elif at_once:
             self.save()
+
+    @classmethod
+    def anew(cls, folder: Path, name: str, question: Mapping[str, Any]) -> "Checkpoint":
+        """In a file of its own, whatever the folder has already."""
+        name = "".join(c if (c.isascii() and c.isalnum()) or c in "-._" else "-" for c in name[:LONGEST_NAME])
+        tries = (folder / f"{name}{f'-{n}' if n > 1 else ''}.json" for n in count(1))
+        return cls(next(path for path in tries if not os.path.lexists(path)), question, at_once=False)
 
     def save(self) -> None:
         body = {

@@ -15,7 +15,7 @@ from anonvma_rt.engine.base.bell import cores
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.search.dpor import Dpor
-from anonvma_rt.errors import UserError, among, at_least, between, quote
+from anonvma_rt.errors import UserError, among, at_least, between, quote, time_or_none
 from anonvma_rt.execution.plan import MOST_JOBS, Plan
 from anonvma_rt.execution.record import schedule_of
 from anonvma_rt.execution.schedule import Schedule
@@ -48,6 +48,7 @@ class VerifyPlan(Plan):
     iterate: bool
     all_violations: bool
     limit: int | None
+    seconds: float | None
     progress: Callable[[str, int], None] | None
     estimated: Callable[[str, Estimate], None] | None
 
@@ -60,6 +61,7 @@ class VerifyPlan(Plan):
             between(f"--{self.counted}", self.bound, 0, LARGEST_BOUND)
         if self.limit is not None:
             at_least("--limit", self.limit)
+        time_or_none("--seconds", self.seconds)
         failing = self.program.failing
         if failing is not None and failing.rate:
             raise UserError(
@@ -85,7 +87,8 @@ class Exhaust:
     """The search for one algorithm.
 
     saved: what as_dict() gave. keep: called from time to time, when all explorers rest. After run(), `complete` says
-    whether nothing is left, and `tally` what was found. Unless all violations are wanted, a short hunt goes before.
+    whether nothing is left, `over` whether its time was over, and `tally` what was found. Unless all violations are
+    wanted, a short hunt goes before.
     """
 
     def __init__(
@@ -102,6 +105,9 @@ class Exhaust:
         self.estimate: Estimate | None = None
         self.scouted: set[int] = set()  # the classes that the short hunt saw
         self.kept_at = 0.0
+        self.begun = perf_counter()
+        self.given = False
+        self.over = False  # whether its time is, which ended it
         self.unordered: list[Pair] = []  # what an audit reports, where the subject was built for one
 
     @property
@@ -182,7 +188,7 @@ class Exhaust:
     def give(self, explorer: Explorer, size: int) -> tuple[int, int] | None:
         """A block for an explorer that has a part of the search, or gets one."""
         tally, plan, explorers = self.tally, self.plan, self.pump.explorers
-        if self.must_rest() or (tally.first is not None and not plan.all_violations):
+        if self.must_rest() or self.too_late() or (tally.first is not None and not plan.all_violations):
             return None
         alone = tally.visited < ALONE
         if alone and explorer is not explorers[0]:
@@ -196,7 +202,14 @@ class Exhaust:
             size = min(size, ALONE - tally.visited)
         if plan.limit is not None:
             size = min(size, plan.limit - tally.visited - self.pump.outstanding)
+        self.given = self.given or size > 0
         return (tally.visited, size) if size > 0 else None
+
+    def too_late(self) -> bool:
+        """Whether no more blocks are begun; the first one always is, so whoever goes on comes to an end some day."""
+        if self.plan.seconds is not None and self.given:
+            self.over = self.over or perf_counter() - self.begun >= self.plan.seconds
+        return self.over
 
     def must_rest(self) -> bool:
         """Whether a checkpoint is due, and somebody still works; else it is made."""

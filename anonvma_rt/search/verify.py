@@ -44,7 +44,7 @@ class Verdict(Result):
     search ends at the first. estimate: of the classes, before the search. rests_on: what the verdict takes on trust,
     None where all of it was seen now. verdict: in words. doubt: why the number
     of classes is hard to believe, if it is. announcements: in words, whether the operations
-    that it covers were audited for this subject and algorithm.
+    that it covers were audited for this subject and algorithm. left_in: the checkpoint with what is left to visit.
     """
 
     scouts: int = 0
@@ -57,13 +57,14 @@ class Verdict(Result):
     first: First | None = None
     estimate: Estimate | None = None
     rests_on: str | None = None
+    left_in: str | None = None
     announcements: str = ""
     verdict: str = ""
     doubt: str = ""
 
     shown = (
         "algorithm scouts classes schedules sleep_blocked complete clear_below violating_classes first estimate "
-        "seconds expected as_expected rests_on announcements not_reproducible verdict doubt"
+        "seconds expected as_expected rests_on left_in announcements not_reproducible verdict doubt"
     )
 
     def does_not_come_again(self, why: NotReproducible) -> None:
@@ -104,6 +105,7 @@ def verify(
     iterate: bool = False,
     all_violations: bool = False,
     limit: int | None = None,
+    seconds: float | None = None,
     checkpoint: str | Path | None = None,
     out: str | Path | None = None,
     stop: StopToken | None = None,
@@ -116,8 +118,9 @@ def verify(
     preemptions, delays: visits the schedules with at most so many instead. iterate: those with none, then those with at
     most one, and so on to that bound or until nothing is left out or something is found; without one, it is on
     preemptions. all_violations: goes on after the first and counts the violating classes. limit: gives up after so
-    many executions of an algorithm. checkpoint: a file to which the search is saved, and from which it goes on if the
-    file is there. out: the folder for reproducers. stop: ends the search from any thread. progress: called with the
+    many executions of an algorithm, seconds: after that time. checkpoint: a file to which the search is saved, and from
+    which it goes on if the file is there; where there is a time, `out` and no such file, a new one in `out`
+    (Verdict.left_in). out: the folder for reproducers. stop: ends the search from any thread. progress: called with the
     algorithm's name and the number of executions just made; estimated: with its name and an estimate, before its
     search. Raises UserError for bad input, VerifyInterrupted on ^C.
 
@@ -130,17 +133,28 @@ def verify(
         program = more
         plan = VerifyPlan(
             program, choices(program, named), out, stop, carrier, jobs, preemptions, delays, iterate, all_violations,
-            limit, progress, estimated,
+            limit, seconds, progress, estimated,
         )  # fmt: skip
         needs = program.scenario.needs
         result = Verification(*plan.what, carrier=carrier, jobs=jobs, needs=needs)
         result.preemptions, result.delays, result.iterate = preemptions, delays, iterate
-        file = Checkpoint(checkpoint, question(plan)) if checkpoint else None
-        search = partial(_Verify, file)
-        more = came_up(program, lambda: carry_out(plan, result, search, VerifyInterrupted))  # noqa: B023
-        if more is not None and checkpoint:
-            Path(checkpoint).unlink(missing_ok=True)
+        with Folder(out):
+            file = _checkpoint(plan, checkpoint)
+            search = partial(_Verify, file)
+            more = came_up(program, lambda: carry_out(plan, result, search, VerifyInterrupted))  # noqa: B023
+            ended = not checkpoint and all(one.left_in is None for one in result.results)
+            if file is not None and (more is not None or ended):
+                file.path.unlink(missing_ok=True)
     return result
+
+
+def _checkpoint(plan: VerifyPlan, path: str | Path | None) -> Checkpoint | None:
+    """The one that was asked for; where there is only a time, one in a new file among the reproducers."""
+    if path:
+        return Checkpoint(path, question(plan))
+    if plan.seconds is None or plan.out is None:
+        return None
+    return Checkpoint.anew(Path(plan.out), f"{plan.program.scenario.name}-verify", question(plan))
 
 
 def question(plan: VerifyPlan) -> dict[str, Any]:
@@ -185,6 +199,8 @@ class _Verify:
         self.result.announcements = announcements(plan.program, choice)
         self.search = self.begin()
         self.covered: tuple[VerifyPlan, Exhaust] | None = None  # the largest bound that is done
+        self.made_some = False
+        self.more_to_come = False  # another bound, for which there was no time
 
     def begin(self) -> Exhaust:
         """The search of the plan at hand, or what a checkpoint has of it."""
@@ -230,13 +246,23 @@ class _Verify:
         assert plan.bound is not None
         left = None if plan.limit is None else plan.limit - search.tally.visited
         done = not search.tally.limited or plan.bound == (LARGEST_BOUND if self.last.bound is None else self.last.bound)
-        if done or (left is not None and left <= 0) or (plan.stop is not None and plan.stop.stopped):
+        time = None if plan.seconds is None else plan.seconds - (perf_counter() - search.begun)
+        self.made_some = self.made_some or search.given
+        if time is not None and not self.made_some:
+            time = max(time, 1e-9)  # bounds that a checkpoint has done already
+        if done or (plan.stop is not None and plan.stop.stopped):
             return False
-        self.plan = replace(plan.within(plan.bound + 1), limit=left)
+        if (left is not None and left <= 0) or (time is not None and time <= 0):
+            self.more_to_come = True
+            return False
+        self.plan = replace(plan.within(plan.bound + 1), limit=left, seconds=time)
         self.search = self.begin()
         return True
 
     def count(self) -> None:
+        left = self.more_to_come or not self.search.complete
+        if self.file and left and (self.plan.all_violations or not self.search.tally.violating):
+            self.result.left_in = str(self.file.path)
         if self.covered is not None and not self.search.complete and not self.search.tally.violating:
             self.plan, self.search = self.covered
         result, tally = self.result, self.search.tally
@@ -311,6 +337,10 @@ class _Verify:
         elif result.complete:
             result.doubt = doubt(result.classes, result.estimate)
             result.verdict = f"VERIFIED{within} (complete, {result.classes} {what}){clear}{cut}"
+        elif self.search.over:
+            result.verdict = (
+                f"NOT PROVED: {self.last.seconds:g} s were over after {result.classes} {what}, none violating"
+            )
         else:
             result.verdict = f"NOT PROVED: ended after {result.classes} {what}"
         result.judge(result.violating_classes, bool(found) or result.complete)

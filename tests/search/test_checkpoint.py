@@ -150,3 +150,60 @@ def test_a_search_that_became_too_large_for_a_file_says_so(tmp_path, monkeypatch
     monkeypatch.setattr(checkpoint, "LIMITS", checkpoint.Limits(500, 1000))
     with pytest.raises(UserError, match="cannot be written: the search has become too large"):
         verify("order", {"pages": 2}, checkpoint=tmp_path / "search.json")
+
+
+# ---- a time for the search -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("how", [{}, {"preemptions": 2}, {"delays": 2, "iterate": True}])
+def test_a_search_in_many_short_times_ends_with_the_figures_of_one(how, jobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(exhaust, "ALONE", 64)
+    how = {"all_violations": True, "jobs": jobs, **how}
+    program = ("order", {"pages": 4}, ["unpatched"])
+    whole = verify(*program, **how).results[0]
+    times = 0
+    while True:
+        one = verify(*program, seconds=1e-6, checkpoint=tmp_path / "search.json", **how).results[0]
+        times += 1
+        if one.left_in is None:
+            break
+        assert (not one.complete or how.get("iterate")) and "VERIFIED (" not in one.verdict
+    assert times > 2 and one.complete and whole.left_in is None
+    for name in ("classes", "schedules", "violating_classes", "verdict"):
+        assert getattr(one, name) == getattr(whole, name)
+
+
+def test_what_there_was_no_time_for_is_left_in_a_new_file_and_said(tmp_path, capsys):
+    words = ["verify", "order", "-p", "pages=6", "--algorithm", "patched", "--out", str(tmp_path)]
+    for name in ("order-verify.json", "order-verify-2.json"):
+        assert main([*words, "--seconds", "0.000001"]) == 1
+        out = capsys.readouterr().out
+        assert "NOT PROVED: 1e-06 s were over after 16 classes, none violating" in out
+        assert f"the same command goes on with --checkpoint {tmp_path / name}" in out
+    assert main([*words, "--checkpoint", str(tmp_path / "order-verify.json")]) == 0
+    assert "VERIFIED (complete, 18564 classes)" in capsys.readouterr().out
+    (tmp_path / "order-verify.json").unlink()
+    assert main([*words, "--seconds", "1000", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["results"]
+    assert one["complete"] and one["left_in"] is None
+    assert [file.name for file in tmp_path.iterdir()] == ["order-verify-2.json"]
+    nothing = ["--seconds", "9", "--out", str(tmp_path / "nothing")]
+    assert main(["verify", "order", "--algorithm", "patched", *nothing]) == 0
+    assert not (tmp_path / "nothing").exists()
+    assert verify(*PROGRAM, seconds=1e-6).results[0].left_in is None
+
+
+def test_a_violation_ends_a_search_with_a_time_like_any_other(tmp_path):
+    one = verify("order", {"pages": 3}, ["unpatched"], seconds=1e-6, out=tmp_path).results[0]
+    assert one.verdict.startswith("VIOLATED") and one.as_expected and one.left_in is None
+    assert [file.name for file in tmp_path.iterdir()] == [one.first.reproducer.rpartition("/")[2]]
+
+
+@pytest.mark.parametrize(("seconds", "says"), [("0", "not 0"), ("-1", "not -1"), ("nan", "not nan"), ("1e10", "1e+10")])
+def test_what_is_no_time_is_one_clear_line(seconds, says, capsys):
+    assert main(["verify", "order", "--seconds", seconds]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("anonvma-rt: --seconds must be more than 0 and at most 1e+09, not") and says in err
+    assert main(["verify", "order", "--seconds", "soon"]) == 2
+    assert capsys.readouterr().err == 'anonvma-rt: --seconds must be a number, not "soon"\n'

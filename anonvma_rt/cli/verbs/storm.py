@@ -6,23 +6,14 @@ from functools import partial
 from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
 from anonvma_rt.cli.report import storm_report
-from anonvma_rt.errors import UserError
 from anonvma_rt.storming.delays import DELAYS
 from anonvma_rt.storming.storm import DEFAULT_SECONDS, storm
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f'--seconds must be a number, not "{text}"') from None
-
 
 OPTIONS = (
     opt.SCENARIO,
     opt.PARAMETER,
     opt.ALGORITHM,
-    opt.option("--seconds", "T", "for each algorithm (default %(default)g)", type=_seconds, default=DEFAULT_SECONDS),
+    opt.number("--seconds", "T", "for each algorithm (default %(default)g)", default=DEFAULT_SECONDS),
     opt.SEED,
     opt.several(
         "--profile", "P", f"NAME or NAME:parameter=value, of {', '.join(DELAYS)}; may be repeated (default: all)"

@@ -30,6 +30,12 @@ OPTIONS = (
     opt.option("--checkpoint", "FILE", "save the search there, and go on from there if the file exists"),
     opt.flag("--all-violations", "go on after the first and count the violating classes"),
     opt.whole("--limit", "N", f"give up after so many executions (default: none, with --all {LIMIT_OF_ALL})"),
+    opt.number(
+        "--seconds",
+        "T",
+        "for each algorithm: give up after that time, with what is known then and a checkpoint to go on from (without "
+        "--checkpoint a new file in --out)",
+    ),
     opt.OUT.but(help="where counterexamples are saved (default %(default)s/)"),
 )
 
@@ -64,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
                 iterate=options.iterate,
                 all_violations=options.all_violations,
                 limit=limit,
+                seconds=options.seconds,
                 checkpoint=options.checkpoint,
                 out=options.out,
                 progress=show_progress(bar),
