@@ -1,10 +1,12 @@
 """The results of the verbs in plain text, as the command line prints them."""
 
 from collections.abc import Iterable, Mapping
+from shlex import quote as quoted
 from typing import Any
 
 from anonvma_rt.auditing.audit import AuditResult
 from anonvma_rt.errors import printable
+from anonvma_rt.execution.budget import Budget
 from anonvma_rt.execution.reproducer import Replayed, Reproducer
 from anonvma_rt.execution.results import First
 from anonvma_rt.kernel.scenario_file import USUAL_OPERATIONS
@@ -34,7 +36,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     ]
     lines += [_row(one) for one in result.results]
     lines.append("")
-    numbers = [line for one in result.results for line in _numbers(one)]
+    numbers = [line for one in result.results for line in (*_ending(one, result.budget), *_numbers(one))]
     lines += [*numbers, ""] if numbers else []
     shown = next((one for one in result.results if one.first is not None), None)
     if shown is None or shown.first is None:
@@ -115,6 +117,8 @@ def _kinds(violations: Mapping[str, int]) -> str:
 def _verdict(one: Hunted | Verdict | Stormed) -> str:
     if one.as_expected:
         return "as expected"
+    if isinstance(one, Hunted) and one.short_of is not None:
+        return "NOT REACHED"
     return f"NOT AS EXPECTED: {expected_text(one.expected)}" if one.expected else "VIOLATED (no expectation stated)"
 
 
@@ -123,6 +127,22 @@ def _row(one: Hunted) -> str:
         f"  {one.algorithm:26} {one.executions:>10}  {_kinds(one.violations) or 'none':32}{one.upper_bound_95:>12.2e}  "
         f"{one.executions_per_second:>9.0f}  {_verdict(one)}"
     )
+
+
+def _ending(one: Hunted, budget: Budget) -> list[str]:
+    """What a time and a confidence have come to."""
+    lines = []
+    if one.ended == "seconds":
+        again = f"--algorithm {quoted(one.algorithm)} --runs {one.executions}"
+        lines.append(f"{budget.seconds:g} s were over after {one.executions} executions; the same ones again: {again}")
+    if one.ended == "confidence":
+        lines.append(f"no violation in {one.executions} executions: the probability is at most {budget.confidence:g}")
+    elif one.short_of is not None:
+        lines.append(
+            f"a probability of at most {budget.confidence:g} was NOT reached: that takes {one.short_of} executions "
+            "without a violation"
+        )
+    return [f"  {one.algorithm}: {line}" for line in lines]
 
 
 def _numbers(one: Hunted) -> list[str]:

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from math import lgamma, log, log1p, sqrt
 
-__all__ = ["ClassCount", "count_classes", "upper_bound_95", "wilson_95"]
+__all__ = ["ClassCount", "count_classes", "executions_for", "upper_bound_95", "wilson_95"]
 
 MOST_LOGARITHMS = 1000  # of which a sum is more exact than a difference of large ones
 MOST_STEPS = 100  # a handful suffices; where rounding keeps the last one from being small, more change nothing
@@ -94,6 +94,20 @@ def upper_bound_95(hits: int, trials: int) -> float:
         if p == 1.0 or abs(p - before) <= 1e-12 * p:
             break
     return p
+
+
+def executions_for(probability: float) -> int:
+    """The fewest executions that bound the probability of a violation by this one, at 95 %, if none has one.
+
+    >>> executions_for(1e-6)
+    2995731
+    """
+    n = max(1, round(log(0.05) / log1p(-probability)))
+    while upper_bound_95(0, n) > probability:
+        n += 1
+    while n > 1 and upper_bound_95(0, n - 1) <= probability:
+        n -= 1
+    return n
 
 
 def wilson_95(hits: int, trials: int) -> tuple[float, float]:

@@ -17,7 +17,8 @@ from anonvma_rt.engine.base.bell import StopToken, cores
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.run.strategy import Strategy
-from anonvma_rt.errors import UserError, among, at_least, between
+from anonvma_rt.errors import UserError, among, between
+from anonvma_rt.execution.budget import DEFAULT_RUNS, Budget, Clock
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.plan import LAST_INDEX, MOST_JOBS, Plan, came_up, carry_out, choices
 from anonvma_rt.execution.record import record
@@ -28,14 +29,13 @@ from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS, Profile, make_explorer
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, bind
 from anonvma_rt.lab.pump import Pump
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy, strategy_name
-from anonvma_rt.search.bounds import count_classes, upper_bound_95
+from anonvma_rt.search.bounds import count_classes, executions_for, upper_bound_95
 from anonvma_rt.search.hunt_result import Hunted, HuntInterrupted, HuntResult, PctGuarantee
 from anonvma_rt.search.second_carrier import Confirmer, FiberTooSmall, carrier_for
 from anonvma_rt.subjects.protocols import Bound, Choice, Described
 
 __all__ = ["DEFAULT_CLASSES", "DEFAULT_RUNS", "HuntPlan", "hunt"]
 
-DEFAULT_RUNS = 20_000
 DEFAULT_CLASSES = 65536  # executions whose classes are counted
 MOST_CLASSES = 1 << 22
 MOST_INDICES = 100_000  # violating indices that a result keeps
@@ -50,7 +50,7 @@ def hunt(
     carrier: str = AUTO,
     seed: int = 0,
     start: int = 0,
-    runs: int = DEFAULT_RUNS,
+    runs: int | None = None,
     jobs: int = 1,
     classes: int = DEFAULT_CLASSES,
     out: str | Path | None = None,
@@ -60,8 +60,11 @@ def hunt(
     fail_alloc: Any = None,
     keep: int = 0,
     until_violation: bool = False,
+    seconds: float | None = None,
+    confidence: float | None = None,
 ) -> HuntResult:
-    """Executes `scenario` under each algorithm, execution indices start to start + runs - 1.
+    """Executes `scenario` under each algorithm, execution indices from `start` on: `runs` of them, or fewer where
+    until_violation, seconds or confidence ends it before.
 
     scenario: also a litmus test, whose variants then are the algorithms. algorithms: None for the usual ones. strategy:
     "NAME" or "NAME:parameter=value", or an object of your own; None for the scenario's own or the usual one. carrier:
@@ -74,8 +77,11 @@ def hunt(
     for the scenario's own. fail_alloc: the rate at which allocations of the threads fail, 0 to 1, or "RATE:kind,kind";
     None for what the scenario says. keep: reproducers of each kind of violation beside its first one, which is always
     kept; they are those of the lowest indices, for any number of jobs. until_violation: each algorithm ends at its
-    first violation; the result is that of a hunt with so many runs, whatever other jobs had done beyond. Raises
-    UserError for bad input, HuntInterrupted on ^C.
+    first violation; the result is that of a hunt with so many runs, whatever other jobs had done beyond. seconds: for
+    each algorithm; no more executions are begun then, and with as many runs as there were the same ones come again.
+    confidence: each algorithm ends when a violation has at most this probability, at 95 %, or at its first violation.
+    runs: None for 20 000, with seconds or confidence for no limit. Raises UserError for bad input, HuntInterrupted on
+    ^C.
 
     >>> result = hunt("merge", algorithms=["unpatched"], runs=2000)
     >>> result.results[0].first.kind
@@ -88,17 +94,18 @@ def hunt(
     if fail_alloc is not None:
         program = program.fail(fail_alloc)
     strategy = strategy or program.scenario.strategy or DEFAULT_STRATEGY
+    budget = Budget(runs, seconds, until_violation, confidence)
     more: Bound | None = program
     while more is not None:
         program = more
         plan = HuntPlan(
-            program, choices(program, named), out, stop, strategy, carrier, seed, start, runs, jobs, classes, progress,
-            keep, until_violation,
+            program, choices(program, named), out, stop, strategy, carrier, seed, start, budget, jobs, classes,
+            progress, keep,
         )  # fmt: skip
         result = HuntResult(
             *plan.what, strategy=strategy_name(strategy), carrier=carrier, seed=seed, start=start,
             interesting=program.interesting, fail_alloc=plan.fail_alloc, until_violation=until_violation,
-            needs=program.scenario.needs,
+            budget=budget, needs=program.scenario.needs,
         )  # fmt: skip
         more = came_up(program, lambda: carry_out(plan, result, _Hunt, HuntInterrupted))  # noqa: B023
     return result
@@ -112,18 +119,17 @@ class HuntPlan(Plan):
     carrier: str
     seed: int
     start: int
-    runs: int
+    budget: Budget
     jobs: int
     classes: int
     progress: Callable[[str, int], None] | None
     keep: int
-    until_violation: bool
 
     def __post_init__(self) -> None:
-        at_least("--runs", self.runs)
+        self.budget.check()
         between("--jobs", self.jobs, 1, MOST_JOBS)
         between("--seed", self.seed, 0, LAST_INDEX - 1, "2**64 - 1")
-        between("--start", self.start, 0, LAST_INDEX - self.runs, "2**64 - runs")
+        between("--start", self.start, 0, LAST_INDEX - (self.most or 1), "2**64 - runs")
         between("--classes", self.classes, 0, MOST_CLASSES)
         between("--keep", self.keep, 0, MOST_KEPT)
         among("carrier", self.carrier, HUNT_CARRIERS)
@@ -131,6 +137,15 @@ class HuntPlan(Plan):
             raise UserError(f"--strategy {strategy_name(self.strategy)} is Python, which needs --carrier threads")
         if not self.choices:
             raise UserError("no algorithm to hunt")
+
+    @property
+    def enough(self) -> int | None:
+        """Executions without a violation that give the confidence that was asked for."""
+        return None if self.budget.confidence is None else executions_for(self.budget.confidence)
+
+    @property
+    def most(self) -> int | None:
+        return self.budget.most(self.enough)
 
 
 class _Hunt:
@@ -147,7 +162,7 @@ class _Hunt:
         anew = Hunted(choice.name, plan.program.expected(choice.name), carrier=carrier, because=because)
         self.result.__dict__.update(anew.__dict__)
         self.next = self.merged = plan.start
-        self.end = plan.start + plan.runs
+        self.end = LAST_INDEX if plan.most is None else plan.start + plan.most
         self.observed_end = min(self.end, plan.start + plan.classes)
         self.waiting: dict[int, Block] = {}
         self.ended = False
@@ -161,6 +176,7 @@ class _Hunt:
         self.confirmer: Confirmer | None = None
 
     def run(self) -> None:
+        self.clock = Clock(self.plan.budget.seconds)
         try:
             self.search()
         except FiberTooSmall as why:
@@ -174,7 +190,7 @@ class _Hunt:
             with ExitStack() as opened:
                 pump = opened.enter_context(Pump(plan.program, plan.stop))
                 how: dict[str, Any] = {"seed": plan.seed, "carrier": self.result.carrier}
-                for cpu in cores(min(plan.jobs, plan.runs)):
+                for cpu in cores(min(plan.jobs, plan.most or plan.jobs)):
                     pump.open(self.choice, make_strategy(plan.strategy), cpu=cpu, **how)
                 first = pump.explorers[0]
                 self.kinds = first.subject.kinds()
@@ -188,7 +204,7 @@ class _Hunt:
                 again = Again(plan.program, first, found.steps)
                 started = perf_counter()
                 pump.run(self.give, self.take)
-                if not plan.until_violation:
+                if not self.ended:
                     again.compare()
         finally:
             self.finish(perf_counter() - started)
@@ -203,8 +219,10 @@ class _Hunt:
 
     def give(self, explorer: Explorer, size: int) -> tuple[int, int] | None:
         first = self.next
-        if first == self.end:
+        if first == self.end or (first > self.plan.start and self.clock.look()):
             return None
+        if self.clock.seconds is not None and self.merged == self.plan.start:
+            size = 1  # nobody knows yet how long one takes
         # A block is observed as a whole or not at all.
         explorer.observing = first < self.observed_end
         self.next = min(first + size, self.observed_end if explorer.observing else self.end)
@@ -218,12 +236,12 @@ class _Hunt:
         self.waiting[block.first] = block
         if self.plan.progress is not None:
             self.plan.progress(self.choice.name, block.ran)
-        if block.failures and self.plan.until_violation:
+        if block.failures and self.plan.budget.ends_at_first:
             # Whatever lies before this block has been given to somebody.
             self.end = self.next
         while self.merged in self.waiting and not self.ended:
             ready = self.waiting.pop(self.merged)
-            if ready.failures and self.plan.until_violation:
+            if ready.failures and self.plan.budget.ends_at_first:
                 ready, self.ended = self.up_to_violation(explorer, ready), True
             self.merged += ready.ran
             self.add(ready)
@@ -290,7 +308,18 @@ class _Hunt:
             result.classes = count_classes(self.classes)
         if self.guarantee is not None:
             result.pct_guarantee = PctGuarantee(**self.guarantee, longest=self.longest)
+        result.ended = self.ending()
         result.judge(result.violations, result.confirmed is None or result.confirmed.agrees)
+        if self.plan.enough is not None and result.ended in ("runs", "seconds") and result.as_expected:
+            result.short_of, result.as_expected = self.plan.enough, False
+
+    def ending(self) -> str:
+        """A word of ENDINGS."""
+        if self.ended:
+            return "violation"
+        if self.merged == self.end and self.plan.most is not None:
+            return "confidence" if self.plan.most == self.plan.enough else "runs"
+        return "seconds" if self.clock.over and self.merged == self.next else ""
 
 
 def digest_of(block: Block, index: int) -> bytes:

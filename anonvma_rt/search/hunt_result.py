@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from anonvma_rt.execution.budget import Budget
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.record import Record
 from anonvma_rt.execution.reproducer import FoundBy, Reproducer
@@ -34,16 +35,20 @@ class PctGuarantee:
 class Hunted(Result):
     """What a hunt found of one algorithm.
 
-    executions: completed. violations: executions by kind of their verdict. benign_misses: unmap walks that left a pte
-    behind, harmless by themselves. upper_bound_95: of the probability of a violation per execution, at 95 %
-    confidence. points, switches, failed_allocations: totals. schedules_sha256: over 8 bytes for each execution's
-    choices, in index order. classes: of interleavings, None if none were observed. pct_guarantee: None for other
-    strategies. carrier: who made the executions; because: why that was not fibers, where `auto` was asked for.
+    executions: completed. ended: by what, of ENDINGS. short_of: executions without a violation that the confidence
+    asked for would have taken, None where it was reached or nothing was asked. violations: executions by kind of their
+    verdict. benign_misses: unmap walks that left a pte behind, harmless by themselves. upper_bound_95: of the
+    probability of a violation per execution, at 95 % confidence. points, switches, failed_allocations: totals.
+    schedules_sha256: over 8 bytes for each execution's choices, in index order. classes: of interleavings, None if none
+    were observed. pct_guarantee: None for other strategies. carrier: who made the executions; because: why that was not
+    fibers, where `auto` was asked for.
     confirmed: how violations did on a second carrier, None unless one was asked for. indices: the violating ones, the
     first 100 000. kept: the first violations of each kind, by index; reproducers: of those, what is in their files.
     """
 
     executions: int = 0
+    ended: str = ""
+    short_of: int | None = None
     violations: dict[str, int] = field(default_factory=dict)
     benign_misses: int = 0
     first: First | None = None
@@ -62,15 +67,16 @@ class Hunted(Result):
     reproducers: list[Reproducer] = field(default_factory=list)
 
     shown = (
-        "algorithm executions violations benign_misses first kept upper_bound_95 points switches failed_allocations "
-        "seconds executions_per_second schedules_sha256 expected as_expected classes pct_guarantee carrier because "
-        "confirmed not_reproducible"
+        "algorithm executions ended short_of violations benign_misses first kept upper_bound_95 points switches "
+        "failed_allocations seconds executions_per_second schedules_sha256 expected as_expected classes pct_guarantee "
+        "carrier because confirmed not_reproducible"
     )
 
     def does_not_come_again(self, why: NotReproducible) -> None:
         super().does_not_come_again(why)
         self.violations, self.indices, self.kept = {NOT_REPRODUCIBLE: 1}, [], []
         self.first = First(why.index, NOT_REPRODUCIBLE)
+        self.short_of = None
 
     @property
     def executions_per_second(self) -> float:
@@ -86,6 +92,7 @@ class HuntResult(Results[Hunted]):
     """One scenario under one or more algorithms, all over the same execution indices.
 
     interesting: the operations that SURW ordered, by name. until_violation: each algorithm ended at its first one.
+    budget: all that was said of how long.
     """
 
     strategy: str = ""
@@ -95,10 +102,11 @@ class HuntResult(Results[Hunted]):
     interesting: Sequence[str] = ()
     fail_alloc: str | None = None
     until_violation: bool = False
+    budget: Budget = field(default_factory=Budget)
 
     shown = (
         "scenario parameters strategy carrier seed start interesting results interrupted fail_alloc until_violation "
-        "as_expected"
+        "budget as_expected"
     )
 
 

@@ -7,7 +7,9 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
 from anonvma_rt.cli.report import hunt_report
 from anonvma_rt.errors import UserError
+from anonvma_rt.execution.budget import Budget
 from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS
+from anonvma_rt.search.bounds import executions_for
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
 from anonvma_rt.text.names import split_names
 
@@ -35,7 +37,17 @@ OPTIONS = (
     ),
     opt.SEED,
     opt.whole("--start", "I", "the first execution index (default 0)", default=0),
-    opt.whole("--runs", "N", "executions (default %(default)s)", default=DEFAULT_RUNS),
+    opt.whole(
+        "--runs",
+        "N",
+        f"executions of each algorithm, at most (default {DEFAULT_RUNS}; with --seconds or --confidence no limit)",
+    ),
+    opt.number(
+        "--seconds",
+        "T",
+        "for each algorithm: begin no more executions after that time; the verdict says how many they were, and --runs "
+        "with that number makes the same ones",
+    ),
     opt.JOBS,
     opt.whole(
         "--classes",
@@ -54,7 +66,14 @@ OPTIONS = (
     ),
     opt.flag(
         "--until-violation",
-        "end at the first violation of each algorithm, that of the lowest index; more --jobs find the same one sooner",
+        "end at the first violation of each algorithm, that of the lowest index; more --jobs find the same one sooner. "
+        "Of --runs, --seconds, --until-violation and --confidence the first that is reached ends it",
+    ),
+    opt.number(
+        "--confidence",
+        "P",
+        "go on until a violation has at most this probability, with 95 %% confidence (1e-6: 2995731 executions without "
+        "one), or there is one; exit code 1 where --runs or --seconds ends it before",
     ),
 )
 
@@ -67,7 +86,10 @@ def run(options: argparse.Namespace) -> int:
         s.name: options.algorithm or (s.algorithms() if options.all else s.bind(options.parameter).usual())
         for s in scenarios
     }
-    with progress_bar(total=options.runs * sum(map(len, algorithms.values()))) as bar:
+    budget = Budget(options.runs, options.seconds, options.until_violation, options.confidence)
+    budget.check()
+    most = budget.most(None if budget.confidence is None else executions_for(budget.confidence))
+    with progress_bar(total=None if most is None else most * sum(map(len, algorithms.values()))) as bar:
         hunts = [
             partial(
                 hunt,
@@ -87,6 +109,8 @@ def run(options: argparse.Namespace) -> int:
                 fail_alloc=options.fail_alloc,
                 keep=options.keep,
                 until_violation=options.until_violation,
+                seconds=options.seconds,
+                confidence=options.confidence,
             )
             for scenario in scenarios
         ]
