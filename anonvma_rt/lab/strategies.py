@@ -4,6 +4,7 @@ from typing import Any
 
 from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.strategy.delay import Delay
+from anonvma_rt.engine.strategy.guided import Guided
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.portfolio import Portfolio
 from anonvma_rt.engine.strategy.pos import Pos
@@ -23,6 +24,7 @@ STRATEGIES: dict[str, tuple[Any, str]] = {
     "surw": (Surw, "every order of the interesting operations is equally likely (ASPLOS 2025)"),
     "pct": (Pct, "random priorities and depth-1 change points (ASPLOS 2010); depth=3"),
     "pos": (Pos, "random priorities of operations, drawn again after a race (CAV 2018)"),
+    "guided": (Guided, "changed a little from those that showed a new pair of accesses (ASPLOS 2024)"),
     "urw": (Urw, "every interleaving is about equally likely: weights are the steps left (ASPLOS 2025)"),
     "delay": (Delay, "round robin that passes over a task at few random steps (POPL 2011); delays=2"),
     "preempt": (Preempt, "few preemptions at random steps (PLDI 2007); bound=2"),

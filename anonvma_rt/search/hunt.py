@@ -225,6 +225,7 @@ class _Hunt:
             size = 1  # nobody knows yet how long one takes
         # A block is observed as a whole or not at all.
         explorer.observing = first < self.observed_end
+        size = explorer.strategy.fitting(first, size)
         self.next = min(first + size, self.observed_end if explorer.observing else self.end)
         return first, self.next - first
 

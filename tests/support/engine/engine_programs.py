@@ -10,6 +10,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import EVENT, OPS
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.delay import Delay
+from anonvma_rt.engine.strategy.guided import Guided
 from anonvma_rt.engine.strategy.pct import Pct
 from anonvma_rt.engine.strategy.portfolio import Portfolio
 from anonvma_rt.engine.strategy.pos import Pos
@@ -44,6 +45,7 @@ STRATEGIES = {
     "pct-3": lambda: pct(3),
     "pct-6": lambda: pct(6),
     "pos": Pos,
+    "guided": lambda: told(Guided()),
     "urw": lambda: told(Urw()),
     "surw": lambda: told(Surw(), task_marks=(2, 2, 2)),
     "delay": lambda: told(Delay()),

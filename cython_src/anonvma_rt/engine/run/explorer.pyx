@@ -55,7 +55,6 @@ cdef void build(Task *t, void *unused) noexcept nogil:
 @cython.no_gc_clear  # __dealloc__ needs the stop token and the bell
 cdef class Explorer:
     """Builds `subject` in an arena of its own and runs executions of it.
-
     seed: 0 to 2**64 - 1. cpu: the core to which the threads are pinned, -1 for none. stop: ends a block early. carrier:
     "threads", an OS thread per task, or "fibers", a stack per task on one thread. Use as a context manager, or call
     close(). Raises what subject.refused() makes of a refused step, BuildViolation, MemoryError.
@@ -239,8 +238,9 @@ cdef class Explorer:
         return carrier_idle(&self.workers)
 
     def submit(self, uint64_t first, uint64_t count):
-        """Starts executions first, first + 1, ..., count of them; returns at once."""
+        """Starts executions first, first + 1, ..., count of them; returns when the strategy knows those before."""
         self.check_idle()
+        self.strategy.catch_up(self, first)
         block_begin(&self.block, first, count)
         carrier_run(&self.workers)
 
@@ -321,12 +321,12 @@ cdef class Explorer:
         step.
 
         The arena keeps the final state until the next execution, so the subject can be asked about it.
-
         journal: keep every change of the memory too, looked for before every so-many-th step; travel() then goes to the
         state before any step. stacks: `stacks` has the return addresses of each event, innermost first. hold: called
         without arguments while the execution stands before step `until`, every task at its point on its own stack.
         """
         self.check_idle()
+        (self.strategy if strategy is None else strategy).catch_up(self, index)
         self.x.tracing = True
         self.x.trace.stacks = stacks
         self.x.limits.stop_at = NEVER if until is None else max(until, 1) - 1
@@ -334,7 +334,7 @@ cdef class Explorer:
         journal_reset(&self.x.journal, journal)
         self.holder = hold
         try:
-            self.run_once(strategy if strategy is not None else self.strategy, index, 1, None)
+            self.run_once(self.strategy if strategy is None else strategy, index, 1, None)
         finally:
             self.x.tracing = False
             self.x.trace.stacks = False

@@ -46,6 +46,14 @@ cdef class Strategy:
         """Told before the first execution what the profile found: the number of steps of a long execution, the steps of
         each task, and how many interesting operations (mark) each has."""
 
+    def catch_up(self, explorer, first):
+        """Makes the executions that this strategy has to see before execution `first`, on its idle explorer. Most need
+        none: then an execution depends on its seed and its index alone."""
+
+    def fitting(self, first, size):
+        """How many executions from `first` on to hand out where about `size` are wanted."""
+        return size
+
     def guarantee(self, tasks):
         """What is proved of the probability that an execution of `tasks` tasks shows a bug: a dict, or None where
         nothing is."""

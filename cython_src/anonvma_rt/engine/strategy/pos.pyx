@@ -7,7 +7,7 @@ again. Orders of operations that have nothing to do with each other so take no s
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
+from anonvma_rt.engine.base.operation cimport OP_START
 from anonvma_rt.engine.base.rng cimport rng_next
 from anonvma_rt.engine.base.tasks cimport TaskSet, anybody, copy, pop, unite
 from anonvma_rt.engine.order.relation cimport dependent, would_fail
@@ -18,21 +18,11 @@ from anonvma_rt.engine.run.task cimport Execution, Task
 cdef class Pos(Strategy):
     """`pos`: it has to see every operation, so each step is a decision."""
 
-    cdef uint64_t priority[MAX_TASKS]
-    # The operation that was made last, of what, and whether it was a try that failed.
-    cdef int op
-    cdef void *object
-    cdef bint failed
-
     def __init__(self):
         self.sees_forced = True
 
     cdef void begin(self, Execution *x) noexcept nogil:
-        cdef int i
-        self.op = OP_START
-        self.object = NULL
-        for i in range(x.tasks):
-            self.priority[i] = rng_next(&x.rng)
+        pos_begin(self, x)
 
     cdef int pick(self, Execution *x, uint64_t *hold) noexcept nogil:
         return pick_one(self, x, 1)
@@ -45,8 +35,40 @@ cdef class Pos(Strategy):
 
 
 cdef inline int pick_one(Pos self, Execution *x, int words) noexcept nogil:
-    cdef TaskSet rest
     cdef int best
+    draw_among(self, x, words)
+    best = highest_of(self, x.enabled, words)
+    pos_made(self, x, best)
+    return best
+
+
+cdef void pos_begin(Pos self, Execution *x) noexcept nogil:
+    cdef int i
+    self.op = OP_START
+    self.object = NULL
+    for i in range(x.tasks):
+        self.priority[i] = rng_next(&x.rng)
+
+
+cdef void pos_draw(Pos self, Execution *x) noexcept nogil:
+    """Before a decision: new priorities for whoever has a new operation, or one that raced with what was made."""
+    draw_among(self, x, x.words)
+
+
+cdef int pos_highest(Pos self, const uint64_t *tasks, int words) noexcept nogil:
+    """The one of `tasks` that has the highest priority; there is one at least."""
+    return highest_of(self, tasks, words)
+
+
+cdef void pos_made(Pos self, Execution *x, int task) noexcept nogil:
+    """After a decision: this task makes its operation."""
+    self.op = x.task[task].op
+    self.object = x.task[task].object
+    self.failed = would_fail(self.op, self.object)
+
+
+cdef inline void draw_among(Pos self, Execution *x, int words) noexcept nogil:
+    cdef TaskSet rest
     cdef int i
     copy(rest, x.enabled, words)
     unite(rest, x.blocked, words)
@@ -54,19 +76,22 @@ cdef inline int pick_one(Pos self, Execution *x, int words) noexcept nogil:
         i = pop(rest, words)
         if i == x.current or races_with(self, &x.task[i]):
             self.priority[i] = rng_next(&x.rng)
-    copy(rest, x.enabled, words)
+
+
+cdef inline int highest_of(Pos self, const uint64_t *tasks, int words) noexcept nogil:
+    cdef TaskSet rest
+    cdef int best
+    cdef int i
+    copy(rest, tasks, words)
     best = pop(rest, words)
     while anybody(rest, words):
         i = pop(rest, words)
         if self.priority[i] > self.priority[best]:
             best = i
-    self.op = x.task[best].op
-    self.object = x.task[best].object
-    self.failed = would_fail(self.op, self.object)
     return best
 
 
-cdef bint races_with(Pos self, Task *t) noexcept nogil:
+cdef inline bint races_with(Pos self, Task *t) noexcept nogil:
     """Whether the order of the operation just made and of the one that t is about to make can matter."""
     if t.object == NULL or t.object != self.object:
         return False
