@@ -8,19 +8,14 @@ the fly follows Musuvathi and Qadeer, "Partial-Order Reduction for Context-Bound
 who store the happens-before relation of an execution as the sum of its events' hashes.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.operation cimport OP_START
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.base.table cimport table_add, table_clear, table_close, table_open
-from anonvma_rt.engine.order.relation cimport CHANGES, group_of
-
-cdef enum:
-    # The group of an object that nothing was done to.
-    NOTHING = -1
-
+from anonvma_rt.engine.order.chains cimport chained, class_of, first_chain, untouched
 
 cdef int observer_open(Observer *o) except -1:
     """Makes the table; nothing where it is there."""
@@ -39,12 +34,11 @@ cdef void observer_begin(Observer *o, int tasks) noexcept nogil:
     table_clear(&o.objects)
     o.tasks = tasks
     for i in range(tasks):
-        o.chain[i] = mix64(i + 1)
+        o.chain[i] = first_chain(i)
 
 
 cdef int observe(Observer *o, int task, int op, bint failed, void *object) noexcept nogil:
     """The task now makes an operation; failed: a try that fails. -1: there is no memory for one more object."""
-    cdef int32_t group = group_of(op, failed)
     cdef Seen *s
     if op == OP_START:
         o.chain[task] = mix64(o.chain[task])
@@ -52,13 +46,7 @@ cdef int observe(Observer *o, int task, int op, bint failed, void *object) noexc
     s = seen_of(o, object)
     if s == NULL:
         return -1
-    if group == CHANGES or group != s.group:
-        if s.group != NOTHING:
-            s.before = mix64(s.before + mix64(s.run))
-        s.run = 0
-        s.group = group
-    o.chain[task] = mix64(o.chain[task] + mix64(s.before + <uint64_t>(2 * op + failed) * 0x9E3779B97F4A7C15ULL))
-    s.run += o.chain[task]
+    o.chain[task] = chained(s, o.chain[task], op, failed)
     return 0
 
 
@@ -66,15 +54,7 @@ cdef uint64_t observed_class(Observer *o, int cut_by) noexcept nogil:
     """The class of what has been observed since observer_begin(). cut_by: the task that ended the execution with a
     violation, or BY_NONE. Then only its last step and that step's past count: what others did meanwhile, or had not
     begun to do, is no part of what went wrong. BY_ALL: that is not known, and all such executions are one class."""
-    cdef uint64_t hash = 0
-    cdef int i
-    if cut_by == BY_ALL:
-        return mix64(BY_ALL)
-    if cut_by >= 0:
-        return mix64(o.chain[cut_by] + <uint64_t>cut_by)
-    for i in range(o.tasks):
-        hash = mix64(hash + o.chain[i])
-    return hash
+    return class_of(o.chain, o.tasks, cut_by)
 
 
 cdef inline Seen *seen_of(Observer *o, void *object) noexcept nogil:
@@ -84,7 +64,5 @@ cdef inline Seen *seen_of(Observer *o, void *object) noexcept nogil:
     if number == 0 or grow(<void **>&o.seen, &o.room, number + 1, sizeof(Seen)) < 0:
         return NULL
     if number > known:
-        o.seen[number].before = 0
-        o.seen[number].run = 0
-        o.seen[number].group = NOTHING
+        untouched(&o.seen[number])
     return &o.seen[number]

@@ -2,10 +2,15 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from anonvma_rt.engine.order.classes cimport Observer
+from anonvma_rt.engine.order.classes cimport Seen
 from anonvma_rt.engine.search.stack cimport Search
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Segment
+
+# The hash of a step and its past, and what its object has seen with it.
+cdef struct Link:
+    uint64_t chain
+    Seen seen
 
 cdef class Dpor(Strategy):
     cdef Search s
@@ -18,8 +23,11 @@ cdef class Dpor(Strategy):
     cdef Segment *found
     cdef int32_t n_found
     cdef readonly int64_t found_kind
+    # Of the first `hashed` steps, what is known of their classes; it stays while steps behind them are taken back.
+    cdef Link *link
+    cdef uint64_t link_room
+    cdef int32_t hashed
     # The classes of violating executions since they were last asked for.
-    cdef Observer observer
     cdef uint64_t *ending
     cdef uint64_t n_endings
     cdef uint64_t endings_room
@@ -29,6 +37,8 @@ cdef class Dpor(Strategy):
     cdef uint64_t exits_room
     cdef void keep_found(self, Execution *x) noexcept nogil
     cdef int keep_ending(self, Execution *x) noexcept nogil
+    cdef int hash_steps(self) noexcept nogil
+    cdef uint64_t ending_class(self, int by) noexcept nogil
     cdef int reverse_waiting(self, Execution *x) noexcept nogil
     cdef int32_t backtrack(self) noexcept nogil
     cdef int placed_again(self, Execution *x, int32_t at) noexcept nogil

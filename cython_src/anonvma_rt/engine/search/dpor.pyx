@@ -17,9 +17,10 @@ from libc.stdlib cimport free, malloc
 from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.os cimport rt_unlikely
 from anonvma_rt.engine.base.tasks cimport TaskSet, add, anybody, bits_of, clear, copy, drop, from_bits, has, lowest
-from anonvma_rt.engine.order.classes cimport (
-    BY_ALL, BY_NONE, observe, observed_class, observer_begin, observer_close, observer_open,
-)
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
+from anonvma_rt.engine.base.rng cimport mix64
+from anonvma_rt.engine.order.chains cimport chained, class_of, first_chain, untouched
+from anonvma_rt.engine.order.classes cimport BY_ALL, BY_NONE
 from anonvma_rt.engine.search.races cimport explore_too, reverse_with_all
 from anonvma_rt.engine.search.search cimport search_place, search_pop, search_state, search_step, search_waiting
 from anonvma_rt.engine.search.stack cimport (
@@ -51,7 +52,6 @@ cdef class Dpor(Strategy):
 
     def __cinit__(self, *args, **kwargs):
         search_open(&self.s)
-        observer_open(&self.observer)
 
     def __init__(self, preemptions=None, until_found=False, delays=None):
         if preemptions is not None and delays is not None:
@@ -68,10 +68,10 @@ cdef class Dpor(Strategy):
 
     def __dealloc__(self):
         search_close(&self.s)
-        observer_close(&self.observer)
         free(self.found)
         free(self.ending)
         free(self.exit)
+        free(self.link)
 
     def clone(self):
         bound = self.s.bound if self.s.bound >= 0 else None
@@ -85,6 +85,7 @@ cdef class Dpor(Strategy):
         if self.s.tasks != x.tasks:
             search_clear(&self.s, x.tasks)
             self.loaded = 0
+            self.hashed = 0
 
     @property
     def limited(self):
@@ -118,6 +119,7 @@ cdef class Dpor(Strategy):
         s.root = root
         s.prefix = len(tasks)
         self.loaded = 0
+        self.hashed = 0
         self.exhausted = False
 
     def dump(self):
@@ -237,29 +239,56 @@ cdef class Dpor(Strategy):
         self.loaded = at + 1
         return task
 
+    cdef int hash_steps(self) noexcept nogil:
+        """The hashes of all steps that have none. -1: no memory."""
+        cdef Search *s = &self.s
+        cdef Step *e
+        cdef Link *link
+        cdef int32_t i
+        if grow(<void **>&self.link, &self.link_room, s.n, sizeof(Link)) < 0:
+            return -1
+        for i in range(self.hashed, s.n):
+            e = &s.step[i]
+            link = &self.link[i]
+            link.chain = self.link[e.previous].chain if e.previous >= 0 else first_chain(e.task)
+            if e.kind == OP_START:
+                link.chain = mix64(link.chain)
+                continue
+            if e.before >= 0:
+                link.seen = self.link[e.before].seen
+            else:
+                untouched(&link.seen)
+            link.chain = chained(&link.seen, link.chain, op_of(e.kind), e.kind & FAILED != 0)
+        self.hashed = s.n
+        return 0
+
+    cdef uint64_t ending_class(self, int by) noexcept nogil:
+        """The class of the execution (engine/order/classes), whose steps are hashed."""
+        cdef Search *s = &self.s
+        cdef uint64_t chain[MAX_TASKS]
+        cdef int32_t i
+        for i in range(s.tasks):
+            chain[i] = self.link[s.last_of[i]].chain if s.last_of[i] >= 0 else first_chain(i)
+        return class_of(chain, s.tasks, by)
+
     cdef int keep_ending(self, Execution *x) noexcept nogil:
         """Remembers the class of an execution that violated something, or was ended for all. Where a step ended it, the
         others might have gone on before that step, and done worse: they are let. -1: no memory."""
         cdef Search *s = &self.s
-        cdef Step *e
         cdef int by = cut_by(x)
-        cdef int32_t i
         if x.finding.kind == 0 and x.halt != HALT_EXIT or x.finding.kind and self.until_found:
             return 0
-        observer_begin(&self.observer, s.tasks)
-        for i in range(s.n):
-            e = &s.step[i]
-            if observe(&self.observer, e.task, op_of(e.kind), e.kind & FAILED != 0, <void *><size_t>e.object) < 0:
-                return -1
+        if self.hash_steps() < 0:
+            return -1
         if x.finding.kind == 0:
             if grow(<void **>&self.exit, &self.exits_room, self.n_exits + 1, sizeof(uint64_t)) < 0:
                 return -1
-            self.exit[self.n_exits] = observed_class(&self.observer, by)
+            self.exit[self.n_exits] = self.ending_class(by)
             self.n_exits += 1
         else:
             if grow(<void **>&self.ending, &self.endings_room, self.n_endings + 1, sizeof(uint64_t)) < 0:
                 return -1
-            self.ending[self.n_endings] = observed_class(&self.observer, by)
+            self.ending[self.n_endings] = self.ending_class(by)
             self.n_endings += 1
         if by != BY_NONE and s.n:
             explore_too(s, s.n - 1, set_at(s, s.n - 1, ENABLED, s.words))
@@ -331,8 +360,10 @@ cdef void finished(Dpor self, Execution *x) noexcept nogil:
         if s.bound >= 0 or (self.reverse_waiting(x) == 0 and self.keep_ending(x) == 0):
             s.prefix = self.backtrack()
             self.loaded = s.prefix
+            self.hashed = min(self.hashed, s.prefix - 1) if s.prefix else 0
             self.exhausted = s.prefix == 0
             return
         x.halt = HALT_NO_MEMORY
     while s.n > s.prefix:
         search_pop(s, s.n - 1)
+    self.hashed = min(self.hashed, s.n)

@@ -46,7 +46,7 @@ cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil:
         if at and i != s.step[at - 1].task:
             p[i] = before[i]
             p[i].kind = kind_of(&x.task[i])
-        elif announce(s, x, &x.task[i], &p[i]) < 0:
+        elif announce(s, x, &x.task[i], &p[i], before[i].object if at else 0) < 0:
             return -1
     return 0
 
@@ -73,9 +73,18 @@ cdef inline void begin_sets(Search *s, Execution *x, int32_t at, int words) noex
         clear(set_at(s, at, SLEEP, words), words)
 
 
-cdef int announce(Search *s, Execution *x, Task *t, Pending *p) noexcept nogil:
-    """What a task is about to do now. -1: no memory."""
-    p.object = search_number(s, t.object)
+cdef inline bint is_number_of(Search *s, uint32_t number, void *object) noexcept nogil:
+    """Whether that is the number of an object; it may be any."""
+    return 0 < number <= s.numbers.used and s.object[number].address == object
+
+
+cdef int announce(Search *s, Execution *x, Task *t, Pending *p, uint32_t before) noexcept nogil:
+    """What a task is about to do now. -1: no memory. Mostly it is on the object `before`, that of its last step, or on
+    that of this place in the last execution, which `p` still says: a look there is cheaper than into a large table."""
+    if is_number_of(s, before, t.object):
+        p.object = before
+    elif not is_number_of(s, p.object, t.object):
+        p.object = search_number(s, t.object)
     p.kind = kind_of(t)
     p.test = <uint16_t>t.test
     p.want = t.want
@@ -246,7 +255,8 @@ cdef int search_waiting(Search *s, Execution *x, int task) noexcept nogil:
     cdef Pending p
     if x.task[task].op == OP_START:
         return 0
-    if announce(s, x, &x.task[task], &p) < 0:
+    p.object = 0
+    if announce(s, x, &x.task[task], &p, 0) < 0:
         return -1
     clock_inherit(clock, clock_of(s, s.last_of[task]), s.tasks)
     reverse_races(s, task, p, clock)
