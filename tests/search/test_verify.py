@@ -53,6 +53,22 @@ def test_order_has_the_classes_that_three_other_tools_found(pages, count, violat
     assert result.as_expected
 
 
+BLOCKS_NONE = [
+    ("lkml-2011", {"pages": 2}, ["moveto-tail", "fresh-vma"]),
+    ("lkml-2011", {"pages": 1024}, ["moveto-tail"]),
+    ("error-path", {"pages": 2}, ["double-walk"]),
+    ("unpinned-migration", {}, ["peeking"]),
+    ("reused-pin", {}, ["peeking"]),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "algorithms"), BLOCKS_NONE)
+def test_on_what_ships_no_execution_is_begun_in_vain(name, parameters, algorithms):
+    """Why there are no wake-up trees: they would save blocked executions, and nothing else."""
+    for one in verify(name, parameters, algorithms, all_violations=True, limit=4000).results:
+        assert one.complete and one.classes > 60 and one.sleep_blocked == 0
+
+
 # How often the reads and writes of each test can be ordered, less the one circle that cannot be.
 LITMUS = {"sb": 3, "mp": 3, "lb": 3, "r": 3, "s": 3, "2+2w": 3, "corr": 3, "wrc": 7, "isa2": 7, "iriw": 15}
 
