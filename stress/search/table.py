@@ -90,9 +90,8 @@ def _cell(answered: Sequence[Sequence[Any]], hurried: int) -> dict[str, Any]:
 
 
 def _is_good(row: Mapping[str, Any], name: str) -> bool:
-    best = min(cell["at_least"] for cell in row["cells"].values() if not cell["hurried"] or cell["mean"] is not None)
-    cell = row["cells"][name]
-    return cell["mean"] is not None and cell["mean"] <= GOOD * best
+    means = {other: cell["mean"] for other, cell in row["cells"].items() if cell["mean"] is not None}
+    return name in means and means[name] <= GOOD * min(means.values())
 
 
 def text(result: dict[str, Any]) -> str:

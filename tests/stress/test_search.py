@@ -68,6 +68,8 @@ def test_what_there_was_no_time_for_is_told():
     cell = table._cell(said["lives"]["random"], said["hurried"]["random"])
     assert table.shown(cell).endswith("(-) [2t]") and cell["mean"] is None
     assert look(Looked("lkml-2011", ["unpatched"]), QUESTION)["hurried"] == {"random": 0}
+    hurried = table.run(Options(**FEW | {"subjects": ("lock-order",)}, seconds=1e-9))
+    assert not any(hurried["good"].values()) and "t] |" in table.text(hurried)
 
 
 def test_every_racing_algorithm_of_the_zoo_and_of_the_litmus_tests_is_a_row_and_no_right_one():
