@@ -37,6 +37,7 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     lines += [_row(one) for one in result.results]
     lines.append("")
     numbers = [line for one in result.results for line in (*_ending(one, result.budget), *_numbers(one))]
+    numbers += [f"  {line}" for line in dict.fromkeys(line for one in result.results for line in one.warnings)]
     lines += [*numbers, ""] if numbers else []
     shown = next((one for one in result.results if one.first is not None), None)
     if shown is None or shown.first is None:
@@ -45,6 +46,9 @@ def hunt_report(result: HuntResult, width: int, table: bool = True) -> str:
     lines.append(f"The first violation of {shown.algorithm}, execution {shown.first.index}: {shown.first.kind}")
     if shown.trace is not None:
         lines += ["", history(shown.trace, width) if table else sentences(shown.trace.cause(), width), ""]
+    if shown.first.drawn is not None:
+        again = f"--strategy surw:place={shown.first.place}"
+        lines.append(f"Put in order there: {shown.first.drawn} (in every execution: {again})")
     if shown.first.reproducer:
         path = shown.first.reproducer
         lines.append(how_to_replay(path, result.needs, shown.algorithm))

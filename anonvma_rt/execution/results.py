@@ -20,11 +20,14 @@ __all__ = ["First", "Interrupted", "Result", "Results", "Shown"]
 
 @dataclass
 class First:
-    """The first violation by index. reproducer: where it was saved, None if it was not."""
+    """The first violation by index. reproducer: where it was saved, None if it was not. drawn: the place that SURW had
+    drawn to put in order, by its name, and place: its offset; None where it drew none."""
 
     index: int
     kind: str
     reproducer: str | None = None
+    drawn: str | None = None
+    place: int | None = None
 
 
 class Shown:

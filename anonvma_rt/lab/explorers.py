@@ -5,17 +5,20 @@ URW's and SURW's counts and the livelock bound follow from it, and all of them d
 and seed.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from anonvma_rt.engine.run.explorer import Explorer
-from anonvma_rt.engine.run.records import Block, StormBlock
+from anonvma_rt.engine.run.records import Block, Place, StormBlock
 from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.run.subject import BuildRefused, BuildViolation
+from anonvma_rt.engine.search.places import Places
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.sticky import Sticky
-from anonvma_rt.errors import ScenarioError
+from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.subjects.protocols import Bound, Choice
+from anonvma_rt.text.names import OPTION
 
 __all__ = ["AUTO", "CARRIERS", "HUNT_CARRIERS", "Profile", "checked", "make_explorer", "prepare", "profile"]
 
@@ -73,25 +76,76 @@ class Profile:
     """What an execution is like, for Strategy.profiled and the livelock bound.
 
     steps: of a long execution; bound: at which one counts as a livelock. task_steps, task_marks: steps and interesting
-    operations of each task.
+    operations of each task. places: where the order of the tasks can matter; warnings: of names that order nothing.
     """
 
     steps: int
     bound: int
     task_steps: list[int]
     task_marks: list[int]
+    places: list[Place]
+    warnings: list[str] = field(default_factory=list)
 
     def tell(self, strategy: Strategy) -> None:
         strategy.profiled(self.steps, self.task_steps, self.task_marks)
+        try:
+            strategy.surveyed(self.places)
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
 
 def profile(program: Bound, explorer: Explorer) -> Profile:
     """Of the sequential execution and, if that is short, of sixteen sticky walks: the longest, and the median of what
     each task has. On ^C, KeyboardInterrupt says where an execution was stuck, if one was."""
+    places = Places(explorer)
     try:
-        return _profile(program, explorer)
+        found = _profile(program, explorer, places)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_where_stuck(program, explorer)) from None
+    finally:
+        places.close()
+    return _named(program, explorer, found) if program.interesting else found
+
+
+def names_of_places(program: Bound, explorer: Explorer) -> Callable[[int], str]:
+    """Words for an offset, of an idle explorer, which then holds the state from which executions begin."""
+    explorer.trace(0, script.replay(), until=1)
+    return program.lock_names(explorer)
+
+
+def _named(program: Bound, explorer: Explorer, found: Profile) -> Profile:
+    """The profile with those places alone that have been named. An access that everybody makes under one lock is in the
+    order of the lock: that is said where somebody named it."""
+    guarded = [place for place in found.places if place.marked and place.under is not None and not place.acquired]
+    if not guarded and not program.named_places:
+        return found
+    name = names_of_places(program, explorer)
+    if program.named_places:
+        chosen = _by_name(program, found.places, name)
+        guarded = [place for place in chosen if place.under is not None]
+        found = replace(found, places=[place._replace(under=None) for place in chosen])
+    said = [
+        f"{OPTION}: {name(place.offset)} is touched under {name(place.under)} alone, which decides the order: "
+        "take the lock instead"
+        for place in guarded
+        if place.under is not None
+    ]
+    return replace(found, warnings=list(dict.fromkeys(said)))
+
+
+def _by_name(program: Bound, places: list[Place], name: Callable[[int], str]) -> list[Place]:
+    """Those places that have been named. Raises UserError where one is none."""
+    by_name: dict[str, list[Place]] = {}
+    for place in places:
+        by_name.setdefault(name(place.offset), []).append(place)
+    for wanted in program.named_places:
+        if wanted not in by_name:
+            there = ", ".join(sorted(by_name)) or "nothing"
+            raise UserError(
+                f"{program.scenario.source}: {OPTION}: {quote(wanted)} is nothing that several tasks touch and one "
+                f"writes{nearest(wanted, by_name)}; there is {there}"
+            )
+    return [place for wanted in program.named_places for place in by_name[wanted]]
 
 
 def _where_stuck(program: Bound, explorer: Explorer) -> str:
@@ -106,7 +160,7 @@ def _where_stuck(program: Bound, explorer: Explorer) -> str:
     return ""
 
 
-def _profile(program: Bound, explorer: Explorer) -> Profile:
+def _profile(program: Bound, explorer: Explorer, places: Places) -> Profile:
     sequential = checked(program, explorer, explorer.profile(script.replay(), 0, LONGEST_PROFILE))
     steps = sequential.longest if sequential.longest < LONGEST_PROFILE else 0
     tasks = [sequential.tasks]
@@ -121,7 +175,11 @@ def _profile(program: Bound, explorer: Explorer) -> Profile:
     middle = len(tasks) // 2
     columns = [[sorted(column)[middle] for column in zip(*task, strict=True)] for task in zip(*tasks, strict=True)]
     return Profile(
-        steps, max(SMALLEST_BOUND, 20 * steps), [made for made, _ in columns], [marks for _, marks in columns]
+        steps,
+        max(SMALLEST_BOUND, 20 * steps),
+        [made for made, _ in columns],
+        [marks for _, marks in columns],
+        places.shared,
     )
 
 

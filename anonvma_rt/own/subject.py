@@ -8,7 +8,7 @@ import ctypes
 import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from anonvma_rt.engine.calls.calls import REFUSED_BY_JUDGE, Judging
@@ -139,18 +139,15 @@ class EmbeddedProgram(BoundVariants):
     arguments: dict[str, int | bool]
     variants: dict[str, Variant]
     linear: Linear | None = field(default=None, compare=False, repr=False)
+    named_places: tuple[str, ...] = ()
 
     @property
     def interesting(self) -> tuple[str, ...]:
-        """None by name: the code says it, right before a point (mark)."""
-        return ()
+        """Names of what its tasks share; what is an interesting operation its code says, before a point (mark)."""
+        return self.named_places
 
     def with_interesting(self, names: Iterable[str]) -> "EmbeddedProgram":
-        for name in names:
-            raise UserError(
-                f"{self.scenario.source}: {quote(name)} is no name there: its code says what is interesting"
-            )
-        return self
+        return replace(self, named_places=tuple(names))
 
     def own_code(self, choices: Iterable[Any]) -> list[type]:
         return [self.scenario.cls]

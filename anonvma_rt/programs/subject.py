@@ -205,15 +205,15 @@ class NativeProgram(BoundVariants):
     seen: Seen = field(default_factory=Seen, compare=False, repr=False)
     # Who judges what its operations returned.
     linear: Linear | None = field(default=None, compare=False, repr=False)
+    named_places: tuple[str, ...] = ()
 
     @property
     def interesting(self) -> tuple[str, ...]:
-        return ()
+        """Names of what its threads share; what is an interesting operation its code says (rt_mark)."""
+        return self.named_places
 
     def with_interesting(self, names: Iterable[str]) -> "NativeProgram":
-        for name in names:
-            raise UserError(f"{self.scenario.source}: {quote(name)}: a program has no names of operations")
-        return self
+        return replace(self, named_places=tuple(names))
 
     def usual(self) -> list[str]:
         return [ONLY_VARIANT]

@@ -25,7 +25,7 @@ from anonvma_rt.execution.record import record
 from anonvma_rt.execution.reproducer import FoundBy
 from anonvma_rt.execution.results import First
 from anonvma_rt.lab.again import Again, must_come_again
-from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS, Profile, make_explorer, prepare, profile
+from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS, Profile, make_explorer, names_of_places, prepare, profile
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, bind
 from anonvma_rt.lab.pump import Pump
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy, strategy_name
@@ -195,6 +195,7 @@ class _Hunt:
                 first = pump.explorers[0]
                 self.kinds = first.subject.kinds()
                 found = profile(plan.program, first)
+                self.result.warnings = found.warnings
                 for explorer in pump.explorers:
                     prepare(explorer, found)
                 self.guarantee = first.strategy.guarantee(first.subject.tasks)
@@ -291,6 +292,7 @@ class _Hunt:
         result.first = result.first or found
         result.kept.append(found)
         recorded = record(plan.program, self.choice, idle, index)
+        found.place = idle.strategy.drawn
         if (recorded.kind, recorded.digest) != (found.kind, digest.hex()):
             must_come_again(plan.program, idle, index, None, found.kind, digest)
         same = self.confirmer is not None and self.confirmer.show(index, kind, digest, idle, kept=True)
@@ -298,6 +300,8 @@ class _Hunt:
             carrier = "threads" if same else result.carrier
             by = FoundBy(found.kind, strategy_name(plan.strategy), plan.seed, index, carrier)
             found.reproducer = result.keep(recorded, by, self.folder)
+        if found.place is not None:
+            found.drawn = names_of_places(plan.program, idle)(found.place)
 
     def finish(self, seconds: float) -> None:
         result = self.result

@@ -40,10 +40,10 @@ class Hunted(Result):
     verdict. benign_misses: unmap walks that left a pte behind, harmless by themselves. upper_bound_95: of the
     probability of a violation per execution, at 95 % confidence. points, switches, failed_allocations: totals.
     schedules_sha256: over 8 bytes for each execution's choices, in index order. classes: of interleavings, None if none
-    were observed. pct_guarantee: None for other strategies. carrier: who made the executions; because: why that was not
-    fibers, where `auto` was asked for.
-    confirmed: how violations did on a second carrier, None unless one was asked for. indices: the violating ones, the
-    first 100 000. kept: the first violations of each kind, by index; reproducers: of those, what is in their files.
+    were observed. pct_guarantee: None for other strategies. warnings: of what was asked and helps nothing. carrier: who
+    made the executions; because: why that was not fibers, where `auto` was asked for. confirmed: how violations did on
+    a second carrier, None unless one was asked for. indices: the violating ones, the first 100 000. kept: the first
+    violations of each kind, by index; reproducers: of those, what is in their files.
     """
 
     executions: int = 0
@@ -60,6 +60,7 @@ class Hunted(Result):
     schedules_sha256: str = ""
     classes: ClassCount | None = None
     pct_guarantee: PctGuarantee | None = None
+    warnings: list[str] = field(default_factory=list)
     carrier: str = ""
     because: str = ""
     confirmed: Confirmed | None = None
@@ -69,7 +70,7 @@ class Hunted(Result):
     shown = (
         "algorithm executions ended short_of violations benign_misses first kept upper_bound_95 points switches "
         "failed_allocations seconds executions_per_second schedules_sha256 expected as_expected classes pct_guarantee "
-        "carrier because confirmed not_reproducible"
+        "carrier because confirmed not_reproducible warnings"
     )
 
     def does_not_come_again(self, why: NotReproducible) -> None:

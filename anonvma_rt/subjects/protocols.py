@@ -92,6 +92,10 @@ class Bound(Protocol):
     def with_interesting(self, names: Iterable[str]) -> "Bound":
         """The same with others. Raises UserError for a name that it does not know."""
 
+    @property
+    def named_places(self) -> tuple[str, ...]:
+        """Where operations have no names: those places that SURW is to put in order; () for any."""
+
     # ---- choices ---------------------------------------------------------------------------------------------------
 
     def choose(self, algorithm: Any) -> Choice:
@@ -181,6 +185,8 @@ class Bound(Protocol):
 
 class KnownAtOnce:
     """What a Bound says of which everything is known before its first execution, and which a search visits whole."""
+
+    named_places: tuple[str, ...] = ()
 
     def learn(self, explorer: Explorer) -> None:
         pass

@@ -27,7 +27,8 @@ OPTIONS = (
         "--interesting",
         "NAME[,NAME...]",
         "operations whose order surw draws, and so the portfolio (see `list`; of a litmus test its locks and "
-        "variables; THREAD:NAME for those of one thread; default: what the scenario says)",
+        "variables, of a program what its threads share; THREAD:NAME for those of one thread; default: what the "
+        "scenario says, or else an object that several tasks touch, drawn for each execution)",
         split_names,
     ),
     opt.CARRIER.but(

@@ -80,6 +80,21 @@ class Waiting(NamedTuple):
     owner: int | None
 
 
+class Place(NamedTuple):
+    """An object that several tasks touch, one of them writing, by its offset (engine/search/places).
+
+    acquired: what is done to it is that it is acquired. marked: some of that is an interesting operation. visits: of
+    each task, in one execution. under: the lock that everybody holds there, so that the order is that of its
+    acquisitions; None where there is none.
+    """
+
+    offset: int
+    acquired: bool
+    marked: bool
+    visits: tuple[int, ...]
+    under: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """The totals of the executions from `first` on."""

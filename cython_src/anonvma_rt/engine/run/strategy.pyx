@@ -46,6 +46,14 @@ cdef class Strategy:
         """Told before the first execution what the profile found: the number of steps of a long execution, the steps of
         each task, and how many interesting operations (mark) each has."""
 
+    def surveyed(self, places):
+        """Told after profiled() where the order of the tasks can matter: records.Place of each."""
+
+    @property
+    def drawn(self):
+        """The offset of the place whose visits the last execution put in order, None where there was none."""
+        return None
+
     def catch_up(self, explorer, first):
         """Makes the executions that this strategy has to see before execution `first`, on its idle explorer. Most need
         none: then an execution depends on its seed and its index alone."""

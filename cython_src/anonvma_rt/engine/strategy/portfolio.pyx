@@ -2,9 +2,9 @@
 likes.
 
 On public benchmarks none dominates (Zhao et al., "Selectively Uniform Concurrency Testing", ASPLOS 2025): each finds
-bugs that the others miss. The turns are by index, so any cut of a hunt into pieces makes the same executions. Where
-the subject says what is interesting, SURW has three turns of four, because then it is the only one that does not get
-worse as executions get longer; where it says nothing, SURW has none.
+bugs that the others miss. The turns are by index, so any cut of a hunt into pieces makes the same executions. SURW has
+three turns of four, because it is the only one that does not get worse as executions get longer; where nothing is
+interesting and there is no place to draw, it has none.
 """
 
 from libc.stdint cimport uint64_t
@@ -71,6 +71,15 @@ cdef class Portfolio(Strategy):
         self.selective = any(task_marks)
         for member in self.members:
             member.profiled(steps, task_steps, task_marks)
+
+    def surveyed(self, places):
+        self.selective |= any(place.under is None for place in places)
+        for member in self.members:
+            member.surveyed(places)
+
+    @property
+    def drawn(self):
+        return self.members[self.now].drawn
 
     cdef void begin(self, Execution *x) noexcept nogil:
         cdef uint64_t others = <uint64_t>(self.n - 1)
