@@ -49,7 +49,7 @@ def test_hunt_json_has_the_fields_of_the_design_and_nothing_else_on_stdout(tmp_p
         "algorithm", "executions", "violations", "benign_misses", "first", "upper_bound_95", "points", "switches",
         "seconds", "executions_per_second", "schedules_sha256", "expected", "as_expected", "classes", "pct_guarantee",
         "confirmed", "failed_allocations", "kept", "not_reproducible", "carrier", "because",
-            "ended", "short_of",
+        "ended", "short_of", "warnings",
     }  # fmt: skip
     assert unpatched.keys() == patched.keys() == fields
     assert unpatched["first"].keys() == {"index", "kind", "reproducer"}
