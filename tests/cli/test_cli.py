@@ -52,7 +52,7 @@ def test_hunt_json_has_the_fields_of_the_design_and_nothing_else_on_stdout(tmp_p
         "ended", "short_of", "warnings",
     }  # fmt: skip
     assert unpatched.keys() == patched.keys() == fields
-    assert unpatched["first"].keys() == {"index", "kind", "reproducer"}
+    assert unpatched["first"].keys() == {"index", "kind", "reproducer", "drawn", "place"}
     assert os.path.exists(unpatched["first"]["reproducer"])
     assert patched["first"] is None and patched["violations"] == {}
 
