@@ -1,11 +1,11 @@
 """Types of the compiled module; its own docstrings say more."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from anonvma_rt.engine.run.strategy import Strategy
 
-MEMBERS: Final[tuple[type[Strategy], ...]]
+MEMBERS: Final[tuple[Callable[[], Strategy], ...]]
 
 class Portfolio(Strategy):
     @property

@@ -120,5 +120,5 @@ def test_the_portfolio_gives_surw_its_turns_where_there_is_a_place():
                 offsets.append(portfolio.drawn)
             return offsets
 
-    assert turns(None) == [64, 64, 64, None] * 2
+    assert turns(None) == [64] * 7 + [None]
     assert turns(128) == [None] * 8

@@ -29,13 +29,14 @@ cdef struct Place:
 
 cdef class Surw(Strategy):
     """`surw`: the counts come from the explorer's profile. Parameter place: the offset of the place that every
-    execution puts in order, also where operations are marked; 0 draws one where none is marked. Where there is neither,
-    each step is interesting, as in `urw`."""
+    execution puts in order, also where operations are marked; 0 draws one where none is marked, and with draw=1 also
+    where some are. Where there is neither, each step is interesting, as in `urw`."""
 
     cdef uint64_t steps[MAX_TASKS]
     cdef uint64_t marks[MAX_TASKS]
     cdef bint selective
     cdef readonly uint64_t wanted
+    cdef readonly bint draws
     cdef Place *place
     cdef uint64_t *visits
     cdef int places
@@ -50,10 +51,13 @@ cdef class Surw(Strategy):
     cdef int intended
     cdef uint64_t before
 
-    def __init__(self, place=0):
+    def __init__(self, place=0, draw=0):
         if not 0 <= place < 1 << 63:
             raise ValueError(f"strategy surw: place must be from 0 to 2**63 - 1, not {place}")
+        if draw not in (0, 1):
+            raise ValueError(f"strategy surw: draw must be 0 or 1, not {draw}")
         self.wanted = place
+        self.draws = draw
         self.sees_marks = True
         self.now = -1
 
@@ -105,7 +109,7 @@ cdef class Surw(Strategy):
         self.intended = -1
         self.now = -1
         self.expected = self.marks
-        if self.places and (self.wanted or not self.selective):
+        if self.places and (self.wanted or self.draws or not self.selective):
             self.now = rng_below(&x.rng, self.places)
             # Some races need that nobody comes between two visits, others that somebody does.
             self.hops = rng_below(&x.rng, 2)
@@ -122,10 +126,10 @@ cdef class Surw(Strategy):
         return pick_one(self, x, hold, x.words)
 
     def clone(self):
-        return Surw(self.wanted)
+        return Surw(self.wanted, self.draws)
 
     def parameters(self):
-        return {"place": self.wanted}
+        return {"place": self.wanted, "draw": int(self.draws)}
 
 
 cdef inline int pick_one(Surw self, Execution *x, uint64_t *hold, int words) noexcept nogil:
