@@ -20,8 +20,14 @@ from anonvma_rt.own.gate import is_own, name_of
 __all__ = ["DEFAULT_STRATEGY", "STRATEGIES", "make_strategy", "strategy_name", "with_values"]
 
 STRATEGIES: dict[str, tuple[Any, str]] = {
-    "portfolio": (Portfolio, "three times surw, then in turn surw with draw=1, pos, sticky, pct, starve, urw, preempt, delay"),
-    "surw": (Surw, "every order of what is interesting, or of what is done at a place, is equally likely; place=0, draw=0"),
+    "portfolio": (
+        Portfolio,
+        "three times surw, then in turn surw with draw=1, pos, sticky, pct, starve, urw, preempt, delay",
+    ),
+    "surw": (
+        Surw,
+        "every order of what is interesting, or of what is done at a place, is equally likely; place=0, draw=0",
+    ),
     "pct": (Pct, "random priorities and depth-1 change points (ASPLOS 2010); depth=3"),
     "pos": (Pos, "random priorities of operations, drawn again after a race (CAV 2018)"),
     "guided": (Guided, "changed a little from those that showed a new pair of accesses (ASPLOS 2024)"),

@@ -7,6 +7,8 @@ from anonvma_rt.engine.run.strategy import Strategy
 
 MEMBERS: Final[tuple[Callable[[], Strategy], ...]]
 
+def drawing() -> Strategy: ...
+
 class Portfolio(Strategy):
     @property
     def members(self) -> tuple[Strategy, ...]: ...
