@@ -6,6 +6,7 @@ and seed.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -96,14 +97,12 @@ class Profile:
 
 def profile(program: Bound, explorer: Explorer) -> Profile:
     """Of the sequential execution and, if that is short, of sixteen sticky walks: the longest, and the median of what
-    each task has. On ^C, KeyboardInterrupt says where an execution was stuck, if one was."""
-    places = Places(explorer)
+    each task has. A long one is walked once, for its places. On ^C, KeyboardInterrupt says where an execution was
+    stuck, if one was."""
     try:
-        found = _profile(program, explorer, places)
+        found = _profile(program, explorer)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_where_stuck(program, explorer)) from None
-    finally:
-        places.close()
     return _named(program, explorer, found) if program.interesting else found
 
 
@@ -160,16 +159,18 @@ def _where_stuck(program: Bound, explorer: Explorer) -> str:
     return ""
 
 
-def _profile(program: Bound, explorer: Explorer, places: Places) -> Profile:
+def _profile(program: Bound, explorer: Explorer) -> Profile:
     sequential = checked(program, explorer, explorer.profile(script.replay(), 0, LONGEST_PROFILE))
     steps = sequential.longest if sequential.longest < LONGEST_PROFILE else 0
     tasks = [sequential.tasks]
-    if steps <= SHORT_PROFILE and sequential.halt != "stuck":
-        for walk in range(WALKS):
+    short = steps <= SHORT_PROFILE
+    with closing(Places(explorer)) as places:
+        for walk in range((WALKS if short else 1) if sequential.halt != "stuck" else 0):
             walked = checked(program, explorer, explorer.profile(Sticky(), walk, LONGEST_WALK))
-            # One that does not end says nothing of how long an execution is.
-            steps = max(steps, walked.longest if walked.longest < LONGEST_WALK else 0)
-            tasks.append(walked.tasks)
+            if short:
+                # One that does not end says nothing of how long an execution is.
+                steps = max(steps, walked.longest if walked.longest < LONGEST_WALK else 0)
+                tasks.append(walked.tasks)
             if walked.halt == "stuck":
                 break
     middle = len(tasks) // 2

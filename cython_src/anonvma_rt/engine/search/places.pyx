@@ -1,4 +1,4 @@
-"""Places: which objects several tasks touch, seen in the executions of a profile.
+"""Places: which objects several tasks touch, seen in the walks of a profile.
 
 A place is an object that is announced, by its offset in the arena. One that several tasks touch, of which one writes
 to it, is where their order can matter. Where all of them do so under one lock, the order is that of the lock's
@@ -16,7 +16,7 @@ from anonvma_rt.engine.base.operation cimport (
     MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_LOCK, OP_NOTE, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START, OP_STORE,
     OP_TAKE, OP_TRYLOCK, OP_UNLOCK, OP_WAIT,
 )
-from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_close, table_open
+from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_close, table_get, table_open
 from anonvma_rt.engine.order.relation cimport would_fail
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.task cimport AuditCalls, Execution
@@ -24,9 +24,11 @@ from anonvma_rt.engine.run.task cimport AuditCalls, Execution
 from anonvma_rt.engine.run.records import Place
 
 cdef enum:
-    # Locks that a task holds at once, of which more are not remembered; and places of which a profile takes note.
+    # Locks that a task holds at once, of which more are not remembered; and objects of which a profile takes note, and
+    # their rows together.
     MOST_HELD = 8
-    MOST_PLACES = 1 << 12
+    MOST_PLACES = 1 << 16
+    MOST_VISITS = 1 << 20
 
 cdef struct Held:
     uint64_t lock[MOST_HELD]
@@ -132,9 +134,11 @@ cdef int visit(Places p, int task, int op, void *object) noexcept nogil:
     if op == OP_UNLOCK or op == OP_READ_UNLOCK:
         put_down(&p.held[task], offset)
         return 0
-    if p.numbers.used == MOST_PLACES:
-        return 0
-    number = table_add(&p.numbers, offset)
+    number = table_get(&p.numbers, offset)
+    if number == 0:
+        if p.numbers.used == MOST_PLACES or <uint64_t>(p.numbers.used + 1) * tasks > MOST_VISITS:
+            return 0
+        number = table_add(&p.numbers, offset)
     if number == 0 or grow_filled(<void **>&p.seen, &p.room, number, sizeof(Seen), 0) < 0 or grow_filled(
         <void **>&p.visits, &p.visits_room, <uint64_t>number * tasks, sizeof(uint64_t), 0
     ) < 0:
