@@ -1,7 +1,8 @@
 """What the executions that were made say about those that were not: bounds of probabilities, at 95 % confidence.
 
 All of it is about one strategy's own distribution over interleavings, from which the executions of a hunt are
-independent draws. It is an estimate and never a proof.
+independent draws. It is an estimate and never a proof. Of a strategy that learns (Strategy.epoch) only whole epochs are
+independent, so an epoch is one trial: some of its executions violate something at least as probably as each does.
 """
 
 from collections import Counter
@@ -31,8 +32,9 @@ class ClassCount:
     unseen_upper_95: float
 
 
-def count_classes(rows: bytes | bytearray) -> ClassCount:
-    """rows: 8 bytes for each execution, in the order of their indices.
+def count_classes(rows: bytes | bytearray, epoch: int = 1) -> ClassCount:
+    """rows: 8 bytes for each execution, in the order of their indices. Where executions are not independent (epoch)
+    nothing is said of unseen classes: the bound is 1.
 
     The estimate is Good's (Biometrika 1953): as much is unseen as is seen once. The bound is exact whatever the
     distribution. With the classes of the first half as what is known, each execution of the second half is a trial
@@ -57,20 +59,23 @@ def count_classes(rows: bytes | bytearray) -> ClassCount:
         executions_per_class=n / len(counts) if counts else 0.0,
         once=once,
         unseen_mass=once / n if n else 1.0,
-        unseen_upper_95=upper_bound_95(unknown, n - half),
+        unseen_upper_95=upper_bound_95(unknown, n - half) if epoch == 1 else 1.0,
     )
 
 
-def upper_bound_95(hits: int, trials: int) -> float:
+def upper_bound_95(hits: int, trials: int, epoch: int = 1) -> float:
     """The largest probability of a hit per trial that fits what was seen, at 95 % confidence, one-sided.
 
     Exact (Clopper and Pearson, Biometrika 1934): with it, so few hits come with a probability of 5 %. About 3/n without
     a hit. Trials may differ in their probability, as those of a strategy that rotates do; the bound is then of the mean
-    (Hoeffding, "On the Distribution of the Number of Successes in Independent Trials", 1956).
+    (Hoeffding, "On the Distribution of the Number of Successes in Independent Trials", 1956). epoch: so many in a row
+    depend on each other, wherever the first of the trials lies in one.
 
     >>> round(upper_bound_95(0, 20_000) * 20_000, 2)
     3.0
     """
+    trials = max(trials - epoch + 1, 0) // epoch
+    hits = min(hits, trials)
     if hits == trials:
         return 1.0
     if hits <= MOST_LOGARITHMS:
@@ -96,8 +101,9 @@ def upper_bound_95(hits: int, trials: int) -> float:
     return p
 
 
-def executions_for(probability: float) -> int:
-    """The fewest executions that bound the probability of a violation by this one, at 95 %, if none has one.
+def executions_for(probability: float, epoch: int = 1) -> int:
+    """The fewest executions that bound the probability of a violation by this one, at 95 %, if none has one. epoch: as
+    for upper_bound_95.
 
     >>> executions_for(1e-6)
     2995731
@@ -107,7 +113,7 @@ def executions_for(probability: float) -> int:
         n += 1
     while n > 1 and upper_bound_95(0, n - 1) <= probability:
         n -= 1
-    return n
+    return n * epoch + epoch - 1
 
 
 def wilson_95(hits: int, trials: int) -> tuple[float, float]:

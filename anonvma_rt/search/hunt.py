@@ -139,9 +139,14 @@ class HuntPlan(Plan):
             raise UserError("no algorithm to hunt")
 
     @property
+    def epoch(self) -> int:
+        epoch: int = make_strategy(self.strategy).epoch
+        return epoch
+
+    @property
     def enough(self) -> int | None:
         """Executions without a violation that give the confidence that was asked for."""
-        return None if self.budget.confidence is None else executions_for(self.budget.confidence)
+        return None if self.budget.confidence is None else executions_for(self.budget.confidence, self.epoch)
 
     @property
     def most(self) -> int | None:
@@ -308,9 +313,9 @@ class _Hunt:
         result.seconds = seconds
         result.schedules_sha256 = self.schedules.hexdigest()
         result.violations = {self.kinds[kind]: count for kind, count in sorted(self.violations.items())}
-        result.upper_bound_95 = upper_bound_95(sum(self.violations.values()), result.executions)
+        result.upper_bound_95 = upper_bound_95(sum(self.violations.values()), result.executions, self.plan.epoch)
         if self.plan.classes:
-            result.classes = count_classes(self.classes)
+            result.classes = count_classes(self.classes, self.plan.epoch)
         if self.guarantee is not None:
             result.pct_guarantee = PctGuarantee(**self.guarantee, longest=self.longest)
         result.ended = self.ending()

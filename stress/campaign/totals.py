@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.execution.reproducer import LARGEST_FILE
+from anonvma_rt.lab.strategies import make_strategy
 from anonvma_rt.search.bounds import upper_bound_95
 from anonvma_rt.stress.campaign.cell import Cell
 from anonvma_rt.text.expected import as_expected, still_expected
@@ -197,7 +198,10 @@ class Totals:
 
     @property
     def upper_bound_95(self) -> float:
-        return upper_bound_95(self.found, self.executions)
+        epoch: int = make_strategy(self.cell.strategy).epoch
+        # A range that is missing leaves two epochs that are not whole.
+        missing = 2 * (epoch - 1) * len(self.poisoned)
+        return upper_bound_95(self.found, max(self.executions - missing, 0), epoch)
 
     def add(self, outcome: Outcome) -> None:
         """Takes that of the next range, number `ranges`, and decides whether it was the last one."""

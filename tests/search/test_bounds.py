@@ -11,7 +11,7 @@ from anonvma_rt import hunt
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.explorers import make_explorer, profile
 from anonvma_rt.lab.strategies import make_strategy
-from anonvma_rt.search.bounds import count_classes, upper_bound_95
+from anonvma_rt.search.bounds import count_classes, executions_for, upper_bound_95
 
 
 def as_rows(classes):
@@ -93,3 +93,25 @@ def test_depth_1_needs_no_change_point_and_other_strategies_prove_nothing():
     one = hunt("order", {"pages": 1}, ["patched"], "pct:depth=1", runs=10).results[0].pct_guarantee
     assert (one.probability, one.longest) == (1 / 2, one.steps)
     assert hunt("order", {"pages": 1}, ["patched"], "pos", runs=10).results[0].pct_guarantee is None
+
+
+def test_a_bound_holds_where_the_executions_of_an_epoch_depend_on_each_other():
+    """All executions of an epoch violate something, or none does: the worst there can be."""
+    rng = random.Random(0)
+    epoch, rate, runs = 16, 0.02, 1000
+    wrong = naive = 0
+    for _ in range(1000):
+        start = rng.randrange(epoch)
+        epochs = [rng.random() < rate for _ in range(runs // epoch + 2)]
+        hits = sum(epochs[i // epoch] for i in range(start, start + runs))
+        wrong += upper_bound_95(hits, runs, epoch) < rate
+        naive += upper_bound_95(hits, runs) < rate
+    assert wrong <= 70 < 200 < naive
+
+
+def test_a_strategy_that_learns_has_one_trial_in_each_epoch():
+    found = hunt("merge", algorithms=["moveto-tail"], strategy="guided", runs=1024).results[0]
+    assert found.upper_bound_95 == upper_bound_95(0, 3) and found.classes.unseen_upper_95 == 1.0
+    assert executions_for(0.5, 256) == 5 * 256 + 255 and upper_bound_95(0, executions_for(0.5, 256), 256) <= 0.5
+    short = hunt("merge", algorithms=["moveto-tail"], strategy="guided", confidence=0.5).results[0]
+    assert short.ended == "confidence" and short.executions == executions_for(0.5, 256)

@@ -9,6 +9,7 @@ from anonvma_rt.cli.report import hunt_report
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.budget import Budget
 from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS
+from anonvma_rt.lab.strategies import make_strategy
 from anonvma_rt.search.bounds import executions_for
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
 from anonvma_rt.text.names import split_names
@@ -89,7 +90,8 @@ def run(options: argparse.Namespace) -> int:
     }
     budget = Budget(options.runs, options.seconds, options.until_violation, options.confidence)
     budget.check()
-    most = budget.most(None if budget.confidence is None else executions_for(budget.confidence))
+    epoch = make_strategy(options.strategy).epoch if options.strategy else 1
+    most = budget.most(None if budget.confidence is None else executions_for(budget.confidence, epoch))
     with progress_bar(total=None if most is None else most * sum(map(len, algorithms.values()))) as bar:
         hunts = [
             partial(

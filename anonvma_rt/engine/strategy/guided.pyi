@@ -3,4 +3,6 @@
 from anonvma_rt.engine.strategy.pos import Pos
 
 class Guided(Pos):
+    @property
+    def epoch(self) -> int: ...
     def __init__(self) -> None: ...

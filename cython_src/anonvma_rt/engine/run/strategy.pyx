@@ -46,6 +46,12 @@ cdef class Strategy:
         """Told before the first execution what the profile found: the number of steps of a long execution, the steps of
         each task, and how many interesting operations (mark) each has."""
 
+    @property
+    def epoch(self):
+        """How many executions, from a multiple of that number on, may depend on each other: 1 where each depends on its
+        seed and its index alone."""
+        return 1
+
     def surveyed(self, places):
         """Told after profiled() where the order of the tasks can matter: records.Place of each."""
 

@@ -121,6 +121,10 @@ cdef class Guided(Pos):
             return RuntimeError("it learns from one execution to the next, so it can have no turns and be no member")
         return None
 
+    @property
+    def epoch(self):
+        return EPOCH
+
     def fitting(self, first, size):
         """Up to the end of an epoch, so that others begin with a whole one."""
         return max(first // EPOCH + 1, (first + size) // EPOCH) * EPOCH - first
