@@ -138,7 +138,11 @@ def test_surw_misses_with_the_usual_marks_what_it_finds_with_the_right_ones(scen
         found = hunt(scenario, None, [algorithm], "surw", "fibers", runs=1500, interesting=interesting).results[0]
         return sum(found.violations.values())
 
-    assert violations(wrong, [DEFAULT]) == 0
+    if scenario == "uffd-move":
+        # No page migrates, so nothing is marked: SURW draws, and finds it sometimes.
+        assert 0 < violations(wrong, [DEFAULT]) < violations(wrong, [name]) / 5
+    else:
+        assert violations(wrong, [DEFAULT]) == 0
     assert violations(wrong, [name]) > 150
     assert violations(right, [name]) == 0
     # The scenario says so itself.

@@ -89,14 +89,14 @@ cdef class Places:
 
     def close(self):
         """Looks no longer; what was seen stays."""
-        self.x.audit = self.before
+        looking(self).audit = self.before
 
     @property
     def shared(self):
         """The places whose order can matter, by their offsets (records.Place)."""
         cdef uint32_t i
         cdef int task
-        cdef int tasks = self.x.tasks
+        cdef int tasks = looking(self).tasks
         places = []
         for i in range(self.numbers.used):
             if self.seen[i].several and self.seen[i].written:
@@ -107,6 +107,12 @@ cdef class Places:
                 how = bool(self.seen[i].acquired), bool(self.seen[i].marked)
                 places.append(Place(self.seen[i].offset, *how, means, lock))
         return sorted(places)
+
+
+cdef Execution *looking(Places p) except NULL:
+    if p.x == NULL:  # made by __new__, and not by the class
+        raise RuntimeError("there is no explorer to look at")
+    return p.x
 
 
 cdef void begin(Places p) noexcept nogil:

@@ -135,7 +135,7 @@ cdef class Guided(Pos):
         while first != epoch and self.next != first:
             at = self.next if epoch < self.next < first else epoch
             block = explorer.run_with(self, at, first - at)
-            if block.halt not in (None, "stuck") or self.next <= at:
+            if (block.halt is not None and block.halt != "stuck") or self.next <= at:
                 return
 
     cdef void attach(self, Execution *x):

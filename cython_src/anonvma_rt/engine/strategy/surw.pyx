@@ -103,7 +103,7 @@ cdef class Surw(Strategy):
 
     @property
     def drawn(self):
-        return self.place[self.now].offset if self.now >= 0 else None
+        return self.place[self.now].offset if 0 <= self.now < self.places else None
 
     cdef void begin(self, Execution *x) noexcept nogil:
         self.intended = -1
