@@ -98,7 +98,7 @@ def number(name: str, metavar: str, about: str, **how: Any) -> Option:
         try:
             return float(text)
         except ValueError:
-            raise UserError(f'{name} must be a number, not "{text}"') from None
+            raise UserError(f"{name} must be a number, not {quote(text)}") from None
 
     return option(name, metavar, about, type=parse, **how)
 

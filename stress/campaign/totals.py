@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.execution.reproducer import LARGEST_FILE
@@ -198,10 +199,14 @@ class Totals:
 
     @property
     def upper_bound_95(self) -> float:
-        epoch: int = make_strategy(self.cell.strategy).epoch
         # A range that is missing leaves two epochs that are not whole.
-        missing = 2 * (epoch - 1) * len(self.poisoned)
-        return upper_bound_95(self.found, max(self.executions - missing, 0), epoch)
+        missing = 2 * (self._epoch - 1) * len(self.poisoned)
+        return upper_bound_95(self.found, max(self.executions - missing, 0), self._epoch)
+
+    @cached_property
+    def _epoch(self) -> int:
+        epoch: int = make_strategy(self.cell.strategy).epoch
+        return epoch
 
     def add(self, outcome: Outcome) -> None:
         """Takes that of the next range, number `ranges`, and decides whether it was the last one."""

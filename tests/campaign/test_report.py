@@ -8,11 +8,12 @@ from itertools import permutations
 from xml.etree import ElementTree
 
 import pytest
-from campaign_tools import run, write
+from campaign_tools import SMALL, run, totals, write
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anonvma_rt.execution.reproducer import Reproducer
+from anonvma_rt.search.bounds import upper_bound_95
 
 pytest.importorskip("anonvma_rt.stress.campaign.run", reason="not installed, only built in place")
 
@@ -320,3 +321,13 @@ def test_a_campaign_that_says_nothing_about_itself_can_be_reported(tmp_path):
         assert not report.finished and not report.as_expected and report.rows[0].verdict == "unfinished"
         assert ElementTree.fromstring(junit_report(report))[0].get("skipped") == "1"
         html_report(report)
+
+
+def test_the_bound_of_a_strategy_that_learns_has_an_epoch_as_its_trial(tmp_path):
+    text = SMALL.replace('strategies = ["pct", "sticky"]', 'strategies = ["pct", "guided"]').replace("[0, 1]", "[0]")
+    run("run", write(tmp_path / "small.toml", text), "--store", tmp_path / "store.db", "--jobs", "1")
+    bounds = {
+        c["strategy"]: c["upper_bound_95"] for c in totals(tmp_path / "store.db") if c["algorithm"] != "unpatched"
+    }
+    assert bounds == {"pct": upper_bound_95(0, 600), "guided": upper_bound_95(0, 600, 256)}
+    assert bounds["guided"] > 0.9 > bounds["pct"]

@@ -70,13 +70,6 @@ def _bench(options: argparse.Namespace) -> int:
     return code
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"--seconds must be a number, not {quote(text)}") from None
-
-
 def _kernel(options: argparse.Namespace) -> int:
     from anonvma_rt.stress.kernel.run import run_kernel_program
 
@@ -99,11 +92,10 @@ VERBS = {
             opt.whole("--executions", "N", "of each cell of `pages` (default %(default)s)", default=50_000),
             opt.whole("--seeds", "N", "of `search` and `zoo` (default %(default)s)", default=20),
             opt.whole("--limit", "N", "of `search`: executions with each seed (default %(default)s)", default=10_000),
-            opt.option(
+            opt.number(
                 "--seconds",
                 "T",
                 "of `search`: the most that all strategies together may take for a row (default %(default)s)",
-                type=_number,
                 default=60.0,
             ),
             opt.whole("--jobs", "J", "of `search`: rows at a time (default 1)", default=1),
