@@ -1,5 +1,5 @@
-"""How long a hunt of one algorithm goes on: a number of executions, a time, the first violation, or a probability that
-is small enough. Whichever is reached first ends it.
+"""How long a hunt or a search of one algorithm goes on: a number of executions, a time, the first violation, or a
+probability that is small enough. Whichever is reached first ends it.
 
 The clock is asked between blocks of executions and never within one, so it decides how many there are and nothing else:
 the number is told, and a hunt with that number makes the same ones.
@@ -10,7 +10,7 @@ from time import perf_counter
 
 from anonvma_rt.errors import UserError, at_least, time_or_none
 
-__all__ = ["DEFAULT_RUNS", "ENDINGS", "Budget", "Clock"]
+__all__ = ["DEFAULT_RUNS", "ENDINGS", "Budget", "Clock", "Clocks"]
 
 DEFAULT_RUNS = 20_000
 LEAST_PROBABILITY = 1e-12
@@ -56,11 +56,47 @@ class Clock:
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
+        self.spent = 0.0  # before it went on
         self.begun = perf_counter()
         self.over = False
+
+    def rest(self) -> None:
+        self.spent += perf_counter() - self.begun
+
+    def go_on(self) -> None:
+        self.begun = perf_counter()
 
     def look(self) -> bool:
         """Whether the time is over; once it is, it stays so."""
         if self.seconds is not None:
-            self.over = self.over or perf_counter() - self.begun >= self.seconds
+            self.over = self.over or self.spent + perf_counter() - self.begun >= self.seconds
         return self.over
+
+
+class Clocks:
+    """One for each algorithm, in the order of their turns, of which one goes at a time. The first begins with these, so
+    whatever is compiled and asked before it counts. Where all of them have their turns anew, because of something that
+    came up, each goes on with what it has spent."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self.all: list[Clock] = []
+        self.going = Clock(seconds)
+        self.turns = 0
+
+    def anew(self) -> None:
+        self.turns = 0
+
+    def next(self) -> Clock:
+        """That of the algorithm whose turn it is, which goes."""
+        if not self.all:
+            self.all.append(self.going)
+        elif self.turns == len(self.all):
+            self.all.append(Clock(self.seconds))
+        clock = self.all[self.turns]
+        self.turns += 1
+        if clock is not self.going:
+            self.going.rest()
+            clock.go_on()
+            self.going = clock
+        return clock

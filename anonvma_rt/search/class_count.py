@@ -6,12 +6,15 @@ from math import sqrt
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.search.probe import Probe
+from anonvma_rt.execution.budget import Clock
 from anonvma_rt.lab.explorers import checked
 from anonvma_rt.subjects.protocols import Bound
 
 __all__ = ["Estimate", "estimate"]
 
 PROBES = 1000
+FEWEST = 16  # that say anything
+AT_A_TIME = 64
 MOST_STEPS = 5_000_000  # of all probes together: long executions are probed less often
 
 
@@ -46,8 +49,15 @@ def mean_of(weights: Sequence[float]) -> Estimate:
     return Estimate(mean, sqrt(variance / n) if n else 0.0, n)
 
 
-def estimate(program: Bound, explorer: Explorer, steps: int) -> Estimate:
-    """Sends random descents through an explorer, which is idle; `steps` is the length of a long execution."""
-    probe = Probe()
-    checked(program, explorer, explorer.run_with(probe, 0, max(16, min(PROBES, MOST_STEPS // max(1, steps)))))
-    return mean_of(probe.weights)
+def estimate(program: Bound, explorer: Explorer, steps: int, clock: Clock) -> Estimate | None:
+    """Sends random descents through an explorer, which is idle; `steps` is the length of a long execution. None where
+    the time is over before there are enough of them."""
+    probe, sent = Probe(), 0
+    most = max(FEWEST, min(PROBES, MOST_STEPS // max(1, steps)))
+    while sent < most and not clock.look():
+        size = min(max(1, sent), AT_A_TIME, most - sent)  # nobody knows yet how long one takes
+        if checked(program, explorer, explorer.run_with(probe, sent, size)).halt is not None:
+            break
+        sent += size
+    weights = probe.weights
+    return mean_of(weights) if len(weights) >= FEWEST else None

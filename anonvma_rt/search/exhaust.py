@@ -16,6 +16,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.search.dpor import Dpor
 from anonvma_rt.errors import UserError, among, at_least, between, quote, time_or_none
+from anonvma_rt.execution.budget import Clock
 from anonvma_rt.execution.plan import MOST_JOBS, Plan
 from anonvma_rt.execution.record import schedule_of
 from anonvma_rt.execution.schedule import Schedule
@@ -86,15 +87,20 @@ class VerifyPlan(Plan):
 class Exhaust:
     """The search for one algorithm.
 
-    saved: what as_dict() gave. keep: called from time to time, when all explorers rest. After run(), `complete` says
-    whether nothing is left, `over` whether its time was over, and `tally` what was found. Unless all violations are
-    wanted, a short hunt goes before.
+    clock: of all that there is for the algorithm. saved: what as_dict() gave. keep: called from time to time, when all
+    explorers rest. After run(), `complete` says whether nothing is left, `over` whether its time was over, and `tally`
+    what was found. Unless all violations are wanted, a short hunt goes before.
     """
 
     def __init__(
-        self, plan: VerifyPlan, choice: Choice, saved: Mapping[str, Any] | None, keep: Callable[[], None] | None
+        self,
+        plan: VerifyPlan,
+        choice: Choice,
+        clock: Clock,
+        saved: Mapping[str, Any] | None,
+        keep: Callable[[], None] | None,
     ) -> None:
-        self.plan, self.choice, self.keep = plan, choice, keep
+        self.plan, self.choice, self.clock, self.keep = plan, choice, clock, keep
         self.saved = saved is not None
         self.tally = Tally() if saved is None else Tally.from_dict(saved)
         self.frontier = Frontier() if saved is None else Frontier.from_dict(saved)
@@ -105,7 +111,6 @@ class Exhaust:
         self.estimate: Estimate | None = None
         self.scouted: set[int] = set()  # the classes that the short hunt saw
         self.kept_at = 0.0
-        self.begun = perf_counter()
         self.given = False
         self.over = False  # whether its time is, which ended it
         self.unordered: list[Pair] = []  # what an audit reports, where the subject was built for one
@@ -162,17 +167,19 @@ class Exhaust:
         if plan.bound is None and not self.tally.visited:
             if not plan.all_violations and not self.tally.scouts:
                 self.scout(explorer, found)
-            self.estimate = estimate(plan.program, explorer, found.steps)
-            if plan.estimated is not None:
+            self.estimate = estimate(plan.program, explorer, found.steps, self.clock)
+            if plan.estimated is not None and self.estimate is not None:
                 plan.estimated(self.choice.name, self.estimate)
 
     def scout(self, explorer: Explorer, found: Profile) -> None:
-        """A short hunt, which ends with the first violation. What it sees, the search must see, too (Verdict.doubt)."""
+        """A short hunt, which ends with the first violation, or when the time is over. What it sees, the search must
+        see, too (Verdict.doubt)."""
         tally, strategy = self.tally, make_strategy(SCOUT)
         found.tell(strategy)
-        while tally.scouts < SCOUTS:
+        while tally.scouts < SCOUTS and not self.clock.look():
+            size = min(max(1, tally.scouts), SCOUTS_AT_A_TIME)  # nobody knows yet how long one takes
             explorer.observing = True
-            block = explorer.run_with(strategy, tally.scouts, SCOUTS_AT_A_TIME)
+            block = explorer.run_with(strategy, tally.scouts, size)
             explorer.observing = False
             checked(self.plan.program, explorer, block)
             tally.scouts += block.ran
@@ -207,8 +214,7 @@ class Exhaust:
 
     def too_late(self) -> bool:
         """Whether no more blocks are begun; the first one always is, so whoever goes on comes to an end some day."""
-        if self.plan.seconds is not None and self.given:
-            self.over = self.over or perf_counter() - self.begun >= self.plan.seconds
+        self.over = self.over or (self.given and self.clock.look())
         return self.over
 
     def must_rest(self) -> bool:

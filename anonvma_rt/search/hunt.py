@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,7 +19,7 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block
 from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.errors import UserError, among, between
-from anonvma_rt.execution.budget import DEFAULT_RUNS, Budget, Clock
+from anonvma_rt.execution.budget import DEFAULT_RUNS, Budget, Clocks
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.plan import LAST_INDEX, MOST_JOBS, Plan, came_up, carry_out, choices
 from anonvma_rt.execution.record import record
@@ -87,6 +88,7 @@ def hunt(
     >>> result.results[0].first.kind
     'stale-migration-entry'
     """
+    clocks = Clocks(seconds)
     program = bind(scenario, parameters)
     named = None if algorithms is None else list(algorithms)
     if interesting is not None:
@@ -107,7 +109,9 @@ def hunt(
             interesting=program.interesting, fail_alloc=plan.fail_alloc, until_violation=until_violation,
             budget=budget, needs=program.scenario.needs,
         )  # fmt: skip
-        more = came_up(program, lambda: carry_out(plan, result, _Hunt, HuntInterrupted))  # noqa: B023
+        clocks.anew()
+        search = partial(_Hunt, clocks)
+        more = came_up(program, lambda: carry_out(plan, result, search, HuntInterrupted))  # noqa: B023
     return result
 
 
@@ -156,7 +160,8 @@ class HuntPlan(Plan):
 class _Hunt:
     """One algorithm. Blocks may end in any order; they are merged in the order of their indices."""
 
-    def __init__(self, plan: HuntPlan, choice: Choice, folder: Folder) -> None:
+    def __init__(self, clocks: Clocks, plan: HuntPlan, choice: Choice, folder: Folder) -> None:
+        self.clock = clocks.next()
         self.plan, self.choice, self.folder = plan, choice, folder
         self.result = Hunted(choice.name, expected=plan.program.expected(choice.name))
         self.begin(*carrier_for(plan.carrier, make_strategy(plan.strategy)))
@@ -181,7 +186,6 @@ class _Hunt:
         self.confirmer: Confirmer | None = None
 
     def run(self) -> None:
-        self.clock = Clock(self.plan.budget.seconds)
         try:
             self.search()
         except FiberTooSmall as why:

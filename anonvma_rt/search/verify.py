@@ -15,6 +15,7 @@ from anonvma_rt.auditing.grounds import NOT_AUDITED, announcements
 from anonvma_rt.engine.base.bell import StopToken, cores
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.errors import UserError, quote
+from anonvma_rt.execution.budget import Clocks
 from anonvma_rt.execution.folder import Folder
 from anonvma_rt.execution.plan import came_up, carry_out, choices
 from anonvma_rt.execution.record import record
@@ -118,15 +119,16 @@ def verify(
     preemptions, delays: visits the schedules with at most so many instead. iterate: those with none, then those with at
     most one, and so on to that bound or until nothing is left out or something is found; without one, it is on
     preemptions. all_violations: goes on after the first and counts the violating classes. limit: gives up after so
-    many executions of an algorithm, seconds: after that time. checkpoint: a file to which the search is saved, and from
-    which it goes on if the file is there; where there is a time, `out` and no such file, a new one in `out`
-    (Verdict.left_in). out: the folder for reproducers. stop: ends the search from any thread. progress: called with the
-    algorithm's name and the number of executions just made; estimated: with its name and an estimate, before its
-    search. Raises UserError for bad input, VerifyInterrupted on ^C.
+    many executions of an algorithm, seconds: after that time, in which all is that goes before. checkpoint: a file to
+    which the search is saved, and from which it goes on if the file is there; where there is a time, `out` and no such
+    file, a new one in `out` (Verdict.left_in). out: the folder for reproducers. stop: ends the search from any thread.
+    progress: called with the algorithm's name and the number of executions just made; estimated: with its name and an
+    estimate, before its search. Raises UserError for bad input, VerifyInterrupted on ^C.
 
     >>> verify("order", {"pages": 3}, ["patched"]).results[0].verdict
     'VERIFIED (complete, 84 classes)'
     """
+    clocks = Clocks(seconds)
     more: Bound | None = bind(scenario, parameters)
     named = None if algorithms is None else list(algorithms)
     while more is not None:
@@ -140,7 +142,8 @@ def verify(
         result.preemptions, result.delays, result.iterate = preemptions, delays, iterate
         with Folder(out):
             file = _checkpoint(plan, checkpoint)
-            search = partial(_Verify, file)
+            clocks.anew()
+            search = partial(_Verify, clocks, file)
             more = came_up(program, lambda: carry_out(plan, result, search, VerifyInterrupted))  # noqa: B023
             ended = not checkpoint and all(one.left_in is None for one in result.results)
             if file is not None and (more is not None or ended):
@@ -191,7 +194,10 @@ def doubt(classes: int, estimate: Estimate | None) -> str:
 class _Verify:
     """One algorithm: the search, its counterexample and its verdict."""
 
-    def __init__(self, file: Checkpoint | None, plan: VerifyPlan, choice: Choice, folder: Folder) -> None:
+    def __init__(
+        self, clocks: Clocks, file: Checkpoint | None, plan: VerifyPlan, choice: Choice, folder: Folder
+    ) -> None:
+        self.clock = clocks.next()
         self.last = plan
         self.plan = plan.within(0) if plan.iterate else plan
         self.choice, self.file, self.folder = choice, file, folder
@@ -206,7 +212,7 @@ class _Verify:
         """The search of the plan at hand, or what a checkpoint has of it."""
         file = self.file
         saved = file.searches.get(self.name) if file else None
-        search = Exhaust(self.plan, self.choice, saved, self.keep if file else None)
+        search = Exhaust(self.plan, self.choice, self.clock, saved, self.keep if file else None)
         self.resumed = saved is not None
         if file is not None and self.resumed:
             trusted = search.tally.classes
@@ -246,16 +252,14 @@ class _Verify:
         assert plan.bound is not None
         left = None if plan.limit is None else plan.limit - search.tally.visited
         done = not search.tally.limited or plan.bound == (LARGEST_BOUND if self.last.bound is None else self.last.bound)
-        time = None if plan.seconds is None else plan.seconds - (perf_counter() - search.begun)
+        # Whoever only saw that a checkpoint has done the bounds so far makes something of the next one.
         self.made_some = self.made_some or search.given
-        if time is not None and not self.made_some:
-            time = max(time, 1e-9)  # bounds that a checkpoint has done already
         if done or (plan.stop is not None and plan.stop.stopped):
             return False
-        if (left is not None and left <= 0) or (time is not None and time <= 0):
+        if (left is not None and left <= 0) or (self.made_some and self.clock.look()):
             self.more_to_come = True
             return False
-        self.plan = replace(plan.within(plan.bound + 1), limit=left, seconds=time)
+        self.plan = replace(plan.within(plan.bound + 1), limit=left)
         self.search = self.begin()
         return True
 

@@ -14,6 +14,7 @@ from classes_of_programs import every_class
 
 from anonvma_rt import Reproducer, UserError, hunt, native, replay, storm, verify
 from anonvma_rt.cli import main
+from anonvma_rt.execution.budget import Clocks
 
 SOURCES = Path(__file__).with_name("sources")
 
@@ -91,6 +92,16 @@ def test_a_thread_that_is_seldom_begun_is_known_from_then_on(tmp_path):
     assert replay(Reproducer.load(str(file), [program("rare.c")])).reproduced
     (every,) = verify(described, all_violations=True).results
     assert every.complete and every.violating_classes.keys() == {"assertion"}
+
+
+@pytest.mark.parametrize("how", [{}, {"runs": 4000}], ids=["verify", "hunt"])
+def test_what_begins_anew_because_it_learned_more_has_no_more_time(how, monkeypatch):
+    following, given = Clocks.next, []
+    monkeypatch.setattr(Clocks, "next", lambda clocks: given.append(following(clocks)) or given[-1])
+    found = (hunt if how else verify)(program("rare.c"), seconds=1e6, **how).results
+    assert (
+        len(found) == 1 and len(given) == 2 and given[0] is given[1] and given[0].seconds == 1e6 and not given[0].over
+    )
 
 
 def test_a_reproducer_needs_the_program_and_refuses_another(tmp_path):

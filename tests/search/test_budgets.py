@@ -1,4 +1,5 @@
-"""How long a hunt goes on: executions, a time, the first violation, a probability; and how they go together."""
+"""How long a hunt goes on: executions, a time, the first violation, a probability; and how they go together. How long a
+search does: what is inside its time."""
 
 import json
 import re
@@ -6,9 +7,9 @@ import sys
 
 import pytest
 
-from anonvma_rt import UserError, hunt
+from anonvma_rt import UserError, hunt, verify
 from anonvma_rt.cli import main
-from anonvma_rt.execution.budget import Budget
+from anonvma_rt.execution.budget import Budget, Clocks
 from anonvma_rt.search.bounds import executions_for, upper_bound_95
 
 # What must not depend on how often the clock was asked, on jobs and on the carrier.
@@ -23,7 +24,7 @@ def of(result):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Sets a clock that a hunt's goes by: each look is a second later."""
+    """Sets a clock that a hunt's goes by: each look is a second later. Its one element is the last look."""
     now = [0.0]
 
     def tick():
@@ -31,6 +32,7 @@ def clock(monkeypatch):
         return now[0]
 
     monkeypatch.setattr(sys.modules["anonvma_rt.execution.budget"], "perf_counter", tick)
+    return now
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -162,3 +164,35 @@ def test_the_same_words_from_python():
 def test_fewer_executions_would_not_do(probability):
     n = executions_for(probability)
     assert upper_bound_95(0, n) <= probability and (n == 1 or upper_bound_95(0, n - 1) > probability)
+
+
+# ---- what is inside the time of a search -----------------------------------------------------------------------------
+
+
+def test_the_hunt_and_the_estimate_before_a_search_are_inside_its_time(clock):
+    told = []
+    how = {"estimated": lambda name, estimate: told.append(estimate)}
+    (whole,) = verify("order", {"pages": 3}, ["patched"], seconds=1e6, **how).results
+    assert (whole.scouts, whole.complete, len(told)) == (512, True, 1) and whole.estimate.probes == 968
+    (short,) = verify("order", {"pages": 3}, ["patched"], seconds=5, **how).results
+    assert 0 < short.scouts < 512 and short.estimate is None and len(told) == 1
+    assert short.verdict == "NOT PROVED: 5 s were over after 16 classes, none violating"
+    (longer,) = verify("order", {"pages": 3}, ["patched"], seconds=25, **how).results
+    assert longer.scouts == 512 and 16 <= longer.estimate.probes < 968 and not longer.complete
+
+
+def test_each_algorithm_has_a_time_of_its_own_and_the_first_begins_with_the_verb(clock):
+    clocks = Clocks(10)
+    clock[0] += 7
+    first = clocks.next()
+    assert not first.look()
+    second = clocks.next()
+    assert not second.look() and second is not first
+    clock[0] += 3
+    assert not second.look()
+    # Both have their turns anew, with what is left of theirs.
+    clocks.anew()
+    assert clocks.next() is first and first.look()
+    assert clocks.next() is second and not second.look()
+    clock[0] += 5
+    assert second.look()
