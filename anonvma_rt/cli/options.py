@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anonvma_rt.cli.ending import complain
 from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.strategy.python import PyStrategy
 from anonvma_rt.errors import UserError, quote
@@ -20,6 +21,7 @@ from anonvma_rt.kernel.failing import ALLOCATIONS
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.load import DEFAULT_SCENARIO, load, names_of_all, own_named
 from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, STRATEGIES, with_values
+from anonvma_rt.linux.table import is_release, resolve
 from anonvma_rt.own.gate import import_class, is_own, must_be_checked
 from anonvma_rt.own.subject import subject
 from anonvma_rt.programs.asked import LATE, RACES
@@ -137,9 +139,12 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _the_algorithms(names: Sequence[str]) -> list[Choice | str]:
-    """A rule of the user's own (`rule=module:Class`) is imported."""
+    """A rule of the user's own (`rule=module:Class`) is imported. A release that is taken as another one is told."""
     chosen: list[Choice | str] = []
     for name in names:
+        release = name.split(",")[0].strip()
+        if is_release(release) and (said := resolve(release).said):
+            complain(said)
         found = re.search(r",\s*rule\s*=\s*([\w.:]+)", name)
         chosen.append(Algorithm.parse(name, [import_rule(found[1])]) if found else name)
     return chosen

@@ -1,21 +1,23 @@
 """The kernel's choices as data: what Linux does, in each version, to keep a pte from slipping past a walk.
 
-One simulated kernel reads the fields of an Algorithm; a patch is a preset, not a copy of a function. The presets carry
-the name of the patch and the version of the kernel that they stand for. The kernel's own list of the fields is the
-struct of mm/mm_types.pxd, which is filled in by name; the words of those that are no switches are in mm/lab/algorithm.
+One simulated kernel reads the fields of an Algorithm; a patch is a preset, not a copy of a function. Which release made
+which choice, and the presets, are the table linux/releases.toml. The kernel's own list of the fields is the struct of
+mm/mm_types.pxd, which is filled in by name; the words of those that are no switches are in mm/lab/algorithm.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
 from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
+from anonvma_rt.linux import table
 from anonvma_rt.mm.hooks.rule import Rule
 from anonvma_rt.mm.lab import algorithm as kernel_side
 from anonvma_rt.own.gate import find, import_class, must_be_checked
 from anonvma_rt.text.parameters import read_bool
 
-__all__ = ["ALIASES", "CHOICES", "PRESETS", "Algorithm", "import_rule"]
+__all__ = ["ALIASES", "CHOICES", "PRESETS", "Algorithm", "import_rule", "of_release"]
 
 # Fields that take one of a few words, the first of which is what Linux 3.2 does.
 CHOICES: Mapping[str, tuple[str, ...]] = kernel_side.CHOICES
@@ -194,7 +196,7 @@ class Algorithm:
 
     @classmethod
     def parse(cls, text: str, own: Iterable[Any] = ()) -> "Algorithm":
-        """The algorithm that `NAME` or `NAME,field=value,...` stands for; NAME is a preset or an alias of one.
+        """The algorithm that `NAME` or `NAME,field=value,...` stands for; NAME is a preset or a release (`linux-6.6`).
 
         The name of a modified preset is the text in one normal form: the preset's own name, then the fields that
         really differ, in the order of the class. `rule=module:Class` is one of `own`; none is imported here. Raises
@@ -205,8 +207,11 @@ class Algorithm:
         """
         base_name, *changes = (part.strip() for part in text.split(","))
         base = PRESETS.get(ALIASES.get(base_name, base_name))
+        if base is None and table.is_release(base_name):
+            base = of_release(base_name)
         if base is None:
-            raise AlgorithmError(f"unknown algorithm {quote(base_name)}{nearest(base_name, [*PRESETS, *ALIASES])}")
+            known = [*PRESETS, *ALIASES, table.HOST]
+            raise AlgorithmError(f"unknown algorithm {quote(base_name)}{nearest(base_name, known)}")
         where = f"algorithm {quote(text)}"
         given: dict[str, str | bool] = {}
         for change in changes:
@@ -269,116 +274,36 @@ class Algorithm:
 BEHAVIOUR = tuple(f.name for f in fields(Algorithm) if f.name not in ("name", "about", "kernel", "rule"))
 SWITCHES = tuple(name for name in BEHAVIOUR if name not in CHOICES)
 
-_UNPATCHED = Algorithm(
-    "unpatched",
-    about="no care about the order of the anon_vma list: a merge puts the destination first",
-    kernel="3.2",
-)
-_TREE = replace(
-    _UNPATCHED,
-    name="interval-tree",
-    ordering="need-rmap-locks",
-    tree=True,
-    decode_in_zap=True,
-    shift_locks=True,
-    place_before_clone=True,
-    about="a tree by vm_pgoff, and the root's lock for moves against its order (commit 38a76013ad80)",
-    kernel="3.7, with dd18dbc2d42a of 3.15",
-)
-_MODERN = replace(
-    _TREE,
-    name="modern",
-    shared_walks=True,
-    whole_tables=True,
-    free_root_first=False,
-    import_ahead=True,
-    recheck_mapping=True,
-    move_pages="4.17",
-    wait_without_pin=True,
-    reuse="counters",
-    about="the tree, shared walks, whole page tables moved under the root's lock, everything known repaired",
-    kernel="5.14, with the repairs of 6.0 and 6.8; no TLB",
-)
-_PRESETS = [
-    _UNPATCHED,
-    replace(
-        _UNPATCHED,
-        name="moveto-tail",
-        ordering="tail",
-        decode_in_zap=True,
-        about="anon_vma_moveto_tail() after a merge and before moving back (commit 948f017b)",
-        kernel="3.3",
-    ),
-    replace(
-        _UNPATCHED,
-        name="moveto-tail-merge-only",
-        ordering="tail-after-merge",
-        about="948f017b without its second call: nothing is done before a failed move is moved back",
-        kernel="no release: half of the patch in 3.3",
-    ),
-    replace(
-        _UNPATCHED,
-        name="peeking",
-        restore_peeks=True,
-        mremap_splits=True,
-        about="the restore walk looks at ptes without the page-table lock (before commit 486cf46f3f9b)",
-        kernel="3.0",
-    ),
-    replace(
-        _UNPATCHED,
-        name="rmap-locks",
-        ordering="rmap-locks",
-        about="the root anon_vma lock around each extent of the move (commit 108d6642ad81)",
-        kernel="no release: Hugh Dickins' proposal of Oct 2011, and one commit in the series of 3.7",
-    ),
-    _TREE,
-    replace(
-        _TREE,
-        name="interval-tree-thp-unfixed",
-        huge_ignores_locks=True,
-        about="the tree, but huge pmds move without the lock (before commit dd18dbc2d42a)",
-        kernel="3.7 to 3.14",
-    ),
-    replace(
-        _TREE,
-        name="interval-tree-shared",
-        shared_walks=True,
-        about="the tree, and walkers share the root's lock (commit 4fc3f1d66b1e, 3.8)",
-        kernel="3.15",
-    ),
-    _MODERN,
-    replace(
-        _MODERN,
-        name="linux-host",
-        merge="6.16",
-        calls="6.17",
-        about="modern, a faulted range may join an unfaulted neighbour (879bca0a2c4f), and mremap moves several vmas",
-        kernel="6.17, with the repairs of 6.19",
-    ),
-    replace(
-        _UNPATCHED,
-        name="fresh-vma",
-        ordering="fresh-vma",
-        about="copy_vma never merges, so the destination is always the youngest; merged after the move",
-        kernel="no release: proposed in 2011",
-    ),
-    replace(
-        _UNPATCHED,
-        name="double-walk",
-        ordering="double-walk",
-        about="walks that must not miss anything go round the list twice under one hold of the lock",
-        kernel="no release: proposed in 2011",
-    ),
-]
-PRESETS: dict[str, Algorithm] = {preset.name: preset for preset in _PRESETS}
+
+def _made(preset: table.Preset) -> Algorithm:
+    kernel = preset.kernel or preset.release
+    given: dict[str, Any] = {**table.row(preset.release), **preset.but}
+    return Algorithm(preset.name, about=preset.about, kernel=kernel, **given)
+
+
+# The presets, and the rows of all releases by their names; what is a preset already is that one.
+PRESETS: dict[str, Algorithm] = {preset.name: _made(preset) for preset in table.PRESETS}
 ALIASES: dict[str, str] = {
-    "linux-3.0": "peeking",
-    "linux-3.2": "unpatched",
-    "linux-3.3": "moveto-tail",
-    "linux-3.7": "interval-tree-thp-unfixed",
-    "linux-3.15": "interval-tree-shared",
-    "linux-6.16": "linux-host",
+    name: preset.name
+    for preset in table.PRESETS
+    if not preset.but and (name := f"linux-{preset.release}") != preset.name
 }
+
+
+@cache
+def _row(release: str) -> Algorithm:
+    name = f"linux-{release}"
+    last = table.changes_up_to(release)[-1:]
+    about = f"the choices of Linux {release}" + "".join(f"; the last: {one.about} ({one.commit})" for one in last)
+    known = PRESETS.get(ALIASES.get(name, name))
+    return known or _made(table.Preset(name, release, about))
+
+
+def of_release(name: str) -> Algorithm:
+    """The row of `linux-6.6`, or the newest older one; `kernel` says so then. Raises AlgorithmError."""
+    release, said = table.resolve(name)
+    row = _row(release)
+    return replace(row, kernel=f"{row.kernel} ({said})") if said else row
 
 
 def import_rule(name: str) -> Rule:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import ALLOCATIONS, Failing
+from anonvma_rt.linux.table import HOST
 from anonvma_rt.mm.hooks.notes import KINDS
 from anonvma_rt.mm.lab.interesting import DEFAULT, NAMES
 from anonvma_rt.mm.lab.syscall import VERBS as CALLS
@@ -264,6 +265,8 @@ def _expect(top: dict[str, Any], source: str) -> dict[str, Expected]:
         if isinstance(kind, dict):  # linux-3.2 = ... is, to TOML, the key 2 in a table linux-3
             example = quote(f"{text}.{next(iter(kind), '')}")
             raise ScenarioError(f"{source}: expect.{text}: is a table (a name with a dot needs quotes: {example})")
+        if text.split(",")[0].strip() == HOST:
+            raise ScenarioError(f"{source}: expect: {HOST} is another kernel on each machine (name a release)")
         try:
             name = ALL_OTHERS if text == ALL_OTHERS else Algorithm.parse(text).name
         except UserError as error:

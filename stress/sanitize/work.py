@@ -85,7 +85,7 @@ def by_hand(runs: int) -> int:
     """A machine, driven through everything that it can do, with each allocation failing once."""
     calls = 0
     for n in range(0, 6 * runs, 3):
-        m = Machine("linux-host")
+        m = Machine("linux-6.19")
         p = m.process()
         m.fail_allocations(*([n] if n else []))
         for call in (

@@ -32,7 +32,7 @@ thread = [
 
 def test_an_import_beside_a_fault_without_mmap_sem_is_violated():
     scenario = Scenario.from_text(IMPORT)
-    bad, good = verify(scenario, None, ["linux-host,vma_locks=fork", "linux-host"], all_violations=True).results
+    bad, good = verify(scenario, None, ["linux-6.19,vma_locks=fork", "linux-6.19"], all_violations=True).results
     assert bad.complete and bad.violating_classes["use-after-free"] > 0
     assert good.complete and good.violating_classes == {}
 

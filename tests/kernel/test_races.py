@@ -71,7 +71,7 @@ WRONG_AND_RIGHT = {
     "restore_peeks": ("peek", "moveto-tail,restore_peeks=true", "moveto-tail"),
     "child_first": ("fork-child-first", "unpatched,child_first=true", "unpatched"),
     "tail_own_only": ("forked-round-trip", "moveto-tail,tail_own_only=true", "moveto-tail"),
-    "merge": ("forked-merge", "linux-host,merge=6.16-forked", "linux-host"),
+    "merge": ("forked-merge", "linux-6.19,merge=6.16-forked", "linux-6.19"),
     "import_ahead": ("merge-no-memory", "moveto-tail", "moveto-tail,import_ahead=true"),
     "split_peeks": ("thp-split-peek", "unpatched,split_peeks=true", "unpatched"),
     "huge_ignores_locks": ("thp-split-vs-move", "interval-tree-thp-unfixed",

@@ -111,7 +111,7 @@ def test_who_writes_a_page_is_ordered_with_who_reads_or_writes_it(pages, huge):
         ('{ do = "touch", at = "a", pages = 1, tag = 3 }', 2, set()),
     ):
         scenario = Scenario.from_text(CONTENTS.format(pages=pages, huge=huge, step=step))
-        for one in verify(scenario, algorithms=["unpatched", "modern", "linux-host"], all_violations=True).results:
+        for one in verify(scenario, algorithms=["unpatched", "modern", "linux-6.19"], all_violations=True).results:
             assert one.classes >= classes and one.violating_classes.keys() == kinds
 
 

@@ -234,7 +234,7 @@ def test_a_deadlock_ends_a_class_and_hides_no_other():
 
 
 def test_locks_that_are_both_tried_and_shared_can_be_proved():
-    modern, host = verify("lkml-2011", {"pages": 2}, ["modern", "linux-host"]).results
+    modern, host = verify("lkml-2011", {"pages": 2}, ["modern", "linux-6.19"]).results
     assert modern.complete and host.complete and modern.classes == host.classes
 
 

@@ -280,7 +280,7 @@ def test_thousands_of_sequences_agree_with_the_model(algorithm):
     run(algorithm, 500, 2 * STEPS)
 
 
-@pytest.mark.parametrize("wrong", ["linux-host,merge=6.16-uncloned", "unpatched,merge=symmetric"])
+@pytest.mark.parametrize("wrong", ["linux-6.19,merge=6.16-uncloned", "unpatched,merge=symmetric"])
 def test_the_model_notices_an_algorithm_that_is_wrong_without_a_race(wrong):
     for algorithm in (wrong.split(",")[0], wrong):
         model = Model(algorithm)

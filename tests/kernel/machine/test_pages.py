@@ -59,7 +59,7 @@ def test_a_huge_page_is_split_by_any_of_its_frames(machine, process, inside):
 
 def broken():
     """A machine whose kernel forgets to put a merged vma on the lists of its pages (Z13), after such a merge."""
-    m = Machine("linux-host,merge=6.16-uncloned")
+    m = Machine("linux-6.19,merge=6.16-uncloned")
     p = m.process()
     p.mmap(1, at=at(1))
     p.write(at(1), 5)
@@ -93,7 +93,7 @@ def test_a_kernel_bug_leaves_the_machine_to_be_looked_at():
             call()
         assert again.value.violation == caught.value.violation
     assert ranges(p)[0][0] == 0 and p.pte(at(1)).pfn == pfn
-    assert m.page(pfn).index and m.check() and repr(m).startswith("<Machine linux-host,merge=6.16-uncloned:")
+    assert m.page(pfn).index and m.check() and repr(m).startswith("<Machine linux-6.19,merge=6.16-uncloned:")
 
 
 # ---- much ------------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("algorithm", ["unpatched", "interval-tree", "linux-host"])
+@pytest.mark.parametrize("algorithm", ["unpatched", "interval-tree", "linux-6.19"])
 @pytest.mark.parametrize("faulted", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_vmas_of_each_case(shape, faulted, algorithm):
@@ -78,8 +78,8 @@ def test_what_was_writable_once_is_charged_for_and_does_not_join_what_never_was(
     # VM_ACCOUNT is a flag like any other to vma_merge, and mprotect never takes it away (until 6.17, where unfaulted).
     step = mprotect(0, 4, R)
     assert len(vmas(built(mmap(4, 4, R), mmap(0, 4), step))) == 2
-    assert len(vmas(built(mmap(4, 4, R), mmap(0, 4), step, algorithm="linux-host"))) == 1
-    assert len(vmas(built(mmap(4, 4, R), mmap(0, 4), touch(0, 1), step, algorithm="linux-host"))) == 2
+    assert len(vmas(built(mmap(4, 4, R), mmap(0, 4), step, algorithm="linux-6.19"))) == 1
+    assert len(vmas(built(mmap(4, 4, R), mmap(0, 4), touch(0, 1), step, algorithm="linux-6.19"))) == 2
     assert len(vmas(built(mmap(4, 4, R), mprotect(4, 4, W), mprotect(4, 4, R), mmap(0, 4), step))) == 1
 
 

@@ -18,7 +18,7 @@ PAGE, TABLE = 4096, 512
 # scenario merge-no-memory), and a root freed before its child, until 3.16. Apart from these nothing may break.
 REPAIRED = "import_ahead=true,free_root_first=false"
 SOUND = [name if preset.import_ahead else f"{name},{REPAIRED}" for name, preset in PRESETS.items()]
-FEW = [f"moveto-tail,{REPAIRED}", f"interval-tree,{REPAIRED}", "linux-host", "modern,reuse=degree"]
+FEW = [f"moveto-tail,{REPAIRED}", f"interval-tree,{REPAIRED}", "linux-6.19", "modern,reuse=degree"]
 FOREVER = range(1, 4000)
 
 RATE = Failing(rate=0.15)
@@ -65,7 +65,7 @@ def test_races_with_failures_break_nothing_and_leak_nothing(algorithm):
     # What an algorithm is known for may be found, too; what failing allocations add to it may not.
     assert kinds <= {"stale-migration-entry", "bug-on"} and block.halt is None
     assert block.counters.get("failed_allocations", 0) > 1000
-    if algorithm.startswith(("moveto-tail,", "interval-tree,", "modern", "linux-host", "rmap-locks")):
+    if algorithm.startswith(("moveto-tail,", "interval-tree,", "modern", "linux-6.19", "rmap-locks")):
         assert not kinds
 
 

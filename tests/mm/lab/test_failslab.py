@@ -23,7 +23,7 @@ PAGE, TABLE = 4096, 512
 # scenario merge-no-memory), and a root freed before its child, until 3.16. Apart from these nothing may break.
 REPAIRED = "import_ahead=true,free_root_first=false"
 SOUND = [name if preset.import_ahead else f"{name},{REPAIRED}" for name, preset in PRESETS.items()]
-FEW = [f"moveto-tail,{REPAIRED}", f"interval-tree,{REPAIRED}", "linux-host", "modern,reuse=degree"]
+FEW = [f"moveto-tail,{REPAIRED}", f"interval-tree,{REPAIRED}", "linux-6.19", "modern,reuse=degree"]
 FOREVER = range(1, 4000)
 
 

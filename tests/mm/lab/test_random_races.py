@@ -217,7 +217,7 @@ def test_a_mover_and_migrations_never_lose_a_pte_in_many_worlds(algorithm, trip,
 
 # Up to 3.15 two exits and a migration can free a root too early (Z29; test_pool.py): not what is looked for here.
 NO_Z29 = "free_root_first=false"
-SOUND = [f"moveto-tail,{NO_Z29}", f"rmap-locks,{NO_Z29}", f"interval-tree,{NO_Z29}", "modern", "linux-host,calls=3.2"]
+SOUND = [f"moveto-tail,{NO_Z29}", f"rmap-locks,{NO_Z29}", f"interval-tree,{NO_Z29}", "modern", "linux-6.19,calls=3.2"]
 QUARTER, PLACES = 128, 12
 HOLE = PLACES * QUARTER * 2  # everything moves to here or below
 

@@ -274,7 +274,7 @@ def test_splitting_pmds_are_marked_between_the_walks():
     assert states(world) == {"present"} and writable(world, 0, 1) == [True]
 
 
-@pytest.mark.parametrize("algorithm", ["moveto-tail", "interval-tree", "modern", "linux-host"])
+@pytest.mark.parametrize("algorithm", ["moveto-tail", "interval-tree", "modern", "linux-6.19"])
 def test_forks_copies_splits_and_moves_at_random_agree(algorithm):
     strategy = Pct(3)
     strategy.profiled(400)

@@ -136,7 +136,7 @@ def after_each(steps, **options):
         yield made
 
 
-@pytest.mark.parametrize("algorithm", ["interval-tree", "modern", "linux-host"])
+@pytest.mark.parametrize("algorithm", ["interval-tree", "modern", "linux-6.19"])
 @settings(max_examples=150)
 @given(st.lists(calls, max_size=12))
 def test_tree_and_list_of_an_anon_vma_hold_the_same_vmas(breaker, algorithm, steps):
