@@ -32,9 +32,9 @@ from anonvma_rt.subjects.protocols import Choice, Described
 from anonvma_rt.text.parameters import parse_parameters
 
 __all__ = [
-    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "OUT", "PARAMETER", "PROGRAM", "SCENARIO",
-    "SEED", "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer", "number", "option",
-    "own_code", "several", "the_scenario", "whole",
+    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "OF_PROGRAMS", "OUT", "PARAMETER", "PROGRAM",
+    "SCENARIO", "SEED", "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer",
+    "number", "option", "own_code", "several", "the_scenario", "whole",
 ]  # fmt: skip
 
 

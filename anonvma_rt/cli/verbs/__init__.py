@@ -13,7 +13,7 @@ __all__ = ["VERBS", "load_verb"]
 
 # Name: (module, what it does)
 VERBS = {
-    "list": ("list", "list the scenarios, litmus tests, algorithms, strategies and carriers"),
+    "list": ("list", "list what is built in, or what a hunt of SCENARIO may put in order"),
     "hunt": ("hunt", "look for executions in which an algorithm goes wrong"),
     "verify": ("verify", "visit every class of interleavings once: a proof, or a counterexample"),
     "audit": ("audit", "is all announced that tasks share? every access is told, and compared"),

@@ -1,4 +1,6 @@
-"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles and what a step may say, a line each."""
+"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles and what a step may say, a line each; or
+of one scenario or program, what a hunt's SURW may put in order.
+"""
 
 import argparse
 from collections.abc import Iterator
@@ -6,6 +8,8 @@ from typing import Any
 
 from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import conclude
+from anonvma_rt.errors import UserError
+from anonvma_rt.execution.places import Places, places
 from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.kernel.scenario_file import OPERATIONS, STEP_KEYS, Key
@@ -16,8 +20,21 @@ from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.storming.delays import DELAYS
 from anonvma_rt.subjects.protocols import Described
 
+OPTIONS = (
+    opt.SCENARIO.but(
+        help="whatever a hunt takes: what its tasks share and SURW may put in order (default: list what is built in)"
+    ),
+    *opt.PROGRAM,
+    opt.PARAMETER,
+    opt.ALGORITHM.but(help="with SCENARIO, as for hunt; may be repeated"),
+)
+
 
 def run(options: argparse.Namespace) -> int:
+    if options.scenario is not None:
+        return _places(options, opt.the_scenario(options))
+    if options.parameter or any(getattr(options, name) is not None for name in ("algorithm", *opt.OF_PROGRAMS)):
+        raise UserError("-p, --algorithm and what is said of a program are about a SCENARIO: name one, or omit them")
     scenarios = [Scenario.load(name) for name in Scenario.builtin_names()]
     usual = PRESETS["unpatched"]
     aliases = {preset: [a for a, p in ALIASES.items() if p == preset] for preset in PRESETS}
@@ -85,4 +102,33 @@ def _description(described: Described) -> dict[str, Any]:
     }
 
 
-VERBS = {"list": opt.Verb(run=run)}
+def _places(options: argparse.Namespace, described: Described) -> int:
+    found = places(described, options.parameter, options.algorithm)
+    return conclude(
+        options,
+        lambda: {"scenario": described.name, "places": [one.as_dict() for one in found]},
+        lambda: "\n".join(line for one in found for line in _lines_of(one, described)),
+    )
+
+
+def _lines_of(one: Places, described: Described) -> Iterator[str]:
+    yield f"{described.name} under {one.algorithm}: what several tasks touch and one writes"
+    width = max((len(known.name) for known in one.places), default=0)
+    for known in one.places:
+        how = f"--strategy surw:place={known.place}"
+        if known.under is not None:
+            how = f"left out: touched under {known.under} alone, which decides the order"
+        yield f"  {known.name:{width}}  {how}{' (interesting)' if known.marked else ''}"
+    if not one.places:
+        yield "  nothing, so SURW has nothing to order"
+    elif one.interesting:
+        yield "Of these SURW orders what is interesting; a place in its stead where the strategy names it."
+    elif all(known.under is not None for known in one.places):
+        yield "SURW has nothing to order."
+    else:
+        yield "SURW draws one of these in each execution, or orders what the strategy names."
+    if one.places and not isinstance(described, Scenario):
+        yield "By name: --interesting NAME,..."
+
+
+VERBS = {"list": opt.Verb(OPTIONS, run)}
