@@ -139,9 +139,10 @@ def conclude_results(
     together: str | None = None,
     interrupted: bool = False,
     complaints: Sequence[str] = (),
+    all_at_once: Callable[[Sequence[Any]], str] | None = None,
 ) -> int:
     """The same for results that have a result per algorithm. together: the key of the JSON's list, where there may be
-    several."""
+    several. all_at_once: the report of all, in the place of one of each."""
     as_expected = all(one.as_expected for one in found)
 
     def document() -> object:
@@ -152,7 +153,7 @@ def conclude_results(
     return conclude(
         options,
         document,
-        lambda: "\n".join(map(report, found)),
+        lambda: all_at_once(found) if all_at_once is not None else "\n".join(map(report, found)),
         as_expected=as_expected,
         interrupted=interrupted,
         complaints=[

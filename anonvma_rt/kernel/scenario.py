@@ -16,7 +16,7 @@ from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import AlgorithmError, ScenarioError, UserError
 from anonvma_rt.kernel import view
-from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
+from anonvma_rt.kernel.algorithm import ALIASES, PRESETS, Algorithm
 from anonvma_rt.kernel.failing import Failing
 from anonvma_rt.kernel.history import KernelTrace
 from anonvma_rt.kernel.reasons import TASK_SIZE, errno_of, reason_of
@@ -30,6 +30,8 @@ from anonvma_rt.kernel.scenario_file import (
     RawCall,
     read_document,
 )
+from anonvma_rt.linux.stated import Stated
+from anonvma_rt.linux.table import ROWS
 from anonvma_rt.mm.lab.kernel import Kernel, Refused
 from anonvma_rt.mm.lab.world import World
 from anonvma_rt.subjects.protocols import KnownAtOnce
@@ -205,11 +207,11 @@ class BoundScenario(KnownAtOnce):
 class Scenario:
     """A scenario text, read and checked. Made by load() or from_text().
 
-    `expect` maps the names of algorithms to a violation kind, several, or "none" ("*": every preset that is not named);
-    `text` is the exact TOML, which a reproducer keeps, and `source` the file's name for messages. `zoo`, `commit`,
-    `year` and `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are empty where it is none.
-    `strategy` is the one that finds it best, "" for the usual one, and `interesting` names the operations that SURW
-    orders.
+    `expect` maps the names of algorithms to a violation kind, several, or "none" ("*": every preset that is not named),
+    `releases` does so for releases; `text` is the exact TOML, which a reproducer keeps, and `source` the file's name
+    for messages. `zoo`, `commit`, `year` and `symptom` say which bug of the kernel it is, as docs/zoo.md does; they are
+    empty where it is none. `strategy` is the one that finds it best, "" for the usual one, and `interesting` names the
+    operations that SURW orders.
     `fail_alloc`: the allocations that fail unless a hunt says otherwise.
 
     >>> Scenario.load("peek").parameters["pages"].default
@@ -221,6 +223,7 @@ class Scenario:
     parameters: dict[str, Parameter]
     processes: list[str]
     expect: dict[str, Expected]
+    releases: Stated
     text: str = field(repr=False)
     source: str
     zoo: str
@@ -251,6 +254,7 @@ class Scenario:
             parameters=document.definitions.parameters,
             processes=document.processes,
             expect=document.expect,
+            releases=document.releases,
             text=text,
             source=source,
             fail_alloc=document.fail_alloc,
@@ -270,6 +274,8 @@ class Scenario:
     def expected(self, name: str) -> Expected | None:
         """What is said of the algorithm of that name: a violation kind or several, "none", or None where nothing is."""
         others = self.expect.get(ALL_OTHERS) if name in PRESETS else None
+        if name.removeprefix("linux-") in ROWS and name not in (*PRESETS, *ALIASES):
+            others = self.releases.of(name.removeprefix("linux-"))
         return self.expect.get(name, others)
 
     def algorithms(self) -> list[str]:

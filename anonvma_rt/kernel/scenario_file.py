@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import ALLOCATIONS, Failing
+from anonvma_rt.linux.stated import Stated, read_stated
 from anonvma_rt.linux.table import HOST
 from anonvma_rt.mm.hooks.notes import KINDS
 from anonvma_rt.mm.lab.interesting import DEFAULT, NAMES
@@ -36,7 +37,7 @@ MOST_STEPS = 10_000
 TOP_KEYS = (
     "name", "about", "zoo", "commit", "year", "symptom", "strategy", "interesting", "fail_alloc", "processes",
     "parameters", "names",
-    "require", "expect", "setup", "thread", "after",
+    "require", "expect", "releases", "setup", "thread", "after",
 )  # fmt: skip
 ALL_OTHERS = "*"  # in [expect]: every preset that is not named
 
@@ -103,6 +104,7 @@ class Document:
     processes: list[str]
     definitions: Definitions
     expect: dict[str, Expected]
+    releases: Stated
     setup: tuple[RawCall, ...]
     threads: tuple[RawThread, ...]
     after: tuple[RawCall, ...]
@@ -135,6 +137,7 @@ def read_document(text: str, source: str) -> Document:
         processes=processes,
         definitions=definitions,
         expect=_expect(top, source),
+        releases=read_stated(top, VIOLATION_KINDS, source),
         setup=setup,
         threads=tuple(threads),
         after=calls.read(get_list(top, "after", source), "after"),

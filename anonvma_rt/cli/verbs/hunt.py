@@ -5,11 +5,14 @@ from functools import partial
 
 from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
+from anonvma_rt.cli.matrix_report import matrices_report, matrix_report
 from anonvma_rt.cli.report import hunt_report
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.budget import Budget
 from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS
 from anonvma_rt.lab.strategies import make_strategy
+from anonvma_rt.linux.table import select
+from anonvma_rt.releases.matrix import hunt_releases
 from anonvma_rt.search.bounds import executions_for
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
 from anonvma_rt.text.names import split_names
@@ -23,6 +26,14 @@ OPTIONS = (
         "moveto-tail, or those that the scenario names; with --all every one of which a scenario expects something)"
     ),
     opt.ALL,
+    opt.option(
+        "--releases",
+        "R",
+        "under releases of Linux instead of algorithms: all, or 2.6.38, 3.2..4.4, 6.16.. with commas between; tells "
+        "the first and the last that has the bug, and by which change it came and went; each is hunted up to its first "
+        "violation",
+        lambda text: select(text, "--releases"),
+    ),
     opt.STRATEGY,
     opt.option(
         "--interesting",
@@ -79,10 +90,17 @@ OPTIONS = (
     ),
 )
 
+# What --releases leaves to say of each hunt.
+OF_A_MATRIX = (
+    "runs", "strategy", "carrier", "seed", "start", "jobs", "out", "interesting", "fail_alloc", "seconds", "confidence",
+)  # fmt: skip
+
 
 def run(options: argparse.Namespace) -> int:
     if options.all and options.interesting is not None:
         raise UserError("--interesting names operations of one scenario, and --all hunts them all: omit one of them")
+    if options.releases is not None:
+        return run_releases(options)
     scenarios = opt.choose_scenarios(options, "hunts", kernels_only=bool(options.algorithm or options.fail_alloc))
     algorithms = {
         s.name: options.algorithm or (s.algorithms() if options.all else s.bind(options.parameter).usual())
@@ -130,6 +148,33 @@ def run(options: argparse.Namespace) -> int:
             for one in result.results
             if one.confirmed and not one.confirmed.agrees and not one.not_reproducible
         ],
+    )
+
+
+def run_releases(options: argparse.Namespace) -> int:
+    if options.algorithm:
+        raise UserError("--releases says under what to hunt, and so does --algorithm: omit one of them")
+    scenarios = opt.choose_scenarios(options, "hunts", kernels_only=True)
+    with progress_bar(total=None) as bar:
+        how = {name: getattr(options, name) for name in OF_A_MATRIX}
+        calls = [
+            partial(
+                hunt_releases,
+                scenario.bind(options.parameter),
+                options.releases,
+                progress=show_progress(bar),
+                **how,
+            )
+            for scenario in scenarios
+        ]
+        found, interrupted = collect(calls)
+    return conclude_results(
+        options,
+        found,
+        matrix_report,
+        together="matrices" if options.all else None,
+        interrupted=interrupted,
+        all_at_once=matrices_report if options.all else None,
     )
 
 

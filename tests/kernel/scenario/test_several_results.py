@@ -143,5 +143,5 @@ def test_the_page_about_scenario_files_is_right() -> None:
     example = page.split("```toml\n")[1].split("```")[0]
     assert verify(Scenario.from_text(example)).as_expected
     named = {word for line in page.splitlines() if line.startswith("| `") for word in line.split("|")[1].split("`")}
-    assert named >= {*STEP_KEYS, "[expect]", "[[thread]]", "[[after]]"} - {"do"}
-    assert {key for key in TOP_KEYS if key not in ("expect", "thread", "after")} <= named
+    assert named >= {*STEP_KEYS, "[expect]", "[releases]", "[[thread]]", "[[after]]"} - {"do"}
+    assert {key for key in TOP_KEYS if key not in ("expect", "releases", "thread", "after")} <= named

@@ -1,0 +1,1 @@
+"""Scenarios under every release of Linux: which have a bug, and what the documentation says about it."""
