@@ -62,6 +62,13 @@ class Unknown:
     until: str = ""
     of: str = ""
 
+    @property
+    def span(self) -> str:
+        """The releases that it is about, in words."""
+        if self.since and self.until:
+            return f"{self.since} to {self.until}"
+        return f"since {self.since}" if self.since else f"until {self.until}" if self.until else "all releases"
+
 
 @dataclass(frozen=True)
 class Needed:

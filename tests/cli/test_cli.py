@@ -62,7 +62,7 @@ def test_list_names_everything_with_one_line(capsys):
     text = capsys.readouterr().out
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    kinds = "scenarios litmus algorithms fields strategies interesting verbs keys carriers profiles"
+    kinds = "scenarios litmus algorithms releases unknown fields strategies interesting verbs keys carriers profiles"
     assert told.keys() == set(kinds.split())
     assert [s["name"] for s in told["scenarios"]] == Scenario.builtin_names()
     assert next(a["aliases"] for a in told["algorithms"] if a["name"] == "unpatched") == ["linux-3.2"]
@@ -76,6 +76,22 @@ def test_list_names_everything_with_one_line(capsys):
     assert {f["name"]: f["default"] for f in told["fields"]} == {
         name: getattr(PRESETS["unpatched"], name) for name in BEHAVIOUR
     }
+
+
+def test_list_algorithms_is_the_table_of_releases(capsys):
+    assert main(["list", "algorithms"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "linux-3.3 ordering=tail (948f017b), decode_in_zap=true (9f9f1acd713d) [moveto-tail]" in lines
+    assert "linux-4.4 no change" in lines and any(line.startswith("since 6.4 faults take mmap_lock") for line in lines)
+    assert main(["list", "algorithms", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told) == ["algorithms", "releases", "unknown", "fields"]
+    row = next(one for one in told["releases"] if one["name"] == "linux-6.18.8")
+    assert row["choices"]["merge"] == "6.16" and row["choices"].keys() == set(BEHAVIOUR)
+    assert [one["commit"] for one in row["changes"]] == ["61f67c230a5e, 3b617fd3d317"]
+    assert any("mmap_lock" in said for said in row["unknown"])
+    assert main(["list", "releases"]) == 0
+    assert capsys.readouterr().out.startswith("releases:\n  linux-2.6.38               the oldest\n  linux-3.0 ")
 
 
 def test_hunt_all_covers_every_scenario_under_all_of_which_it_expects_something(tmp_path, capsys):

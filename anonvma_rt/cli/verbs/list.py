@@ -1,28 +1,45 @@
-"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles and what a step may say, a line each; or
-of one scenario or program, what a hunt's SURW may put in order.
+"""`list`: scenarios, litmus tests, algorithms, strategies, carriers, profiles and what a step may say, a line each, or
+one of these; or of one scenario or program, what a hunt's SURW may put in order.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import conclude
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.places import Places, places
-from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS
+from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS, Algorithm
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.kernel.scenario_file import OPERATIONS, STEP_KEYS, Key
 from anonvma_rt.kernel.scenario_file import VERBS as CALLS
 from anonvma_rt.lab.explorers import HUNT_CARRIERS
 from anonvma_rt.lab.strategies import STRATEGIES
+from anonvma_rt.linux import table
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.storming.delays import DELAYS
 from anonvma_rt.subjects.protocols import Described
 
+# What is listed; `algorithms` is asked for together with what they are made of.
+HEADINGS = (
+    "scenarios", "litmus", "algorithms", "releases", "unknown", "fields", "strategies", "interesting", "verbs", "keys",
+    "carriers", "profiles",
+)  # fmt: skip
+TOGETHER = {"algorithms": ("algorithms", "releases", "unknown", "fields")}
+_scenario: Callable[[Any], Any] = opt.SCENARIO.read or str
+
+
+def _what(names: Sequence[str]) -> Any:
+    """A heading, or a scenario."""
+    return names[0] if len(names) == 1 and names[0] in HEADINGS else _scenario(names)
+
+
 OPTIONS = (
-    opt.SCENARIO.but(
-        help="whatever a hunt takes: what its tasks share and SURW may put in order (default: list what is built in)"
+    replace(opt.SCENARIO, read=_what).but(
+        help="whatever a hunt takes: what its tasks share and SURW may put in order; or one of the headings, as "
+        "`algorithms`, which has the releases of Linux and what their rows do not know (default: all that is built in)"
     ),
     *opt.PROGRAM,
     opt.PARAMETER,
@@ -31,7 +48,8 @@ OPTIONS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.scenario is not None:
+    asked = options.scenario
+    if asked is not None and not isinstance(asked, str):
         return _places(options, opt.the_scenario(options))
     if options.parameter or any(getattr(options, name) is not None for name in ("algorithm", *opt.OF_PROGRAMS)):
         raise UserError("-p, --algorithm and what is said of a program are about a SCENARIO: name one, or omit them")
@@ -54,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
         "algorithms": [
             {"name": a.name, "about": a.about, "kernel": a.kernel, "aliases": aliases[a.name]} for a in PRESETS.values()
         ],
+        "releases": [_release(release) for release in table.ROWS],
+        "unknown": [{"name": one.span, "about": one.about} for one in table.UNKNOWN],
         "fields": [
             {"name": name, "about": " or ".join(CHOICES.get(name, ("false", "true"))), "default": getattr(usual, name)}
             for name in BEHAVIOUR
@@ -65,7 +85,25 @@ def run(options: argparse.Namespace) -> int:
         "carriers": [{"name": name, "about": about} for name, about in HUNT_CARRIERS.items()],
         "profiles": [{"name": name, "about": known.about} for name, known in DELAYS.items()],
     }
+    if asked is not None:
+        listing = {heading: listing[heading] for heading in TOGETHER.get(asked, (asked,))}
     return conclude(options, lambda: listing, lambda: "\n".join(_lines(listing)))
+
+
+def _release(release: str) -> dict[str, Any]:
+    """A row: what it changed, and all its choices."""
+    made = Algorithm.parse(f"linux-{release}")
+    changes = [one for one in table.CHANGES if release == one.release or release in one.stable]
+    said = ", ".join(f"{one.field}={str(one.value).lower()} ({one.commit})" for one in changes)
+    return {
+        "name": f"linux-{release}",
+        "about": said or ("no change" if release != table.ROWS[0] else "the oldest"),
+        "aliases": [made.name] if made.name != f"linux-{release}" else [],
+        "released": table.RELEASES.get(release, ""),
+        "changes": [asdict(one) for one in changes],
+        "choices": {name: value for name, value in made.as_dict().items() if name != "name"},
+        "unknown": [one.about for one in table.unknown_of(release)],
+    }
 
 
 def _lines(listing: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
