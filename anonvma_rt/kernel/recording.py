@@ -5,24 +5,26 @@ made, and the state can be looked at. What stands in a thread (or in `after`) is
 when it happens. The result is a TOML text like any other, so a reproducer of it needs no Python.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import errorcode
 from typing import TypeVar
 
 from anonvma_rt.errors import ScenarioError, quote
 from anonvma_rt.kernel.algorithm import Algorithm
-from anonvma_rt.kernel.machine import Machine, Process, Pte, Vma
-from anonvma_rt.kernel.scenario import Scenario
+from anonvma_rt.kernel.machine import KernelBug, Machine, Process, Pte, Vma
+from anonvma_rt.kernel.scenario import Call, Scenario
+from anonvma_rt.kernel.scenario_file import VERBS
 from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.expression import PAGE
 from anonvma_rt.text.toml import as_toml
 
-__all__ = ["RecordedProcess", "Recording"]
+__all__ = ["RecordedProcess", "Recording", "rehearse"]
 
 Errnos = str | Sequence[str]
 Value = int | bool | Errnos
 Step = dict[str, Value]
+COMMENT = "#"  # the key of a step that is no key of a file
 T = TypeVar("T")
 
 
@@ -50,6 +52,7 @@ class Recording:
         self.name, self.about = name, about
         self.machine = Machine(algorithm)
         self._processes: list[str] = []
+        self._parameters: dict[str, Step] = {}
         self._setup: list[Step] = []
         self._threads: dict[str, list[Step]] = {}
         self._after: list[Step] = []
@@ -108,12 +111,20 @@ class Recording:
         finally:
             self._steps = self._setup
 
-    def record(self, verb: str, process: str, values: Mapping[str, Value], errnos: Errnos = "") -> None:
-        """Adds a step: a verb of scenario files with its keys. Where there is a thread, the setup is over."""
+    def parameter(self, name: str, default: int, most: int, about: str) -> None:
+        """A parameter from 0 to `most`, which values of record() may name in expressions."""
+        self._parameters[name] = {"default": default, "min": 0, "max": most, "about": about}
+
+    def record(
+        self, verb: str, process: str, values: Mapping[str, Value], errnos: Errnos = "", comment: str = ""
+    ) -> None:
+        """Adds a step, which is not made: a verb of scenario files with its keys; an address may be an expression.
+        Where there is a thread, the setup is over. comment: stands behind the step in the file."""
         if self.happens and (self._threads or self._after):
             raise ScenarioError(f"recording: {verb} comes after a thread: the setup is over, say in which thread it is")
         right: Step = {"errno": errnos} if errnos else {}
-        self._steps.append({"do": verb, "process": process, **values, **self._failing, **right})
+        told: Step = {COMMENT: comment} if comment else {}
+        self._steps.append({"do": verb, "process": process, **values, **self._failing, **right, **told})
 
     def scenario(self, expect: Mapping[str, Expected] | None = None, strategy: str = "") -> Scenario:
         """The scenario. expect: for algorithms, by name ("*": every other preset), a kind of violation, several of
@@ -127,12 +138,13 @@ class Recording:
         """The same as the text of a file."""
         head = {"name": self.name, "about": self.about, "processes": self._processes, "strategy": strategy}
         lines = [f"{key} = {as_toml(value)}" for key, value in head.items() if value or key != "strategy"]
-        lines += ["setup = [", *(f"    {_table(step)}," for step in self._setup), "]"]
+        lines += [f"parameters.{name} = {_table(told)}" for name, told in self._parameters.items()]
+        lines += ["setup = [", *map(_line, self._setup), "]"]
         for name, steps in self._threads.items():
             lines += ["", "[[thread]]", f"name = {as_toml(name)}"]
-            lines += ["steps = [", *(f"    {_table(step)}," for step in steps), "]"]
+            lines += ["steps = [", *map(_line, steps), "]"]
         for step in self._after:
-            lines += ["", "[[after]]", *(f"{key} = {as_toml(value)}" for key, value in step.items())]
+            lines += ["", "[[after]]", *(f"{key} = {as_toml(value)}" for key, value in step.items() if key != COMMENT)]
         if expect:
             lines += ["", "[expect]", *(f"{as_toml(name)} = {as_toml(kind)}" for name, kind in expect.items())]
         return "\n".join(lines) + "\n"
@@ -311,4 +323,31 @@ def _known(address: int | None, call: str, argument: str) -> int:
 
 
 def _table(step: Step) -> str:
-    return "{ " + ", ".join(f"{key} = {as_toml(value)}" for key, value in step.items()) + " }"
+    addresses = {key.name for key in VERBS.get(str(step.get("do")), ()) if key.kind == "address"}
+    pairs = (
+        f"{key} = {hex(value) if key in addresses and isinstance(value, int) else as_toml(value)}"
+        for key, value in step.items()
+        if key != COMMENT
+    )
+    return "{ " + ", ".join(pairs) + " }"
+
+
+def _line(step: Step) -> str:
+    comment = f"  # {step[COMMENT]}" if COMMENT in step else ""
+    return f"    {_table(step)},{comment}"
+
+
+def rehearse(calls: Iterable[Call], machine: Machine) -> list[int]:
+    """Makes calls of a bound scenario on a machine that has its processes, one after the other, and returns the errno
+    of each. It ends early where the kernel breaks one of its own rules."""
+    found: list[int] = []
+    for call in calls:
+        try:
+            machine._call(call.verb, call.process, call.args)
+        except OSError as error:
+            found.append(error.errno or 0)
+        except KernelBug:
+            break
+        else:
+            found.append(0)
+    return found

@@ -14,11 +14,12 @@ __all__ = ["VERBS", "load_verb"]
 # Name: (module, what it does)
 VERBS = {
     "list": ("list", "list what is built in, or what a hunt of SCENARIO may put in order"),
+    "import": ("importing", "make a scenario of a log of strace, or of a program of syzkaller"),
     "hunt": ("hunt", "look for executions in which an algorithm goes wrong"),
     "verify": ("verify", "visit every class of interleavings once: a proof, or a counterexample"),
     "audit": ("audit", "is all announced that tasks share? every access is told, and compared"),
     "replay": ("reproducer", "make the execution of a reproducer come again"),
-    "storm": ("storm", "let all tasks run at once under seeded chaos: rates, and hits turned into replays"),
+    "storm": ("hunt", "let all tasks run at once under seeded chaos: rates, and hits turned into replays"),
     "shrink": ("reproducer", "make a failing execution minimal: few switches, small parameters"),
     "show": (
         "reproducer", "look at the execution of a reproducer: as text, page, picture, Perfetto trace or report"

@@ -1,4 +1,5 @@
-"""`hunt`: look for executions in which an algorithm goes wrong."""
+"""`hunt`: look for executions in which an algorithm goes wrong. `storm`: the same with all tasks at once, under seeded
+chaos."""
 
 import argparse
 from functools import partial
@@ -6,7 +7,7 @@ from functools import partial
 from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, width
 from anonvma_rt.cli.matrix_report import matrices_report, matrix_report
-from anonvma_rt.cli.report import hunt_report
+from anonvma_rt.cli.report import hunt_report, storm_report
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.budget import Budget
 from anonvma_rt.lab.explorers import AUTO, HUNT_CARRIERS
@@ -15,9 +16,11 @@ from anonvma_rt.linux.table import select
 from anonvma_rt.releases.matrix import hunt_releases
 from anonvma_rt.search.bounds import executions_for
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
+from anonvma_rt.storming.delays import DELAYS
+from anonvma_rt.storming.storm import DEFAULT_SECONDS, storm
 from anonvma_rt.text.names import split_names
 
-OPTIONS = (
+HUNT = (
     opt.SCENARIO,
     *opt.PROGRAM,
     opt.PARAMETER,
@@ -96,7 +99,7 @@ OF_A_MATRIX = (
 )  # fmt: skip
 
 
-def run(options: argparse.Namespace) -> int:
+def _hunt(options: argparse.Namespace) -> int:
     if options.all and options.interesting is not None:
         raise UserError("--interesting names operations of one scenario, and --all hunts them all: omit one of them")
     if options.releases is not None:
@@ -178,4 +181,54 @@ def run_releases(options: argparse.Namespace) -> int:
     )
 
 
-VERBS = {"hunt": opt.Verb(OPTIONS, run)}
+STORM = (
+    opt.SCENARIO,
+    opt.PARAMETER,
+    opt.ALGORITHM,
+    opt.number("--seconds", "T", "for each algorithm (default %(default)g)", default=DEFAULT_SECONDS),
+    opt.SEED,
+    opt.several(
+        "--profile", "P", f"NAME or NAME:parameter=value, of {', '.join(DELAYS)}; may be repeated (default: all)"
+    ),
+    opt.Option(
+        "--record",
+        {
+            "action": argparse.BooleanOptionalAction,
+            "default": True,
+            "help": "keep logs and replay what was found; costs a shared counter at each point (default: yes)",
+        },
+    ),
+    opt.FAIL_ALLOC,
+    opt.OUT,
+)
+
+
+def _storm(options: argparse.Namespace) -> int:
+    hits = 0
+    with progress_bar(delay=0) as bar:
+        show = show_progress(bar)
+
+        def progress(algorithm: str, executions: int, violations: int) -> None:
+            nonlocal hits
+            hits += violations
+            bar.set_postfix(violations=hits, refresh=False)
+            show(algorithm, executions)
+
+        call = partial(
+            storm,
+            opt.the_scenario(options),
+            options.parameter,
+            options.algorithm,
+            seconds=options.seconds,
+            seed=options.seed,
+            profiles=options.profile,
+            record=options.record,
+            out=options.out,
+            progress=progress,
+            fail_alloc=options.fail_alloc,
+        )
+        found, interrupted = collect([call])
+    return conclude_results(options, found, lambda result: storm_report(result, width()), interrupted=interrupted)
+
+
+VERBS = {"hunt": opt.Verb(HUNT, _hunt), "storm": opt.Verb(STORM, _storm)}

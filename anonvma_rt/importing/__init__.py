@@ -1,0 +1,1 @@
+"""Scenarios of what people have: a log of strace, or a program of syzkaller (docs/scenarios.md, "From a log")."""

@@ -1,0 +1,330 @@
+"""The table of the calls about memory: what each of them is in the lab, or why it cannot be said.
+
+A call that the lab learns is one more function and one more row of TABLE; a flag that it learns, one row of FLAGS less.
+"""
+
+import re
+
+from anonvma_rt.importing.logged import MAP, MREMAP, PROT, Logged, page_down, page_up, read_flags, read_number
+from anonvma_rt.importing.meaning import Meaning, Table
+from anonvma_rt.importing.space import FREE, NO_RIGHTS, OTHER, SAID, Area, Space
+from anonvma_rt.importing.strace import EXITED
+from anonvma_rt.text.expression import PAGE
+
+__all__ = ["TABLE"]
+
+UNREADABLE = "its arguments cannot be read as numbers and flags"
+NOT_PRIVATE = "shared memory is not in the lab: its pages have no anon_vma"
+A_FILE = "a mapping of a file: only anonymous memory is in the lab"
+NO_PROT_NONE = "the lab has no PROT_NONE"
+# What a mapping must not have, in the order in which it is told.
+FLAGS = (
+    ("MAP_HUGETLB", "hugetlb pages are not in the lab"),
+    ("MAP_GROWSDOWN", "a mapping that grows downwards is not in the lab"),
+    ("MAP_LOCKED", "locked memory is not in the lab"),
+    ("MAP_DROPPABLE", "droppable memory is not in the lab"),
+)
+# What makes no difference to the lab, and one to the kernel: two areas that differ in it do not become one.
+LEFT_OUT = "{} is left out: here, areas that differ in it alone can merge"
+KNOWN_MAP = sum({bit for name, bit in MAP.items() if name != "MAP_SHARED_VALIDATE"}) | 0x3F << 26
+CLONE_VM = 0x100
+
+
+def numbers(call: Logged, count: int) -> list[int] | None:
+    """The first arguments, where all of them are numbers."""
+    found = [read_number(arg) for arg in call.args[:count]]
+    return None if len(found) < count or None in found else [number or 0 for number in found]
+
+
+def bits(call: Logged, at: int, names: dict[str, int]) -> int | None:
+    return read_flags(call.args[at], names) if at < len(call.args) else None
+
+
+# ---- mappings --------------------------------------------------------------------------------------------------------
+
+
+def mmap(m: Meaning, call: Logged) -> None:
+    given, prot, flags = numbers(call, 2), bits(call, 2, PROT), bits(call, 3, MAP)
+    why = "" if flags is None else _unsayable(flags)
+    if given is None or prot is None or flags is None:
+        m.refuse(call, why or UNREADABLE)
+        return
+    at, length = given
+    space = m.spaces[m.process(call)]
+    fixed = flags & (MAP["MAP_FIXED"] | MAP["MAP_FIXED_NOREPLACE"])
+    if call.errno:
+        if why or not flags & MAP["MAP_FIXED"] or not prot:
+            m.refuse(
+                call, f"it failed, and changed nothing; {why or NO_PROT_NONE if not prot else 'no place is given'}"
+            )
+        else:
+            m.say(call, "mmap", at=at, pages=page_up(length) // PAGE, writable=bool(prot & PROT["PROT_WRITE"]))
+        return
+    if call.result is not None:
+        at = call.result
+    elif not fixed and (not at or at % PAGE or space.kinds(at, at + page_up(length)) != {FREE}):
+        m.refuse(call, why or "the program does not say where it goes: the address is not free, or there is none")
+        return
+    end = at + page_up(length)
+    if not why and prot:
+        if m.say(call, "mmap", at=at, pages=(end - at) // PAGE, writable=bool(prot & PROT["PROT_WRITE"])):
+            _tell(m, call, prot, flags)
+            space.put(at, end, Area(SAID, call.line))
+            whole = bool(flags & MAP["MAP_POPULATE"])
+            m.touch_new(call, at, (end - at) // PAGE, bool(prot & PROT["PROT_WRITE"]), whole)
+        return
+    if SAID in space.kinds(at, end):
+        m.say(call, "munmap", at=at, pages=(end - at) // PAGE)
+    space.put(at, end, Area(OTHER if why else NO_RIGHTS, call.line))
+    m.refuse(call, why or NO_PROT_NONE)
+
+
+def _unsayable(flags: int) -> str:
+    """Why a mapping with these flags is not in the lab; empty where it is."""
+    if not flags & MAP["MAP_ANONYMOUS"]:
+        return A_FILE
+    if not flags & MAP["MAP_PRIVATE"] or flags & MAP["MAP_SHARED"]:
+        return NOT_PRIVATE
+    return next((why for name, why in FLAGS if flags & MAP[name]), "")
+
+
+def _tell(m: Meaning, call: Logged, prot: int, flags: int = 0) -> None:
+    if prot & PROT["PROT_EXEC"]:
+        m.assume(LEFT_OUT.format("PROT_EXEC"), call.line)
+    if flags & MAP["MAP_NORESERVE"]:
+        m.assume(LEFT_OUT.format("MAP_NORESERVE"), call.line)
+    if prot & PROT["PROT_WRITE"] and not prot & PROT["PROT_READ"]:
+        m.assume("who may write may read, too", call.line)
+
+
+def munmap(m: Meaning, call: Logged) -> None:
+    given = numbers(call, 2)
+    if given is None:
+        m.refuse(call, UNREADABLE)
+        return
+    at, length = given
+    space = m.spaces[m.process(call)]
+    end = at + page_up(length)
+    if call.errno or at % PAGE or not length:
+        m.say(call, "munmap", at=at, pages=page_up(length) // PAGE)
+        return
+    if m.log.sure and SAID not in space.kinds(at, end):
+        m.refuse(call, m.why_not(space, at, end))
+    else:
+        m.say(call, "munmap", at=at, pages=(end - at) // PAGE)
+    space.clear(at, end)
+
+
+def mprotect(m: Meaning, call: Logged) -> None:
+    given, prot = numbers(call, 2), bits(call, 2, PROT)
+    if given is None or prot is None:
+        m.refuse(call, UNREADABLE)
+        return
+    at, length = given
+    end = at + page_up(length)
+    writable = bool(prot & PROT["PROT_WRITE"])
+    space = m.spaces[m.process(call)]
+    if prot & (PROT["PROT_GROWSDOWN"] | PROT["PROT_GROWSUP"]):
+        m.refuse(call, "a mapping that grows is not in the lab")
+    elif not prot & 7:
+        m.refuse(call, NO_PROT_NONE)
+    elif call.errno or not m.log.sure or at % PAGE:
+        if {OTHER, NO_RIGHTS} & space.kinds(at, end):
+            m.refuse(call, m.why_not(space, at, end))
+        else:
+            m.say(call, "mprotect", at=at, pages=page_up(length) // PAGE, writable=writable)
+    elif not {SAID, NO_RIGHTS} & space.kinds(at, end):
+        m.refuse(call, m.why_not(space, at, end))
+    else:
+        _tell(m, call, prot)
+        _give_rights(m, call, at, end, writable)
+
+
+def _give_rights(m: Meaning, call: Logged, start: int, end: int, writable: bool) -> None:
+    space = m.spaces[m.process(call)]
+    said: list[tuple[int, int]] = []
+    for at, to, area in list(space.pieces(start, end)):
+        if area.kind == SAID and said and said[-1][1] == at:
+            said[-1] = said[-1][0], to
+        elif area.kind == SAID:
+            said.append((at, to))
+        elif area.kind == NO_RIGHTS and m.say(call, "mmap", at=at, pages=(to - at) // PAGE, writable=writable):
+            # The lab does not have what nobody may access; when somebody may, it is as if it were mapped only now.
+            m.assume("memory is mapped when it gets its first rights, and not before", call.line)
+            space.put(at, to, Area(SAID, call.line))
+            m.touch_new(call, at, (to - at) // PAGE, writable)
+    for at, to in said:
+        m.say(call, "mprotect", at=at, pages=(to - at) // PAGE, writable=writable)
+    if said and said != [(start, end)]:
+        m.assume("the part of the range that is in the scenario gets the rights", call.line)
+
+
+def mremap(m: Meaning, call: Logged) -> None:
+    given, flags = numbers(call, 3), bits(call, 3, MREMAP)
+    to = read_number(call.args[4]) if len(call.args) > 4 else None
+    if given is None or flags is None or flags & ~7 or (flags & MREMAP["MREMAP_FIXED"] and to is None):
+        m.refuse(call, UNREADABLE)
+        return
+    at, old, new = given[0], page_up(given[1]), page_up(given[2])
+    dontunmap = bool(flags & MREMAP["MREMAP_DONTUNMAP"])
+    target = to if flags & MREMAP["MREMAP_FIXED"] else None
+    if not call.errno and call.result not in (None, at):
+        target = call.result
+    space = m.spaces[m.process(call)]
+    kinds = space.kinds(page_down(at), page_down(at) + max(old, PAGE))
+    if {OTHER, NO_RIGHTS} & kinds or (m.log.sure and not call.errno and kinds != {SAID}):
+        m.refuse(call, m.why_not(space, page_down(at), page_down(at) + max(old, PAGE)))
+        if not call.errno and target is not None:
+            space.move(at, target, min(old, new))
+        return
+    more: dict[str, int | bool] = {"maymove": bool(flags & MREMAP["MREMAP_MAYMOVE"])}
+    if target is not None:
+        more["to"] = target
+    if dontunmap:
+        more["dontunmap"] = True
+    if not m.say(call, "mremap", from_=at, pages=old // PAGE, new_pages=new // PAGE, **more) or call.errno:
+        return
+    if at % PAGE == 0 and kinds == {SAID} and new:
+        _moved(m, call, (at, old, new), target, dontunmap)
+
+
+def _moved(m: Meaning, call: Logged, sizes: tuple[int, int, int], target: int | None, dontunmap: bool) -> None:
+    """Keeps the books of an mremap, and touches what it added."""
+    at, old, new = sizes
+    space = m.spaces[m.process(call)]
+    if old > new:
+        space.clear(at + new, at + old)
+    if target is None and new > old and space.kinds(at + old, at + new) != {FREE}:
+        m.assume("the program does not say where an mremap went, and a later call cannot mean that place", call.line)
+        space.clear(at, at + old)
+        return
+    place = at if target is None else target
+    if place != at:
+        space.clear(place, place + new)
+        space.move(at, place, min(old, new))
+        if dontunmap:
+            space.put(at, at + old, Area(SAID, call.line))
+    if new > old:
+        space.put(place + old, place + new, Area(SAID, call.line))
+        if m.touch == "all":
+            m.touch_new(call, place + old, (new - old) // PAGE, True)
+
+
+def brk(m: Meaning, call: Logged) -> None:
+    space = m.spaces[m.process(call)]
+    asked = read_number(call.args[0]) if call.args else None
+    if not m.log.sure:
+        m.refuse(call, "where the heap ends is not in the program")
+        return
+    before, space.brk = space.brk, call.result or 0
+    old, new = page_up(before), page_up(space.brk)
+    if asked and asked != space.brk:
+        m.refuse(call, "it failed, and changed nothing")
+    elif before and new > old and m.say(call, "brk", at=old, pages=(new - old) // PAGE):
+        space.put(old, new, Area(SAID, call.line))
+        m.touch_new(call, old, (new - old) // PAGE, True)
+    elif before and new < old and SAID in space.kinds(new, old):
+        m.say(call, "munmap", at=new, pages=(old - new) // PAGE)
+        space.clear(new, old)
+
+
+def move_pages(m: Meaning, call: Logged) -> None:
+    listed = re.search(r"\[(.*?)\]", call.args[2]) if len(call.args) > 3 else None
+    found = [read_number(one) for one in (listed[1] if listed else "").split(",")]
+    whose = call.args[0] if call.args else ""
+    process = m.process(call) if whose in ("0", "0x0", call.task) else m.process_of.get(whose)
+    if call.errno or None in found or process is None:
+        m.refuse(
+            call, "it failed" if call.errno else UNREADABLE if process else "the log does not say whose pages these are"
+        )
+        return
+    if call.args[3] in ("NULL", "0x0", "nil"):
+        m.refuse(call, "it asks where pages are, and moves none")
+        return
+    pages = [page_down(address or 0) for address in found]
+    first = 0
+    for at in range(1, len(pages) + 1):
+        if at == len(pages) or pages[at] != pages[at - 1] + PAGE:
+            m.step(call, process, "move_pages", ("",), at=pages[first], pages=at - first)
+            first = at
+    m.said.add(call.line)
+
+
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+
+def fork(m: Meaning, call: Logged) -> None:
+    """Also clone and its like; a task that shares the memory of its parent is no step."""
+    parent = m.process(call)
+    if call.errno:
+        m.refuse(call, "it failed, and made nobody")
+        return
+    born = str(call.result or "")
+    shares = m.log.births[born].shares if born in m.log.births else _clone_flags(call) & CLONE_VM
+    if shares:
+        if born:
+            m.join(born, parent)
+        return
+    child = m.new_process(f"p{born}" if born else f"child{len(m.processes)}", m.spaces[parent].copy())
+    m.say(call, "fork", child=child)
+    if born:
+        m.join(born, child)
+
+
+def _clone_flags(call: Logged) -> int:
+    number = re.search(r"0x[0-9a-f]+|\d+", call.args[0].partition("{")[2] or call.args[0]) if call.args else None
+    return int(number[0], 0) if number and "clone" in call.name else 0
+
+
+def execve(m: Meaning, call: Logged) -> None:
+    if call.errno or not m.log.sure:
+        return
+    process = m.process(call)
+    if not m.spaces[process].used and m.members[process] == {call.task}:
+        m.spaces[process] = Space()
+        return
+    fresh = m.new_process(f"p{call.task}", Space())
+    m.leave(call, call.task)
+    m.join(call.task, fresh)
+
+
+def exit_(m: Meaning, call: Logged) -> None:
+    members = m.members[m.process(call)]
+    for task in sorted(members) if call.name == "exit_group" else [call.task]:
+        if task in members:
+            m.leave(call, task)
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+_REASONS = {
+    "madvise process_madvise": "the lab has no madvise",
+    "mlock mlock2 mlockall munlock munlockall": "locked memory is not in the lab",
+    "msync remap_file_pages shmat shmdt": "only private anonymous memory is in the lab",
+    "mincore get_mempolicy": "it asks, and changes nothing",
+    "mbind set_mempolicy set_mempolicy_home_node migrate_pages": "NUMA policies are not in the lab",
+    "pkey_mprotect pkey_alloc pkey_free": "protection keys are not in the lab",
+    "userfaultfd mseal map_shadow_stack process_mrelease": "the lab does not have this call",
+}
+TABLE: Table = {
+    "mmap": mmap,
+    "mmap2": mmap,
+    "munmap": munmap,
+    "mprotect": mprotect,
+    "mremap": mremap,
+    "brk": brk,
+    "move_pages": move_pages,
+    "fork": fork,
+    "vfork": fork,
+    "clone": fork,
+    "clone2": fork,
+    "clone3": fork,
+    "syz_clone": fork,
+    "syz_clone3": fork,
+    "execve": execve,
+    "execveat": execve,
+    "exit": exit_,
+    "exit_group": exit_,
+    EXITED: exit_,
+    **{name: reason for names, reason in _REASONS.items() for name in names.split()},
+}

@@ -1,0 +1,284 @@
+"""import_scenario: the text of a log to the text of a scenario, and remarks about what is not in it.
+
+The scenario is written by a Recording, as one that is made by hand. Before that all steps are made on Machines, one
+after the other, so that the file says of each what the lab's own kernels may return.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from errno import errorcode
+
+from anonvma_rt.errors import UserError, among, at_least
+from anonvma_rt.importing.calls import TABLE
+from anonvma_rt.importing.fold import fold
+from anonvma_rt.importing.logged import ASSUMED, NOT_SAID, Log, Note, Step
+from anonvma_rt.importing.meaning import TOUCHES, Meaning
+from anonvma_rt.importing.race import Race, choose_race
+from anonvma_rt.importing.strace import looks_like_strace, read_strace
+from anonvma_rt.importing.syzkaller import looks_like_syzkaller, read_syzkaller
+from anonvma_rt.kernel.algorithm import PRESETS
+from anonvma_rt.kernel.machine import Machine
+from anonvma_rt.kernel.recording import Recording, rehearse
+from anonvma_rt.kernel.scenario_file import MOST_STEPS
+from anonvma_rt.text.expression import PAGE
+
+__all__ = ["FORMATS", "How", "Imported", "NothingSaid", "import_scenario"]
+
+FORMATS: Mapping[str, tuple[Callable[[str], bool], Callable[[str], Log]]] = {
+    "strace": (looks_like_strace, read_strace),
+    "syzkaller": (looks_like_syzkaller, read_syzkaller),
+}
+USUAL = "moveto-tail"  # the algorithm on whose machine one looks which pages are there
+MOST_LOOKED_AT = 1 << 20  # pages
+MOST_RANGES = 500
+MOST_COMMENTS = 2000
+# What a step may return beside what the log says, where another thread may be faster.
+RACING = {
+    "mmap": ("ENOMEM",),
+    "munmap": ("ENOMEM",),
+    "mprotect": ("ENOMEM",),
+    "brk": ("ENOMEM",),
+    "touch": ("EFAULT",),
+    "read": ("EFAULT",),
+    "mremap": ("EFAULT", "ENOMEM"),
+}
+
+
+@dataclass(frozen=True)
+class How:
+    """What import_scenario is to make of a log.
+
+    name: of the scenario. format: of FORMATS; None: guessed. fold: areas come close together. race_from, tasks,
+    threads: see choose_race(). migrate: a thread more, which migrates a page (the parameter `page` says which). touch:
+    which pages of a new mapping are touched, of TOUCHES.
+    """
+
+    name: str = "imported"
+    format: str | None = None
+    fold: bool = False
+    race_from: int | None = None
+    tasks: tuple[str, ...] = ()
+    threads: int | None = None
+    migrate: bool = False
+    touch: str = "first"
+
+    def check(self) -> None:
+        if self.format is not None:
+            among("format", self.format, FORMATS)
+        among("choice of touched pages", self.touch, TOUCHES)
+        if self.race_from is not None:
+            at_least("race_from", self.race_from)
+        if self.threads is not None:
+            at_least("threads", self.threads)
+            if self.race_from is not None or self.tasks:
+                raise UserError("the last calls race, or what some tasks do from some line on: omit one of them")
+
+
+class NothingSaid(UserError):
+    """No call of a log can be said. notes: why not, one by one."""
+
+    def __init__(self, message: str, notes: Iterable[Note]) -> None:
+        super().__init__(message)
+        self.notes = tuple(notes)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """text: the scenario. notes: what is not in it, and what was assumed. said: how many of `calls`, the calls of the
+    log that are about memory, are in it."""
+
+    text: str
+    notes: tuple[Note, ...]
+    said: int
+    calls: int
+
+    def as_dict(self) -> dict[str, object]:
+        notes = [note._asdict() for note in self.notes]
+        return {"scenario": self.text, "notes": notes, "said": self.said, "calls": self.calls}
+
+
+def import_scenario(text: str, how: How | None = None) -> Imported:
+    """The scenario of a log. Raises UserError where nothing of it can be said, and for an option that does not fit.
+
+    >>> log = '''mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x70000000
+    ... mremap(0x70000000, 8192, 8192, MREMAP_MAYMOVE|MREMAP_FIXED, 0x71000000) = 0x71000000
+    ... munmap(0x71000000, 4096) = 0'''
+    >>> imported = import_scenario(log)
+    >>> imported.said, imported.calls
+    (3, 3)
+    >>> from anonvma_rt import Scenario
+    >>> Scenario.from_text(imported.text).thread_names()
+    ['mremap-2', 'munmap-3']
+    """
+    how = how or How()
+    how.check()
+    log = FORMATS[how.format or _guess(text)][1](text)
+    meaning = Meaning(log, how.touch, TABLE)
+    meaning.read()
+    notes, calls = meaning.notes, len(meaning.said | meaning.refused)
+    if not meaning.said - meaning.refused:
+        raise NothingSaid(f"nothing of the {calls} calls of the log about memory can be said", notes)
+    race = choose_race(meaning.steps, log, how.race_from, how.tasks, how.threads, how.migrate)
+    steps = [*race.setup, *(step for part in race.threads.values() for step in part)]
+    if len(steps) + MOST_RANGES > MOST_STEPS:
+        raise UserError(f"the log has {len(steps)} steps, at most {MOST_STEPS - MOST_RANGES} are right: cut it")
+    moved = fold(steps, how.fold)
+    if moved:
+        race.assume(moved)
+    said = len((meaning.said - meaning.refused) & {step.line for step in steps})
+    writer = _Writer(how.name, f"{said} of {calls} calls of a log", meaning.processes, race)
+    machine, differs = writer.rehearse()
+    if how.migrate:
+        writer.migrate(machine)
+    notes = sorted([*notes, *race.notes, *differs], key=lambda note: (note.kind != NOT_SAID, note.line))
+    lines = [f"# {note}" for note in notes[:MOST_COMMENTS]]
+    if len(notes) > MOST_COMMENTS:
+        lines.append(f"# and {len(notes) - MOST_COMMENTS} more")
+    return Imported("\n".join([*lines, writer.text()]), tuple(notes), said, calls)
+
+
+def _guess(text: str) -> str:
+    """The format of more lines than any other."""
+    lines = text.splitlines()[:2000]
+    found = {name: sum(map(looks_like, lines)) for name, (looks_like, _) in FORMATS.items()}
+    best = max(found, key=lambda name: found[name])
+    if not found[best]:
+        raise UserError(f"no line looks like one of {' or '.join(FORMATS)} (--format says which it is)")
+    return best
+
+
+class _Writer:
+    """Writes a race as a Recording. errnos: of each step, by its place."""
+
+    def __init__(self, name: str, about: str, processes: Iterable[str], race: Race) -> None:
+        self.name, self.about, self.race = name, about, race
+        self.steps = [*race.setup, *(step for part in race.threads.values() for step in part)]
+        used = {step.process for step in self.steps} | {str(step.values.get("child")) for step in self.steps}
+        self.processes = [process for process in processes if process in used]
+        self.errnos: list[list[str]] = [[*step.errnos] or [""] for step in self.steps]
+        self.pages: list[tuple[str, int, int]] = []
+
+    def recording(self) -> Recording:
+        recording = Recording(self.name, self.about)
+        for process in self.processes:
+            recording.process(process)
+        if self.pages:
+            most = sum(count for _, _, count in self.pages) - 1
+            about = "which page migrates, of those that are there when the race begins"
+            recording.parameter("page", self.first_page(), most, about)
+        rows = iter(zip(self.steps, self.errnos, strict=True))
+        for _ in self.race.setup:
+            _record(recording, *next(rows))
+        for name, part in self.race.threads.items():
+            with recording.thread(name):
+                for _ in part:
+                    _record(recording, *next(rows))
+        if self.pages:
+            with recording.thread("migrate"):
+                self.record_pages(recording)
+        return recording
+
+    def text(self) -> str:
+        return self.recording().toml()
+
+    # ---- what the lab's own kernels return -------------------------------------------------------------------------
+
+    def rehearse(self) -> tuple[Machine, list[Note]]:
+        """Makes all steps in the order of the log, on a machine of every preset, and adds what they return to the
+        errnos. Returns a machine after the setup, and notes on what is not as the log has it."""
+        bound = self.recording().scenario().bind({})
+        setup = len(bound.setup)
+        calls = [*bound.setup, *(call for thread in bound.threads for call in thread.calls)]
+        order = sorted(range(setup, len(calls)), key=lambda at: (self.steps[at].order, self.steps[at].line))
+        order = [*range(setup), *order]
+        found: list[set[str]] = [set() for _ in calls]
+        for preset in PRESETS.values():
+            for at, errno in zip(order, rehearse([calls[at] for at in order], self.machine(preset.name)), strict=False):
+                found[at].add(errorcode.get(errno, "") if errno else "")
+        notes = []
+        several = len(self.race.threads) > 1
+        for at, step in enumerate(self.steps):
+            said = set(step.errnos)
+            if said and not said & found[at] and found[at]:
+                lab = " or ".join(sorted(errno or "success" for errno in found[at]))
+                log = " or ".join(errno or "success" for errno in step.errnos)
+                reason = f"{step.verb}: the log says {log}, the lab's kernels say {lab}"
+                notes.append(Note(ASSUMED, step.line, "", reason))
+            racing = {"", *RACING.get(step.verb, ())} if several and at >= setup else set()
+            self.errnos[at] = sorted(said | found[at] | racing) or [""]
+        machine = self.machine(USUAL)
+        rehearse(calls[:setup], machine)
+        return machine, notes
+
+    def machine(self, algorithm: str) -> Machine:
+        machine = Machine(algorithm)
+        for _ in self.processes:
+            machine.process()
+        return machine
+
+    # ---- the page that migrates ------------------------------------------------------------------------------------
+
+    def migrate(self, machine: Machine) -> None:
+        """Adds a thread that migrates one of the pages of a machine."""
+        gone = {step.process for step in self.race.setup if step.verb == "exit"}
+        seen: set[int] = set()
+        looked_at = 0
+        for name, process in zip(self.processes, machine.processes, strict=True):
+            for vma in process.maps() if name not in gone else ():
+                for at in range(vma.start, vma.end, PAGE):
+                    looked_at += 1
+                    pte = process.pte(at)
+                    if pte.state == "present" and pte.pfn and pte.pfn not in seen and looked_at < MOST_LOOKED_AT:
+                        seen.add(pte.pfn)
+                        self.add_page(name, at)
+        if not self.pages:
+            raise UserError(
+                "no page is there when the race begins, so none can migrate (--touch, or a later --race-from)"
+            )
+
+    def add_page(self, process: str, at: int) -> None:
+        if self.pages:
+            last, start, count = self.pages[-1]
+            if last == process and start + count * PAGE == at:
+                self.pages[-1] = last, start, count + 1
+                return
+        if len(self.pages) == MOST_RANGES:
+            raise UserError(f"the pages that could migrate are in more than {MOST_RANGES} ranges: use --touch first")
+        self.pages.append((process, at, 1))
+
+    def first_page(self) -> int:
+        """The number of one that the race is about, if there is one."""
+        racing = [step for part in self.race.threads.values() for step in part]
+        ranges = [
+            (step.process, int(step.values[at]), int(step.values[at]) + int(step.values[size]) * PAGE)
+            for step in sorted(racing, key=lambda step: step.verb != "mremap")
+            for at, size in step.ranges()
+        ]
+        numbers: dict[tuple[str, int], int] = {}
+        for process, start, count in self.pages:
+            numbers.update({(process, start + i * PAGE): len(numbers) + i for i in range(count)})
+        for whose, begin, end in ranges:
+            for (process, at), number in numbers.items():
+                if process == whose and begin <= at < end:
+                    return number
+        return 0
+
+    def record_pages(self, recording: Recording) -> None:
+        number = 0
+        for process, start, count in self.pages:
+            values: dict[str, int | str] = {"at": start, "when": f"page == {number}"}
+            if count > 1:
+                values = {
+                    "at": f"{start:#x} + (page - {number})*PAGE",
+                    "when": f"{number} <= page and page < {number + count}",
+                }
+            recording.record("migrate", process, values)
+            number += count
+
+
+def _record(recording: Recording, step: Step, errnos: list[str]) -> None:
+    values = {
+        key: value for key, value in step.values.items() if (key, value) != ("writable", True) or step.verb != "mmap"
+    }
+    line = f"line {step.line}" if step.line else "before the log"
+    recording.record(step.verb, step.process, values, errnos if len(errnos) > 1 else errnos[0], line)
