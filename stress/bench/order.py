@@ -1,8 +1,10 @@
 """ORDER with four pages, the yardstick of the literature's scheduling limits: what an execution costs on each carrier
 under each strategy, beside the bodies alone and beside a hand-over between two threads on one core."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from anonvma_rt.engine.run.carrier import mutex_pairs
@@ -10,7 +12,18 @@ from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.lab.explorers import CARRIERS
 from anonvma_rt.lab.load import load
 from anonvma_rt.lab.strategies import STRATEGIES
-from anonvma_rt.stress.bench.measure import Options, Turns, explorer_of, ratio, require, shown, spread
+from anonvma_rt.litmus.program import Program
+from anonvma_rt.stress.bench.measure import (
+    Options,
+    Turns,
+    explorer_of,
+    less,
+    ratio,
+    require,
+    sequential,
+    shown,
+    spread,
+)
 
 PAGES = 4
 # Two tasks begin, and a page takes ten locks and unlocks.
@@ -40,6 +53,10 @@ def run(options: Options) -> dict[str, Any]:
         turns.add("floor", explorers["fibers", "random"].floor)
         turns.add("mutex", mutex_pairs)
         turns.add_handoff()
+        random = explorers["fibers", "random"]
+        for key, explorer in steps_to_random(random, stack).items():
+            turns.add(key, partial(explorer.run, 0))
+        turns.add("told", lambda n: told(random, n))
         seconds = turns.measure()
         rows = []
         for (carrier, strategy), explorer in explorers.items():
@@ -65,8 +82,44 @@ def run(options: Options) -> dict[str, Any]:
         "mutex_nanoseconds": spread(seconds["mutex"], 1e9),
         "mutex_pairs": LOCK_PAIRS,
         "handoff_microseconds": spread(seconds["handoff"], 1e6),
+        "parts": parts(seconds),
         "results": rows,
     }
+
+
+def steps_to_random(random: Explorer, stack: ExitStack) -> dict[str, Explorer]:
+    """Explorers of fibers that do less than the random walk: two tasks of one step, and the tasks of ORDER one after
+    the other."""
+    small = stack.enter_context(sequential(Program([[("add", "x", 1)]] * 2)))
+    in_turn = stack.enter_context(sequential(random.subject))
+    block = in_turn.run(0, 1)
+    require((block.points, block.switches) == (POINTS, 1), f"order: one after the other, {POINTS} points, 1 switch")
+    return {"small": small, "in turn": in_turn}
+
+
+def told(explorer: Explorer, n: int) -> float:
+    """Seconds in which what n executions came to is made into objects of Python."""
+    explorer.run(0, n)
+    started = perf_counter()
+    explorer.collect()
+    return perf_counter() - started
+
+
+def parts(seconds: Mapping[Any, list[float]]) -> dict[str, dict[str, float]]:
+    """Where the microseconds of an execution under `random` on fibers go: differences of what was measured in the same
+    round, which add up to the whole."""
+    whole, small, in_turn, floor, tell = (
+        seconds[key] for key in (("fibers", "random"), "small", "in turn", "floor", "told")
+    )
+    steps = less(floor, small, 1)
+    found = {
+        "restore, begin, end": small,
+        "interpretation": steps,
+        "points": less(less(in_turn, small, 1), steps, 1),
+        "decisions, draws, switches": less(less(whole, in_turn, 1), tell, 1),
+        "told to Python": tell,
+    }
+    return {name: spread(values, 1e6) for name, values in found.items()}
 
 
 def checked(explorers: list[Explorer], strategy: str) -> float:
@@ -91,6 +144,9 @@ def text(result: dict[str, Any]) -> str:
         f"  floor (the same bodies, no scheduler, modelled locks)   {shown(floor)} us",
         f"    with {result['mutex_pairs']} real mutexes at {shown(mutex, 1)} ns it would be {real:.2f} us at most",
         f"  hand-over between two threads on one core               {shown(result['handoff_microseconds'])} us",
+        "",
+        "  where the time of `random` on fibers goes, us",
+        *(f"    {name:28}{shown(figure)}" for name, figure in result["parts"].items()),
         "",
         f"  {'carrier':9}{'strategy':13}{'P(bug)':>8}{'switches':>9}{'us':>9}{'floors':>24}{'hand-overs':>22}",
     ]

@@ -48,11 +48,13 @@ def test_each_gives_json_and_a_table(name):
         assert figures and all(map(is_spread, figures))
 
 
-def test_order_has_every_strategy_on_every_carrier_with_its_aims():
+def test_order_has_every_strategy_on_every_carrier_with_its_aims_and_says_where_the_time_goes():
     from anonvma_rt.lab.explorers import CARRIERS
     from anonvma_rt.lab.strategies import STRATEGIES
 
-    rows = module("order").run(QUICK)["results"]
+    result = module("order").run(QUICK)
+    assert all(map(is_spread, result["parts"].values())) and result["parts"]["interpretation"]["max"] > 0
+    rows = result["results"]
     assert {(row["carrier"], row["strategy"]) for row in rows} == {
         (carrier, strategy) for carrier in CARRIERS for strategy in (*STRATEGIES, "pct:depth=2")
     }

@@ -127,26 +127,78 @@ cdef extern from *:
     void __tsan_switch_to_fiber(void *fiber, unsigned flags);
     #define RT_LEAVE(from, to) __tsan_switch_to_fiber((to)->shadow, 0)
     #define RT_ARRIVE(self) (void)(self)
+    #define RT_SHADOW(f) ((f)->shadow = __tsan_create_fiber(0))
     #else
     #define RT_LEAVE(from, to) (void)(to)
     #define RT_ARRIVE(self) (void)(self)
     #endif
+    #ifndef RT_SHADOW
+    #define RT_SHADOW(f) (void)(f)
+    #endif
+
+    /* Registers that a call need not keep are dead where a switch stands, as long as no compiler looks into it. */
+    #if defined(__clang__)
+    #define RT_OPAQUE __attribute__((noinline, unused))
+    #else
+    #define RT_OPAQUE __attribute__((noipa, unused))
+    #endif
 
     typedef struct {
-        jmp_buf env;
+        union { void *sp; jmp_buf env; } left;
         char *bottom;
         size_t size;
-        void *shadow;
+        void *shadow, *argument;
         void (*run)(void *);
-        void *argument;
     } rt_fiber;
 
-    /* A system call less than swapcontext, which keeps the signal mask. */
-    static __attribute__((noinline, unused)) void rt_switch(rt_fiber *from, rt_fiber *to)
+    /* With a shadow stack every return is compared with the calls before it, so only the C library can switch. */
+    #if defined(__x86_64__) && !(defined(__CET__) && (__CET__ & 2))
+
+    /* What is kept, is kept on the stack that is left; on top of it stands where to go on. Whoever goes on for the
+       first time finds itself in rdi, the register of a first argument. No return is made to where no call came from,
+       so the processor goes on predicting returns. */
+    static RT_OPAQUE void rt_switch(rt_fiber *from, rt_fiber *to)
     {
-        if (_setjmp(from->env) == 0) {
+        rt_fiber *source = from;
+        RT_LEAVE(from, to);
+        __asm__ volatile(
+            "leaq -128(%%rsp), %%rsp; pushq %%rbp; pushq %%rbx; leaq 1f(%%rip), %%rax; pushq %%rax;"
+            "movq %%rsp, (%%rsi); movq (%%rdi), %%rsp; popq %%rax; jmpq *%%rax;"
+            "1: popq %%rbx; popq %%rbp; leaq 128(%%rsp), %%rsp"
+            : "+S"(source), "+D"(to) :
+            : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2",
+              "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+              "xmm15", "cc", "memory");
+        RT_ARRIVE(from);
+    }
+
+    static __attribute__((unused)) void rt_fiber_entry(rt_fiber *f)
+    {
+        RT_ARRIVE(f);
+        f->run(f->argument);
+    }
+
+    /* Prepares f to run `run(argument)`, which never returns, on its stack. */
+    static __attribute__((unused)) void rt_fiber_make(rt_fiber *f, rt_fiber *home, void (*run)(void *), void *argument)
+    {
+        void **top = (void **)(((uintptr_t)f->bottom + f->size) & ~(uintptr_t)15);
+        (void)home;
+        top[-1] = NULL;
+        top[-2] = (void *)rt_fiber_entry;
+        f->left.sp = top - 2;
+        f->run = run;
+        f->argument = argument;
+        RT_SHADOW(f);
+    }
+
+    #else
+
+    /* A system call less than swapcontext, which keeps the signal mask. */
+    static RT_OPAQUE void rt_switch(rt_fiber *from, rt_fiber *to)
+    {
+        if (_setjmp(from->left.env) == 0) {
             RT_LEAVE(from, to);
-            _longjmp(to->env, 1);
+            _longjmp(to->left.env, 1);
         }
         RT_ARRIVE(from);
     }
@@ -176,15 +228,15 @@ cdef extern from *:
         f->run = run;
         f->argument = home;
         home->argument = argument;
-    #if defined(__SANITIZE_THREAD__) && !defined(ANONVMA_RT_AUDIT)
-        f->shadow = __tsan_create_fiber(0);
-    #endif
-        if (_setjmp(home->env) == 0) {
+        RT_SHADOW(f);
+        if (_setjmp(home->left.env) == 0) {
             RT_LEAVE(home, f);
             setcontext(&context);
         }
         RT_ARRIVE(home);
     }
+
+    #endif
 
     static __attribute__((unused)) void rt_fiber_home(rt_fiber *home)
     {
@@ -249,7 +301,17 @@ cdef extern from *:
     }
 
     static inline int rt_lowest(uint64_t mask) { return __builtin_ctzll(mask); }
-    static inline int rt_count(uint64_t mask) { return __builtin_popcountll(mask); }
+    /* Where a processor may lack the instruction, the compiler would call a function that looks up. */
+    static inline int rt_count(uint64_t mask)
+    {
+    #if defined(__POPCNT__) || !defined(__x86_64__)
+        return __builtin_popcountll(mask);
+    #else
+        mask -= mask >> 1 & 0x5555555555555555;
+        mask = (mask & 0x3333333333333333) + (mask >> 2 & 0x3333333333333333);
+        return (int)(((mask + (mask >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
+    #endif
+    }
     #endif
     """
     ctypedef struct rt_jump:
