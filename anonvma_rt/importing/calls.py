@@ -51,7 +51,7 @@ def mmap(m: Meaning, call: Logged) -> None:
         return
     at, length = given
     space = m.spaces[m.process(call)]
-    fixed = flags & (MAP["MAP_FIXED"] | MAP["MAP_FIXED_NOREPLACE"])
+    fixed = flags & MAP["MAP_FIXED"] and not flags & MAP["MAP_FIXED_NOREPLACE"]
     if call.errno:
         if why or not flags & MAP["MAP_FIXED"] or not prot:
             m.refuse(
@@ -69,9 +69,9 @@ def mmap(m: Meaning, call: Logged) -> None:
     if not why and prot:
         if m.say(call, "mmap", at=at, pages=(end - at) // PAGE, writable=bool(prot & PROT["PROT_WRITE"])):
             _tell(m, call, prot, flags)
-            space.put(at, end, Area(SAID, call.line))
-            whole = bool(flags & MAP["MAP_POPULATE"])
-            m.touch_new(call, at, (end - at) // PAGE, bool(prot & PROT["PROT_WRITE"]), whole)
+            writable = bool(prot & PROT["PROT_WRITE"])
+            space.put(at, end, Area(SAID, call.line, writable))
+            m.touch_new(call, at, (end - at) // PAGE, writable, whole=bool(flags & MAP["MAP_POPULATE"]))
         return
     if SAID in space.kinds(at, end):
         m.say(call, "munmap", at=at, pages=(end - at) // PAGE)
@@ -131,8 +131,8 @@ def mprotect(m: Meaning, call: Logged) -> None:
     elif call.errno or not m.log.sure or at % PAGE:
         if {OTHER, NO_RIGHTS} & space.kinds(at, end):
             m.refuse(call, m.why_not(space, at, end))
-        else:
-            m.say(call, "mprotect", at=at, pages=page_up(length) // PAGE, writable=writable)
+        elif m.say(call, "mprotect", at=at, pages=page_up(length) // PAGE, writable=writable) and not call.errno:
+            space.set_rights(at, end, writable)
     elif not {SAID, NO_RIGHTS} & space.kinds(at, end):
         m.refuse(call, m.why_not(space, at, end))
     else:
@@ -151,10 +151,11 @@ def _give_rights(m: Meaning, call: Logged, start: int, end: int, writable: bool)
         elif area.kind == NO_RIGHTS and m.say(call, "mmap", at=at, pages=(to - at) // PAGE, writable=writable):
             # The lab does not have what nobody may access; when somebody may, it is as if it were mapped only now.
             m.assume("memory is mapped when it gets its first rights, and not before", call.line)
-            space.put(at, to, Area(SAID, call.line))
+            space.put(at, to, Area(SAID, call.line, writable))
             m.touch_new(call, at, (to - at) // PAGE, writable)
     for at, to in said:
         m.say(call, "mprotect", at=at, pages=(to - at) // PAGE, writable=writable)
+    space.set_rights(start, end, writable)
     if said and said != [(start, end)]:
         m.assume("the part of the range that is in the scenario gets the rights", call.line)
 
@@ -175,7 +176,7 @@ def mremap(m: Meaning, call: Logged) -> None:
     if {OTHER, NO_RIGHTS} & kinds or (m.log.sure and not call.errno and kinds != {SAID}):
         m.refuse(call, m.why_not(space, page_down(at), page_down(at) + max(old, PAGE)))
         if not call.errno and target is not None:
-            space.move(at, target, min(old, new))
+            _moved_unsaid(m, call, (at, min(old, new)), (target, new))
         return
     more: dict[str, int | bool] = {"maymove": bool(flags & MREMAP["MREMAP_MAYMOVE"])}
     if target is not None:
@@ -192,6 +193,7 @@ def _moved(m: Meaning, call: Logged, sizes: tuple[int, int, int], target: int | 
     """Keeps the books of an mremap, and touches what it added."""
     at, old, new = sizes
     space = m.spaces[m.process(call)]
+    writable = all(area.writable for _, _, area in space.pieces(at, at + old))
     if old > new:
         space.clear(at + new, at + old)
     if target is None and new > old and space.kinds(at + old, at + new) != {FREE}:
@@ -203,11 +205,23 @@ def _moved(m: Meaning, call: Logged, sizes: tuple[int, int, int], target: int | 
         space.clear(place, place + new)
         space.move(at, place, min(old, new))
         if dontunmap:
-            space.put(at, at + old, Area(SAID, call.line))
+            space.put(at, at + old, Area(SAID, call.line, writable))
     if new > old:
-        space.put(place + old, place + new, Area(SAID, call.line))
+        space.put(place + old, place + new, Area(SAID, call.line, writable))
         if m.touch == "all":
-            m.touch_new(call, place + old, (new - old) // PAGE, True)
+            m.touch_new(call, place + old, (new - old) // PAGE, writable)
+
+
+def _moved_unsaid(m: Meaning, call: Logged, source: tuple[int, int], target: tuple[int, int]) -> None:
+    """The scenario loses what such a move takes away, or what it moves over."""
+    space = m.spaces[m.process(call)]
+    (start, length), (to, size) = source, target
+    mixed = SAID in space.kinds(start, start + length)
+    for at, pages in (source, target):
+        if SAID in space.kinds(at, at + pages):
+            m.say(call, "munmap", at=at, pages=pages // PAGE)
+    space.move(start, to, length)
+    space.put(to if mixed else to + length, to + size, Area(OTHER, call.line))
 
 
 def brk(m: Meaning, call: Logged) -> None:

@@ -17,7 +17,7 @@ from anonvma_rt.importing.race import Race, choose_race
 from anonvma_rt.importing.strace import looks_like_strace, read_strace
 from anonvma_rt.importing.syzkaller import looks_like_syzkaller, read_syzkaller
 from anonvma_rt.kernel.algorithm import PRESETS
-from anonvma_rt.kernel.machine import Machine
+from anonvma_rt.kernel.machine import Machine, Process
 from anonvma_rt.kernel.recording import Recording, rehearse
 from anonvma_rt.kernel.scenario_file import MOST_STEPS
 from anonvma_rt.text.expression import PAGE
@@ -127,9 +127,9 @@ def import_scenario(text: str, how: How | None = None) -> Imported:
         race.assume(moved)
     said = len((meaning.said - meaning.refused) & {step.line for step in steps})
     writer = _Writer(how.name, f"{said} of {calls} calls of a log", meaning.processes, race)
-    machine, differs = writer.rehearse()
     if how.migrate:
-        writer.migrate(machine)
+        writer.migrate()
+    differs = writer.rehearse()
     notes = sorted([*notes, *race.notes, *differs], key=lambda note: (note.kind != NOT_SAID, note.line))
     lines = [f"# {note}" for note in notes[:MOST_COMMENTS]]
     if len(notes) > MOST_COMMENTS:
@@ -156,16 +156,16 @@ class _Writer:
         used = {step.process for step in self.steps} | {str(step.values.get("child")) for step in self.steps}
         self.processes = [process for process in processes if process in used]
         self.errnos: list[list[str]] = [[*step.errnos] or [""] for step in self.steps]
-        self.pages: list[tuple[str, int, int]] = []
+        self.pages: list[tuple[str, int]] = []
+        self.not_everywhere: set[tuple[str, int]] = set()
 
     def recording(self) -> Recording:
         recording = Recording(self.name, self.about)
         for process in self.processes:
             recording.process(process)
         if self.pages:
-            most = sum(count for _, _, count in self.pages) - 1
             about = "which page migrates, of those that are there when the race begins"
-            recording.parameter("page", self.first_page(), most, about)
+            recording.parameter("page", self.first_page(), len(self.pages) - 1, about)
         rows = iter(zip(self.steps, self.errnos, strict=True))
         for _ in self.race.setup:
             _record(recording, *next(rows))
@@ -183,17 +183,21 @@ class _Writer:
 
     # ---- what the lab's own kernels return -------------------------------------------------------------------------
 
-    def rehearse(self) -> tuple[Machine, list[Note]]:
+    def rehearse(self) -> list[Note]:
         """Makes all steps in the order of the log, on a machine of every preset, and adds what they return to the
-        errnos. Returns a machine after the setup, and notes on what is not as the log has it."""
+        errnos. Returns notes on what is not as the log has it."""
         bound = self.recording().scenario().bind({})
         setup = len(bound.setup)
-        calls = [*bound.setup, *(call for thread in bound.threads for call in thread.calls)]
+        # The thread that migrates comes last, and has no step of the log.
+        calls = [*bound.setup, *(call for thread in bound.threads for call in thread.calls)][: len(self.steps)]
         order = sorted(range(setup, len(calls)), key=lambda at: (self.steps[at].order, self.steps[at].line))
-        order = [*range(setup), *order]
         found: list[set[str]] = [set() for _ in calls]
         for preset in PRESETS.values():
-            for at, errno in zip(order, rehearse([calls[at] for at in order], self.machine(preset.name)), strict=False):
+            machine = self.machine(preset.name)
+            errnos = rehearse(calls[:setup], machine)
+            self.not_everywhere |= {page for page in self.pages if not _frame(self.process(machine, page[0]), page[1])}
+            errnos += rehearse([calls[at] for at in order], machine)
+            for at, errno in zip([*range(setup), *order], errnos, strict=False):
                 found[at].add(errorcode.get(errno, "") if errno else "")
         notes = []
         several = len(self.race.threads) > 1
@@ -206,9 +210,7 @@ class _Writer:
                 notes.append(Note(ASSUMED, step.line, "", reason))
             racing = {"", *RACING.get(step.verb, ())} if several and at >= setup else set()
             self.errnos[at] = sorted(said | found[at] | racing) or [""]
-        machine = self.machine(USUAL)
-        rehearse(calls[:setup], machine)
-        return machine, notes
+        return notes
 
     def machine(self, algorithm: str) -> Machine:
         machine = Machine(algorithm)
@@ -218,33 +220,29 @@ class _Writer:
 
     # ---- the page that migrates ------------------------------------------------------------------------------------
 
-    def migrate(self, machine: Machine) -> None:
-        """Adds a thread that migrates one of the pages of a machine."""
+    def migrate(self) -> None:
+        """Adds a thread that migrates one of the pages that are there after the setup."""
+        machine = self.machine(USUAL)
+        setup = self.recording().scenario().bind({}).setup
+        rehearse(setup, machine)
         gone = {step.process for step in self.race.setup if step.verb == "exit"}
         seen: set[int] = set()
         looked_at = 0
-        for name, process in zip(self.processes, machine.processes, strict=True):
+        for name in self.processes:
+            process = self.process(machine, name)
             for vma in process.maps() if name not in gone else ():
                 for at in range(vma.start, vma.end, PAGE):
                     looked_at += 1
-                    pte = process.pte(at)
-                    if pte.state == "present" and pte.pfn and pte.pfn not in seen and looked_at < MOST_LOOKED_AT:
-                        seen.add(pte.pfn)
-                        self.add_page(name, at)
+                    frame = _frame(process, at) if looked_at < MOST_LOOKED_AT else 0
+                    if frame and frame not in seen:
+                        seen.add(frame)
+                        self.pages.append((name, at))
         if not self.pages:
-            raise UserError(
-                "no page is there when the race begins, so none can migrate (--touch, or a later --race-from)"
-            )
+            why = "no page is there when the race begins, so none can migrate"
+            raise UserError(f"{why} (--touch, or a later --race-from)")
 
-    def add_page(self, process: str, at: int) -> None:
-        if self.pages:
-            last, start, count = self.pages[-1]
-            if last == process and start + count * PAGE == at:
-                self.pages[-1] = last, start, count + 1
-                return
-        if len(self.pages) == MOST_RANGES:
-            raise UserError(f"the pages that could migrate are in more than {MOST_RANGES} ranges: use --touch first")
-        self.pages.append((process, at, 1))
+    def process(self, machine: Machine, name: str) -> Process:
+        return machine.processes[self.processes.index(name)]
 
     def first_page(self) -> int:
         """The number of one that the race is about, if there is one."""
@@ -254,26 +252,37 @@ class _Writer:
             for step in sorted(racing, key=lambda step: step.verb != "mremap")
             for at, size in step.ranges()
         ]
-        numbers: dict[tuple[str, int], int] = {}
-        for process, start, count in self.pages:
-            numbers.update({(process, start + i * PAGE): len(numbers) + i for i in range(count)})
         for whose, begin, end in ranges:
-            for (process, at), number in numbers.items():
+            for number, (process, at) in enumerate(self.pages):
                 if process == whose and begin <= at < end:
                     return number
         return 0
 
     def record_pages(self, recording: Recording) -> None:
-        number = 0
-        for process, start, count in self.pages:
-            values: dict[str, int | str] = {"at": start, "when": f"page == {number}"}
-            if count > 1:
-                values = {
-                    "at": f"{start:#x} + (page - {number})*PAGE",
-                    "when": f"{number} <= page and page < {number + count}",
-                }
-            recording.record("migrate", process, values)
-            number += count
+        """A step for each row of pages that are beside each other."""
+        rows: list[list[int]] = []
+        for number, page in enumerate(self.pages):
+            before = self.pages[number - 1] if number else ("", 0)
+            same = (page in self.not_everywhere) == (before in self.not_everywhere)
+            if same and before == (page[0], page[1] - PAGE):
+                rows[-1].append(number)
+            else:
+                rows.append([number])
+        if len(rows) > MOST_RANGES:
+            raise UserError(f"the pages that could migrate are in more than {MOST_RANGES} places: use --touch first")
+        for first, *more in rows:
+            process, at = self.pages[first]
+            values: dict[str, int | str] = {"at": at, "when": f"page == {first}"}
+            if more:
+                values = {"at": f"{at:#x} + (page - {first})*PAGE", "when": f"{first} <= page and page <= {more[-1]}"}
+            # Under another preset there may be no such page, and nothing to migrate.
+            recording.record("migrate", process, values, ["", "EINVAL"] if (process, at) in self.not_everywhere else "")
+
+
+def _frame(process: Process, at: int) -> int:
+    """The page frame at an address; 0 where there is none, or the zero page."""
+    pte = process.pte(at)
+    return pte.pfn if pte.state == "present" else 0
 
 
 def _record(recording: Recording, step: Step, errnos: list[str]) -> None:

@@ -125,17 +125,21 @@ def _users(race: Race) -> dict[str, list[str]]:
 
 
 def _fork_first(race: Race) -> None:
-    """A fork with which a thread begins is setup, if another thread is the child: so both are there from the start."""
+    """A fork with which a thread begins is setup, if another thread is the child and nobody has changed what it copies:
+    so both are there from the start."""
     users = _users(race)
-    forked = {str(step.values["child"]): step.process for part in race.threads.values() for step in _forks(part)}
+    forked = {str(step.values["child"]) for part in race.threads.values() for step in _forks(part)}
     moved = True
     while moved:
         moved = False
         for name, part in race.threads.items():
-            child = str(part[0].values["child"]) if part and part[0].verb == "fork" else ""
-            if set(users.get(child, ())) - {name} and part[0].process not in forked:
+            fork = part[0] if part and part[0].verb == "fork" else None
+            if fork is None or not set(users.get(str(fork.values["child"]), ())) - {name} or fork.process in forked:
+                continue
+            others = (step for other in race.threads.values() for step in other if step.process == fork.process)
+            if all(step.order >= fork.order for step in others):
                 race.setup.append(part.pop(0))
-                del forked[child]
+                forked.remove(str(fork.values["child"]))
                 moved = True
 
 

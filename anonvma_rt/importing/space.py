@@ -15,10 +15,11 @@ SAID, NO_RIGHTS, OTHER, FREE = "said", "no rights", "other", "free"
 
 class Area(NamedTuple):
     """kind: SAID (it is in the scenario), NO_RIGHTS (private anonymous memory that nobody may access yet), OTHER, or
-    FREE (the log maps nothing there). line: the call that made it."""
+    FREE (the log maps nothing there). line: the call that made it. writable: as the scenario has it."""
 
     kind: str
     line: int = 0
+    writable: bool = True
 
 
 class Space:
@@ -67,6 +68,12 @@ class Space:
 
     def clear(self, start: int, end: int) -> None:
         self.put(start, end, Area(FREE))
+
+    def set_rights(self, start: int, end: int, writable: bool) -> None:
+        """Of what is SAID in a range."""
+        for at, to, area in list(self.pieces(start, end)):
+            if area.kind == SAID:
+                self.put(at, to, area._replace(writable=writable))
 
     def move(self, start: int, to: int, length: int) -> None:
         moved = list(self.pieces(start, start + length))

@@ -20,7 +20,7 @@ _FIRST = "0"  # the task without a number, as long as nobody says which it is
 _HEAD = re.compile(
     r"\s*(?:\[pid\s+(?P<pid>\d+)(?:<[^>]*>)?\]\s+|(?P<bare>\d+)(?:<[^>]*>)?\s+)?"
     r"(?:\d+:\d\d:\d\d(?:\.\d+)?\s+|\d+\.\d+\s+|\d{9,}\s+)?(?:\(\+\s*\d+\.\d+\)\s+)?"
-    r"(?:\[\s*\d+\]\s+)?(?:\[[0-9a-f]{8,}\]\s+)?"
+    r"(?:\[\s*\d+\]\s+)?(?:\[(?:[0-9a-f]{8,}|\?+)\]\s+)?"
 )
 _CALL = re.compile(r"(?P<name>[a-z_][a-z0-9_]*)\(")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>[a-z_][a-z0-9_]*) resumed>\s?")
