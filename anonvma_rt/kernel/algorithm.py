@@ -45,6 +45,8 @@ class Algorithm:
     whole_tables
         a page table that moves as a whole moves by its pmd, always under the root's lock (5.1, locked since 5.14), and
         extents have no latency limit of 64 pages (4.19).
+    tables_unlocked
+        under that lock only where single ptes would move under it (5.1 to 5.13, until 97113eb39fa7).
     huge_ignores_locks
         huge pmds move without the root's lock even where ptes would have it (3.7 until dd18dbc2d42a in 3.15).
     single_ptl
@@ -77,7 +79,8 @@ class Algorithm:
         when a range may join a neighbour. "3.0": a faulted range never joins an unfaulted neighbour (3.0 to 6.15);
         "symmetric": it may, without a second thought, the usual mistake; "6.16": it may, and the neighbour is put on
         the lists of the source (879bca0a2c4f with its repairs); "6.16-uncloned": mremap forgets that in some shapes
-        (until 61f67c230a5e); "6.16-forked": also if the source was forked (until 3b617fd3d317).
+        (until 61f67c230a5e); "6.16-forked": also if the source was forked (until 3b617fd3d317); "6.16-unrepaired":
+        both, as it was released.
     shift_locks
         vma_adjust() locks the root for a border shift although the shrinking vma has no anon_vma (ca42b26ab8d1, 3.7).
     place_before_clone
@@ -169,6 +172,7 @@ class Algorithm:
     move_pages: str = "3.2"
     wait_without_pin: bool = False
     mremap_splits: bool = False
+    tables_unlocked: bool = False
     rule: Any = None
     about: str = field(default="", compare=False)
     kernel: str = field(default="", compare=False)

@@ -11,6 +11,7 @@ from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.load import load
 from anonvma_rt.linux import table
 from anonvma_rt.releases.matrix import hunt_releases
+from anonvma_rt.search.hunt import hunt
 
 BUILTIN = Scenario.builtin_names()
 ALL = list(table.RELEASES)
@@ -33,7 +34,7 @@ KNOWN = {
     "merge-no-memory": ([("2.6.38", "4.4")], [], ["import_ahead=true (734537c9cb72)"]),
     "uncloned-merge": (
         [("6.16", "6.18")],
-        ["merge=6.16-uncloned (879bca0a2c4f)"],
+        ["merge=6.16-unrepaired (879bca0a2c4f)"],
         ["merge=6.16 (61f67c230a5e, 3b617fd3d317)"],
     ),
 }
@@ -76,6 +77,17 @@ def test_a_release_and_the_preset_that_it_is_have_one_expectation(name):
         said = scenario.expected(preset)
         assert said in (None, scenario.releases.of(release)), (release, preset)
     assert scenario.expected("linux-6.18.8") == scenario.releases.of("6.18.8")
+
+
+def test_whole_tables_without_the_lock_need_the_order_of_the_tree():
+    """5.1 to 5.13 move a table under the root's lock only where the order is wrong, later releases always."""
+    found = hunt(
+        "lkml-2011",
+        {"pages": 2048},
+        ["linux-5.4", "linux-5.4,ordering=none", "linux-5.15", "linux-5.15,ordering=none"],
+        runs=1000,
+    )
+    assert [bool(one.violations) for one in found.results] == [False, True, False, False]
 
 
 def test_releases_with_the_same_choices_are_hunted_once():

@@ -98,6 +98,7 @@ cdef enum MergeRule:
     MERGE_6_16
     MERGE_6_16_UNCLONED
     MERGE_6_16_FORKED
+    MERGE_6_16_UNREPAIRED
 
 cdef enum ReuseRule:
     REUSE_NO
@@ -158,6 +159,7 @@ cdef struct algorithm:
     int32_t move_pages
     bint wait_without_pin
     bint mremap_splits
+    bint tables_unlocked
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:

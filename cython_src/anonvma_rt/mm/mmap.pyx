@@ -102,7 +102,7 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
     prev = find_vma_prev(t, mm, address)
     if ordering != ORDERING_FRESH_VMA:
         vmg = vma_merge_struct(mm=mm, prev=prev, start=address, end=address + length, pgoff=pgoff, flags=vma.vm_flags,
-                               anon_vma=vma.anon_vma, source=vma)
+                               anon_vma=vma.anon_vma, source=vma, copied=True)
         new = vma_merge(t, &vmg)
     if new == NULL:
         new = clone_at(t, vma, prev, address, length, pgoff)

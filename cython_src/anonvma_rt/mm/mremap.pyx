@@ -80,15 +80,15 @@ cdef void move_ptes(Task *t, pagetable_move_control *pmc, uint64_t extent, page_
 
 
 cdef bint move_normal_pmd(Task *t, pagetable_move_control *pmc, pmd_t *old, pmd_t *new) noexcept nogil:
-    """Moves a whole page table by its pmd, always under the root's lock (5.14; 97113eb39fa7 says why). False where the
-    destination has a table, or the source is huge."""
+    """Moves a whole page table by its pmd, always under the root's lock (5.14; 97113eb39fa7 says why) or, from 5.1 to
+    5.13, only where its ptes would be. False where the destination has a table, or the source is huge."""
     cdef mm_struct *mm = pmc.old.vm_mm
     cdef anon_vma *locked
     cdef pmd_t value
     cdef bint moved = False
     if pmd_read(t, new):
         return False
-    locked = take_rmap_locks(t, pmc.old, True)
+    locked = take_rmap_locks(t, pmc.old, pmc.need_rmap_locks or not kernel_of(t).algorithm.tables_unlocked)
     spin_lock(t, &mm.page_table_lock)
     value = pmd_read(t, old)
     if value and not pmd_huge(value):
@@ -192,7 +192,7 @@ cdef void merge_afterwards(Task *t, vm_area_struct *vma) noexcept nogil:
     """What copy_vma would have merged, now that no pte is on its way."""
     cdef vma_merge_struct vmg = vma_merge_struct(mm=vma.vm_mm, prev=vma.vm_prev, start=vma.vm_start, end=vma.vm_end,
                                                  pgoff=vma.vm_pgoff, flags=vma.vm_flags,
-                                                 anon_vma=vma.anon_vma, source=vma)
+                                                 anon_vma=vma.anon_vma, source=vma, copied=True)
     vma_merge(t, &vmg)
 
 

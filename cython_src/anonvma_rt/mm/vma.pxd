@@ -20,6 +20,7 @@ cdef struct vma_merge_struct:
     uint64_t flags
     anon_vma *anon_vma
     vm_area_struct *source
+    bint copied  # by mremap, and so not in the middle of the merge
 
 cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t pgoff,
                                uint64_t flags) noexcept nogil

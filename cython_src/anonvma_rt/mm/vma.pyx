@@ -17,8 +17,8 @@ from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_VMA, NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.mm_types cimport (
-    MERGE_3_0, MERGE_6_16, MERGE_6_16_FORKED, MERGE_SYMMETRIC, PAGE_SHIFT, TYPE_VMA, algorithm, announce_vmas, anon_vma,
-    kernel_of, member_of, mm_struct, serial_of, vm_area_struct, vma_pages,
+    MERGE_3_0, MERGE_6_16, MERGE_6_16_FORKED, MERGE_6_16_UNREPAIRED, MERGE_SYMMETRIC, PAGE_SHIFT, TYPE_VMA, algorithm,
+    announce_vmas, anon_vma, kernel_of, member_of, mm_struct, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.slab cimport must_alloc
@@ -230,6 +230,9 @@ cdef bint mergeable_anon_vma(Task *t, vma_merge_struct *vmg, vm_area_struct *nei
         return list_is_singular(&neighbour.anon_vma_chain)
     if neighbour.anon_vma != NULL or rule == MERGE_3_0:
         return False
+    if rule == MERGE_6_16_UNREPAIRED:
+        # It asks for the vma in the middle, which mremap does not have.
+        return vmg.copied or not forked(vmg.source)
     return rule == MERGE_SYMMETRIC or rule == MERGE_6_16_FORKED or not forked(vmg.source)
 
 
