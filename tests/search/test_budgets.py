@@ -48,7 +48,7 @@ def test_a_time_of_the_real_clock_is_kept(tmp_path):
     result = hunt("merge", algorithms=WRONG, seconds=0.2, jobs=2, out=tmp_path)
     (one,) = result.results
     assert one.ended == "seconds" and result.budget == Budget(seconds=0.2)
-    assert 0.05 < one.seconds < 5
+    assert 0 < one.seconds < 30
     assert of(one) == of(hunt("merge", algorithms=WRONG, runs=one.executions).results[0])
 
 
