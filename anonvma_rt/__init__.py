@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from anonvma_rt.kernel.scenario import Scenario
     from anonvma_rt.own.subject import subject
     from anonvma_rt.programs.subject import native
+    from anonvma_rt.releases.matrix import Matrix, MatrixInterrupted, hunt_releases
     from anonvma_rt.search.hunt import hunt
     from anonvma_rt.search.hunt_result import HuntInterrupted, HuntResult
     from anonvma_rt.search.verify import Verification, VerifyInterrupted, verify
@@ -73,6 +74,7 @@ _HOMES = {
     "kernel.scenario": "Scenario",
     "own.subject": "subject",
     "programs.subject": "native",
+    "releases.matrix": "Matrix MatrixInterrupted hunt_releases",
     "search.hunt": "hunt",
     "search.hunt_result": "HuntInterrupted HuntResult",
     "search.verify": "Verification VerifyInterrupted verify",
@@ -88,6 +90,8 @@ __all__ = [
     "HuntResult",
     "KernelBug",
     "Machine",
+    "Matrix",
+    "MatrixInterrupted",
     "Moment",
     "Page",
     "Process",
@@ -110,6 +114,7 @@ __all__ = [
     "get_cimport_path",
     "get_include",
     "hunt",
+    "hunt_releases",
     "native",
     "replay",
     "shrink",

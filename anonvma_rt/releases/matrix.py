@@ -4,7 +4,7 @@ Releases that make the same choices are hunted once. A release has no verdict wh
 where its row does not know something that the scenario needs; both are said and not guessed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,11 @@ from anonvma_rt.execution.results import Shown
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import BoundScenario, Call
 from anonvma_rt.kernel.scenario_file import VERBS
+from anonvma_rt.lab.load import DEFAULT_SCENARIO, bind
 from anonvma_rt.linux import table
 from anonvma_rt.search.hunt import hunt
 from anonvma_rt.search.hunt_result import Hunted, HuntInterrupted, HuntResult
-from anonvma_rt.subjects.protocols import Bound
+from anonvma_rt.subjects.protocols import Described
 from anonvma_rt.text.expected import NONE, Expected, as_expected
 
 __all__ = ["ABSENT", "Cell", "Matrix", "MatrixInterrupted", "hunt_releases", "ranges"]
@@ -114,17 +115,27 @@ class MatrixInterrupted(HuntInterrupted):
     """^C during a hunt of releases."""
 
 
-def hunt_releases(program: Bound, releases: Iterable[str], runs: int | None = None, **how: Any) -> Matrix:
-    """The matrix of a scenario with its parameters. how: of hunt(). Raises UserError for what has no releases,
-    MatrixInterrupted on ^C.
+def hunt_releases(
+    scenario: Described | str = DEFAULT_SCENARIO,
+    releases: str | Iterable[str] = "all",
+    parameters: Mapping[str, str | int | bool] | None = None,
+    **how: Any,
+) -> Matrix:
+    """A scenario under releases of Linux: which have the bug, the first, the last, and by which change.
 
-    >>> from anonvma_rt.kernel.scenario import Scenario
-    >>> found = hunt_releases(Scenario.load("merge").bind({}), ["3.1", "3.2", "3.3", "3.7"], runs=1000)
+    releases: "all", ranges such as "3.2..4.4,6.16..", or a list. how: as for hunt(), but each row of choices is hunted
+    up to its first violation. Raises UserError for what has no releases, MatrixInterrupted on ^C.
+
+    >>> found = hunt_releases("lkml-2011", "3.1..3.7", runs=1000)
     >>> found.last_bad, found.fixed[0].by
     ('3.2', ['ordering=tail (948f017b)'])
     """
+    program = bind(scenario, parameters)
     if not isinstance(program, BoundScenario):
         raise UserError(f"{quote(program.scenario.name)} is no scenario of the kernel, so it has no releases")
+    if not isinstance(releases, str):
+        releases = ",".join(releases)
+    releases = table.select(releases, "releases")
     cells = [_cell(program, release) for release in releases]
     matrix = Matrix(program.scenario.name, dict(program.parameters), cells)
     rows: dict[tuple[object, ...], Algorithm] = {}
@@ -138,7 +149,7 @@ def hunt_releases(program: Bound, releases: Iterable[str], runs: int | None = No
             hunted.setdefault(row.name, []).append(cell)
     if not rows:
         return matrix
-    how |= {"runs": runs, "classes": 0, "until_violation": True}
+    how |= {"classes": 0, "until_violation": True}
     try:
         matrix.hunted = hunt(program.scenario, program.parameters, list(rows.values()), **how)
     except HuntInterrupted as stopped:

@@ -8,7 +8,6 @@ from anonvma_rt.cli import main
 from anonvma_rt.errors import UserError
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.lab.load import load
 from anonvma_rt.linux import table
 from anonvma_rt.releases.matrix import hunt_releases
 from anonvma_rt.search.hunt import hunt
@@ -41,7 +40,7 @@ KNOWN = {
 
 
 def matrix(name, releases=ALL, runs=400, **how):
-    return hunt_releases(Scenario.load(name).bind({}), releases, runs=runs, **how)
+    return hunt_releases(name, releases, runs=runs, **how)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -102,7 +101,7 @@ def test_a_release_without_the_call_has_no_verdict():
     found = matrix("uffd-move", ["6.6", "6.8"], runs=20)
     assert [cell.verdict for cell in found.cells] == ["absent", "none"]
     assert found.cells[0].why == "UFFDIO_MOVE came with 6.8 (adef440691ba)" and found.bad == []
-    kept = hunt_releases(Scenario.load("uncloned-merge").bind({"dontunmap": False}), ["5.4"], runs=20)
+    kept = hunt_releases("uncloned-merge", "5.4", {"dontunmap": False}, runs=20)
     assert kept.cells[0].verdict == "none"
 
 
@@ -125,7 +124,7 @@ def test_the_same_matrix_comes_with_two_jobs():
 
 def test_a_litmus_test_has_no_releases():
     with pytest.raises(UserError, match="is no scenario of the kernel, so it has no releases"):
-        hunt_releases(load("mp").bind({}), ["3.2"])
+        hunt_releases("mp", ["3.2"])
 
 
 # ---- the command line ------------------------------------------------------------------------------------------------

@@ -163,8 +163,9 @@ def run_releases(options: argparse.Namespace) -> int:
         calls = [
             partial(
                 hunt_releases,
-                scenario.bind(options.parameter),
+                scenario,
                 options.releases,
+                options.parameter,
                 progress=show_progress(bar),
                 **how,
             )
