@@ -16,10 +16,11 @@ from anonvma_rt.importing.meaning import TOUCHES, Meaning
 from anonvma_rt.importing.race import Race, choose_race
 from anonvma_rt.importing.strace import looks_like_strace, read_strace
 from anonvma_rt.importing.syzkaller import looks_like_syzkaller, read_syzkaller
-from anonvma_rt.kernel.algorithm import PRESETS
+from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
 from anonvma_rt.kernel.machine import Machine, Process
 from anonvma_rt.kernel.recording import Recording, rehearse
 from anonvma_rt.kernel.scenario_file import MOST_STEPS
+from anonvma_rt.linux.table import RELEASES
 from anonvma_rt.text.expression import PAGE
 
 __all__ = ["FORMATS", "How", "Imported", "NothingSaid", "import_scenario"]
@@ -184,16 +185,16 @@ class _Writer:
     # ---- what the lab's own kernels return -------------------------------------------------------------------------
 
     def rehearse(self) -> list[Note]:
-        """Makes all steps in the order of the log, on a machine of every preset, and adds what they return to the
-        errnos. Returns notes on what is not as the log has it."""
+        """Makes all steps in the order of the log, on a machine of every preset and release, and adds what they return
+        to the errnos. Returns notes on what is not as the log has it."""
         bound = self.recording().scenario().bind({})
         setup = len(bound.setup)
         # The thread that migrates comes last, and has no step of the log.
         calls = [*bound.setup, *(call for thread in bound.threads for call in thread.calls)][: len(self.steps)]
         order = sorted(range(setup, len(calls)), key=lambda at: (self.steps[at].order, self.steps[at].line))
         found: list[set[str]] = [set() for _ in calls]
-        for preset in PRESETS.values():
-            machine = self.machine(preset.name)
+        for algorithm in _algorithms():
+            machine = self.machine(algorithm)
             errnos = rehearse(calls[:setup], machine)
             self.not_everywhere |= {page for page in self.pages if not _frame(self.process(machine, page[0]), page[1])}
             errnos += rehearse([calls[at] for at in order], machine)
@@ -212,7 +213,7 @@ class _Writer:
             self.errnos[at] = sorted(said | found[at] | racing) or [""]
         return notes
 
-    def machine(self, algorithm: str) -> Machine:
+    def machine(self, algorithm: Algorithm | str) -> Machine:
         machine = Machine(algorithm)
         for _ in self.processes:
             machine.process()
@@ -277,6 +278,12 @@ class _Writer:
                 values = {"at": f"{at:#x} + (page - {first})*PAGE", "when": f"{first} <= page and page <= {more[-1]}"}
             # Under another preset there may be no such page, and nothing to migrate.
             recording.record("migrate", process, values, ["", "EINVAL"] if (process, at) in self.not_everywhere else "")
+
+
+def _algorithms() -> list[Algorithm]:
+    """Every preset and release, each set of choices once."""
+    names = [*PRESETS, *(f"linux-{release}" for release in RELEASES)]
+    return list({tuple(one.as_dict().items()): one for one in map(Algorithm.parse, names)}.values())
 
 
 def _frame(process: Process, at: int) -> int:

@@ -44,19 +44,22 @@ def choose_race(
         if task not in busy:
             raise UserError(f"no call of task {quote(task)} can be said{nearest(task, busy)}")
     said_so = log.race if any(step.order >= log.race for step in steps) else 0
-    if threads is None and race_from is None and not said_so and len(busy) == 1:
-        threads = 1 if migrates else 2
-        race = _last_calls(steps, threads)
-        race.assume(f"one task makes all calls: the last {len(race.threads)} race (--threads, or --race-from LINE)")
+    alone = threads is None and race_from is None and not said_so and len(busy) == 1
+    if alone or threads is not None:
+        race = _last_calls(steps, threads or (1 if migrates else 2))
+        if alone:
+            race.assume(f"one task makes all calls: the last {len(race.threads)} race (--threads, or --race-from LINE)")
+        _join_children(race)
         return race
-    if threads is not None:
-        return _last_calls(steps, threads)
     begin = race_from or said_so or _second_task(steps, log, list(busy))
     race = _by_task(steps, begin, tasks)
     if race_from is None and not said_so:
         race.assume(f"the race begins at line {begin}, where there is a second task (--race-from LINE)")
     _fork_first(race)
-    _join_children(race, log, begin)
+    _join_children(race)
+    for task, birth in log.births.items():
+        if birth.shares and birth.line >= begin and f"t{task}" in race.threads:
+            race.assume(f"t{task} runs from the beginning of the race on; in the log it began at line {birth.line}")
     _drop_exits(race)
     _forget_the_dead(race)
     race.threads = {name: part for name, part in race.threads.items() if part}
@@ -147,7 +150,7 @@ def _forks(part: list[Step]) -> list[Step]:
     return [step for step in part if step.verb == "fork"]
 
 
-def _join_children(race: Race, log: Log, begin: int) -> None:
+def _join_children(race: Race) -> None:
     """What a child does that is forked in the race goes to the thread of the fork, in the order of the log."""
     users = _users(race)
     host: dict[str, str] = {}
@@ -166,9 +169,6 @@ def _join_children(race: Race, log: Log, begin: int) -> None:
                 race.threads[at] + race.threads.pop(name), key=lambda step: (step.order, step.line)
             )
             race.assume(f"{name} is forked in the race, so thread {at} does what it does (--race-from a later line)")
-    for task, birth in log.births.items():
-        if birth.shares and birth.line >= begin and f"t{task}" in race.threads:
-            race.assume(f"t{task} runs from the beginning of the race on; in the log it began at line {birth.line}")
 
 
 def _drop_exits(race: Race) -> None:

@@ -66,6 +66,11 @@ def test_a_child_that_is_there_early_is_a_thread_and_another_runs_where_it_is_fo
     assert all(hunt(scenario(text), runs=300, algorithms=["modern"]).as_expected for text in (early, late))
 
 
+def test_of_the_last_calls_a_child_comes_after_its_fork():
+    text = tree("7 munmap(0x40003000, 4096) = 0", "7 fork() = 8", "8 munmap(0x40000000, 4096) = 0")
+    assert parts(text, threads=3) == {"": [1], "munmap-2": [2], "fork-3": [3, 4]}
+
+
 def test_a_process_of_several_threads_does_not_end_in_the_race(round_trip):
     text = import_scenario(round_trip).text
     assert 'do = "exit"' not in text and "the end of process main is left out: 2 threads race in it" in text
