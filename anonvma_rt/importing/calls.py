@@ -172,11 +172,13 @@ def mremap(m: Meaning, call: Logged) -> None:
     if not call.errno and call.result not in (None, at):
         target = call.result
     space = m.spaces[m.process(call)]
-    kinds = space.kinds(page_down(at), page_down(at) + max(old, PAGE))
+    # What is behind the new length is unmapped first, so nothing need be there.
+    start, end = page_down(at), page_down(at) + max(min(old, new), PAGE)
+    kinds = space.kinds(start, end)
     if {OTHER, NO_RIGHTS} & kinds or (m.log.sure and not call.errno and kinds != {SAID}):
-        m.refuse(call, m.why_not(space, page_down(at), page_down(at) + max(old, PAGE)))
-        if not call.errno and target is not None:
-            _moved_unsaid(m, call, (at, min(old, new)), (target, new))
+        m.refuse(call, m.why_not(space, start, end))
+        if not call.errno:
+            _moved_unsaid(m, call, (at, old, new), at if target is None else target)
         return
     more: dict[str, int | bool] = {"maymove": bool(flags & MREMAP["MREMAP_MAYMOVE"])}
     if target is not None:
@@ -193,7 +195,7 @@ def _moved(m: Meaning, call: Logged, sizes: tuple[int, int, int], target: int | 
     """Keeps the books of an mremap, and touches what it added."""
     at, old, new = sizes
     space = m.spaces[m.process(call)]
-    writable = all(area.writable for _, _, area in space.pieces(at, at + old))
+    writable = all(area.writable for _, _, area in space.pieces(at, at + min(old, new)))
     if old > new:
         space.clear(at + new, at + old)
     if target is None and new > old and space.kinds(at + old, at + new) != {FREE}:
@@ -212,16 +214,19 @@ def _moved(m: Meaning, call: Logged, sizes: tuple[int, int, int], target: int | 
             m.touch_new(call, place + old, (new - old) // PAGE, writable)
 
 
-def _moved_unsaid(m: Meaning, call: Logged, source: tuple[int, int], target: tuple[int, int]) -> None:
-    """The scenario loses what such a move takes away, or what it moves over."""
+def _moved_unsaid(m: Meaning, call: Logged, sizes: tuple[int, int, int], target: int) -> None:
+    """The scenario loses what such a move takes away, and what it moves over."""
+    at, old, new = sizes
     space = m.spaces[m.process(call)]
-    (start, length), (to, size) = source, target
-    mixed = SAID in space.kinds(start, start + length)
-    for at, pages in (source, target):
-        if SAID in space.kinds(at, at + pages):
-            m.say(call, "munmap", at=at, pages=pages // PAGE)
-    space.move(start, to, length)
-    space.put(to if mixed else to + length, to + size, Area(OTHER, call.line))
+    mixed = SAID in space.kinds(at, at + min(old, new))
+    gone = [(at, at + old), (target, target + new)] if target != at else [(at + new, at + old)]
+    for start, end in gone:
+        if start < end and SAID in space.kinds(start, end):
+            m.say(call, "munmap", at=start, pages=(end - start) // PAGE)
+    space.clear(at + new, max(at + old, at + new))
+    if target != at:
+        space.move(at, target, min(old, new))
+    space.put(target if mixed else target + min(old, new), target + new, Area(OTHER, call.line))
 
 
 def brk(m: Meaning, call: Logged) -> None:

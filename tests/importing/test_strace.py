@@ -155,6 +155,17 @@ def test_a_file_mapped_over_memory_unmaps_it():
         import_scenario("mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0) = 0x41000000\n")
 
 
+def test_a_file_that_moves_over_memory_unmaps_it():
+    text = f"{MAPPED}mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, 3, 0) = 0x50000000\n"
+    text += "mremap(0x50000000, 8192, 4096, MREMAP_MAYMOVE|MREMAP_FIXED, 0x40001000) = 0x40001000\n"
+    text += "munmap(0x40001000, 4096) = 0\nmunmap(0x50001000, 4096) = 0\nmunmap(0x40000000, 4096) = 0\n"
+    assert [call[1:4] for call in steps(text, threads=1)[1:]] == [
+        ("munmap", 0x40001000, 1),
+        ("munmap", 0x40000000, 1),
+    ]
+    assert [line for line, _ in not_said(text)] == [2, 3, 4, 5]
+
+
 def test_memory_without_rights_is_there_when_it_gets_some():
     text = f"mmap(NULL, 16384, PROT_NONE, {ANON}|MAP_NORESERVE, -1, 0) = 0x41000000\n"
     text += f"mprotect(0x41001000, 8192, {RW}) = 0\nmprotect(0x41001000, 4096, PROT_READ) = 0\n"
