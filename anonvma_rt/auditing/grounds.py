@@ -22,6 +22,7 @@ from anonvma_rt.engine.audit.audit import Audit, listen
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.subject import Subject
 from anonvma_rt.errors import UserError
+from anonvma_rt.linux.table import is_release
 from anonvma_rt.programs.subject import NativeProgram
 from anonvma_rt.subjects.protocols import Bound, Choice
 from anonvma_rt.text.parameters import spelled
@@ -96,13 +97,22 @@ def announcements(program: Bound, choice: Choice) -> str:
     return _announced(program, choice) + (f"; every history of calls was compared with {spec}" if spec else "")
 
 
+def _audited(choice: Choice) -> str:
+    """Of a release, the one that was audited because it makes the same choices."""
+    if not is_release(choice.name):
+        return choice.name
+    from anonvma_rt.kernel.algorithm import distinct_rows
+
+    return distinct_rows().get(choice.name, choice.name)
+
+
 def _announced(program: Bound, choice: Choice) -> str:
     """Of a program every access is seen in the proof itself."""
     if isinstance(program, NativeProgram):
         return NOT_AUDITED if program.unannounced(program.choose(choice.name)) else LOOKED_AT
     table = _table()
     clean = table.get("scenario", {}).get(program.scenario.name, {})
-    if clean.get("text") != program.scenario.sha256 or choice.name not in clean["algorithms"]:
+    if clean.get("text") != program.scenario.sha256 or not {choice.name, _audited(choice)} & {*clean["algorithms"]}:
         return NOT_AUDITED
     if table["sources"] != source_digest():
         return f"{NOT_AUDITED} since the sources of the subject changed"

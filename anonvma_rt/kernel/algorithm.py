@@ -17,7 +17,7 @@ from anonvma_rt.mm.lab import algorithm as kernel_side
 from anonvma_rt.own.gate import find, import_class, must_be_checked
 from anonvma_rt.text.parameters import read_bool
 
-__all__ = ["ALIASES", "CHOICES", "PRESETS", "Algorithm", "import_rule", "of_release"]
+__all__ = ["ALIASES", "CHOICES", "PRESETS", "Algorithm", "distinct_rows", "import_rule", "of_release"]
 
 # Fields that take one of a few words, the first of which is what Linux 3.2 does.
 CHOICES: Mapping[str, tuple[str, ...]] = kernel_side.CHOICES
@@ -308,6 +308,16 @@ def of_release(name: str) -> Algorithm:
     release, said = table.resolve(name)
     row = _row(release)
     return replace(row, kernel=f"{row.kernel} ({said})") if said else row
+
+
+@cache
+def distinct_rows() -> dict[str, str]:
+    """By the name of each row, the name of the oldest that makes the same choices."""
+    first: dict[tuple[object, ...], str] = {}
+    found = {}
+    for row in map(_row, table.ROWS):
+        found[row.name] = first.setdefault(tuple(getattr(row, name) for name in BEHAVIOUR), row.name)
+    return found
 
 
 def import_rule(name: str) -> Rule:

@@ -226,6 +226,8 @@ def _makes(call: Call, needed: table.Needed) -> bool:
 
 def _fill(cell: Cell, one: Hunted) -> None:
     kinds = list(one.violations)
+    if not kinds and not one.ended:
+        return  # interrupted
     cell.verdict = ", ".join(kinds) or NONE
     cell.executions = one.executions
     cell.reproducer = one.first.reproducer if one.first else None

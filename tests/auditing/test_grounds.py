@@ -8,6 +8,8 @@ import pytest
 from anonvma_rt import Scenario, subject, verify
 from anonvma_rt.auditing import grounds
 from anonvma_rt.auditing.grounds import NOT_AUDITED, TABLE, Clean, source_digest, table_text
+from anonvma_rt.cli.verbs.audit import all_of
+from anonvma_rt.kernel.algorithm import distinct_rows
 from anonvma_rt.lab.load import least_values, load, names_of_all
 from anonvma_rt.text.parameters import spelled
 
@@ -116,7 +118,7 @@ def test_the_table_names_what_there_is():
     scenarios = tomllib.loads(TABLE.read_text())["scenario"]
     assert set(scenarios) <= set(names_of_all())
     for name, row in scenarios.items():
-        assert set(row["algorithms"]) <= set(load(name).algorithms()), name
+        assert set(row["algorithms"]) <= set(all_of(load(name))), name
 
 
 @pytest.mark.long
@@ -124,7 +126,13 @@ def test_the_table_is_of_these_sources_and_has_all_that_is_built_in():
     table = tomllib.loads(TABLE.read_text())
     assert table["sources"] == source_digest(), "anonvma-rt audit --all --table anonvma_rt/auditing/clean.toml"
     for name in names_of_all():
-        assert set(table["scenario"][name]["algorithms"]) == set(load(name).algorithms()), name
+        assert set(table["scenario"][name]["algorithms"]) == set(all_of(load(name))), name
+
+
+def test_a_release_is_audited_with_those_that_make_the_same_choices():
+    said = verify("merge", least_values(load("merge")), ["linux-3.16", "linux-4.4", "linux-7.0"]).results
+    assert all(one.announcements.startswith("announcements audited for this subject") for one in said)
+    assert distinct_rows()["linux-4.14"] == "linux-4.8" and distinct_rows()["linux-7.0"] == "linux-6.18.8"
 
 
 def test_what_an_audit_reports_meanwhile_is_no_proof(racy):

@@ -16,6 +16,8 @@ from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, write_file
 from anonvma_rt.cli.report import audit_report
 from anonvma_rt.errors import UserError
+from anonvma_rt.kernel.algorithm import distinct_rows
+from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.load import least_values
 from anonvma_rt.subjects.protocols import Described
 from anonvma_rt.text.parameters import spelled
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
                 audit,
                 described,
                 least_values(described) if options.all else options.parameter,
-                options.algorithm or (described.algorithms() if options.all else None),
+                options.algorithm or (all_of(described) if options.all else None),
                 strategy=options.strategy,
                 seed=options.seed,
                 runs=options.runs,
@@ -66,6 +68,13 @@ def run(options: argparse.Namespace) -> int:
         together="audits" if options.all else None,
         interrupted=interrupted,
     )
+
+
+def all_of(described: Described) -> list[str]:
+    """What it names, and of a scenario the rows of releases, which verify takes as well."""
+    named = described.algorithms()
+    rows = dict.fromkeys(distinct_rows().values()) if isinstance(described, Scenario) else {}
+    return [*named, *(name for name in rows if name not in named)]
 
 
 def _table(scenarios: Sequence[Described], found: Sequence[AuditResult]) -> str:
