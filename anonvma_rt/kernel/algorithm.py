@@ -37,7 +37,8 @@ class Algorithm:
         move (108d6642ad81); "need-rmap-locks": the same, but only where the destination's vm_pgoff is not above the
         source's, and when moving back (38a76013ad80, 3.7; meant for the tree); "fresh-vma": copy_vma never merges, the
         merge is made up for after the move (proposed, never merged); "double-walk": walks that must not miss go round
-        the list twice (proposed, never merged).
+        the list twice (proposed, never merged); "strict-rmap-locks": as "need-rmap-locks", but where both vm_pgoff are
+        equal the move goes without (a question of 2024, never merged).
     tree
         vmas of an anon_vma are an interval tree by vm_pgoff and not a list by age (3.7).
     shared_walks
@@ -72,6 +73,9 @@ class Algorithm:
         a fault that waits for a migration drops its reference first, which made that one fail (9a1ea439b16b, 5.0).
     mremap_splits
         mremap splits a huge page before it moves any of it (until 37a1c49a91ad in 3.2).
+    pmd_twice
+        a walk for a small page asks a pmd whether it is there, and again whether it is huge (until f72e7dcdd252 in
+        3.16).
 
     Vmas and their anon_vmas:
 
@@ -97,6 +101,22 @@ class Algorithm:
         what mremap and mprotect refuse and merge. "6.17": mremap looks before it unmaps, moves several vmas at once
         (d23cb648e365) and merges what grows in place with what is behind (ca3d76b0aa80); memory that mprotect makes
         read-only before its first fault is charged for no longer, so that it merges.
+    growth
+        how mremap lets a vma grow in place: "adjust", it alone; "merge", and with what is behind (ca3d76b0aa80);
+        "merge-from-address", the same with the wrong index where only the end of a vma is named (6.1, until
+        6f12be792fde in 6.2).
+    refuse_copies
+        an old length of 0 is EINVAL for private memory (dba58d3b8c50, 4.14), of which it would make an empty mapping.
+    import_unset
+        who takes over a neighbour's pages is put on the lists before it has the anon_vma, as if by a fork (3.19-rc,
+        until b800c91a0517).
+    uncounted_clone
+        a vma that cannot be put on all lists keeps its anon_vma, and is taken off a count in which it never was (3.19,
+        until 3fe89b3e2a7b in 4.0; in 7.0-rc again, until 3a206a8649f8).
+    case_4_forgets
+        mprotect gives pages to the next vma, which is put on no list for them (6.3-rc, until 4c6759967826).
+    case_3_keeps_pgoff
+        a vma that grows downwards keeps its vm_pgoff (6.3-rc, until 7e7757876f25).
     import_ahead
         a vma that grows over two others takes what it needs of both before the first one is gone (734537c9cb72, 4.8);
         until then a want of memory in the middle leaves mprotect() with a freed vma.
@@ -173,6 +193,13 @@ class Algorithm:
     wait_without_pin: bool = False
     mremap_splits: bool = False
     tables_unlocked: bool = False
+    pmd_twice: bool = True
+    uncounted_clone: bool = False
+    import_unset: bool = False
+    case_4_forgets: bool = False
+    case_3_keeps_pgoff: bool = False
+    growth: str = "adjust"
+    refuse_copies: bool = False
     rule: Any = None
     about: str = field(default="", compare=False)
     kernel: str = field(default="", compare=False)

@@ -143,6 +143,8 @@ ASSERTIONS = {
     "second-root": "the chain of a vma leads to anon_vma {b}, whose root is another one",
     "rmap-root": "page {b} is mapped at {c:#x}, and the root of its anon_vma is not that of the vma's",
     "rmap-index": "page {b} is mapped at {c:#x}, where its index does not belong",
+    "no-table": "it takes the pmd of {c:#x} for a page table, and it is empty by now",
+    "counters": "anon_vma {b} is freed, and its children and users count {c}",
     "split-writable": "huge page {b} is split, and {c} pmds show it, one of them writable",
 }
 

@@ -17,7 +17,7 @@ from anonvma_rt.mm.anon_vma cimport (
     anon_vma_alloc, anon_vma_lock, anon_vma_unlock, get_anon_vma, lock_root, put_anon_vma, unlock_root,
 )
 from anonvma_rt.mm.failslab cimport should_fail_alloc
-from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA_CHAIN, NOTE_TAIL
+from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA_CHAIN, BUG_COUNTERS, BUG_ON, NOTE_TAIL
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove
 from anonvma_rt.mm.mm_types cimport (
     REUSE_DEGREE, REUSE_NO, TYPE_AVC, TYPE_VMA, VM_WRITE, announce_vmas, anon_vma, anon_vma_chain, avc_of_same_vma,
@@ -205,8 +205,10 @@ cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexc
             root = NULL
             avc = avc_alloc(t)
         if avc == NULL:
-            # It is not counted among the users of its anon_vma yet, so the unlinking must not take it off.
-            dst.anon_vma = NULL
+            # It is not counted among the users of its anon_vma yet, so the unlinking must not take it off, as it did
+            # in 3.19 (3fe89b3e2a7b).
+            if not kernel_of(t).algorithm.uncounted_clone:
+                dst.anon_vma = NULL
             unlink_anon_vmas(t, dst)
             return -ENOMEM
         root = lock_root(t, root, old.anon_vma)
@@ -278,6 +280,12 @@ cdef void anon_vma_moveto_tail(Task *t, vm_area_struct *dst) noexcept nogil:
     note(t, NOTE_TAIL, serial_of(dst), 0, 0)
 
 
+cdef void counters_are_zero(Task *t, anon_vma *av) noexcept nogil:
+    """What the kernel asserts, since it has the counters, of an anon_vma whose list is empty."""
+    if kernel_of(t).algorithm.reuse != REUSE_NO and (av.num_children != 0 or av.num_active_vmas != 0):
+        violate(t, BUG_ON, BUG_COUNTERS, serial_of(av), av.num_children + av.num_active_vmas)
+
+
 cdef void unlink_anon_vmas(Task *t, vm_area_struct *vma) noexcept nogil:
     """Takes vma off all lists under the root's mutex, then drops the anon_vmas that became empty, without it.
 
@@ -304,6 +312,7 @@ cdef void unlink_anon_vmas(Task *t, vm_area_struct *vma) noexcept nogil:
     c = list_for_each_safe(&vma.anon_vma_chain)
     while list_step(&c):
         avc = avc_of_same_vma(c.pos)
+        counters_are_zero(t, avc.anon_vma)
         put_anon_vma(t, avc.anon_vma)
         announce_vmas(t, OP_STORE)
         list_del(&avc.same_vma)

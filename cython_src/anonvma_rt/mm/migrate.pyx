@@ -28,7 +28,8 @@ from anonvma_rt.mm.mm_types cimport (
     vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
-from anonvma_rt.mm.pgtable cimport find_table, pte_lockptr, pte_offset, pte_read, set_pte
+from anonvma_rt.mm.page_vma_mapped cimport walked_table
+from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, set_pte
 from anonvma_rt.mm.rmap cimport (
     WALK_RESTORE, must_be_its_anon_vma, page_add_anon_rmap, page_get_anon_vma, page_mapped, rmap_walk, rmap_walk_begin,
     rmap_walk_next, try_to_unmap, vma_address,
@@ -81,7 +82,7 @@ cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t
     of a move was missed.
     """
     cdef mm_struct *mm = mm_of(t, vma)
-    cdef page_table *table = find_table(t, mm, address)
+    cdef page_table *table = walked_table(t, vma, address)
     cdef spinlock_t *ptl
     cdef pte_t *ptep
     cdef pte_t pte

@@ -4,7 +4,7 @@ Addresses are in bytes, lengths inside structures in bytes, `pgoff` and `index` 
 said beside each field. Paging has three levels of 512 entries (39 bits, as arm64 and RISC-V have it).
 """
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
@@ -91,6 +91,7 @@ cdef enum Ordering:
     ORDERING_NEED_RMAP_LOCKS
     ORDERING_FRESH_VMA
     ORDERING_DOUBLE_WALK
+    ORDERING_STRICT_RMAP_LOCKS
 
 cdef enum MergeRule:
     MERGE_3_0
@@ -118,6 +119,11 @@ cdef enum VmaLocks:
 cdef enum Calls:
     CALLS_3_2
     CALLS_6_17
+
+cdef enum Growth:
+    GROWTH_ADJUST
+    GROWTH_MERGE_FROM_ADDRESS
+    GROWTH_MERGE
 
 cdef enum MovePages:
     MOVE_PAGES_3_2
@@ -159,7 +165,15 @@ cdef struct algorithm:
     int32_t move_pages
     bint wait_without_pin
     bint mremap_splits
-    bint tables_unlocked
+    # One byte each from here on, so that what follows in the kernel lies where it always did.
+    int8_t tables_unlocked
+    int8_t pmd_twice
+    int8_t uncounted_clone
+    int8_t import_unset
+    int8_t case_4_forgets
+    int8_t case_3_keeps_pgoff
+    int8_t growth
+    int8_t refuse_copies
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -291,8 +305,8 @@ cdef struct root_lock_hook:
 cdef struct kernel:
     algorithm algorithm
     rule_hook rule
-    # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[1]
+    # Where an object lies is part of recorded events, so what follows stays where it was in the first ones: behind 160
+    # bytes, of which the choices have 144.
     mm_struct **mm
     int32_t n_mm
     int32_t mm_room

@@ -12,8 +12,8 @@ from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGE
 from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS, ORDERING_TAIL,
-    ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_WRITE, kernel_of, member_of, mm_struct, rule_hook,
-    serial_of, vm_area_struct,
+    ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_WRITE, kernel_of,
+    member_of, mm_struct, rule_hook, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
@@ -74,6 +74,8 @@ cdef bint order_destination(Task *t, vm_area_struct *source, vm_area_struct *des
         return False
     if ordering == ORDERING_TAIL or (ordering == ORDERING_TAIL_AFTER_MERGE and arrival == ARRIVES_MERGED):
         anon_vma_moveto_tail(t, destination)
+    if ordering == ORDERING_STRICT_RMAP_LOCKS:
+        return arrival == ARRIVES_BACK or destination.vm_pgoff < source.vm_pgoff
     if ordering != ORDERING_NEED_RMAP_LOCKS:
         return False
     # Equal is wrong, too: vma_adjust puts back what it changes behind its equals. Nobody compares on the way back.
@@ -114,7 +116,11 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
         if (ordering == ORDERING_TAIL or ordering == ORDERING_TAIL_AFTER_MERGE) and faulted:
             violate(t, BUG_ON, BUG_SELF_MERGE, serial_of(new), 0)
         source[0] = new
-        need_rmap_locks[0] = ordering == ORDERING_RMAP_LOCKS or ordering == ORDERING_NEED_RMAP_LOCKS
+        need_rmap_locks[0] = (
+            ordering == ORDERING_RMAP_LOCKS
+            or ordering == ORDERING_NEED_RMAP_LOCKS
+            or ordering == ORDERING_STRICT_RMAP_LOCKS
+        )
     else:
         need_rmap_locks[0] = order_destination(t, vma, new, ARRIVES_MERGED)
     return new
@@ -210,7 +216,7 @@ cdef int map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uin
     if flags & VM_WRITE:
         flags |= VM_ACCOUNT
     vmg = vma_merge_struct(mm=mm, prev=prev, start=address, end=address + length, pgoff=pgoff, flags=flags,
-                           anon_vma=NULL, source=NULL)
+                           anon_vma=NULL, source=NULL, copied=False)
     if vma_merge(t, &vmg) == NULL:
         vma = vma_alloc(t, mm, address, address + length, pgoff, flags)
         if vma == NULL:

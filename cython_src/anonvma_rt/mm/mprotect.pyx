@@ -63,7 +63,7 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
         prev[0] = vma
         return 0
     vmg = vma_merge_struct(mm=mm, prev=prev[0], start=start, end=end, pgoff=pgoff, flags=flags,
-                           anon_vma=vma.anon_vma, source=vma)
+                           anon_vma=vma.anon_vma, source=vma, copied=False)
     merged = vma_merge(t, &vmg)
     if merged != NULL:
         vma = merged

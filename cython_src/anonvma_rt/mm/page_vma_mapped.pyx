@@ -3,14 +3,29 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
-from anonvma_rt.engine.run.task cimport Task, note
-from anonvma_rt.mm.hooks.notes cimport NOTE_HUGE_LOOK, NOTE_LOOK
+from anonvma_rt.engine.run.task cimport Task, note, violate
+from anonvma_rt.mm.hooks.notes cimport BUG_NO_TABLE, BUG_ON, NOTE_HUGE_LOOK, NOTE_LOOK
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.mm_types cimport (
-    PMD_SIZE, PMD_SPLITTING, mm_of, mm_struct, noted, page, page_table, pmd_huge, pmd_t, pte_pfn, pte_present, pte_t,
-    serial_of, vm_area_struct,
+    PMD_SIZE, PMD_SPLITTING, kernel_of, mm_of, mm_struct, noted, page, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn,
+    pte_present, pte_t, serial_of, vm_area_struct,
 )
-from anonvma_rt.mm.pgtable cimport find_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
+from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
+
+
+cdef page_table *walked_table(Task *t, vm_area_struct *vma, uint64_t address) noexcept nogil:
+    """The page table in which a walk looks for a small page, or NULL; read without a lock.
+
+    Up to 3.15 "present" and "huge" were asked in two looks, between which a huge pmd can be gone, as it is for a moment
+    in a copy on write: then what is no table was taken for one (f72e7dcdd252).
+    """
+    cdef pmd_t *pmd = pmd_offset(mm_of(t, vma), address)
+    cdef pmd_t value = pmd_read(t, pmd) if pmd != NULL else 0
+    if pmd_huge(value) and kernel_of(t).algorithm.pmd_twice:
+        value = pmd_read(t, pmd)
+        if value == 0:
+            violate(t, BUG_ON, BUG_NO_TABLE, serial_of(vma), <int64_t>address)
+    return pmd_table(value)
 
 
 cdef pte_t *page_check_address(Task *t, page *p, vm_area_struct *vma, uint64_t address,
@@ -20,7 +35,7 @@ cdef pte_t *page_check_address(Task *t, page *p, vm_area_struct *vma, uint64_t a
     It looks without the lock first, so it may miss a pte between clear and set: whoever calls it can live with that.
     """
     cdef mm_struct *mm = mm_of(t, vma)
-    cdef page_table *table = find_table(t, mm, address)
+    cdef page_table *table = walked_table(t, vma, address)
     cdef pte_t *ptep
     cdef pte_t pte
     if table == NULL:

@@ -4,11 +4,12 @@ mmap_sem is held for writing for the whole call. Two versions: that of 3.2, and 
 """
 
 from libc.errno cimport EFAULT, EINVAL, ENOMEM
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.mm_types cimport (
-    CALLS_6_17, MAX_MAP_COUNT, PAGE_SIZE, kernel_of, mm_struct, vm_area_struct, vma_pages,
+    CALLS_6_17, GROWTH_ADJUST, GROWTH_MERGE, GROWTH_MERGE_FROM_ADDRESS, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, kernel_of,
+    mm_struct, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, do_munmap, get_unmapped_area
 from anonvma_rt.mm.mremap cimport move_vma
@@ -23,7 +24,18 @@ cdef vm_area_struct *vma_to_resize(Task *t, mm_struct *mm, uint64_t address, uin
     cdef vm_area_struct *vma = find_vma(t, mm, address)
     if vma == NULL or vma.vm_start > address or old_length > vma.vm_end - address:
         return NULL
+    if old_length == 0 and kernel_of(t).algorithm.refuse_copies and kernel_of(t).algorithm.calls != CALLS_6_17:
+        return NULL
     return vma
+
+
+cdef int64_t resize_error(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length) noexcept nogil:
+    """Why vma_to_resize() found none. Since 4.14 (dba58d3b8c50) private memory is not to be copied by an old length of
+    0, which makes a second mapping of what is shared, and of private memory an empty one."""
+    cdef vm_area_struct *vma = find_vma(t, mm, address)
+    if old_length == 0 and vma != NULL and vma.vm_start <= address:
+        return -EINVAL
+    return -EFAULT
 
 
 cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_length, uint64_t to,
@@ -47,8 +59,26 @@ cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
         old_length = new_length
     vma = vma_to_resize(t, mm, address, old_length)
     if vma == NULL:
-        return -EFAULT
+        return resize_error(t, mm, address, old_length)
     return move_vma(t, vma, address, old_length, new_length, to, dontunmap)
+
+
+cdef int64_t grow_in_place(Task *t, vm_area_struct *vma, uint64_t address, uint64_t end) noexcept nogil:
+    """Growth from `address` on, where there is room up to `end`. Since 6.1 (ca3d76b0aa80) it merges with what is
+    behind; 6.1 itself took the index of the new pages as if `address` were where the vma begins, and then nothing fits
+    (6f12be792fde). `address`, or -ENOMEM."""
+    cdef int32_t growth = kernel_of(t).algorithm.growth
+    cdef vma_merge_struct vmg
+    if kernel_of(t).algorithm.calls == CALLS_6_17:
+        growth = GROWTH_MERGE
+    if growth == GROWTH_ADJUST:
+        vma_adjust(t, vma, vma.vm_start, end, vma.vm_pgoff, NULL)
+        return <int64_t>address
+    vmg = vma_merge_struct(mm=vma.vm_mm, prev=vma, start=vma.vm_end, end=end, pgoff=vma.vm_pgoff + vma_pages(vma),
+                           flags=vma.vm_flags, anon_vma=vma.anon_vma, source=NULL, copied=False)
+    if growth == GROWTH_MERGE_FROM_ADDRESS:
+        vmg.pgoff -= (address - vma.vm_start) >> PAGE_SHIFT
+    return <int64_t>address if vma_merge(t, &vmg) != NULL else -ENOMEM
 
 
 # ---- the call as it is since 6.17 ------------------------------------------------------------------------------------
@@ -124,7 +154,6 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
     """do_mremap as it is since 6.17: it looks before it unmaps, a fixed move without a new length takes several vmas
     (d23cb648e365), and growth in place merges with what is behind (ca3d76b0aa80)."""
     cdef uint64_t end = address + new_length
-    cdef vma_merge_struct vmg
     cdef vm_area_struct *vma
     cdef int64_t result = refusal_6_17(mm, address, old_length, new_length, to, maymove, dontunmap)
     if result < 0:
@@ -145,9 +174,7 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
     if old_length > vma.vm_end - address:
         return -EFAULT
     if not dontunmap and address + old_length == vma.vm_end and room_behind(vma, end):
-        vmg = vma_merge_struct(mm=mm, prev=vma, start=vma.vm_end, end=end, pgoff=vma.vm_pgoff + vma_pages(vma),
-                               flags=vma.vm_flags, anon_vma=vma.anon_vma, source=NULL)
-        return <int64_t>address if vma_merge(t, &vmg) != NULL else -ENOMEM
+        return grow_in_place(t, vma, address, end)
     if not maymove:
         return -ENOMEM
     result = get_unmapped_area(mm, new_length)
@@ -194,11 +221,10 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
         return <int64_t>address
     vma = vma_to_resize(t, mm, address, old_length)
     if vma == NULL:
-        return -EFAULT
+        return resize_error(t, mm, address, old_length)
     end = address + new_length
     if not dontunmap and address + old_length == vma.vm_end and room_behind(vma, end):
-        vma_adjust(t, vma, vma.vm_start, end, vma.vm_pgoff, NULL)
-        return <int64_t>address
+        return grow_in_place(t, vma, address, end)
     if not maymove:
         return -ENOMEM
     new_address = get_unmapped_area(mm, new_length)

@@ -119,7 +119,12 @@ cdef int import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *expo
     announce_vmas(t, OP_STORE)
     if exporter.anon_vma == NULL or importer.anon_vma != NULL:
         return 0
-    # Before the clone, or it would look for an anon_vma to reuse.
+    if kernel_of(t).algorithm.import_unset:
+        # It looks for an anon_vma to reuse then, as a fork does, and what importer gets at last is not counted.
+        if anon_vma_clone(t, importer, exporter) < 0:
+            return -ENOMEM
+        importer.anon_vma = exporter.anon_vma
+        return 0
     importer.anon_vma = exporter.anon_vma
     return anon_vma_clone(t, importer, exporter)
 
@@ -153,8 +158,10 @@ cdef vma_change plan_change(Task *t, vm_area_struct *vma, uint64_t end, vm_area_
         c.exporter = next
     elif next.vm_start == vma.vm_end and end < vma.vm_end:
         c.shift = -<int64_t>(vma.vm_end - end)
-        c.importer = next
-        c.exporter = vma
+        # Case 4, where `next` takes over pages of vma.
+        if not kernel_of(t).algorithm.case_4_forgets:
+            c.importer = next
+            c.exporter = vma
     return c
 
 
@@ -286,6 +293,7 @@ cdef vm_area_struct *vma_merge(Task *t, vma_merge_struct *vmg) noexcept nogil:
     cdef uint64_t pgoff
     cdef bint after
     cdef bint before
+    cdef bint shrinks
     announce_vmas(t, OP_LOAD)
     if covered:
         next = next.vm_next
@@ -300,9 +308,12 @@ cdef vm_area_struct *vma_merge(Task *t, vma_merge_struct *vmg) noexcept nogil:
         if duplicate_anon_vma(t, prev, vmg.source) < 0:
             return NULL
         return prev if vma_adjust(t, prev, prev.vm_start, end, prev.vm_pgoff, NULL) == 0 else NULL
-    if not before or duplicate_anon_vma(t, next, vmg.source) < 0:
+    if not before:
         return NULL
-    if prev != NULL and vmg.start < prev.vm_end:
+    shrinks = prev != NULL and vmg.start < prev.vm_end
+    if not (shrinks and kernel_of(t).algorithm.case_4_forgets) and duplicate_anon_vma(t, next, vmg.source) < 0:
+        return NULL
+    if shrinks:
         note(t, NOTE_MERGE, serial_of(next), 4, prev.anon_vma != NULL)
         return next if vma_adjust(t, prev, prev.vm_start, vmg.start, prev.vm_pgoff, NULL) == 0 else NULL
     # Case 3: next grows downwards. Case 8: `area` grows over next, which goes away.
@@ -312,6 +323,8 @@ cdef vm_area_struct *vma_merge(Task *t, vma_merge_struct *vmg) noexcept nogil:
     else:
         note(t, NOTE_MERGE, serial_of(next), 3, next.anon_vma != NULL)
         area = next
+        if kernel_of(t).algorithm.case_3_keeps_pgoff:
+            pgoff = next.vm_pgoff
     return area if vma_adjust(t, area, vmg.start, next.vm_end, pgoff, NULL) == 0 else NULL
 
 

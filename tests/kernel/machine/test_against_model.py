@@ -38,7 +38,8 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.machine = Machine(algorithm)
         first = self.machine.process()
-        self.alive = [(first, Memory(self.machine.algorithm.calls))]
+        chosen = self.machine.algorithm
+        self.alive = [(first, Memory(chosen.calls, copies=not chosen.refuse_copies))]
         self.maps = {}
 
     def pick(self, who):

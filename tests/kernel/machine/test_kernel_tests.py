@@ -1,6 +1,6 @@
 """What the kernel's selftests and LTP hold for right, on a Machine of every release and on the host's kernel."""
 
-from errno import EFAULT, ENOENT
+from errno import EFAULT, ENOENT, ENOMEM
 
 import pytest
 from host_calls import FIRST, PAGE, Host, release
@@ -43,7 +43,11 @@ def on_machine(row, algorithm):
 def test_a_row_holds_in_every_release(row):
     for name in RELEASES:
         old = (3, 0) <= number(name) < number(row.since or "0")
-        old |= row.since == "6.17" and number(name) < (3, 0)
+        old |= row.since in ("6.1", "6.2", "6.17") and number(name) < (3, 0)
+        if row.since == "6.2" and name == "linux-6.1":
+            # Growth from the middle of a vma was broken for one release (6f12be792fde).
+            assert on_machine(row, name)[0][-1] == -ENOMEM
+            continue
         assert wrong(row, *on_machine(row, name), old=old) is None, name
 
 

@@ -4,7 +4,7 @@ Kernel-reference 2.10 and 2.11. A fixed destination is unmapped before anything 
 later has still destroyed it; the tests of the arguments themselves come before that.
 """
 
-from errno import EFAULT, EINVAL
+from errno import EFAULT, EINVAL, ENOMEM
 
 import pytest
 from calls import BASE, FAR, FAR2, PAGE, TABLE, at, call, compare, mmap, mremap, munmap, touch
@@ -154,6 +154,27 @@ def test_ranges_that_only_touch_do_not_overlap():
     assert vmas(built(*AREA, mremap(0, 3, to=6))) == [(3, 6, 3), (6, 9, 0)]
     assert vmas(built(*AREA, munmap(0, 3), mremap(3, 3, to=0))) == [(0, 3, 3)]
     assert contents(built(*AREA, mremap(2, 0, to=4, new_pages=2)), 0, 6) == [1, 1, 2, 2, None, None]
+
+
+def test_an_old_length_of_0_makes_an_empty_mapping_until_it_is_refused():
+    copied = built(*AREA, mremap(0, 0, to=FAR, new_pages=2), algorithm="linux-4.9")
+    assert vmas(copied) == [(0, 6, 0), (FAR, FAR + 2, 0)] and contents(copied, FAR, 2) == [None, None]
+    for algorithm in ("linux-4.14", "modern", "linux-6.19"):
+        errno, before, after = refused(*AREA, mremap(0, 0, to=FAR, new_pages=2), algorithm=algorithm)
+        assert errno == EINVAL and vmas(after) == vmas(before)
+        assert refused(*AREA, mremap(100, 0, to=FAR, new_pages=2), algorithm=algorithm)[0] == EFAULT
+
+
+def test_what_grows_in_place_joins_what_is_behind_since_6_1():
+    """6.1 has the index wrong where only the end of the vma is named, and then nothing grows."""
+    steps = (mmap(0, 10), touch(0, 2, 1), munmap(6, 2))
+    for release, whole, end in (("6.0", 2, 2), ("6.1", 1, None), ("6.2", 1, 1), ("6.17", 1, 1)):
+        for first, wanted in ((0, whole), (4, end)):
+            step = mremap(first, 6 - first, new_pages=8 - first, maymove=False)
+            if wanted is None:
+                assert refused(*steps, step, algorithm=f"linux-{release}")[0] == ENOMEM
+            else:
+                assert len(vmas(built(*steps, step, algorithm=f"linux-{release}"))) == wanted, release
 
 
 @EVERY

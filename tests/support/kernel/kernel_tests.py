@@ -171,12 +171,12 @@ MOVES = [
     Row(
         (SELFTEST, "mremap_test", "mremap_expand_merge"),
         [mmap(0, 3), munmap(1, 1), mremap(0, 1, 2)],
-        page(0), [(0, 3, RW)], {}, "6.17", (page(0), [(0, 2, RW), (2, 3, RW)]),
+        page(0), [(0, 3, RW)], {}, "6.1", (page(0), [(0, 2, RW), (2, 3, RW)]),
     ),
     Row(
         (SELFTEST, "mremap_test", "mremap_expand_merge_offset"),
         [mmap(0, 4), munmap(2, 1), mremap(1, 1, 2)],
-        page(1), [(0, 4, RW)], {}, "6.17", (page(1), [(0, 3, RW), (3, 4, RW)]),
+        page(1), [(0, 4, RW)], {}, "6.2", (page(1), [(0, 3, RW), (3, 4, RW)]),
     ),
     Row(
         (SELFTEST, "mremap_test", "mremap_shrink_multiple_vmas"),

@@ -12,13 +12,14 @@ TOP = TASK_PAGES - 512  # below it the kernel looks for a place of its own
 
 
 class Memory:
-    """One process. content: {page: tag}; writable: the pages that may be written."""
+    """One process. content: {page: tag}; writable: the pages that may be written; copies: old length 0 is right."""
 
-    def __init__(self, rules, content=(), writable=()):
+    def __init__(self, rules, content=(), writable=(), copies=True):
+        self.copies = copies
         self.rules, self.content, self.writable = rules, dict(content), set(writable)
 
     def fork(self):
-        return Memory(self.rules, self.content, self.writable)
+        return Memory(self.rules, self.content, self.writable, self.copies)
 
     def ranges(self):
         """[first, end, writable] of everything mapped, by address, as few as possible."""
@@ -121,6 +122,8 @@ class Memory:
             pages = new
         if to is None and new <= pages and not dontunmap:
             return {0}
+        if pages == 0 and page in self.content and not self.copies:
+            return {EINVAL}
         # What was unmapped just now cannot have joined two vmas, but perhaps it took the range away.
         if not self.mapped(page, pages) or not one_vma(page, pages):
             return {EFAULT}

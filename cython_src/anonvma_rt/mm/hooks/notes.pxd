@@ -55,6 +55,8 @@ cpdef enum Bug:
     BUG_RMAP_ROOT              # a page is mapped in a vma of another root than its anon_vma's; b: pfn, c: address
     BUG_RMAP_INDEX             # a page is mapped where its index does not belong; b: pfn, c: address
     BUG_SPLIT_WRITABLE         # a huge page is split that a writable pmd shows, and another one; b: head, c: how many
+    BUG_NO_TABLE               # a walk follows a pmd as a page table, and it is none; b: vma, c: address
+    BUG_COUNTERS               # an anon_vma is freed whose counters are not 0; b: anon_vma, c: children and users
 
 # The lab's rules, as numbers of violations behind the engine's own.
 cpdef enum Kind:

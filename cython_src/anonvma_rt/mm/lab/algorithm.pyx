@@ -4,13 +4,15 @@ from anonvma_rt.mm.mm_types cimport algorithm
 
 # Fields that take one of a few words, in the order of their enum. The first is what Linux 3.2 does.
 CHOICES = {
-    "ordering": ("none", "tail-after-merge", "tail", "rmap-locks", "need-rmap-locks", "fresh-vma", "double-walk"),
+    "ordering": ("none", "tail-after-merge", "tail", "rmap-locks", "need-rmap-locks", "fresh-vma", "double-walk",
+                 "strict-rmap-locks"),
     "merge": ("3.0", "symmetric", "6.16", "6.16-uncloned", "6.16-forked", "6.16-unrepaired"),
     "reuse": ("no", "degree", "counters"),
     "exec_lock": ("widening", "move", "across"),
     "vma_locks": ("no", "racy", "fork"),
     "calls": ("3.2", "6.17"),
     "move_pages": ("3.2", "4.17"),
+    "growth": ("adjust", "merge-from-address", "merge"),
 }
 
 cdef algorithm BLANK
