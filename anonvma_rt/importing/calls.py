@@ -108,6 +108,7 @@ def munmap(m: Meaning, call: Logged) -> None:
     if call.errno or at % PAGE or not length:
         m.say(call, "munmap", at=at, pages=page_up(length) // PAGE)
         return
+    m.find(call, at, end)
     if m.log.sure and SAID not in space.kinds(at, end):
         m.refuse(call, m.why_not(space, at, end))
     else:
@@ -124,6 +125,8 @@ def mprotect(m: Meaning, call: Logged) -> None:
     end = at + page_up(length)
     writable = bool(prot & PROT["PROT_WRITE"])
     space = m.spaces[m.process(call)]
+    if at % PAGE == 0:
+        m.find(call, at, end)
     if prot & (PROT["PROT_GROWSDOWN"] | PROT["PROT_GROWSUP"]):
         m.refuse(call, "a mapping that grows is not in the lab")
     elif not prot & 7:
@@ -174,6 +177,7 @@ def mremap(m: Meaning, call: Logged) -> None:
     space = m.spaces[m.process(call)]
     # What is behind the new length is unmapped first, so nothing need be there.
     start, end = page_down(at), page_down(at) + max(min(old, new), PAGE)
+    m.find(call, start, end)
     kinds = space.kinds(start, end)
     if {OTHER, NO_RIGHTS} & kinds or (m.log.sure and not call.errno and kinds != {SAID}):
         m.refuse(call, m.why_not(space, start, end))

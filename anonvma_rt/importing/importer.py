@@ -51,7 +51,8 @@ class How:
 
     name: of the scenario. format: of FORMATS; None: guessed. fold: areas come close together. race_from, tasks,
     threads: see choose_race(). migrate: a thread more, which migrates a page (the parameter `page` says which). touch:
-    which pages of a new mapping are touched, of TOUCHES.
+    which pages of a new mapping are touched, of TOUCHES. attached: the log begins in the middle (strace -p), so what a
+    call finds, and nobody mapped, is taken for private anonymous memory.
     """
 
     name: str = "imported"
@@ -62,6 +63,7 @@ class How:
     threads: int | None = None
     migrate: bool = False
     touch: str = "first"
+    attached: bool = False
 
     def check(self) -> None:
         if self.format is not None:
@@ -114,7 +116,7 @@ def import_scenario(text: str, how: How | None = None) -> Imported:
     how = how or How()
     how.check()
     log = FORMATS[how.format or _guess(text)][1](text)
-    meaning = Meaning(log, how.touch, TABLE)
+    meaning = Meaning(log, how.touch, how.attached, TABLE)
     meaning.read()
     notes, calls = meaning.notes, len(meaning.said | meaning.refused)
     if not meaning.said - meaning.refused:

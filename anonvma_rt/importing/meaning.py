@@ -7,6 +7,7 @@ which process that is, and what is mapped there by then.
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from anonvma_rt.errors import UserError
 from anonvma_rt.importing.logged import ASSUMED, NOT_SAID, Log, Logged, Note, Step, page_down, page_up, read_number
@@ -30,10 +31,11 @@ AT_ONCE = ("munmap", "mremap", "clone", "clone3", "fork", "vfork", "exit", "exit
 
 
 class Meaning:
-    """Steps of a log's calls. touch: what of a new mapping is touched, of TOUCHES."""
+    """Steps of a log's calls. touch: what of a new mapping is touched, of TOUCHES. attached: the log begins in the
+    middle of a program, which has memory by then."""
 
-    def __init__(self, log: Log, touch: str, table: "Table") -> None:
-        self.log, self.touch, self.table = log, touch, table
+    def __init__(self, log: Log, touch: str, attached: bool, table: "Table") -> None:
+        self.log, self.touch, self.attached, self.table = log, touch, attached, table
         self.steps: list[Step] = []
         self.notes: list[Note] = list(log.notes)
         self.processes: list[str] = [MAIN]
@@ -176,6 +178,19 @@ class Meaning:
                 made = "could not be said" if area.kind == OTHER else "gave nobody a right to it"
                 return f"the memory is what line {area.line} mapped, which {made}"
         return "the log does not show who mapped that memory: the kernel itself, or somebody before the log begins"
+
+    def find(self, call: Logged, start: int, end: int) -> None:
+        """A call succeeded here, so there was something before the log, if the log does not say what."""
+        if not self.attached or not self.log.sure or call.errno or self.process(call) != MAIN:
+            return
+        for at, to in self.spaces[MAIN].unseen(start, end):
+            first = replace(call, name="mmap", line=call.line, end=0)
+            self.step(first, MAIN, "mmap", ("",), at=at, pages=(to - at) // PAGE)
+            self.touch_new(first, at, (to - at) // PAGE, True)
+            for space in self.spaces.values():
+                if space.unseen(at, to) == [(at, to)]:
+                    space.put(at, to, Area(SAID, call.line))
+            self.assume("memory that a call finds is taken for private and anonymous, mapped before the log", call.line)
 
     # ---- accesses --------------------------------------------------------------------------------------------------
 

@@ -31,11 +31,12 @@ class Space:
         self.areas: list[Area] = []
         self.brk = 0  # where the heap ends, as the log last said
         self.used = False  # whether the scenario has a step for it
+        self.seen: list[tuple[int, int]] = []  # what the log has mapped or unmapped at any time
 
     def copy(self) -> "Space":
         other = Space()
         other.starts, other.ends, other.areas = self.starts[:], self.ends[:], self.areas[:]
-        other.brk, other.used = self.brk, True
+        other.brk, other.used, other.seen = self.brk, True, self.seen[:]
         return other
 
     def pieces(self, start: int, end: int) -> Iterator[tuple[int, int, Area]]:
@@ -54,6 +55,7 @@ class Space:
 
     def put(self, start: int, end: int, area: Area) -> None:
         """What was there before is gone."""
+        self.seen.append((start, end))
         first, last = bisect_right(self.ends, start), bisect_left(self.starts, end)
         new: list[tuple[int, int, Area]] = []
         if first < last and self.starts[first] < start:
@@ -68,6 +70,11 @@ class Space:
 
     def clear(self, start: int, end: int) -> None:
         self.put(start, end, Area(FREE))
+
+    def unseen(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The parts of a range of which the log has said nothing so far."""
+        free = [(at, to) for at, to, area in self.pieces(start, end) if area.kind == FREE]
+        return [(at, to) for at, to in free if not any(at < last and first < to for first, last in self.seen)]
 
     def set_rights(self, start: int, end: int, writable: bool) -> None:
         """Of what is SAID in a range."""

@@ -27,7 +27,7 @@ _RESUMED = re.compile(r"<\.\.\. (?P<name>[a-z_][a-z0-9_]*) resumed>\s?")
 _RESULT = re.compile(r"\s*=\s*(?P<result>\?|0x[0-9a-f]+|-?\d+)(?:<[^>]*>)?(?:\s+(?P<errno>[A-Z][A-Z0-9_]+))?")
 _ATTACHED = re.compile(r"(?:strace: )?Process \d+ (?:attached|detached)(?: \(.*\))?\s*$")
 _BORN = re.compile(r"(?:(?:clone[23]?|v?fork)\(|<\.\.\. (?:clone[23]?|v?fork) resumed>).*\)\s*=\s*(\d+)")
-_UNFINISHED = "<unfinished ...>"
+_UNFINISHED = re.compile(r"<(?:unfinished|detached) \.\.\.>")  # by another task, or for good
 BEARING = ("clone", "clone2", "clone3", "fork", "vfork")
 
 
@@ -45,7 +45,8 @@ def looks_like_strace(line: str) -> bool:
     if rest.startswith(("+++ ", "--- SIG")) or _RESUMED.match(rest):
         return True
     call = _CALL.match(rest)
-    return call is not None and (_UNFINISHED in rest or re.search(r"\)\s*=\s*(?:-?\d|\?)", rest) is not None)
+    begun = _UNFINISHED.search(rest) or re.search(r"\)\s*=\s*(?:-?\d|\?)", rest)
+    return call is not None and begun is not None
 
 
 def read_strace(text: str) -> Log:
@@ -66,8 +67,7 @@ def _rows(text: str) -> Iterator[_Row]:
         message = _ATTACHED.search(row)
         if message:
             # It comes between whatever strace has written so far and the rest of that.
-            held = row[: message.start()] if "attached" in message[0] else ""
-            held = held if held.strip() else ""
+            held = row[: message.start()] if row[: message.start()].strip() else ""
             continue
         head = _HEAD.match(row)
         assert head is not None
@@ -104,12 +104,12 @@ class _Reader:
             if not begun.startswith(f"{resumed['name']}("):
                 self.note(row, "the log does not have the beginning of this call")
                 return
-            rest = begun + rest[resumed.end() :].replace(_UNFINISHED, "")
+            rest = begun + _UNFINISHED.sub("", rest[resumed.end() :])
         elif not _CALL.match(rest):
             self.note(row, "no line of strace's that can be read")
             return
-        elif _UNFINISHED in rest:
-            self.begun[task] = row.line, rest[: rest.index(_UNFINISHED)].rstrip()
+        elif _UNFINISHED.search(rest):
+            self.begun[task] = row.line, _UNFINISHED.split(rest)[0].rstrip()
             return
         self.take(task, line, row.line, rest)
 

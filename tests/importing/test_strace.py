@@ -77,6 +77,16 @@ def test_the_two_halves_of_a_call_are_one():
     )
 
 
+def test_a_log_that_ends_before_the_program():
+    text = "[pid 7] munmap(0x1000, 4096) = 0\n[pid 8] munmap(0x2000, 4096strace: Process 7 detached\n"
+    log = read_strace(text + "strace: Process 8 detached\n <detached ...>\n")
+    assert [(call.task, call.args, call.result) for call in log.calls] == [
+        ("7", ("0x1000", "4096"), 0),
+        ("8", ("0x2000", "4096"), None),
+    ]
+    assert log.notes == []
+
+
 def test_lines_that_are_no_calls_are_told_but_for_signals_and_messages():
     text = (
         "strace: Process 9 attached\n7 --- SIGCHLD {si_signo=SIGCHLD} ---\nhello, world\n\n > /lib/libc.so.6(brk+0x9)\n"

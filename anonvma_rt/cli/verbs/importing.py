@@ -59,6 +59,11 @@ OPTIONS = (
         f"(default {TOUCHES[0]})",
         default=TOUCHES[0],
     ),
+    opt.flag(
+        "--attached",
+        "the log begins in the middle of a program (strace -p): memory that a call finds, and that nobody mapped, is "
+        "taken for private anonymous memory",
+    ),
 )
 
 
@@ -72,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
         threads=options.threads,
         migrate=options.migrate,
         touch=options.touch,
+        attached=options.attached,
     )
     try:
         imported = import_scenario(_read(options.file), how)
