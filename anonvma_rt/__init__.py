@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from anonvma_rt.engine.strategy.python import Moment, PyStrategy
     from anonvma_rt.errors import UserError
     from anonvma_rt.execution.reproducer import Reproducer, replay
+    from anonvma_rt.importing.importer import Imported, ImportOptions, import_scenario
     from anonvma_rt.kernel.algorithm import Algorithm
     from anonvma_rt.kernel.machine import KernelBug, Machine, Page, Process, Pte, Violation, Vma
     from anonvma_rt.kernel.recording import RecordedProcess, Recording
@@ -68,6 +69,7 @@ _HOMES = {
     "engine.strategy.python": "Moment PyStrategy",
     "errors": "UserError",
     "execution.reproducer": "Reproducer replay",
+    "importing.importer": "Imported ImportOptions import_scenario",
     "kernel.algorithm": "Algorithm",
     "kernel.machine": "KernelBug Machine Page Process Pte Violation Vma",
     "kernel.recording": "RecordedProcess Recording",
@@ -88,6 +90,8 @@ __all__ = [
     "Algorithm",
     "HuntInterrupted",
     "HuntResult",
+    "ImportOptions",
+    "Imported",
     "KernelBug",
     "Machine",
     "Matrix",
@@ -115,6 +119,7 @@ __all__ = [
     "get_include",
     "hunt",
     "hunt_releases",
+    "import_scenario",
     "native",
     "replay",
     "shrink",

@@ -23,7 +23,7 @@ from anonvma_rt.kernel.scenario_file import MOST_STEPS
 from anonvma_rt.linux.table import RELEASES
 from anonvma_rt.text.expression import PAGE
 
-__all__ = ["FORMATS", "How", "Imported", "NothingSaid", "import_scenario"]
+__all__ = ["FORMATS", "ImportOptions", "Imported", "NothingSaid", "import_scenario"]
 
 FORMATS: Mapping[str, tuple[Callable[[str], bool], Callable[[str], Log]]] = {
     "strace": (looks_like_strace, read_strace),
@@ -46,7 +46,7 @@ RACING = {
 
 
 @dataclass(frozen=True)
-class How:
+class ImportOptions:
     """What import_scenario is to make of a log.
 
     name: of the scenario. format: of FORMATS; None: guessed. fold: areas come close together. race_from, tasks,
@@ -100,7 +100,7 @@ class Imported:
         return {"scenario": self.text, "notes": notes, "said": self.said, "calls": self.calls}
 
 
-def import_scenario(text: str, how: How | None = None) -> Imported:
+def import_scenario(text: str, how: ImportOptions | None = None) -> Imported:
     """The scenario of a log. Raises UserError where nothing of it can be said, and for an option that does not fit.
 
     >>> log = '''mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x70000000
@@ -113,7 +113,7 @@ def import_scenario(text: str, how: How | None = None) -> Imported:
     >>> Scenario.from_text(imported.text).thread_names()
     ['mremap-2', 'munmap-3']
     """
-    how = how or How()
+    how = how or ImportOptions()
     how.check()
     log = FORMATS[how.format or _guess(text)][1](text)
     meaning = Meaning(log, how.touch, how.attached, TABLE)

@@ -2,10 +2,9 @@
 
 import re
 
-from anonvma_rt import Scenario, hunt
+from anonvma_rt import ImportOptions, Scenario, hunt, hunt_releases, import_scenario
 from anonvma_rt.cli import main
 from anonvma_rt.importing.calls import TABLE
-from anonvma_rt.importing.importer import How, import_scenario
 
 
 def block(text, label):
@@ -20,6 +19,8 @@ def test_the_example_of_the_page(pytestconfig, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "small.toml").read_text() == block(page, "imported")
     found = hunt(Scenario.load("small.toml"), runs=2000)
     assert [set(one.violations) for one in found.results] == [{"stale-migration-entry"}, set()]
+    matrix = hunt_releases(Scenario.load("small.toml"), ["3.2", "3.3", "6.18"], runs=2000)
+    assert matrix.last_bad == "3.2"
 
 
 def test_a_row_of_the_table_is_all_that_a_call_needs(monkeypatch):
@@ -28,6 +29,6 @@ def test_a_row_of_the_table_is_all_that_a_call_needs(monkeypatch):
     log += "madvise(0x40000000, 4096, MADV_DONTNEED) = 0\nmunmap(0x40000000, 4096) = 0\n"
     monkeypatch.setitem(TABLE, "munmap", "nobody may say munmap")
     monkeypatch.setitem(TABLE, "madvise", lambda m, call: m.say(call, "munmap", at=0x40000000, pages=1))
-    imported = import_scenario(log, How(threads=1))
+    imported = import_scenario(log, ImportOptions(threads=1))
     assert [note.reason for note in imported.notes if note.kind == "not said"] == ["nobody may say munmap"]
     assert imported.said == 2 and "munmap-2" in imported.text

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anonvma_rt import Machine, Scenario, UserError, hunt
-from anonvma_rt.importing.importer import How, import_scenario
+from anonvma_rt.importing.importer import ImportOptions, import_scenario
 
 PAGE, BASE = 4096, 1 << 30
 ANON = "MAP_PRIVATE|MAP_ANONYMOUS"
@@ -91,7 +91,7 @@ def logged(drawn):
 def made(text, **how):
     """The scenario, or None where the log has nothing for it."""
     try:
-        return Scenario.from_text(import_scenario(text, How(**how)).text)
+        return Scenario.from_text(import_scenario(text, ImportOptions(**how)).text)
     except UserError as error:
         nothing = ("nothing", "no call from line", "no page is there")
         assert any(words in str(error) for words in nothing), error

@@ -4,20 +4,20 @@ import pytest
 
 from anonvma_rt import Scenario, UserError, hunt, verify
 from anonvma_rt.importing.fold import CLOSE, LIMIT, WIDE
-from anonvma_rt.importing.importer import How, import_scenario
+from anonvma_rt.importing.importer import ImportOptions, import_scenario
 
 RW, ANON = "PROT_READ|PROT_WRITE", "MAP_PRIVATE|MAP_ANONYMOUS"
 MIB = 1 << 20
 
 
 def scenario(text, **how):
-    return Scenario.from_text(import_scenario(text, How(**how)).text)
+    return Scenario.from_text(import_scenario(text, ImportOptions(**how)).text)
 
 
 def parts(text, **how):
     """The lines of the setup and of each thread."""
     found, part = {"": []}, ""
-    for row in import_scenario(text, How(**how)).text.splitlines():
+    for row in import_scenario(text, ImportOptions(**how)).text.splitlines():
         if row.startswith("name = ") and found[""]:
             part = row.split('"')[1]
             found[part] = []
@@ -44,7 +44,7 @@ def test_what_is_wrong_about_the_race_is_one_line(round_trip):
         ({"touch": "no", "migrate": True}, "no page is there when the race begins"),
     ]:
         with pytest.raises(UserError, match=message):
-            import_scenario(round_trip, How(**how))
+            import_scenario(round_trip, ImportOptions(**how))
 
 
 def tree(*lines):
@@ -101,7 +101,7 @@ def test_a_log_that_begins_in_the_middle():
     text += "8 munmap(0x60000000, 8192) = 0\n7 munmap(0x50000000, 8192) = 0\n"
     with pytest.raises(UserError, match="nothing of the 5 calls"):
         import_scenario(text)
-    imported = import_scenario(text, How(attached=True, touch="no"))
+    imported = import_scenario(text, ImportOptions(attached=True, touch="no"))
     bound = Scenario.from_text(imported.text).bind({})
     # The second half of what task 8 unmaps is found only then; the last call finds nothing, and there was nothing.
     assert [(call.verb, *call.args[:2]) for call in bound.setup] == [
@@ -117,7 +117,7 @@ def test_more_processes_than_there_may_be():
         text += f"7 fork() = {pid}\n{pid} munmap(0x40000000, 4096) = 0\n{pid} +++ exited with 0 +++\n"
     with pytest.raises(UserError, match="there are 81 processes, at most 64 are right"):
         import_scenario(text)
-    imported = import_scenario(text, How(race_from=len(text.splitlines()) - 1))
+    imported = import_scenario(text, ImportOptions(race_from=len(text.splitlines()) - 1))
     assert "79 processes that ended before the race are left out" in imported.text
     assert hunt(Scenario.from_text(imported.text), runs=50, algorithms=["modern"]).as_expected
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anonvma_rt import Machine, Scenario, UserError, hunt
-from anonvma_rt.importing.importer import How, import_scenario
+from anonvma_rt.importing.importer import ImportOptions, import_scenario
 from anonvma_rt.importing.strace import read_strace
 from anonvma_rt.importing.syzkaller import DATA
 
@@ -111,7 +111,7 @@ def test_a_log_gives_back_the_calls_that_were_written(drawn, head, tail):
     lines = list(written(drawn))
     text = "".join(f"{head.format(task=7)}{line}{tail}\n" for line, _ in lines)
     try:
-        imported = import_scenario(text, How(touch="no", threads=1))
+        imported = import_scenario(text, ImportOptions(touch="no", threads=1))
     except UserError as error:
         assert "nothing of the" in str(error) or "nothing of the log" in str(error)
         return
@@ -140,7 +140,7 @@ def test_a_fold_keeps_what_every_call_returns_and_how_many_areas_there_are(drawn
 def _areas(text, fold):
     """The sizes of the areas in the end, and the gaps between them as far as they are short."""
     try:
-        bound = Scenario.from_text(import_scenario(text, How(touch="no", threads=1, fold=fold)).text).bind({})
+        bound = Scenario.from_text(import_scenario(text, ImportOptions(touch="no", threads=1, fold=fold)).text).bind({})
     except UserError:
         return None
     machine = Machine("modern")
@@ -160,7 +160,7 @@ def _areas(text, fold):
 def test_no_text_makes_it_fail_in_another_way(text):
     for name in ("strace", "syzkaller", None):
         try:
-            import_scenario(text, How(format=name))
+            import_scenario(text, ImportOptions(format=name))
         except UserError as error:
             assert str(error)
 
@@ -181,7 +181,7 @@ def test_a_program_gives_back_the_calls_that_were_written(drawn):
         if name == "munmap":
             gone |= set(range(at, at + pages))
     rows.append("munmap(&(0x7f0000f00000/0x1000)=nil, 0x1000)")
-    imported = import_scenario("\n".join(rows), How(threads=1))
+    imported = import_scenario("\n".join(rows), ImportOptions(threads=1))
     bound = Scenario.from_text(imported.text).bind({})
     found = [(call.verb, *call.args[:2]) for call in bound.setup[1:]]
     assert found == expected
@@ -264,7 +264,7 @@ FORMS = [("-o", "log"), ("-tt", "-T"), ("-ttt", "-r", "-o", "log"), ("-r",), ()]
 def test_a_real_log_runs_without_a_wrong_errno(tmp_path, source, options):
     text = strace(tmp_path, source, *options)
     assert not [note for note in read_strace(text).notes]
-    imported = import_scenario(text, How(fold=True, migrate=True, touch="all"))
+    imported = import_scenario(text, ImportOptions(fold=True, migrate=True, touch="all"))
     assert not [note for note in imported.notes if "the lab's kernels say" in note.reason]
     reasons = {note.reason.split(":")[0] for note in imported.notes if note.kind == "not said" and note.line}
     # What the loader does with files, the stack of a thread, and what the kernel mapped.
@@ -280,6 +280,6 @@ def test_a_real_log_runs_without_a_wrong_errno(tmp_path, source, options):
 def test_the_race_of_2011_comes_out_of_a_real_log(tmp_path):
     text = strace(tmp_path, THREADS, "-o", "log")
     mover = next(line.split()[0] for line in text.splitlines() if "mremap(" in line)
-    imported = import_scenario(text, How(fold=True, migrate=True, tasks=(mover,)))
+    imported = import_scenario(text, ImportOptions(fold=True, migrate=True, tasks=(mover,)))
     result = hunt(Scenario.from_text(imported.text), runs=4000)
     assert [set(one.violations) for one in result.results] == [{"stale-migration-entry"}, set()]

@@ -3,7 +3,7 @@
 import pytest
 
 from anonvma_rt import Scenario, UserError
-from anonvma_rt.importing.importer import How, NothingSaid, import_scenario
+from anonvma_rt.importing.importer import ImportOptions, NothingSaid, import_scenario
 from anonvma_rt.importing.strace import read_strace
 
 RW, ANON = "PROT_READ|PROT_WRITE", "MAP_PRIVATE|MAP_ANONYMOUS"
@@ -13,14 +13,14 @@ MAPPED = f"mmap(NULL, 8192, {RW}, {ANON}, -1, 0) = 0x40000000\n"
 def steps(text, **how):
     """What becomes of a log: (task, verb, its values and what it may return) in the order of the file."""
     how.setdefault("touch", "no")
-    bound = Scenario.from_text(import_scenario(text, How(**how)).text).bind({})
+    bound = Scenario.from_text(import_scenario(text, ImportOptions(**how)).text).bind({})
     threads = [(thread.name, call) for thread in bound.threads for call in thread.calls]
     return [(name, call.verb, *call.args, call.errno) for name, call in [*(("", c) for c in bound.setup), *threads]]
 
 
 def not_said(text, **how):
     try:
-        notes = import_scenario(text, How(**how)).notes
+        notes = import_scenario(text, ImportOptions(**how)).notes
     except NothingSaid as error:
         notes = error.notes
     return [(note.line, note.reason) for note in notes if note.kind == "not said"]
@@ -211,4 +211,4 @@ def test_nothing_that_looks_like_a_log_is_one_clear_line():
     with pytest.raises(UserError, match="no line looks like one of strace or syzkaller"):
         import_scenario("hello\nworld\n")
     with pytest.raises(UserError, match='unknown format "perf"'):
-        import_scenario(MAPPED, How(format="perf"))
+        import_scenario(MAPPED, ImportOptions(format="perf"))

@@ -3,12 +3,12 @@
 import pytest
 
 from anonvma_rt import Scenario
-from anonvma_rt.importing.importer import How, import_scenario
+from anonvma_rt.importing.importer import ImportOptions, import_scenario
 from anonvma_rt.importing.syzkaller import DATA, read_syzkaller
 
 
 def steps(text, **how):
-    bound = Scenario.from_text(import_scenario(text, How(**how)).text).bind({})
+    bound = Scenario.from_text(import_scenario(text, ImportOptions(**how)).text).bind({})
     threads = {thread.name: [(call.verb, *call.args) for call in thread.calls] for thread in bound.threads}
     return [(call.verb, *call.args) for call in bound.setup], threads
 
@@ -113,8 +113,8 @@ def test_what_a_program_calls_that_fails_may_fail():
     text = "mremap(&(0x7f0000000000/0x3000)=nil, 0x3000, 0x2000, 0x3, &(0x7f0000001000/0x2000)=nil)\n"
     assert (
         'errno = "EINVAL"'
-        in import_scenario(f"{text}munmap(&(0x7f0000000000/0x1000)=nil, 0x1000)\n", How(threads=1)).text
+        in import_scenario(f"{text}munmap(&(0x7f0000000000/0x1000)=nil, 0x1000)\n", ImportOptions(threads=1)).text
     )
     # In a race nobody knows.
-    raced = import_scenario(f"{text}munmap(&(0x7f0000000000/0x1000)=nil, 0x1000)\n", How(threads=2)).text
+    raced = import_scenario(f"{text}munmap(&(0x7f0000000000/0x1000)=nil, 0x1000)\n", ImportOptions(threads=2)).text
     assert 'errno = ["", "EFAULT", "EINVAL", "ENOMEM"]' in raced

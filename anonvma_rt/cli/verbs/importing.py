@@ -11,7 +11,7 @@ from pathlib import Path
 from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import complain, conclude, write_file
 from anonvma_rt.errors import UserError, reason
-from anonvma_rt.importing.importer import FORMATS, How, Imported, NothingSaid, import_scenario
+from anonvma_rt.importing.importer import FORMATS, Imported, ImportOptions, NothingSaid, import_scenario
 from anonvma_rt.importing.meaning import TOUCHES
 from anonvma_rt.text.files import read_bounded
 
@@ -68,7 +68,7 @@ OPTIONS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    how = How(
+    how = ImportOptions(
         name=options.name or _name(options.file),
         format=options.format,
         fold=options.fold,
