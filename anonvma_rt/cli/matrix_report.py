@@ -75,5 +75,5 @@ def _summary(matrix: Matrix) -> str:
 
 
 def _turn(word: str, turn: Turn) -> str:
-    by = ", ".join(turn.by) if turn.by else f"{', '.join(turn.changes)} (none of them alone)"
+    by = (" and " if turn.together else " or ").join(turn.by) or f"{', '.join(turn.changes)} (none of them alone)"
     return f"  {word} {turn.after} (after {turn.before}): {by}"

@@ -50,14 +50,16 @@ class Cell(Shown):
 @dataclass
 class Turn(Shown):
     """Where the verdict turns from one release to the next. changes: what lies between, as `field=value (commit)`; by:
-    those of them that turn it alone, each put into the older row (none where it takes several)."""
+    those of them that turn it alone, each put into the older row; or, where it takes several, `together`: those without
+    which it does not turn."""
 
     before: str
     after: str
     changes: list[str]
     by: list[str]
+    together: bool = False
 
-    shown = "before after changes by"
+    shown = "before after changes by together"
 
 
 @dataclass
@@ -186,17 +188,32 @@ def _find_turns(matrix: Matrix, program: BoundScenario, how: dict[str, Any]) -> 
 
 
 def _turn(program: BoundScenario, one: Cell, other: Cell, how: dict[str, Any]) -> Turn:
-    """Which of the changes it is, is asked of the older row with one of them at a time."""
+    """Which of the changes it is, is asked of the older row with one of them at a time; where none is enough, of the
+    newer row without one of them."""
     had = table.changes_up_to(one.release)
-    changes = {f"{c.field}={str(c.value).lower()}": c for c in table.changes_up_to(other.release) if c not in had}
-    names = {said: f"{said} ({change.commit})" for said, change in changes.items()}
-    by = list(changes)
-    if len(changes) > 1:
-        row = Algorithm.parse(f"linux-{one.release}")
-        tried = [Algorithm.parse(f"{row.name},{said}") for said in changes]
+    changes = {change.field: change for change in table.changes_up_to(other.release) if change not in had}
+    names = {name: f"{name}={_spelled(change.value)} ({change.commit})" for name, change in changes.items()}
+    older, newer = (Algorithm.parse(f"linux-{cell.release}") for cell in (one, other))
+    turn = Turn(one.release, other.release, list(names.values()), list(names.values()))
+
+    def verdicts(row: Algorithm, values: Mapping[str, object]) -> dict[str, bool]:
+        """Whether it is bad with one other choice."""
+        tried = [Algorithm.parse(f"{row.name},{name}={_spelled(value)}") for name, value in values.items()]
         found = hunt(program.scenario, program.parameters, tried, **{**how, "out": None})
-        by = [said for said, result in zip(changes, found.results, strict=True) if bool(result.violations) is other.bad]
-    return Turn(one.release, other.release, list(names.values()), [names[said] for said in by])
+        return {name: bool(result.violations) for name, result in zip(values, found.results, strict=True)}
+
+    if len(changes) > 1:
+        put_in = verdicts(older, {name: change.value for name, change in changes.items()})
+        turn.by = [names[name] for name, bad in put_in.items() if bad is other.bad]
+        if not turn.by:
+            left_out = verdicts(newer, {name: getattr(older, name) for name in changes})
+            turn.by = [names[name] for name, bad in left_out.items() if bad is one.bad]
+            turn.together = len(turn.by) > 1
+    return turn
+
+
+def _spelled(value: object) -> str:
+    return str(value).lower()
 
 
 def _cell(program: BoundScenario, release: str) -> Cell:

@@ -33,7 +33,7 @@ KNOWN = {
     "merge-no-memory": ([("2.6.38", "4.4")], [], ["import_ahead=true (734537c9cb72)"]),
     "failed-clone": (
         [("3.19", "3.19")],
-        ["uncounted_clone=true (7a3ef208e662)"],
+        ["reuse=degree (7a3ef208e662)", "uncounted_clone=true (7a3ef208e662)"],  # it takes both
         ["uncounted_clone=false (3fe89b3e2a7b)"],
     ),
     "huge-pmd-twice": ([("2.6.38", "3.15")], [], ["pmd_twice=false (f72e7dcdd252)"]),
