@@ -13,12 +13,14 @@ from anonvma_rt.errors import printable
 from anonvma_rt.text.expression import PAGE
 
 __all__ = [
-    "ASSUMED", "MAP", "MREMAP", "NOT_SAID", "PROT", "Birth", "Log", "Logged", "Note", "Step", "page_down", "page_up",
-    "read_flags", "read_number", "shorter", "split_arguments",
+    "ASSUMED", "LONGEST_LINE", "MAP", "MREMAP", "NOT_SAID", "PROT", "TOO_LONG", "Birth", "Log", "Logged", "Note",
+    "Step", "page_down", "page_up", "read_flags", "read_number", "shorter", "split_arguments",
 ]  # fmt: skip
 
 NOT_SAID, ASSUMED = "not said", "assumed"
 LONGEST = 120  # characters of a log's line that a note repeats
+LONGEST_LINE = 1 << 16  # characters of a line that is read: a hostile one must not cost more than its length
+TOO_LONG = f"the line is longer than {LONGEST_LINE} characters"
 
 
 class Note(NamedTuple):
@@ -203,5 +205,5 @@ def split_arguments(text: str) -> tuple[tuple[str, ...], str] | None:
 
 def shorter(text: str) -> str:
     """A line of a log as notes repeat it."""
-    text = " ".join(text.split())
+    text = " ".join(text[: 4 * LONGEST].split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from anonvma_rt.importing.logged import NOT_SAID, Birth, Log, Logged, Note, shorter, split_arguments
+from anonvma_rt.importing.logged import (
+    LONGEST_LINE,
+    NOT_SAID,
+    TOO_LONG,
+    Birth,
+    Log,
+    Logged,
+    Note,
+    shorter,
+    split_arguments,
+)
 
 __all__ = ["EXITED", "looks_like_strace", "read_strace"]
 
@@ -26,7 +36,8 @@ _CALL = re.compile(r"(?P<name>[a-z_][a-z0-9_]*)\(")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>[a-z_][a-z0-9_]*) resumed>\s?")
 _RESULT = re.compile(r"\s*=\s*(?P<result>\?|0x[0-9a-f]+|-?\d+)(?:<[^>]*>)?(?:\s+(?P<errno>[A-Z][A-Z0-9_]+))?")
 _ATTACHED = re.compile(r"(?:strace: )?Process \d+ (?:attached|detached)(?: \(.*\))?\s*$")
-_BORN = re.compile(r"(?:(?:clone[23]?|v?fork)\(|<\.\.\. (?:clone[23]?|v?fork) resumed>).*\)\s*=\s*(\d+)")
+_BEARS = re.compile(r"(?:clone[23]?|v?fork)\(|<\.\.\. (?:clone[23]?|v?fork) resumed>")
+_BORN = re.compile(r"\)\s*=\s*(\d+)")
 _UNFINISHED = re.compile(r"<(?:unfinished|detached) \.\.\.>")  # by another task, or for good
 BEARING = ("clone", "clone2", "clone3", "fork", "vfork")
 
@@ -41,6 +52,7 @@ class _Row(NamedTuple):
 
 def looks_like_strace(line: str) -> bool:
     """Whether a line has a call and its result, an end, or half a call."""
+    line = line[: 2 * LONGEST_LINE]
     rest = line[_HEAD.match(line).end() :]  # type: ignore[union-attr]  # it matches the empty text
     if rest.startswith(("+++ ", "--- SIG")) or _RESUMED.match(rest):
         return True
@@ -52,7 +64,7 @@ def looks_like_strace(line: str) -> bool:
 def read_strace(text: str) -> Log:
     """The calls of a log. What is no call, and no message of strace's own, is a note."""
     rows = list(_rows(text))
-    reader = _Reader({born for row in rows for born in _BORN.findall(row.rest)})
+    reader = _Reader({born for row in rows if _BEARS.match(row.rest) for born in _BORN.findall(row.rest)})
     for row in rows:
         reader.read(row)
     return reader.log()
@@ -61,14 +73,14 @@ def read_strace(text: str) -> Log:
 def _rows(text: str) -> Iterator[_Row]:
     held, first = "", 0
     for line, raw in enumerate(text.splitlines(), 1):
-        row = held + raw
         first = first if held else line
-        held = ""
-        message = _ATTACHED.search(row)
+        message = _ATTACHED.search(raw)
+        row = (held + (raw[: message.start()] if message else raw))[: LONGEST_LINE + 100]
         if message:
             # It comes between whatever strace has written so far and the rest of that.
-            held = row[: message.start()] if row[: message.start()].strip() else ""
+            held = row if row.strip() else ""
             continue
+        held = ""
         head = _HEAD.match(row)
         assert head is not None
         rest = row[head.end() :].rstrip()
@@ -89,8 +101,11 @@ class _Reader:
         self.roots: list[str] = []
 
     def read(self, row: _Row) -> None:
-        task = self.task(row.pid)
         rest = row.rest
+        if len(rest) > LONGEST_LINE:
+            self.note(row, TOO_LONG)
+            return
+        task = self.task(row.pid)
         if rest.startswith("+++ "):
             self.alive.pop(task, None)
             self.begun.pop(task, None)

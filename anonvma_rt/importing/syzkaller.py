@@ -7,13 +7,24 @@ programs the last one is read.
 
 import re
 
-from anonvma_rt.importing.logged import ASSUMED, NOT_SAID, Log, Logged, Note, shorter, split_arguments
+from anonvma_rt.importing.logged import (
+    ASSUMED,
+    LONGEST_LINE,
+    NOT_SAID,
+    TOO_LONG,
+    Log,
+    Logged,
+    Note,
+    shorter,
+    split_arguments,
+)
 
 __all__ = ["DATA", "looks_like_syzkaller", "read_syzkaller"]
 
 WRITTEN_AS = 0x7F0000000000
 # Where the executor maps it (up to 2024; since then higher, which makes no difference), and how large.
 DATA, DATA_BYTES = 0x20000000, 16 << 20
+MOST_BROKEN = 16  # lines into which one call may be broken
 MOST_TIMES = 8  # that a call with `rerun` is made
 PROGRAM = "program"  # the task of all calls that are not async
 
@@ -31,8 +42,9 @@ _OPTION = re.compile(r"(\w+):(true|[1-9]\d*)\b")
 
 def looks_like_syzkaller(line: str) -> bool:
     """Whether a line has a call and nothing behind it but its properties."""
-    call = _CALL.match(line.strip())
-    split = split_arguments(line.strip()[call.end() :]) if call else None
+    line = line[:LONGEST_LINE].strip()
+    call = _CALL.match(line)
+    split = split_arguments(line[call.end() :]) if call else None
     return split is not None and _PROPS.fullmatch(split[1]) is not None
 
 
@@ -54,8 +66,11 @@ def read_syzkaller(text: str) -> Log:
         first = first if held else number
         line = f"{held} {line}" if held else line
         held = ""
+        if len(line) > LONGEST_LINE:
+            reader.notes.append(Note(NOT_SAID, first, shorter(line), TOO_LONG))
+            continue
         call = _CALL.match(line)
-        if call and split_arguments(line[call.end() :]) is None and number < len(lines):
+        if call and split_arguments(line[call.end() :]) is None and number < min(len(lines), first + MOST_BROKEN):
             held = line
             continue
         reader.read(first, number, line)

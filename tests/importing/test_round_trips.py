@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -153,6 +154,27 @@ def _areas(text, fold):
         except OSError as error:
             results.append(error.errno)
     return results, [[(vma.pages, vma.writable) for vma in process.maps()] for process in processes]
+
+
+@pytest.mark.parametrize("name", ["strace", "syzkaller"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "munmap(\n" * 20_000,
+        "fork(" * 200_000,
+        "7 fork() = 8 " * 50_000,
+        "&(0x1)=" * 100_000,
+        "[" * 300_000,
+        "a()\n" * 50_000,
+        "munmap(0x1, strace: Process 7 attached\n" * 10_000,
+    ],
+    ids=["open", "fork", "born", "pointers", "brackets", "calls", "attached"],
+)
+def test_a_hostile_log_costs_no_more_than_its_length(name, text):
+    began = time.monotonic()
+    with pytest.raises(UserError):
+        import_scenario(text, ImportOptions(format=name))
+    assert time.monotonic() - began < 40
 
 
 @settings(max_examples=200, deadline=None)
