@@ -38,7 +38,7 @@ class Algorithm:
         source's, and when moving back (38a76013ad80, 3.7; meant for the tree); "fresh-vma": copy_vma never merges, the
         merge is made up for after the move (proposed, never merged); "double-walk": walks that must not miss go round
         the list twice (proposed, never merged); "strict-rmap-locks": as "need-rmap-locks", but where both vm_pgoff are
-        equal the move goes without (a question of 2024, never merged).
+        equal the move goes without (a question of 2024, never merged; docs/zoo.md has the answer).
     tree
         vmas of an anon_vma are an interval tree by vm_pgoff and not a list by age (3.7).
     shared_walks

@@ -78,7 +78,7 @@ cdef bint order_destination(Task *t, vm_area_struct *source, vm_area_struct *des
         return arrival == ARRIVES_BACK or destination.vm_pgoff < source.vm_pgoff
     if ordering != ORDERING_NEED_RMAP_LOCKS:
         return False
-    # Equal is wrong, too: vma_adjust puts back what it changes behind its equals. Nobody compares on the way back.
+    # "<" would do, because vma_adjust puts back what it changes behind its equals. Nobody compares on the way back.
     return arrival == ARRIVES_BACK or destination.vm_pgoff <= source.vm_pgoff
 
 

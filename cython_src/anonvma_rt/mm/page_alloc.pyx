@@ -23,24 +23,25 @@ cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
     cdef page **larger
     cdef page *pages
     cdef uint32_t i
-    while k.chunks + n > k.chunk_room:
-        k.chunk_room = 2 * k.chunk_room + 8
-        larger = <page **>must_alloc(t, k.chunk_room * sizeof(void *), TYPE_SCRATCH)
-        if k.chunks:
-            memcpy(larger, k.chunk, k.chunks * sizeof(void *))
+    # Numbers of frames, as in alloc_page: nothing depends on who gets which.
+    cdef uint32_t chunks = rt_number(&k.chunks, n)
+    while chunks + n > rt_glance(&k.chunk_room):
+        rt_number(&k.chunk_room, rt_glance(&k.chunk_room) + 8)
+        larger = <page **>must_alloc(t, rt_glance(&k.chunk_room) * sizeof(void *), TYPE_SCRATCH)
+        if chunks:
+            memcpy(larger, k.chunk, chunks * sizeof(void *))
             # Somebody may be looking into the old one at this moment; it goes with the execution.
             if not t.x.parallel:
                 arena_free(&t.x.arena, k.chunk)
         write_link(&k.chunk, larger)
     pages = <page *>must_alloc(t, n * PAGES_PER_CHUNK * sizeof(page), TYPE_PAGES)
     for i in range(n * PAGES_PER_CHUNK):
-        pages[i].pfn = k.chunks * PAGES_PER_CHUNK + i
+        pages[i].pfn = chunks * PAGES_PER_CHUNK + i
         pages[i].head = pages[i].pfn
         pages[i].mapcount = -1
         lock_init(&pages[i].lock, CLASS_PAGE)
     for i in range(n):
-        k.chunk[k.chunks] = pages + i * PAGES_PER_CHUNK
-        k.chunks += 1
+        k.chunk[chunks + i] = pages + i * PAGES_PER_CHUNK
 
 
 cdef page *alloc_page(Task *t) noexcept nogil:
@@ -52,7 +53,7 @@ cdef page *alloc_page(Task *t) noexcept nogil:
     if t.x.parallel:
         return alloc_page_of_own(t, k)
     # Which frame it is depends on who comes first, and nothing depends on that: as with where an object lies.
-    if rt_glance(&k.n_pages) == k.chunks * PAGES_PER_CHUNK:
+    if rt_glance(&k.n_pages) == rt_glance(&k.chunks) * PAGES_PER_CHUNK:
         add_chunks(t, k, 1)
     p = pfn_to_page(k, rt_number(&k.n_pages, 1))
     p.count = 1
@@ -84,7 +85,7 @@ cdef page *alloc_hugepage(Task *t) noexcept nogil:
         return NULL
     if t.x.parallel:
         guard(t, &k.frames_guard)
-    first = k.chunks * PAGES_PER_CHUNK
+    first = rt_glance(&k.chunks) * PAGES_PER_CHUNK
     add_chunks(t, k, HPAGE_PMD_NR // PAGES_PER_CHUNK)
     head = pfn_to_page(k, first)
     for i in range(<uint32_t>HPAGE_PMD_NR):
