@@ -255,6 +255,12 @@ class Process:
         is mapped: what lies before the hole is changed)."""
         self._call("mprotect", _address(addr), _pages(pages), int(writable))
 
+    def dontneed(self, addr: int, pages: int) -> None:
+        """Throws the pages of a range away; its vmas stay, and the next access finds a fresh page (madvise with
+        MADV_DONTNEED, under mmap_sem for reading). Raises OSError: EINVAL (unaligned), ENOMEM (some of it is not
+        mapped; the rest is done)."""
+        self._call("dontneed", _address(addr), _pages(pages))
+
     def brk(self, addr: int, pages: int) -> int:
         """Lets the heap that ends at addr grow by so many pages (do_brk): its new end. Raises OSError: EINVAL
         (unaligned, no length), ENOMEM (something is in the way)."""

@@ -211,6 +211,10 @@ class RecordedProcess:
         self._now(errnos, lambda process: process.mprotect(addr, pages, writable))
         self._record("mprotect", errnos, at=addr, pages=pages, writable=writable)
 
+    def dontneed(self, addr: int, pages: int, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.dontneed(addr, pages))
+        self._record("dontneed", errnos, at=addr, pages=pages)
+
     def brk(self, addr: int, pages: int, errnos: Errnos = "") -> int:
         end = self._now(errnos, lambda process: process.brk(addr, pages))
         self._record("brk", errnos, at=addr, pages=pages)

@@ -22,11 +22,12 @@ DIFFERENT = {
 }
 TREE = {
     "ordering": "need-rmap-locks", "tree": True, "decode_in_zap": True, "shift_locks": True,
-    "place_before_clone": True,
+    "place_before_clone": True, "unstable_pmd": "faults",
 }  # fmt: skip
 MODERN = TREE | {
     "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "import_ahead": True,
     "reuse": "counters", "move_pages": "4.17", "wait_without_pin": True, "pmd_twice": False, "refuse_copies": True,
+    "unstable_pmd": "no",
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,

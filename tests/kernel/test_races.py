@@ -101,6 +101,7 @@ WRONG_AND_RIGHT = {
     "case_3_keeps_pgoff": ("case-3-pgoff", "modern,case_3_keeps_pgoff=true", "modern"),
     "growth": ("grow-from-middle", "modern,growth=merge-from-address", "modern"),
     "refuse_copies": ("copy-of-private", "unpatched", "unpatched,refuse_copies=true"),
+    "unstable_pmd": ("dontneed-vs-fault", "unpatched", "unpatched,unstable_pmd=no"),
     "free_root_first": ("root-freed-first", "unpatched", "unpatched,free_root_first=false"),
 }  # fmt: skip
 # No scenario can catch these, and docs/zoo.md says why: they only exclude interleavings, or only look at more.
@@ -178,6 +179,7 @@ GUARDS = {
     "case-4-forgets": ["case_4_forgets=true", "merge=6.16,calls=6.17"],
     "copy-of-private": ["refuse_copies=false", "refuse_copies=false,calls=3.2"],
     "clone-before-place": ["place_before_clone=false", "tree=true"],
+    "dontneed-vs-fault": ["unstable_pmd=walks"],
     "double-reuse": ["reuse=degree"],
     "exec-stack": ["stack_flag=false", "exec_lock=widening"],
     "failed-clone": ["uncounted_clone=true", "reuse=degree"],
@@ -185,6 +187,7 @@ GUARDS = {
     "fork-child-first": ["child_first=true", "child_first=true,tree=false"],
     "forked-merge": ["merge=6.16-forked"],
     "forked-reuse": ["reuse_forked=true"],
+    "fallback-vs-dontneed": ["unstable_pmd=faults"],
     "forkcrash-munmap": ["ordering=none", "decode_in_zap=true"],
     "grow-from-middle": ["growth=merge-from-address", "growth=merge-from-address,calls=3.2"],
     "huge-pmd-twice": ["pmd_twice=true"],

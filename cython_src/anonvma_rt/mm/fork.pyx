@@ -119,7 +119,7 @@ cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t add
 cdef int copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
     """Shares all pages of a vma with the child's. Nothing to do where the parent's was never written to. 0, or -ENOMEM
     where a table of the child's cannot be had; what was shared before that is."""
-    cdef mm_walk walk = mm_walk(vma=parent, huge=copy_huge_pmd, ptes=copy_pte_range, child=child)
+    cdef mm_walk walk = mm_walk(vma=parent, huge=copy_huge_pmd, ptes=copy_pte_range, child=child, shared=False)
     point(t, OP_LOAD, member_of(t, &parent.anon_vma))
     if read_link(&parent.anon_vma) == NULL:
         return 0

@@ -10,10 +10,11 @@ from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.hooks.notes cimport (
-    BUG_ON, BUG_SPLIT_COUNT, BUG_SPLIT_WRITABLE, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT, NOTE_ZAP,
+    BUG_NO_TABLE, BUG_ON, BUG_SPLIT_COUNT, BUG_SPLIT_WRITABLE, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT, NOTE_ZAP,
 )
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PMD_SIZE, PMD_EXCLUSIVE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA, VM_HUGEPAGE, VM_WRITE,
+    HPAGE_PMD_NR, PMD_SIZE, PMD_EXCLUSIVE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA, UNSTABLE_PMD_NO,
+    VM_HUGEPAGE, VM_WRITE,
     anon_vma, kernel_of, make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_table,
     pfn_to_page, pmd_huge, pmd_t, pte_pfn, serial_of, vm_area_struct,
 )
@@ -33,6 +34,17 @@ cdef inline page *pmd_page(Task *t, pmd_t pmd) noexcept nogil:
 # ---- faults ----------------------------------------------------------------------------------------------------------
 
 
+cdef int look_twice(Task *t, mm_struct *mm, uint64_t address, pmd_t *pmd) noexcept nogil:
+    """Up to 4.4 a fault that got no huge page asked first whether a table was missing, and then whether a huge page had
+    come in its place. One that came and went in between left no table to go on with (ad33bb04b2a6). 0 or -ENOMEM."""
+    cdef page_table *table
+    if pmd_read(t, pmd) == 0:
+        return new_table(t, mm, address, &table)
+    if pmd_read(t, pmd) == 0:
+        violate(t, BUG_ON, BUG_NO_TABLE, 0, <int64_t>(address & ~<uint64_t>(PMD_SIZE - 1)))
+    return 0
+
+
 cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil:
     """A huge page for an empty pmd, for a read as well: there is no huge zero page yet. Without memory for one a table
     of small pages takes its place. Returns 0 or -ENOMEM."""
@@ -44,6 +56,8 @@ cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t addre
         return -ENOMEM
     head = alloc_hugepage(t)
     if head == NULL:
+        if kernel_of(t).algorithm.unstable_pmd != UNSTABLE_PMD_NO:
+            return look_twice(t, mm, address, pmd)
         return new_table(t, mm, address, &table)
     spin_lock(t, &mm.page_table_lock)
     if pmd_read(t, pmd) == 0:

@@ -26,6 +26,7 @@ cdef struct vm_fault:
     spinlock_t *pinned
 
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
+cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
                         uint64_t ceiling) noexcept nogil
 cdef int handle_mm_fault(Task *t, vm_fault *vmf) noexcept nogil

@@ -62,8 +62,14 @@ cdef int zap_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addre
 
 
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
-    """Clears what a vma maps in a range; mmap_sem is held, or nobody uses the mm."""
-    cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL)
+    """Clears what a vma maps in a range; mmap_sem is held for writing, or nobody uses the mm."""
+    cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL, shared=False)
+    walk_page_range(t, &walk, start, end)
+
+
+cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
+    """The same for whoever holds mmap_sem for reading: faults come in between."""
+    cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL, shared=True)
     walk_page_range(t, &walk, start, end)
 
 

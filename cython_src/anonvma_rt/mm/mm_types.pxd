@@ -125,47 +125,52 @@ cdef enum Growth:
     GROWTH_MERGE_FROM_ADDRESS
     GROWTH_MERGE
 
+cdef enum UnstablePmd:
+    UNSTABLE_PMD_WALKS
+    UNSTABLE_PMD_FAULTS
+    UNSTABLE_PMD_NO
+
 cdef enum MovePages:
     MOVE_PAGES_3_2
     MOVE_PAGES_4_17
 
 # The kernel's choices. kernel/algorithm.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
-# name, and has the words for the enums above, in their order.
+# name, and has the words for the enums above, in their order. A byte each, or adding one would move what stays in its
+# place (kernel.unused).
 cdef struct algorithm:
-    int32_t ordering
-    bint tree
-    bint shared_walks
-    bint whole_tables
-    bint huge_ignores_locks
-    bint single_ptl
-    bint restore_peeks
-    bint split_peeks
-    bint decode_in_zap
-    bint stack_flag
-    int32_t exec_lock
-    int32_t merge
-    bint shift_locks
-    bint place_before_clone
-    int32_t reuse
-    bint reuse_forked
-    int32_t vma_locks
-    int32_t calls
-    bint import_ahead
-    bint own_lock
-    bint pin
-    bint careful_pin
-    bint lock_new
-    bint recheck_mapped
-    bint remember_root
-    bint recheck_mapping
-    bint free_root_first
-    bint child_first
-    bint tail_own_only
-    bint walk_root_list
-    int32_t move_pages
-    bint wait_without_pin
-    bint mremap_splits
-    # One byte each from here on, so that what follows in the kernel lies where it always did.
+    int8_t ordering
+    int8_t tree
+    int8_t shared_walks
+    int8_t whole_tables
+    int8_t huge_ignores_locks
+    int8_t single_ptl
+    int8_t restore_peeks
+    int8_t split_peeks
+    int8_t decode_in_zap
+    int8_t stack_flag
+    int8_t exec_lock
+    int8_t merge
+    int8_t shift_locks
+    int8_t place_before_clone
+    int8_t reuse
+    int8_t reuse_forked
+    int8_t vma_locks
+    int8_t calls
+    int8_t import_ahead
+    int8_t own_lock
+    int8_t pin
+    int8_t careful_pin
+    int8_t lock_new
+    int8_t recheck_mapped
+    int8_t remember_root
+    int8_t recheck_mapping
+    int8_t free_root_first
+    int8_t child_first
+    int8_t tail_own_only
+    int8_t walk_root_list
+    int8_t move_pages
+    int8_t wait_without_pin
+    int8_t mremap_splits
     int8_t tables_unlocked
     int8_t pmd_twice
     int8_t uncounted_clone
@@ -174,6 +179,7 @@ cdef struct algorithm:
     int8_t case_3_keeps_pgoff
     int8_t growth
     int8_t refuse_copies
+    int8_t unstable_pmd
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -264,6 +270,8 @@ cdef struct mm_walk:
     int (*ptes)(Task *t, mm_walk *walk, page_table *table, uint64_t address, uint64_t end) noexcept nogil
     # Of a fork: the vma that gets copies.
     vm_area_struct *child
+    # mmap_sem is held for reading, so a fault may map a huge page meanwhile.
+    bint shared
 
 cdef struct index_range:
     uint64_t first
@@ -305,8 +313,8 @@ cdef struct root_lock_hook:
 cdef struct kernel:
     algorithm algorithm
     rule_hook rule
-    # Where an object lies is part of recorded events, so what follows stays where it was in the first ones: behind 160
-    # bytes, of which the choices have 144.
+    # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
+    uint64_t unused[12]
     mm_struct **mm
     int32_t n_mm
     int32_t mm_room

@@ -48,7 +48,7 @@ cdef int change_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t ad
 
 
 cdef void change_protection(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
-    cdef mm_walk walk = mm_walk(vma=vma, huge=change_huge_pmd, ptes=change_pte_range, child=NULL)
+    cdef mm_walk walk = mm_walk(vma=vma, huge=change_huge_pmd, ptes=change_pte_range, child=NULL, shared=False)
     walk_page_range(t, &walk, start, end)
 
 

@@ -225,3 +225,13 @@ def test_an_unfaulted_self_merge_that_fails_keeps_its_mapping():
     run_ = clean(run(setup, [mremap(TABLE - 4, 4, to=TABLE, fail_after=0, errno=ENOMEM)]))
     assert vmas(run_.world) == [(TABLE - 4, TABLE, TABLE - 4)]
     assert contents(run_.world, TABLE - 4, 4) == [0] * 4
+
+
+@pytest.mark.parametrize("algorithm", ["unpatched", "moveto-tail", "interval-tree"])
+def test_the_way_back_of_a_failed_move_fails_where_the_source_never_had_a_table(algorithm):
+    """A comment in move_vma says that the way back finds its page tables. It does not where a part of the source that
+    nobody touched shares a table of the destination with one that somebody did."""
+    first = TABLE - 1
+    setup = [mmap(first, 3), touch(first + 1, 2, 3)]
+    world = built(*setup, mremap(first, 3, to=FAR - 2, fail_after=1, errno=ENOMEM), algorithm=algorithm)
+    assert contents(world, first, 3) == [None, None, 3], "the page that had moved is lost"

@@ -58,6 +58,10 @@ def read(page, pages, **how):
     return call("read", at(page), pages, **how)
 
 
+def dontneed(page, pages, **how):
+    return call("dontneed", at(page), pages, **how)
+
+
 def compare(a, b, pages, **how):
     return call("compare", at(a), at(b), pages, **how)
 

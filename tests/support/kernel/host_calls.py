@@ -1,7 +1,7 @@
 """The host's kernel as a judge: sequences of system calls at fixed addresses, made in a child process for real.
 
-A call is a list: ["mmap", address, pages, writable], ["munmap", address, pages], ["mprotect", address, pages,
-writable], ["write", address, pages, tag], ["mremap", address, old, new, to or None, maymove, dontunmap], or
+A call is a list: ["mmap", address, pages, writable], ["munmap", address, pages], ["dontneed", address, pages],
+["mprotect", address, pages, writable], ["write", address, pages, tag], ["mremap", address, old, new, to or None, maymove, dontunmap], or
 ["fork", 0, 0]: the rest happens in the child, while the parent stays as it is. The result of one is an address, 0 or a
 negative errno. `Host` is the tests' side; run as a script this file is the process that makes the calls, with nothing
 but the standard library, so that its address space holds little else.
@@ -85,6 +85,7 @@ class Window:
             "mmap": (pointer, word, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long),
             "munmap": (pointer, word),
             "mprotect": (pointer, word, ctypes.c_int),
+            "madvise": (pointer, word, ctypes.c_int),
             "mremap": (pointer, word, word, ctypes.c_int, pointer),
             "pread": (ctypes.c_int, pointer, word, ctypes.c_long),
             "pwrite": (ctypes.c_int, pointer, word, ctypes.c_long),
@@ -139,6 +140,8 @@ class Window:
             result = self.libc.mmap(address, length, rights(rest[0]), how, -1, 0)
         elif verb == "munmap":
             result = self.libc.munmap(address, length)
+        elif verb == "dontneed":
+            result = self.libc.madvise(address, length, mmap.MADV_DONTNEED)
         elif verb == "mprotect":
             result = self.libc.mprotect(address, length, rights(rest[0]))
         elif verb == "mremap":

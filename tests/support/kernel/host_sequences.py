@@ -12,7 +12,7 @@ from host_calls import FIRST, PAGE
 SPAN = 24  # pages in which sequences begin their ranges
 MOST = 60  # calls of a sequence
 LENGTHS = (1, 1, 2, 2, 3, 4, 6, 9)
-VERBS = ("mmap",) * 3 + ("munmap",) + ("mprotect",) * 2 + ("write",) * 3 + ("mremap",) * 6
+VERBS = ("mmap",) * 3 + ("munmap", "dontneed") + ("mprotect",) * 2 + ("write",) * 3 + ("mremap",) * 6
 
 
 class Sequence(NamedTuple):
@@ -35,6 +35,8 @@ def make(process, call):
             return process.mmap(pages, at=address, writable=rest[0])
         if verb == "munmap":
             return process.munmap(address, pages) or 0
+        if verb == "dontneed":
+            return process.dontneed(address, pages) or 0
         if verb == "mprotect":
             return process.mprotect(address, pages, rest[0]) or 0
         if verb == "mremap":

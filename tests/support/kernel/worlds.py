@@ -28,6 +28,7 @@ PROCESSES = ("main", "child", "other")
 OFTEN = {
     "mmap": 4, "munmap": 5, "mprotect": 5, "brk": 2, "touch": 9, "read": 5, "mremap": 6, "fork": 3, "exit": 1,
     "exec": 1, "migrate": 7, "move_pages": 2, "referenced": 4, "split": 1, "uffd_move": 2, "compare": 1, "vmas": 1,
+    "dontneed": 3,
 }  # fmt: skip
 assert OFTEN.keys() == VERBS.keys(), "every verb that there is"
 
@@ -154,7 +155,7 @@ class _Places:
             step = _step(verb, process, at=at, pages=pages, writable=draw.random() < 0.5)
         elif verb == "touch":
             step = _step(verb, process, at=at, pages=draw.choice((1, 1, 1, 2)), tag=draw.randint(1, 5))
-        elif verb in ("munmap", "brk", "read", "move_pages"):
+        elif verb in ("munmap", "brk", "read", "move_pages", "dontneed"):
             step = _step(verb, process, at=at, pages=pages)
         elif verb == "mremap":
             new = draw.choice((pages, pages, pages, pages + 1, 1))

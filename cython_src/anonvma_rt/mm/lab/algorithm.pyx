@@ -13,6 +13,7 @@ CHOICES = {
     "calls": ("3.2", "6.17"),
     "move_pages": ("3.2", "4.17"),
     "growth": ("adjust", "merge-from-address", "merge"),
+    "unstable_pmd": ("walks", "faults", "no"),
 }
 
 cdef algorithm BLANK

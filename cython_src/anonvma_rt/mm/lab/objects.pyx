@@ -180,7 +180,7 @@ cdef dict MEMBERS = {
     )),
     <int>TYPE_KERNEL: ("kernel", sizeof(kernel), (
         (<size_t>&(<kernel *>NULL).algorithm, "algorithm"), (<size_t>&(<kernel *>NULL).rule, "rule"),
-        (<size_t>&(<kernel *>NULL).mm, "mm"),
+        (<size_t>&(<kernel *>NULL).unused, "unused"), (<size_t>&(<kernel *>NULL).mm, "mm"),
         (<size_t>&(<kernel *>NULL).n_mm, "n_mm"), (<size_t>&(<kernel *>NULL).mm_room, "mm_room"),
         (<size_t>&(<kernel *>NULL).n_pages, "n_pages"), (<size_t>&(<kernel *>NULL).chunk, "chunk"),
         (<size_t>&(<kernel *>NULL).chunks, "chunks"), (<size_t>&(<kernel *>NULL).chunk_room, "chunk_room"),

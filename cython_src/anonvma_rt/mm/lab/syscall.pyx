@@ -14,6 +14,7 @@ from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
 from anonvma_rt.mm.hooks.notes cimport LOST_PAGE, WRONG_MERGE
 from anonvma_rt.mm.huge_memory cimport split_huge_page
+from anonvma_rt.mm.madvise cimport madvise_dontneed
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page, move_pages
 from anonvma_rt.mm.mm_types cimport (
@@ -56,6 +57,7 @@ VERBS = {
     "uffd_move": (("from", "address", None), ("to", "address", None)),
     "compare": (("a", "address", None), ("b", "address", None), _PAGES),
     "vmas": (_AT, _PAGES, ("count", "count", None)),
+    "dontneed": (_AT, _PAGES),
 }  # fmt: skip
 cdef tuple NAMES = tuple(VERBS)
 BIT_OF_READ_ONLY = READ_ONLY
@@ -314,6 +316,11 @@ cdef int64_t system_call(Task *t, Call *c) noexcept nogil:
     if c.verb == UFFD_MOVE:
         down_read(t, &mm.mmap_sem)
         result = move_pages_pte(t, mm, <uint64_t>a[0], <uint64_t>a[1])
+        up_read(t, &mm.mmap_sem)
+        return result
+    if c.verb == DONTNEED:
+        down_read(t, &mm.mmap_sem)
+        result = madvise_dontneed(t, mm, <uint64_t>a[0], bytes_of(a[1]))
         up_read(t, &mm.mmap_sem)
         return result
     if c.verb == COMPARE:
