@@ -77,8 +77,8 @@ class Algorithm:
         a walk for a small page asks a pmd whether it is there, and again whether it is huge (until f72e7dcdd252 in
         3.16).
     unstable_pmd
-        who looks at a pmd twice, once for a huge page and once for a table, where mmap_sem is only shared: "walks" (of
-        madvise; until 1a5a9906d4e8 in 3.4) and faults that got no huge page; "faults" (until ad33bb04b2a6 in 4.5); "no".
+        who looks at a pmd twice, for a huge page and for a table, where mmap_sem is only shared: "walks" of madvise
+        (until 1a5a9906d4e8 in 3.4) and faults that got no huge page; "faults" only (until ad33bb04b2a6 in 4.5); "no".
 
     Vmas and their anon_vmas:
 

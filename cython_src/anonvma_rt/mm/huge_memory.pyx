@@ -10,7 +10,8 @@ from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.hooks.notes cimport (
-    BUG_NO_TABLE, BUG_ON, BUG_SPLIT_COUNT, BUG_SPLIT_WRITABLE, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT, NOTE_ZAP,
+    BUG_NO_TABLE, BUG_ON, BUG_SPLIT_COUNT, BUG_SPLIT_WRITABLE, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT,
+    NOTE_ZAP,
 )
 from anonvma_rt.mm.mm_types cimport (
     HPAGE_PMD_NR, PMD_SIZE, PMD_EXCLUSIVE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA, UNSTABLE_PMD_NO,

@@ -12,8 +12,8 @@ from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, table_end
 
 
 cdef pmd_t look_again(Task *t, mm_walk *walk, pmd_t *pmd, pmd_t value, uint64_t address) noexcept nogil:
-    """What was no huge pmd is looked at for its table. Up to 3.3 that is a second look (pmd_none_or_clear_bad), for which
-    a huge page that a fault has mapped since is a bad table. With mmap_sem held for writing nobody maps one."""
+    """What was no huge pmd is looked at for its table. Up to 3.3 that is a second look (pmd_none_or_clear_bad), for
+    which a huge page that a fault has mapped since is a bad table. With mmap_sem held for writing nobody maps one."""
     if not walk.shared or kernel_of(t).algorithm.unstable_pmd != UNSTABLE_PMD_WALKS or pmd == NULL:
         return value
     value = pmd_read(t, pmd)

@@ -1,10 +1,12 @@
 """The host's kernel as a judge: sequences of system calls at fixed addresses, made in a child process for real.
 
 A call is a list: ["mmap", address, pages, writable], ["munmap", address, pages], ["dontneed", address, pages],
-["mprotect", address, pages, writable], ["write", address, pages, tag], ["mremap", address, old, new, to or None, maymove, dontunmap], or
-["fork", 0, 0]: the rest happens in the child, while the parent stays as it is. The result of one is an address, 0 or a
-negative errno. `Host` is the tests' side; run as a script this file is the process that makes the calls, with nothing
-but the standard library, so that its address space holds little else.
+["mprotect", address, pages, writable], ["write", address, pages, tag], ["mremap", address, old, new, to or None,
+maymove, dontunmap], or ["fork", 0, 0]: the rest happens in the child, while the parent stays as it is. The result of
+one is an address, 0 or a negative errno.
+
+`Host` is the tests' side; run as a script this file is the process that makes the calls, with nothing but the standard
+library, so that its address space holds little else.
 """
 
 import ctypes
