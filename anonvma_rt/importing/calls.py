@@ -28,6 +28,7 @@ FLAGS = (
 LEFT_OUT = "{} is left out: here, areas that differ in it alone can merge"
 KNOWN_MAP = sum({bit for name, bit in MAP.items() if name != "MAP_SHARED_VALIDATE"}) | 0x3F << 26
 CLONE_VM = 0x100
+MADV_DONTNEED = 4
 
 
 def numbers(call: Logged, count: int) -> list[int] | None:
@@ -114,6 +115,24 @@ def munmap(m: Meaning, call: Logged) -> None:
     else:
         m.say(call, "munmap", at=at, pages=(end - at) // PAGE)
     space.clear(at, end)
+
+
+def madvise(m: Meaning, call: Logged) -> None:
+    given, advice = numbers(call, 2), bits(call, 2, {"MADV_DONTNEED": MADV_DONTNEED})
+    if given is None:
+        m.refuse(call, UNREADABLE)
+        return
+    at, length = given
+    space, end = m.spaces[m.process(call)], at + page_up(length)
+    if advice != MADV_DONTNEED:
+        m.refuse(call, "of madvise the lab has MADV_DONTNEED only")
+        return
+    if at % PAGE == 0:
+        m.find(call, at, end)
+    if not call.errno and at % PAGE == 0 and m.log.sure and SAID not in space.kinds(at, end):
+        m.refuse(call, m.why_not(space, at, end))
+    else:
+        m.say(call, "dontneed", at=at, pages=page_up(length) // PAGE)
 
 
 def mprotect(m: Meaning, call: Logged) -> None:
@@ -321,7 +340,7 @@ def exit_(m: Meaning, call: Logged) -> None:
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 _REASONS = {
-    "madvise process_madvise": "the lab has no madvise",
+    "process_madvise": "the lab does not have this call",
     "mlock mlock2 mlockall munlock munlockall": "locked memory is not in the lab",
     "msync remap_file_pages shmat shmdt": "only private anonymous memory is in the lab",
     "mincore get_mempolicy": "it asks, and changes nothing",
@@ -333,6 +352,7 @@ TABLE: Table = {
     "mmap": mmap,
     "mmap2": mmap,
     "munmap": munmap,
+    "madvise": madvise,
     "mprotect": mprotect,
     "mremap": mremap,
     "brk": brk,

@@ -38,6 +38,7 @@ RACING = {
     "mmap": ("ENOMEM",),
     "munmap": ("ENOMEM",),
     "mprotect": ("ENOMEM",),
+    "dontneed": ("ENOMEM",),
     "brk": ("ENOMEM",),
     "touch": ("EFAULT",),
     "read": ("EFAULT",),

@@ -69,13 +69,13 @@ def test_a_log_on_stdin(round_trip, capsys, monkeypatch):
 
 def test_nothing_that_can_be_said_is_two_and_says_why(tmp_path, capsys):
     path = tmp_path / "log"
-    path.write_text("mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0) = 0x41000000\nmadvise(0x41000000, 4096, 4) = 0\n")
+    path.write_text("mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0) = 0x41000000\nmadvise(0x41000000, 4096, 8) = 0\n")
     assert main(["import", str(path)]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.splitlines() == [
         "anonvma-rt: not said: line 1: mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0) = 0x41000000: "
         "a mapping of a file: only anonymous memory is in the lab",
-        "anonvma-rt: not said: line 2: madvise(0x41000000, 4096, 4) = 0: the lab has no madvise",
+        "anonvma-rt: not said: line 2: madvise(0x41000000, 4096, 8) = 0: of madvise the lab has MADV_DONTNEED only",
         "anonvma-rt: nothing of the 2 calls of the log about memory can be said",
     ]
 

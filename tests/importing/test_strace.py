@@ -1,5 +1,7 @@
 """Logs of strace: every form of a line, who made a call, and what it means; what cannot be said has its reason."""
 
+from errno import ENOMEM
+
 import pytest
 
 from anonvma_rt import Scenario, UserError
@@ -122,6 +124,13 @@ def test_what_each_call_means():
     ]  # fmt: skip
 
 
+def test_pages_that_are_given_back():
+    text = f"{MAPPED}madvise(0x40001000, 4096, MADV_DONTNEED) = 0\n"
+    failed = "madvise(0x40001000, 8192, MADV_DONTNEED) = -1 ENOMEM (Cannot allocate memory)\n"
+    assert steps(text)[1:] == [("", "dontneed", 0x40001000, 1, 0)]
+    assert steps(MAPPED + failed)[1:] == [("", "dontneed", 0x40001000, 2, ENOMEM)]
+
+
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
@@ -136,7 +145,8 @@ def test_what_each_call_means():
         ("mprotect(0x60000000, 4096, PROT_READ) = 0", "does not show who mapped"),
         ("munmap(0x60000000, 4096) = 0", "does not show who mapped"),
         ("mremap(0x60000000, 4096, 8192, MREMAP_MAYMOVE) = 0x61000000", "does not show who mapped"),
-        ("madvise(0x40000000, 4096, MADV_DONTNEED) = 0", "no madvise"),
+        ("madvise(0x40000000, 4096, MADV_FREE) = 0", "MADV_DONTNEED only"),
+        ("madvise(0x60000000, 4096, MADV_DONTNEED) = 0", "does not show who mapped"),
         ("mlock(0x40000000, 4096) = 0", "locked memory"),
         ("brk(0x99999000) = 0x30000000", "it failed"),
         ("move_pages(0, 1, [0x40000000], NULL, [0], 0) = 0", "asks where pages are"),
