@@ -128,7 +128,8 @@ def test_pages_that_are_given_back():
     text = f"{MAPPED}madvise(0x40001000, 4096, MADV_DONTNEED) = 0\n"
     failed = "madvise(0x40001000, 8192, MADV_DONTNEED) = -1 ENOMEM (Cannot allocate memory)\n"
     assert steps(text)[-1][1:4] == ("dontneed", 0x40001000, 1)
-    assert steps(f"{MAPPED}{failed}munmap(0x40000000, 4096) = 0\n")[1] == ("", "dontneed", 0x40001000, 2, ENOMEM)
+    (*_, said) = steps(MAPPED + failed)
+    assert said[1:4] == ("dontneed", 0x40001000, 2) and ENOMEM in said[4]
 
 
 @pytest.mark.parametrize(
