@@ -21,7 +21,7 @@ __all__ = ["KernelBug", "Machine", "Page", "Process", "Pte", "Violation", "Vma"]
 MOST_PAGES = 1 << 40  # a length above it cannot be one of this address space, and is not worth a wrap-around
 MOST_BYTES = 1 << 63
 MOST_STATUS = 1 << 20  # pages of one move_pages: the status of each is told
-VM_WRITE = 1
+VM_WRITE, VM_ACCOUNT = 1, 8
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Vma:
     """One vm_area_struct: [start, end) in bytes, pgoff in pages.
 
     faulted: it has an anon_vma. chain_length: how many anon_vmas its pages may belong to; one more for every fork.
+    charged: it is writable or was once (VM_ACCOUNT), which /proc/PID/maps hides; with one that is not it never merges.
     """
 
     start: int
@@ -37,13 +38,14 @@ class Vma:
     writable: bool
     faulted: bool
     chain_length: int
+    charged: bool
 
     @property
     def pages(self) -> int:
         return (self.end - self.start) // PAGE
 
     def __repr__(self) -> str:
-        rights = "rw" if self.writable else "r-"
+        rights = "rw" if self.writable else "r- charged" if self.charged else "r-"
         chain = f"chain {self.chain_length}" if self.faulted else "unfaulted"
         return f"Vma({self.start:#x}-{self.end:#x} {rights} pgoff={self.pgoff:#x} {self.pages} pages, {chain})"
 
@@ -345,6 +347,7 @@ class Process:
                 writable=bool(vma["flags"] & VM_WRITE),
                 faulted=vma["anon_vma"] is not None,
                 chain_length=len(vma["chain"]),
+                charged=bool(vma["flags"] & VM_ACCOUNT),
             )
             for vma in self.machine._hand.maps(self.pid)
         ]

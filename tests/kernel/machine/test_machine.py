@@ -39,6 +39,17 @@ def test_an_unknown_algorithm_is_a_user_error(text):
     assert "\n" not in str(caught.value)
 
 
+def test_why_two_areas_that_look_alike_do_not_become_one_can_be_seen(process):
+    """What was writable once is charged for still (VM_ACCOUNT): /proc/PID/maps says nothing of it."""
+    process.mmap(1, at=at(0))
+    process.mprotect(at(0), 1, writable=False)
+    process.mmap(1, at=at(1), writable=False)
+    assert [(vma.pages, vma.writable, vma.charged) for vma in process.maps()] == [(1, False, True), (1, False, False)]
+    assert [repr(vma).split()[1:3] for vma in process.maps()] == [["r-", "charged"], ["r-", "pgoff=0x40001"]]
+    process.mprotect(at(0), 2, writable=True)
+    assert [(vma.pages, vma.charged) for vma in process.maps()] == [(2, True)], "both are, once both may be written to"
+
+
 def test_machines_know_nothing_of_each_other():
     a, b = Machine().process(), Machine().process()
     a.mmap(1, at=at(0))
