@@ -129,10 +129,15 @@ def madvise(m: Meaning, call: Logged) -> None:
         return
     if at % PAGE == 0:
         m.find(call, at, end)
-    if not call.errno and at % PAGE == 0 and m.log.sure and SAID not in space.kinds(at, end):
-        m.refuse(call, m.why_not(space, at, end))
-    else:
+    if call.errno or at % PAGE or not m.log.sure:
         m.say(call, "dontneed", at=at, pages=page_up(length) // PAGE)
+        return
+    said = _said(space, at, end)
+    if not said:
+        m.refuse(call, m.why_not(space, at, end))
+    # What nobody may access holds nothing that could go.
+    for at, to in said:
+        m.say(call, "dontneed", at=at, pages=(to - at) // PAGE)
 
 
 def mprotect(m: Meaning, call: Logged) -> None:
@@ -162,15 +167,22 @@ def mprotect(m: Meaning, call: Logged) -> None:
         _give_rights(m, call, at, end, writable)
 
 
-def _give_rights(m: Meaning, call: Logged, start: int, end: int, writable: bool) -> None:
-    space = m.spaces[m.process(call)]
+def _said(space: Space, start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of a range that are in the scenario."""
     said: list[tuple[int, int]] = []
-    for at, to, area in list(space.pieces(start, end)):
+    for at, to, area in space.pieces(start, end):
         if area.kind == SAID and said and said[-1][1] == at:
             said[-1] = said[-1][0], to
         elif area.kind == SAID:
             said.append((at, to))
-        elif area.kind == NO_RIGHTS and m.say(call, "mmap", at=at, pages=(to - at) // PAGE, writable=writable):
+    return said
+
+
+def _give_rights(m: Meaning, call: Logged, start: int, end: int, writable: bool) -> None:
+    space = m.spaces[m.process(call)]
+    said = _said(space, start, end)
+    for at, to, area in list(space.pieces(start, end)):
+        if area.kind == NO_RIGHTS and m.say(call, "mmap", at=at, pages=(to - at) // PAGE, writable=writable):
             # The lab does not have what nobody may access; when somebody may, it is as if it were mapped only now.
             m.assume("memory is mapped when it gets its first rights, and not before", call.line)
             space.put(at, to, Area(SAID, call.line, writable))

@@ -163,7 +163,10 @@ class Meaning:
         return Step(verb, process, keys, errnos, call.task, call.line, _order(call)[0])
 
     def refuse(self, call: Logged, reason: str) -> None:
-        self.notes.append(Note(NOT_SAID, call.line, call.text, reason))
+        """Tells why a call is not in the scenario: once, of one that is made again and again."""
+        note = Note(NOT_SAID, call.line, call.text, reason)
+        if self.notes[-1:] != [note]:
+            self.notes.append(note)
         self.refused.add(call.line)
 
     def assume(self, reason: str, line: int) -> None:

@@ -128,6 +128,9 @@ def test_pages_that_are_given_back():
     text = f"{MAPPED}madvise(0x40001000, 4096, MADV_DONTNEED) = 0\n"
     failed = "madvise(0x40001000, 8192, MADV_DONTNEED) = -1 ENOMEM (Cannot allocate memory)\n"
     assert steps(text)[-1][1:4] == ("dontneed", 0x40001000, 1)
+    stack = f"mmap(NULL, 8192, PROT_NONE, {ANON}, -1, 0) = 0x50000000\nmprotect(0x50001000, 4096, {RW}) = 0\n"
+    (*_, said) = steps(f"{stack}madvise(0x50000000, 8192, MADV_DONTNEED) = 0\n")
+    assert said[1:4] == ("dontneed", 0x50001000, 1), "a guard below it holds nothing"
     (*_, said) = steps(MAPPED + failed)
     assert said[1:4] == ("dontneed", 0x40001000, 2) and ENOMEM in said[4]
 
