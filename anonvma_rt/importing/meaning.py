@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from anonvma_rt.errors import UserError
 from anonvma_rt.importing.logged import ASSUMED, NOT_SAID, Log, Logged, Note, Step, page_down, page_up, read_number
-from anonvma_rt.importing.space import OTHER, SAID, Area, Space
+from anonvma_rt.importing.space import FREE, OTHER, SAID, Area, Space
 from anonvma_rt.importing.strace import EXITED
 from anonvma_rt.text.expression import PAGE
 
@@ -177,7 +177,7 @@ class Meaning:
     def why_not(self, space: Space, start: int, end: int) -> str:
         """Why nothing can be said of memory that is not in the scenario."""
         for _, _, area in space.pieces(start, end):
-            if area.kind not in (SAID, "free"):
+            if area.kind not in (SAID, FREE):
                 made = "could not be said" if area.kind == OTHER else "gave nobody a right to it"
                 return f"the memory is what line {area.line} mapped, which {made}"
         return "the log does not show who mapped that memory: the kernel itself, or somebody before the log begins"

@@ -111,11 +111,10 @@ def parts(seconds: Mapping[Any, list[float]]) -> dict[str, dict[str, float]]:
     whole, small, in_turn, floor, tell = (
         seconds[key] for key in (("fibers", "random"), "small", "in turn", "floor", "told")
     )
-    steps = less(floor, small, 1)
     found = {
         "restore, begin, end": small,
-        "interpretation": steps,
-        "points": less(less(in_turn, small, 1), steps, 1),
+        "interpretation": less(floor, small, 1),
+        "points": less(in_turn, floor, 1),
         "decisions, draws, switches": less(less(whole, in_turn, 1), tell, 1),
         "told to Python": tell,
     }
