@@ -79,6 +79,9 @@ class Algorithm:
     unstable_pmd
         who looks at a pmd twice, for a huge page and for a table, where mmap_sem is only shared: "walks" of madvise
         (until 1a5a9906d4e8 in 3.4) and faults that got no huge page; "faults" only (until ad33bb04b2a6 in 4.5); "no".
+    munmap_downgrades
+        munmap, and an mremap that shrinks in place, zap and free page tables with mmap_sem held for reading only: what
+        they unmap is in no tree by then (dd2283f2605e and 85a06835f6f1, 4.20).
 
     Vmas and their anon_vmas:
 
@@ -204,6 +207,7 @@ class Algorithm:
     growth: str = "adjust"
     refuse_copies: bool = False
     unstable_pmd: str = "walks"
+    munmap_downgrades: bool = False
     rule: Any = None
     about: str = field(default="", compare=False)
     kernel: str = field(default="", compare=False)

@@ -15,7 +15,7 @@ from anonvma_rt.text.toml import get_word
 __all__ = ["Code", "Compiler", "Outcome", "Thread"]
 
 # A name that is interesting stands for what is done to it, but for these: a lock is of interest to whoever takes it.
-_NEVER_MARKED = (*WITHOUT_POINT, "unlock", "read_unlock", "write_unlock")
+_NEVER_MARKED = (*WITHOUT_POINT, "unlock", "read_unlock", "write_unlock", "downgrade")
 
 _VARIABLE = VERBS["load"][1]
 _SETUP_VERBS = ("store", "set", "add")

@@ -26,6 +26,7 @@ LOCK_WORDS = {
     "read-lock": "locks for reading",
     "unlock": "unlocks",
     "read-unlock": "unlocks",
+    "downgrade": "downgrades",
 }
 
 

@@ -13,7 +13,7 @@ from anonvma_rt.subjects.history import Event
 __all__ = ["Flow", "Hold", "Locks", "Wait", "locks_of"]
 
 TAKES = {"lock": False, "read-lock": True, "trylock": False, "read-trylock": True}
-GIVES = ("unlock", "read-unlock")
+GIVES = ("unlock", "read-unlock", "downgrade")
 
 
 class Hold(NamedTuple):
@@ -123,6 +123,8 @@ class _Tracker:
             hold = Hold(event.task, event.a, since[0], event.step, since[1], True)
             self.past.setdefault(event.a, []).append(hold)
             self.found.holds.append(hold)
+        if event.what == "downgrade":
+            self.now.setdefault(event.a, {})[event.task] = (event.step, True)
 
     def result(self, pending: Sequence[Pending | None], end: int) -> Locks:
         for lock, holders in self.now.items():

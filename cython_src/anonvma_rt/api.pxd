@@ -20,9 +20,9 @@ from anonvma_rt.engine.strategy.base cimport count_enabled, is_enabled, next_ena
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
     await_at_least, await_bits, await_less, await_no_bits, await_not, await_value, compare_exchange,
-    declare_lock_order, down_read, down_write, fetch_add, load, lock_init, lock_is_held, lock_wait, mutex_lock,
-    mutex_t, mutex_trylock, mutex_unlock, rwsem_t, spin_hint, spin_lock, spin_lock_nested, spin_start, spin_trylock,
-    spin_unlock, spin_unlock_nested, spinlock_t, store, take, try_down_read, up_read, up_write, yield_,
+    declare_lock_order, down_read, down_write, downgrade_write, fetch_add, load, lock_init, lock_is_held, lock_wait,
+    mutex_lock, mutex_t, mutex_trylock, mutex_unlock, rwsem_t, spin_hint, spin_lock, spin_lock_nested, spin_start,
+    spin_trylock, spin_unlock, spin_unlock_nested, spinlock_t, store, take, try_down_read, up_read, up_write, yield_,
 )
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.run.task cimport (

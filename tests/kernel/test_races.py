@@ -107,7 +107,7 @@ WRONG_AND_RIGHT = {
 # No scenario can catch these, and docs/zoo.md says why: they only exclude interleavings, or only look at more.
 HARMLESS = ("single_ptl", "walk_root_list")
 # Nor these: they are how kernels differ, not what went wrong in one.
-ERAS = ("tree", "shared_walks", "whole_tables", "tables_unlocked", "wait_without_pin")
+ERAS = ("tree", "shared_walks", "whole_tables", "tables_unlocked", "wait_without_pin", "munmap_downgrades")
 
 
 class Race(NamedTuple):

@@ -33,6 +33,7 @@ cdef enum Verb:
     AWAIT_NO_BITS
     POLL
     TAKE
+    DOWNGRADE
 
 # Types of objects in the arena.
 cdef enum:

@@ -36,6 +36,7 @@ VERBS = {
     "read_trylock": (READ_TRYLOCK, LOCK_WORD, "r"),
     "poll": (POLL, WORD, "v"),
     "take": (TAKE, WORD, "v"),
+    "downgrade": (DOWNGRADE, LOCK_WORD, ""),
 }
 
 # What is no step of its own, so that nothing could be marked: unless no lock keeps it apart from what others do.
@@ -99,6 +100,8 @@ def accesses_of(steps):
         verb = verb.removeprefix("!")
         if verb in TAKES:
             held = {**held, name: TAKES[verb]}
+        elif verb == "downgrade":
+            held = {**held, name: "share"}
         elif verb in GIVES_BACK:
             held = {lock: how for lock, how in held.items() if lock != name}
         elif VERBS[verb][1] == WORD:

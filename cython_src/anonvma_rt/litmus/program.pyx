@@ -13,15 +13,15 @@ from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOAD, OP_STORE, TEST
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport (
-    await_test, compare_exchange, declare_lock_order, down_read, down_write, fetch_add, load, lock_init, lock_is_held,
-    lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_hint, spin_start, store, take, try_down_read, up_read,
-    up_write,
+    await_test, compare_exchange, declare_lock_order, down_read, down_write, downgrade_write, fetch_add, load,
+    lock_init, lock_is_held, lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_hint, spin_start, store, take,
+    try_down_read, up_read, up_write,
 )
 from anonvma_rt.engine.run.task cimport (
     MAX_CLASSES, VIOLATION_SUBJECT, Execution, Task, found, free_object, mark, must_live, note, point, recheck,
 )
 from anonvma_rt.litmus.assemble cimport (
-    ADD, AWAIT, AWAIT_NOT, AWAIT_NO_BITS, CAS, FREE, GET, ITEM, LOAD, LOCK, LOCK_WORD, NEW, POLL, READ_LOCK,
+    ADD, AWAIT, AWAIT_NOT, AWAIT_NO_BITS, CAS, DOWNGRADE, FREE, GET, ITEM, LOAD, LOCK, LOCK_WORD, NEW, POLL, READ_LOCK,
     READ_TRYLOCK, READ_UNLOCK, ROW, SET, SPIN, STORE, TABLE, TAKE, TRYLOCK, UNLINK, UNLOCK, USE, WAIT, WORD, WORLD,
     WRITE_LOCK, WRITE_UNLOCK,
 )
@@ -43,6 +43,7 @@ cdef class Program(Subject):
     read_lock a, read_unlock a             the same lock as a read-write semaphore
     read_trylock a r                       r becomes 1 where a reader was let in, else 0
     write_lock a, write_unlock a
+    downgrade a                            whoever holds it goes on as a reader, and nobody writes in between
     wait a                                 until nobody holds it, without taking it
     load x r, store x v, add x v           variables begin at 0; v is a number or a register of the thread; add is
                                            atomic, and r is what was loaded
@@ -255,6 +256,8 @@ cdef class Program(Subject):
                 down_write(t, <lock_word *>o)
             elif s.verb == WRITE_UNLOCK:
                 up_write(t, <lock_word *>o)
+            elif s.verb == DOWNGRADE:
+                downgrade_write(t, <lock_word *>o)
             elif s.verb == WAIT:
                 lock_wait(t, <lock_word *>o)
             elif s.verb == LOAD:

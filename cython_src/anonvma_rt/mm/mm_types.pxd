@@ -180,6 +180,7 @@ cdef struct algorithm:
     int8_t growth
     int8_t refuse_copies
     int8_t unstable_pmd
+    int8_t munmap_downgrades
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:

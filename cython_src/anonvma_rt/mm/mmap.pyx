@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.base.os cimport write_once64
+from anonvma_rt.engine.run.sync cimport downgrade_write
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_clone, anon_vma_moveto_tail, unlink_anon_vmas
 from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SELF_MERGE, NOTE_FRESH_VMA
@@ -151,11 +152,13 @@ cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64
         detached = vma
 
 
-cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noexcept nogil:
+cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint downgrade) noexcept nogil:
     """Unmaps [start, start + length); 0, -EINVAL for an unaligned or impossible range, -ENOMEM at the vma limit and
     where a split finds no memory: nothing is unmapped then, though the first of two splits may stay.
 
-    Splits at both ends, zaps the ptes, takes the vmas off the reverse map, frees page tables nobody covers.
+    Splits at both ends, zaps the ptes, takes the vmas off the reverse map, frees page tables nobody covers. downgrade:
+    all that comes behind the splits needs mmap_sem for reading only, and since 4.20 has it so (dd2283f2605e): who calls
+    gives back what is held then (mmap_unlock).
     """
     cdef uint64_t end = start + length
     cdef vm_area_struct *vma
@@ -189,6 +192,8 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length) noex
     tail.vm_next = NULL
     floor = prev.vm_end if prev != NULL else 0
     ceiling = vma.vm_start if vma != NULL else TASK_SIZE
+    if downgrade and kernel_of(t).algorithm.munmap_downgrades:
+        downgrade_write(t, &mm.mmap_sem)
     unmap_region(t, detached, floor, ceiling)
     return 0
 
@@ -242,7 +247,7 @@ cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length, uint64
         at = get_unmapped_area(mm, length)
         if at < 0:
             return at
-    error = do_munmap(t, mm, <uint64_t>at, length)
+    error = do_munmap(t, mm, <uint64_t>at, length, False)
     if error < 0:
         return error
     error = map_area(t, mm, <uint64_t>at, length, flags)

@@ -238,7 +238,7 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
         return result
     # It can fail at the limit of vmas and where a split finds no memory; then the old range stays mapped, empty, and
     # the kernel corrects accounting.
-    do_munmap(t, mm, old_address, old_length)
+    do_munmap(t, mm, old_address, old_length, False)
     if fresh and result >= 0:
         merge_afterwards(t, new_vma)
     return result

@@ -48,12 +48,12 @@ cdef int64_t mremap_to(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
     # Two questions, as in the kernel: where old_length is 0, one condition for both would let to == address pass.
     if (to <= address and address < to + new_length) or (address <= to and to < address + old_length):
         return -EINVAL
-    error = do_munmap(t, mm, to, new_length)
+    error = do_munmap(t, mm, to, new_length, False)
     if error < 0:
         return error
     if old_length >= new_length:
         if old_length > new_length:
-            error = do_munmap(t, mm, address + new_length, old_length - new_length)
+            error = do_munmap(t, mm, address + new_length, old_length - new_length, False)
             if error < 0:
                 return error
         old_length = new_length
@@ -109,9 +109,9 @@ cdef int64_t move_fixed(Task *t, mm_struct *mm, uint64_t address, uint64_t old_l
         return -EINVAL
     if vma_to_resize(t, mm, address, old_length if old_length < new_length else new_length) == NULL:
         return -EFAULT
-    error = do_munmap(t, mm, to, new_length)
+    error = do_munmap(t, mm, to, new_length, False)
     if error == 0 and old_length > new_length:
-        error = do_munmap(t, mm, address + new_length, old_length - new_length)
+        error = do_munmap(t, mm, address + new_length, old_length - new_length, False)
         old_length = new_length
     if error < 0:
         return error
@@ -167,7 +167,7 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
         return move_fixed(t, mm, address, old_length, new_length, <uint64_t>to, dontunmap)
     if new_length <= old_length and not dontunmap:
         if new_length < old_length:
-            result = do_munmap(t, mm, end, old_length - new_length)
+            result = do_munmap(t, mm, end, old_length - new_length, True)
         return result if result < 0 else <int64_t>address
     if old_length == 0:
         return -EINVAL
@@ -215,7 +215,7 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
         return mremap_to(t, mm, address, old_length, <uint64_t>to, new_length, dontunmap)
     if old_length >= new_length and not dontunmap:
         if old_length > new_length:
-            error = do_munmap(t, mm, address + new_length, old_length - new_length)
+            error = do_munmap(t, mm, address + new_length, old_length - new_length, True)
             if error < 0:
                 return error
         return <int64_t>address

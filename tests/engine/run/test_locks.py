@@ -231,3 +231,29 @@ def test_nothing_learned_leaks_into_the_next_execution():
     for index in range(count):
         with explore(ORDERS) as fresh:
             assert failures(ORDERS, fresh.run(index, 1)).get(index) == together.get(index)
+
+
+# ---- from a writer to a reader ---------------------------------------------------------------------------------------
+
+DOWNGRADED = [("write_lock", "a"), ("set", "x", 1), ("downgrade", "a"), ("get", "x", "r"), ("read_unlock", "a")]
+
+
+@pytest.mark.parametrize("carrier", ["threads", "fibers"])
+def test_nobody_writes_between_a_hold_and_the_share_that_it_becomes(carrier):
+    writer = [("write_lock", "a"), ("set", "x", 2), ("write_unlock", "a")]
+    torn = [{"0:r": 2}]
+    assert set(verdicts(Program([DOWNGRADED, writer], forbidden=torn), carrier=carrier)) == {None}
+    apart = [*DOWNGRADED[:2], ("write_unlock", "a"), ("read_lock", "a"), *DOWNGRADED[3:]]
+    assert "assertion" in verdicts(Program([apart, writer], forbidden=torn), carrier=carrier), "two calls let one in"
+
+
+def test_readers_come_in_with_the_downgrade():
+    shares = [("write_lock", "a"), ("downgrade", "a"), ("store", "x", 1), ("await", "y", 1), ("read_unlock", "a")]
+    reader = [("await", "x", 1), ("read_lock", "a"), ("store", "y", 1), ("read_unlock", "a")]
+    assert set(verdicts(Program([shares, reader]))) == {None}
+    assert "deadlock" in verdicts(Program([[step for step in shares if step[0] != "downgrade"], reader]))
+
+
+@pytest.mark.parametrize("before", [[], [("read_lock", "a")]])
+def test_only_who_holds_a_lock_downgrades_it(before):
+    assert set(verdicts(Program([[*before, ("downgrade", "a")]]))) == {"bad-unlock"}

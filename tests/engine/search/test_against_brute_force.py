@@ -54,6 +54,11 @@ LOST = {
         [("write_lock", "a"), ("set", "x", 1), ("write_unlock", "a")],
         [("write_lock", "b"), ("get", "x", "r"), ("write_unlock", "b")],
     ],
+    "a downgrade between a reader, a try and a writer": [
+        [("write_lock", "a"), ("store", "x", 1), ("downgrade", "a"), ("read_unlock", "a")],
+        [("read_trylock", "a", "r"), ("read_lock", "a")],
+        [("trylock", "a", "r"), ("wait", "a")],
+    ],
     "an await on what is set without a point": [[("set", "x", 1)], [("store", "y", 1), ("await", "x", 1)]],
 }
 

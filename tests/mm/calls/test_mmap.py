@@ -9,7 +9,7 @@ from errno import EFAULT, EINVAL, ENOMEM
 
 import pytest
 from calls import BASE, FAR, FAR2, PAGE, TABLE, at, call, mmap, mremap, munmap, touch
-from kernels import built, clean, run
+from kernels import built, clean, run, sweep, sweep_both
 from looks import anon_vmas, contents, frame, only_list, tables, vmas
 
 from anonvma_rt.mm.lab.kernel import Refused
@@ -203,6 +203,48 @@ def test_a_vma_without_any_page_keeps_the_table_of_its_neighbour():
 
 def test_the_last_vma_to_go_frees_the_table_even_if_it_had_no_page_in_it():
     assert tables(built(mmap(0, 2), touch(0, 2), mmap(100, 2), munmap(0, 2), munmap(100, 2))) == []
+
+
+# ---- with mmap_sem held for reading ----------------------------------------------------------------------------------
+
+HELD, KEPT = ["lock", "unlock"], ["lock", "downgrade", "read-unlock"]
+
+
+@pytest.mark.parametrize("algorithm", ["linux-4.20", "modern", "linux-6.19"])
+@pytest.mark.parametrize(
+    ("calls", "locks"),
+    [
+        ([munmap(0, 2)], KEPT),
+        ([mremap(0, 4, new_pages=2)], KEPT),
+        ([munmap(8, 2)], HELD),
+        ([mmap(0, 2)], HELD),
+        ([mremap(0, 4, FAR, 2)], HELD),
+    ],
+    ids=["munmap", "mremap that shrinks", "nothing to unmap", "mmap over it", "mremap to another place"],
+)
+def test_a_call_that_ends_with_unmapping_gives_half_of_mmap_sem_back_before(calls, locks, algorithm):
+    setup = [mmap(0, 4), touch(0, 4)]
+    assert [what for what, _ in run(setup, calls, algorithm=algorithm).locks("mmap_sem")] == locks
+    assert [what for what, _ in run(setup, calls, algorithm="linux-4.19").locks("mmap_sem")] == HELD
+
+
+@pytest.mark.parametrize(("algorithm", "meet"), [("linux-4.19", False), ("linux-4.20", True)])
+def test_a_fault_elsewhere_comes_in_while_munmap_clears_ptes(algorithm, meet):
+    setup = [mmap(0, 4), touch(0, 4), mmap(TABLE, 1)]
+    between = set()
+    for run_ in sweep(setup, [munmap(0, 4)], [touch(TABLE, 1, 9)], algorithm=algorithm):
+        clean(run_)
+        order = [event.task for event in run_.events if event.what in ("zap", "fault")]
+        between.add(0 in order[: order.index(1)] and 0 in order[order.index(1) :])
+        assert contents(run_.world, TABLE, 1) == [9]
+    assert meet in between and (meet or between == {False})
+
+
+@pytest.mark.parametrize("algorithm", ["linux-4.20", "modern"])
+def test_a_fault_in_what_is_being_unmapped_finds_nothing(algorithm):
+    setup = [mmap(0, 4), touch(0, 4, 7)]
+    for run_ in sweep_both(setup, [munmap(0, 4)], [touch(0, 1, 9, errno=(0, EFAULT))], algorithm=algorithm):
+        assert vmas(clean(run_).world) == []
 
 
 # ---- finding a vma among many ----------------------------------------------------------------------------------------

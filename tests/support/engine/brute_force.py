@@ -21,6 +21,7 @@ KINDS = {
     "locks": ["write", "write", "unlock", "write_lock", "store"],
     "tries": ["write", "trylock", "taken", "read_trylock", "wait"],
     "readers": ["read", "read", "await", "store", "write", "wait"],
+    "downgrades": ["downgraded", "downgraded", "read", "write", "downgrade", "read_trylock", "trylock", "wait"],
     "waits": ["write", "read", "wait", "wait", "load"],
     "wild": ["write", "read", "read_unlock", "write_unlock", "read_lock", "write_lock", "trylock", "store"],
     "objects": ["use", "use", "free", "new", "unlink", "store", "write"],
@@ -29,7 +30,7 @@ KINDS = {
     "all": [
         "await", "await_less", "store", "load", "add", "cas", "write", "read", "trylock", "taken", "read_trylock",
         "wait", "read_unlock", "write_unlock", "read_lock", "write_lock", "use", "free", "new", "get", "set",
-        "free_lock", "take",
+        "free_lock", "take", "downgraded",
     ],
 }  # fmt: skip
 INSIDE = ["load", "store", "await", "get", "set"]
@@ -57,6 +58,9 @@ def piece(draw, kind):
         return [("trylock", lock, register), ("write_unlock", lock)]
     if kind == "unlock":
         return [("write_unlock", lock)]
+    if kind == "downgraded":
+        inside = [piece(draw, draw.choice(INSIDE)) if draw.random() < 0.5 else [] for _ in "ab"]
+        return [("write_lock", lock), *inside[0], ("downgrade", lock), *inside[1], ("read_unlock", lock)]
     if kind == "free_lock":
         return [("free", lock)]
     if kind in ("load", "get"):

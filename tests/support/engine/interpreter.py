@@ -12,7 +12,8 @@ from anonvma_rt.litmus.assemble import unprotected
 
 START = -1
 SILENT = ("get", "set")  # no point goes before them where a lock keeps others away: made together with the step before
-LOCKS = ("lock", "unlock", "trylock", "read_lock", "read_unlock", "read_trylock", "write_lock", "write_unlock", "wait")
+LOCKS = ("lock", "unlock", "trylock", "read_lock", "read_unlock", "read_trylock", "write_lock", "write_unlock", "wait",
+         "downgrade")  # fmt: skip
 RESULTS = ("load", "get", "cas", "trylock", "read_trylock")  # the last operand is a register
 READERS = ("read_lock", "read_unlock", "read_trylock")
 
@@ -117,6 +118,10 @@ class Model:
                 if owner != task:
                     return state, "bad-unlock"
                 owner = -1
+            elif verb == "downgrade":
+                if owner != task:
+                    return state, "bad-unlock"
+                owner, readers = -1, (task,)
             elif verb == "read_unlock":
                 if task not in readers:
                     return state, "bad-unlock"

@@ -14,7 +14,7 @@ accesses = st.one_of(
     st.tuples(st.just("await"), words, values),
 )
 locking = st.one_of(
-    st.tuples(st.sampled_from(["lock", "unlock", "read_lock", "read_unlock", "wait"]), locks),
+    st.tuples(st.sampled_from(["lock", "unlock", "read_lock", "read_unlock", "wait", "downgrade"]), locks),
     st.tuples(st.just("trylock"), locks, st.just("t")),
 )
 
@@ -43,7 +43,7 @@ def pieces(draw):
     """A few steps that belong together."""
     lock, name, register = draw(st.sampled_from("AB")), draw(words), draw(st.sampled_from(("r", "s")))
     inside = draw(st.sampled_from(([], [("load", name, register)], [("store", name, draw(st.integers(1, 3)))])))
-    kind = draw(st.integers(0, 7))
+    kind = draw(st.integers(0, 8))
     if kind == 0:
         return [("load", name, register)]
     if kind == 1:
@@ -54,6 +54,8 @@ def pieces(draw):
         return [("wait", lock)]
     if kind == 4:
         return [(draw(st.sampled_from(("trylock", "read_trylock"))), lock, register)]
+    if kind == 8:
+        return [("lock", lock), *inside, ("downgrade", lock), *inside, ("read_unlock", lock)]
     if kind == 5:
         return [("read_lock", lock), *inside, ("read_unlock", lock)]
     if kind == 6:

@@ -63,7 +63,7 @@ class Run:
             if seen and event.what == last:
                 break
             seen = seen or event.what == first
-            if seen and event.what in ("lock", "trylock", "unlock", "read-lock", "read-unlock"):
+            if seen and event.what in ("lock", "trylock", "unlock", "read-lock", "read-unlock", "downgrade"):
                 what, name, field = self.world.name(event.a)
                 if field in fields:
                     found.append((event.what, (what, name)))

@@ -28,10 +28,11 @@ cdef enum Op:
     OP_STORE
     OP_ATOMIC
     OP_NOTE
-    # A trylock that shares; and an await that changes the word in the same step. At the end, so that the numbers in
-    # recorded events stay what they were.
+    # A trylock that shares; an await that changes the word in the same step; a hold that becomes a share. At the end,
+    # so that the numbers in recorded events stay what they were.
     OP_READ_TRYLOCK
     OP_TAKE
+    OP_DOWNGRADE
     OPS
 
 # What an await waits for: a word that is, as a signed number, equal to, not equal to, less than or not less than the

@@ -10,8 +10,8 @@ from libc.stdint cimport int64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_POISON
 from anonvma_rt.engine.base.operation cimport (
-    OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START, OP_TAKE, OP_TRYLOCK, OP_UNLOCK,
-    OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_UNEQUAL, lock_word,
+    OP_AWAIT, OP_DOWNGRADE, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START, OP_TAKE,
+    OP_TRYLOCK, OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_UNEQUAL, lock_word,
 )
 
 # What an operation is to others on its object. Operations of one group commute, but changes do not; those of two groups
@@ -59,9 +59,14 @@ cdef inline bint would_fail(int op, void *object) noexcept nogil:
     return op == OP_READ_TRYLOCK and lock.owner != 0
 
 
+cdef inline bint gives_back(int op) noexcept nogil:
+    """Whether an operation gives back a hold or a share of a lock; a downgrade keeps a share."""
+    return op == OP_UNLOCK or op == OP_READ_UNLOCK or op == OP_DOWNGRADE
+
+
 cdef inline bint on_lock(int op) noexcept nogil:
     """Whether only locks have such an operation; one that loads may look at a lock as well."""
-    return op == OP_LOCK or op == OP_UNLOCK or op == OP_READ_LOCK or op == OP_READ_UNLOCK or op == OP_WAIT or tries(op)
+    return gives_back(op) or op == OP_LOCK or op == OP_READ_LOCK or op == OP_WAIT or tries(op)
 
 
 cdef inline bint awaits(int op) noexcept nogil:

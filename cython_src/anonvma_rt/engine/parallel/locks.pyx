@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport (
-    MAX_TASKS, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_UNLOCK, OP_WAIT, lock_word,
+    MAX_TASKS, OP_DOWNGRADE, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_WAIT, lock_word,
 )
 from anonvma_rt.engine.base.os cimport (
     rt_exchange, rt_load, rt_load64, rt_pause, rt_peek, rt_store, rt_store64, rt_subtract, rt_swap, rt_wait,
@@ -273,6 +273,7 @@ cdef void release_at_once(Task *t, lock_word *lock, int op, int subclass) noexce
     cdef Runner *r = runner_of(t)
     cdef lock_word w
     cdef lock_word one
+    cdef lock_word kept
     cdef int cls
     come_to(t, op, lock)
     cls = class_of(t, lock, subclass)
@@ -280,16 +281,21 @@ cdef void release_at_once(Task *t, lock_word *lock, int op, int subclass) noexce
     if r.storm.recording:
         write_ticket(r)
     w.word = rt_peek(&lock.word)
-    if (w.owner != t.id + 1 if op == OP_UNLOCK else not unshare(t, lock)) or (cls and t.held_count[cls] == 0):
+    if (w.owner != t.id + 1 if op != OP_READ_UNLOCK else not unshare(t, lock)) or (cls and t.held_count[cls] == 0):
         violate(t, VIOLATION_BAD_UNLOCK, cls, w.owner, name(t, lock))
     one.word = 0
-    if op == OP_UNLOCK:
-        one.owner = t.id + 1
-    else:
+    kept.word = 0
+    if op == OP_READ_UNLOCK:
         one.readers = 1
-    if cls:
+    else:
+        one.owner = t.id + 1
+    if op == OP_DOWNGRADE:
+        share(t, lock)
+        kept.readers = 1
+    elif cls:
         unhold(t, cls)
-    w.word = rt_subtract(&lock.word, one.word)
+    # One subtraction changes both bytes: of a lock that is held for writing nobody has a share.
+    w.word = rt_subtract(&lock.word, one.word - kept.word)
     if w.waiters:
         rt_wake_all(&lock.word)
 

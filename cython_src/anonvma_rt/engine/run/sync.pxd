@@ -12,9 +12,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from anonvma_rt.engine.audit.access cimport rt_glance, rt_glance64
 from anonvma_rt.engine.base.operation cimport (
-    OP_ATOMIC, OP_AWAIT, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE, OP_TAKE,
-    OP_TRYLOCK, OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_NO_BITS, TEST_UNEQUAL,
-    lock_word,
+    OP_ATOMIC, OP_AWAIT, OP_DOWNGRADE, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE,
+    OP_TAKE, OP_TRYLOCK, OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_NO_BITS,
+    TEST_UNEQUAL, lock_word,
 )
 from anonvma_rt.engine.base.os cimport (
     rt_add_in_order, rt_exchange_in_order, rt_fetch_add, rt_inc_not_zero, rt_load, rt_load_in_order, rt_store_in_order,
@@ -126,13 +126,16 @@ cdef inline void release(Task *t, lock_word *lock, int op, int subclass) noexcep
     cls = cls + subclass if cls else 0
     point(t, op, lock)
     must_not_be_freed(t, lock)
-    if (lock.owner != t.id + 1 if op == OP_UNLOCK else not unshare(t, lock)) or (cls and t.held_count[cls] == 0):
+    if (lock.owner != t.id + 1 if op != OP_READ_UNLOCK else not unshare(t, lock)) or (cls and t.held_count[cls] == 0):
         violate(t, VIOLATION_BAD_UNLOCK, cls, lock.owner, lock_name(t, lock))
-    if op == OP_UNLOCK:
-        lock.owner = 0
-    else:
+    if op == OP_READ_UNLOCK:
         lock.readers -= 1
-    if cls:
+    else:
+        lock.owner = 0
+    if op == OP_DOWNGRADE:
+        share(t, lock)
+        lock.readers += 1
+    elif cls:
         unhold(t, cls)
     if lock.waiters:
         recheck(t.x, lock)
@@ -219,6 +222,11 @@ cdef inline void down_write(Task *t, rwsem_t *lock) noexcept nogil:
 
 cdef inline void up_write(Task *t, rwsem_t *lock) noexcept nogil:
     release(t, lock, OP_UNLOCK, 0)
+
+
+cdef inline void downgrade_write(Task *t, rwsem_t *lock) noexcept nogil:
+    """A writer goes on as a reader, and nobody writes in between."""
+    release(t, lock, OP_DOWNGRADE, 0)
 
 
 cdef inline void down_write_nested(Task *t, rwsem_t *lock, int subclass) noexcept nogil:

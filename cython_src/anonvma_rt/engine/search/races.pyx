@@ -9,13 +9,13 @@ there. Operations that wait are what the paper leaves open; docs/engine.md has t
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_READ_UNLOCK
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOCK, OP_READ_LOCK, OP_READ_UNLOCK, OP_UNLOCK
 from anonvma_rt.engine.base.os cimport rt_unlikely
 from anonvma_rt.engine.base.tasks cimport (
     TaskSet, add, anybody, clear, copy, drop, has, keep, lowest, meet, only, pop, take_away, unite,
 )
 from anonvma_rt.engine.order.clocks cimport clock_join
-from anonvma_rt.engine.order.relation cimport CHANGES, SHARES, Group, can_go_on, group_of, groups_depend, waits
+from anonvma_rt.engine.order.relation cimport CHANGES, SHARES, Group, can_go_on, group_of, groups_depend, tries, waits
 from anonvma_rt.engine.search.stack cimport (
     BACKTRACK, ENABLED, ESCAPED, EXPLORED, FAILED, RESTLESS, SLEEP, Pending, Search, Step, clock_of, held_before, op_of,
     pending_at, set_at,
@@ -237,7 +237,7 @@ cdef bint before_reader(Search *s, int32_t earlier, Pending p, const uint32_t *c
             if balance[t] and (i < earlier or not left_out(s, cut, clock_of(s, i))):
                 since[t] += share_of(s.step[i].kind)
                 if since[t] == balance[t]:
-                    # It has shared the lock since step i.
+                    # It has had the lock, or a share, since step i.
                     if i <= earlier or happens_before(s, i, clock):
                         return False
                     cut_off(s, cut, i)
@@ -248,10 +248,13 @@ cdef bint before_reader(Search *s, int32_t earlier, Pending p, const uint32_t *c
 
 
 cdef inline int32_t share_of(uint32_t kind) noexcept nogil:
-    """How many shares of its lock a step takes."""
-    if kind_group(kind) != SHARES:
+    """1 for a step that takes its lock, or a share of it, and -1 for one that gives that back. A downgrade keeps it."""
+    cdef int op = op_of(kind)
+    if op == OP_UNLOCK or op == OP_READ_UNLOCK:
+        return -1
+    if kind & FAILED:
         return 0
-    return -1 if kind == OP_READ_UNLOCK else 1
+    return op == OP_LOCK or op == OP_READ_LOCK or tries(op)
 
 
 cdef inline void cut_off(Search *s, Cut *cut, int32_t at) noexcept nogil:

@@ -5,8 +5,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from anonvma_rt.engine.audit.access cimport rt_glance
-from anonvma_rt.engine.base.operation cimport OP_LOAD
-from anonvma_rt.engine.base.os cimport read_onceu, write_onceu
+from anonvma_rt.engine.base.operation cimport OP_LOAD, lock_word
+from anonvma_rt.engine.base.os cimport read_onceu, rt_load, write_onceu
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport down_read, down_write, try_down_read, up_read, up_write
 from anonvma_rt.engine.run.task cimport Task, must_live, violate
@@ -274,22 +274,32 @@ cdef uint64_t mmap_flags(int64_t *a) noexcept nogil:
             | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0))
 
 
+cdef void mmap_unlock(Task *t, mm_struct *mm) noexcept nogil:
+    """Gives mmap_sem back as it is held: for writing, or for reading where a call has downgraded it."""
+    cdef lock_word held
+    held.word = rt_load(&mm.mmap_sem.word)
+    if held.owner == t.id + 1:
+        up_write(t, &mm.mmap_sem)
+    else:
+        up_read(t, &mm.mmap_sem)
+
+
 cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
-    """The calls that hold mmap_sem for writing from beginning to end."""
+    """The calls that take mmap_sem for writing. An munmap and an mremap that shrinks may end as readers."""
     cdef int64_t *a = c.args
     cdef int64_t result
     down_write(t, &mm.mmap_sem)
     if c.verb == MMAP:
         result = do_mmap(t, mm, a[0], bytes_of(a[1]), mmap_flags(a))
     elif c.verb == MUNMAP:
-        result = do_munmap(t, mm, <uint64_t>a[0], bytes_of(a[1]))
+        result = do_munmap(t, mm, <uint64_t>a[0], bytes_of(a[1]), True)
     elif c.verb == MPROTECT:
         result = do_mprotect(t, mm, <uint64_t>a[0], bytes_of(a[1]), a[2] != 0)
     elif c.verb == BRK:
         result = do_brk(t, mm, <uint64_t>a[0], bytes_of(a[1]), VM_WRITE)
     else:
         result = do_mremap(t, mm, <uint64_t>a[0], bytes_of(a[1]), bytes_of(a[2]), a[3], a[4] != 0, a[5] != 0)
-    up_write(t, &mm.mmap_sem)
+    mmap_unlock(t, mm)
     return result
 
 
