@@ -82,6 +82,10 @@ class Algorithm:
     munmap_downgrades
         munmap, and an mremap that shrinks in place, zap and free page tables with mmap_sem held for reading only: what
         they unmap is in no tree by then (dd2283f2605e and 85a06835f6f1, 4.20).
+    downgrade_beside_stack
+        they do so where a stack follows, which may grow into what they unmap (4.20 until 246c320a8cfe in 5.8).
+    exclusive_growth
+        a fault that makes a stack grow holds mmap_sem for writing meanwhile (8d7071af8907, 6.5).
 
     Vmas and their anon_vmas:
 
@@ -208,6 +212,8 @@ class Algorithm:
     refuse_copies: bool = False
     unstable_pmd: str = "walks"
     munmap_downgrades: bool = False
+    downgrade_beside_stack: bool = False
+    exclusive_growth: bool = False
     rule: Any = None
     about: str = field(default="", compare=False)
     kernel: str = field(default="", compare=False)

@@ -196,11 +196,17 @@ class RecordedProcess:
     # ---- system calls ----------------------------------------------------------------------------------------------
 
     def mmap(
-        self, pages: int, at: int | None = None, writable: bool = True, huge: bool = False, errnos: Errnos = ""
+        self,
+        pages: int,
+        at: int | None = None,
+        writable: bool = True,
+        huge: bool = False,
+        grows_down: bool = False,
+        errnos: Errnos = "",
     ) -> int:
-        made = self._now(errnos, lambda process: process.mmap(pages, at, writable, huge))
+        made = self._now(errnos, lambda process: process.mmap(pages, at, writable, huge, grows_down))
         at = _known(at if made is None else made, "mmap", "at")
-        self._record("mmap", errnos, at=at, pages=pages, writable=writable, huge=huge)
+        self._record("mmap", errnos, at=at, pages=pages, writable=writable, huge=huge, grows_down=grows_down)
         return at
 
     def munmap(self, addr: int, pages: int, errnos: Errnos = "") -> None:

@@ -27,7 +27,7 @@ TREE = {
 MODERN = TREE | {
     "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "import_ahead": True,
     "reuse": "counters", "move_pages": "4.17", "wait_without_pin": True, "pmd_twice": False, "refuse_copies": True,
-    "unstable_pmd": "no", "munmap_downgrades": True,
+    "unstable_pmd": "no", "munmap_downgrades": True, "exclusive_growth": True,
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,

@@ -101,6 +101,12 @@ WRONG_AND_RIGHT = {
     "case_3_keeps_pgoff": ("case-3-pgoff", "modern,case_3_keeps_pgoff=true", "modern"),
     "growth": ("grow-from-middle", "modern,growth=merge-from-address", "modern"),
     "refuse_copies": ("copy-of-private", "unpatched", "unpatched,refuse_copies=true"),
+    "exclusive_growth": ("stack-index", "unpatched", "unpatched,exclusive_growth=true"),
+    "downgrade_beside_stack": (
+        "stack-beside-munmap",
+        "modern,downgrade_beside_stack=true,exclusive_growth=false",
+        "modern,exclusive_growth=false",
+    ),
     "unstable_pmd": ("dontneed-vs-fault", "unpatched", "unpatched,unstable_pmd=no"),
     "free_root_first": ("root-freed-first", "unpatched", "unpatched,free_root_first=false"),
 }  # fmt: skip
@@ -197,6 +203,8 @@ GUARDS = {
     "merge-no-memory": ["import_ahead=false"],
     "own-locks": ["own_lock=true"],
     "own-mm-migration": ["ordering=none", "move_pages=4.17", "move_pages=4.17,ordering=none"],
+    "stack-beside-munmap": ["downgrade_beside_stack=true,exclusive_growth=false"],
+    "stack-index": ["exclusive_growth=false"],
     "peek": ["restore_peeks=true", "restore_peeks=true,ordering=none"],
     "reused-pin": ["careful_pin=false"],
     "reused-root": ["recheck_mapped=false"],

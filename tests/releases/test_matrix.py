@@ -36,6 +36,12 @@ KNOWN = {
         ["reuse=degree (7a3ef208e662)", "uncounted_clone=true (7a3ef208e662)"],  # it takes both
         ["uncounted_clone=false (3fe89b3e2a7b)"],
     ),
+    "stack-beside-munmap": (
+        [("4.20", "5.4")],
+        ["munmap_downgrades=true (dd2283f2605e, 85a06835f6f1)", "downgrade_beside_stack=true (dd2283f2605e)"],
+        ["downgrade_beside_stack=false (246c320a8cfe)"],
+    ),
+    "stack-index": ([("2.6.38", "6.2")], [], ["exclusive_growth=true (8d7071af8907)"]),
     "huge-pmd-twice": ([("2.6.38", "3.15")], [], ["pmd_twice=false (f72e7dcdd252)"]),
     "copy-of-private": ([("2.6.38", "4.9")], [], ["refuse_copies=true (dba58d3b8c50)"]),
     "grow-from-middle": (

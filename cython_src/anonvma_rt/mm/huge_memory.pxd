@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.mm_types cimport (
-    PMD_SIZE, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, anon_vma, mm_struct, mm_walk, page, pmd_t, vm_area_struct,
+    PMD_SIZE, VM_GROWSDOWN, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, anon_vma, mm_struct, mm_walk, page, pmd_t,
+    vm_area_struct,
 )
 
 cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil
@@ -26,8 +27,8 @@ cdef void vma_adjust_trans_huge(Task *t, vm_area_struct *vma, uint64_t start, ui
 
 
 cdef inline bint hugepage_fits(vm_area_struct *vma, uint64_t address) noexcept nogil:
-    """Whether a fault at address may get a huge page: the vma wants them and holds all of that one. A stack that exec
-    still builds gets none, because it moves."""
+    """Whether a fault at address may get a huge page: the vma wants them and holds all of that one. A stack gets none:
+    exec moves it, and where it grows is for small pages."""
     cdef uint64_t start = address & ~<uint64_t>(PMD_SIZE - 1)
-    cdef bint wanted = vma.vm_flags & (VM_HUGEPAGE | VM_STACK_INCOMPLETE_SETUP) == VM_HUGEPAGE
+    cdef bint wanted = vma.vm_flags & (VM_HUGEPAGE | VM_STACK_INCOMPLETE_SETUP | VM_GROWSDOWN) == VM_HUGEPAGE
     return wanted and vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end

@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.memory cimport zap_page_range
-from anonvma_rt.mm.mm_types cimport PAGE_SIZE, mm_struct, vm_area_struct
+from anonvma_rt.mm.mm_types cimport PAGE_SIZE, mm_struct, start_of, vm_area_struct
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
@@ -17,6 +17,7 @@ cdef int madvise_dontneed(Task *t, mm_struct *mm, uint64_t start, uint64_t lengt
     """
     cdef uint64_t end = start + length
     cdef uint64_t stop
+    cdef uint64_t begin
     cdef int error = 0
     cdef vm_area_struct *vma
     if start & (PAGE_SIZE - 1) or end < start:
@@ -27,9 +28,10 @@ cdef int madvise_dontneed(Task *t, mm_struct *mm, uint64_t start, uint64_t lengt
     while start < end:
         if vma == NULL:
             return -ENOMEM
-        if start < vma.vm_start:
+        begin = start_of(t, vma)
+        if start < begin:
             error = -ENOMEM
-            start = vma.vm_start
+            start = begin
             if start >= end:
                 break
         stop = vma.vm_end if vma.vm_end < end else end

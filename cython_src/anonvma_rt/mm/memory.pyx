@@ -77,16 +77,20 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
                         uint64_t ceiling) noexcept nogil:
     """Frees the page tables of [start, end) that lie wholly between the neighbouring vmas (floor and ceiling).
 
-    mmap_sem is held for writing and no vma covers the range any more, so no walk can arrive here.
+    No vma covers the range any more, so no walk can arrive here: mmap_sem is held, and if only for reading, then what
+    could grow into the range is a stack (downgrade_beside_stack).
     """
     cdef uint64_t address = start & ~<uint64_t>(PMD_SIZE - 1)
     cdef page_table *table
     cdef pmd_t *pmd
+    cdef bint beside_stack = kernel_of(t).algorithm.downgrade_beside_stack
     while address < end:
         pmd = pmd_offset(mm, address)
         if pmd == NULL:
             address = ((address >> PGDIR_SHIFT) + 1) << PGDIR_SHIFT
             continue
+        if beside_stack:
+            point(t, OP_LOAD, pmd)
         if pmd[0] and address >= floor and address + PMD_SIZE <= ceiling:
             spin_lock(t, &mm.page_table_lock)
             point(t, OP_STORE, pmd)

@@ -24,8 +24,8 @@ from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
     MOVE_PAGES_3_2, MOVE_PAGES_4_17, PAGE_SIZE, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of,
-    make_pte, mm_of, mm_struct, noted, page, page_anon_vma, page_at, page_table, pte_pfn, pte_present, pte_t, serial_of,
-    vm_area_struct,
+    make_pte, mm_of, mm_struct, noted, page, page_anon_vma, page_at, page_table, pte_pfn, pte_present, pte_t,
+    serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
 from anonvma_rt.mm.page_vma_mapped cimport walked_table
@@ -238,7 +238,7 @@ cdef int find_page(Task *t, mm_struct *mm, uint64_t address, page **p) noexcept 
     -ENOENT where no page is. mmap_sem is held for reading."""
     cdef vm_area_struct *vma = find_vma(t, mm, address)
     cdef pte_t seen
-    if vma == NULL or vma.vm_start > address:
+    if vma == NULL or start_of(t, vma) > address:
         return -EFAULT
     p[0] = follow_page(t, mm, address, &seen)
     if p[0] != NULL:

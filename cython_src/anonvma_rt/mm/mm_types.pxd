@@ -9,7 +9,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.base.klist cimport list_head
-from anonvma_rt.engine.base.operation cimport OP_STORE, lock_word
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE, lock_word
 from anonvma_rt.engine.base.os cimport read_link, read_once64, read_onceu, rt_unlikely
 from anonvma_rt.engine.run.sync cimport mutex_t, rwsem_t, spinlock_t
 from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Finding, Task, must_live, point, violate
@@ -61,6 +61,8 @@ cdef enum:
     VM_STACK_INCOMPLETE_SETUP = 4
     # It was writable once, so its pages are charged: two vmas that differ in this do not merge.
     VM_ACCOUNT = 8
+    # A fault below it makes it grow (MAP_GROWSDOWN), as the stack of a process does.
+    VM_GROWSDOWN = 0x100
 
 # What a pte holds: a state in the low bits, PTE_WRITE, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
@@ -181,6 +183,8 @@ cdef struct algorithm:
     int8_t refuse_copies
     int8_t unstable_pmd
     int8_t munmap_downgrades
+    int8_t downgrade_beside_stack
+    int8_t exclusive_growth
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -239,7 +243,8 @@ cdef struct anon_vma_chain:
 
 cdef struct vm_area_struct:
     mm_struct *vm_mm
-    uint64_t vm_start         # mmap_sem; the root's mutex in some cases only (vma_adjust)
+    # mmap_sem; the root's mutex in some cases only (vma_adjust), and always where a stack grows
+    uint64_t vm_start
     uint64_t vm_end
     uint64_t vm_pgoff
     uint64_t vm_flags         # mmap_sem
@@ -437,6 +442,13 @@ cdef inline pmd_t make_huge_pmd(uint64_t pfn, bint writable) noexcept nogil:
 
 cdef inline uint64_t vma_pages(vm_area_struct *vma) noexcept nogil:
     return (vma.vm_end - vma.vm_start) >> PAGE_SHIFT
+
+
+cdef inline uint64_t start_of(Task *t, vm_area_struct *vma) noexcept nogil:
+    """vm_start, for whoever holds mmap_sem for reading: that of a stack moves meanwhile."""
+    if vma.vm_flags & VM_GROWSDOWN:
+        point(t, OP_LOAD, member_of(t, &vma.vm_start))
+    return read_once64(&vma.vm_start)
 
 
 cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) noexcept nogil:

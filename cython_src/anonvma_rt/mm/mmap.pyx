@@ -5,26 +5,34 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.base.os cimport write_once64
-from anonvma_rt.engine.run.sync cimport downgrade_write
+from anonvma_rt.engine.run.sync cimport (
+    down_read, down_write, downgrade_write, spin_lock, spin_unlock, up_read,
+)
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
-from anonvma_rt.mm.anon_vma_chain cimport anon_vma_clone, anon_vma_moveto_tail, unlink_anon_vmas
+from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
+from anonvma_rt.mm.anon_vma_chain cimport (
+    anon_vma_clone, anon_vma_moveto_tail, anon_vma_post_update, anon_vma_pre_update, anon_vma_prepare, unlink_anon_vmas,
+)
 from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SELF_MERGE, NOTE_FRESH_VMA
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGED
 from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS, ORDERING_TAIL,
-    ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_WRITE, kernel_of,
-    member_of, mm_struct, rule_hook, serial_of, vm_area_struct,
+    ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_GROWSDOWN, VM_WRITE, algorithm,
+    anon_vma, kernel_of, member_of, mm_struct, rule_hook, serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
-    split_vma, vma_alloc, vma_duplicate, vma_free, vma_link, vma_merge, vma_merge_struct, vma_unlink,
+    set_range, split_vma, vma_alloc, vma_duplicate, vma_free, vma_link, vma_merge, vma_merge_struct, vma_unlink,
 )
 from anonvma_rt.mm.vma_tree cimport find_vma, find_vma_prev, vma_tree_last
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
 cdef enum:
+    # Between a stack that grows and what is below it, in bytes; and the largest stack, as RLIMIT_STACK usually is.
+    STACK_GUARD_GAP = 256 << 12
+    STACK_LIMIT = 8 << 20
     # Left free below TASK_SIZE, as the stack is.
     PMD_GAP = 1 << 21
 
@@ -127,6 +135,69 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
     return new
 
 
+# ---- stacks ----------------------------------------------------------------------------------------------------------
+
+
+cdef int expand_downwards(Task *t, vm_area_struct *vma, uint64_t address) noexcept nogil:
+    """A stack grows down to the page of an address. 0, or -ENOMEM: another mapping is nearer than stack_guard_gap, the
+    stack would be larger than RLIMIT_STACK usually is, or there is no memory.
+
+    mmap_sem is held, and up to 6.4 for reading: the root's lock keeps others who grow out, and walkers, but nobody who
+    asks for the index of a page. The gap is that of 4.12 and later; before, the lowest page of a stack was its guard.
+    page_table_lock, which is for the gaps of the vma tree since 3.8, is taken in every release.
+    """
+    cdef vm_area_struct *prev = vma.vm_prev
+    cdef bint tree = kernel_of(t).algorithm.tree
+    cdef anon_vma *locked
+    cdef uint64_t grow
+    cdef int error = -ENOMEM
+    address &= ~<uint64_t>(PAGE_SIZE - 1)
+    if prev != NULL and not prev.vm_flags & VM_GROWSDOWN and address - prev.vm_end < STACK_GUARD_GAP:
+        return -ENOMEM
+    if anon_vma_prepare(t, vma) < 0:
+        return -ENOMEM
+    locked = vma.anon_vma
+    anon_vma_lock(t, locked)
+    grow = (vma.vm_start - address) >> PAGE_SHIFT
+    if address >= vma.vm_start:
+        error = 0
+    elif vma.vm_end - address <= STACK_LIMIT and grow <= vma.vm_pgoff:
+        error = 0
+        spin_lock(t, &vma.vm_mm.page_table_lock)
+        if tree:
+            anon_vma_pre_update(t, vma)
+        set_range(t, vma, address, vma.vm_end, vma.vm_pgoff - grow)
+        if tree:
+            anon_vma_post_update(t, vma)
+        spin_unlock(t, &vma.vm_mm.page_table_lock)
+    anon_vma_unlock(t, locked)
+    return error
+
+
+cdef inline bint is_below_stack(Task *t, vm_area_struct *vma, uint64_t address) noexcept nogil:
+    return vma != NULL and vma.vm_flags & VM_GROWSDOWN and address < start_of(t, vma)
+
+
+cdef vm_area_struct *lock_mm_and_find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """find_vma() of a fault, which takes mmap_sem for reading and lets a stack grow: for that alone it holds mmap_sem
+    for writing since 6.5 (8d7071af8907). NULL where the stack cannot."""
+    cdef vm_area_struct *vma
+    cdef int error = 0
+    down_read(t, &mm.mmap_sem)
+    vma = find_vma(t, mm, address)
+    if not is_below_stack(t, vma, address):
+        return vma
+    if not kernel_of(t).algorithm.exclusive_growth:
+        return vma if expand_downwards(t, vma, address) == 0 else NULL
+    up_read(t, &mm.mmap_sem)
+    down_write(t, &mm.mmap_sem)
+    vma = find_vma(t, mm, address)
+    if is_below_stack(t, vma, address):
+        error = expand_downwards(t, vma, address)
+    downgrade_write(t, &mm.mmap_sem)
+    return vma if error == 0 else NULL
+
+
 # ---- unmap and map ---------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +221,13 @@ cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64
         vma = detached.vm_next
         vma_free(t, detached)
         detached = vma
+
+
+cdef bint may_downgrade(Task *t, vm_area_struct *next) noexcept nogil:
+    """Whether others may come while what is before `next` is unmapped. Not if it is a stack, which would grow into
+    the page tables that are being freed: since 5.8 (246c320a8cfe)."""
+    cdef algorithm *a = &kernel_of(t).algorithm
+    return a.munmap_downgrades and (a.downgrade_beside_stack or next == NULL or not next.vm_flags & VM_GROWSDOWN)
 
 
 cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint downgrade) noexcept nogil:
@@ -192,7 +270,7 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint
     tail.vm_next = NULL
     floor = prev.vm_end if prev != NULL else 0
     ceiling = vma.vm_start if vma != NULL else TASK_SIZE
-    if downgrade and kernel_of(t).algorithm.munmap_downgrades:
+    if downgrade and may_downgrade(t, vma):
         downgrade_write(t, &mm.mmap_sem)
     unmap_region(t, detached, floor, ceiling)
     return 0

@@ -23,8 +23,9 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
     GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, TYPE_ANON_VMA, TYPE_AVC,
-    TYPE_VMA, VM_STACK_INCOMPLETE_SETUP, algorithm, anon_vma, anon_vma_chain, avc_of_same_anon_vma, kernel_of,
-    linear_page_index, make_pte, member_of, page, page_anon_vma, page_generation, pte_t, serial_of, vm_area_struct,
+    TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, anon_vma, anon_vma_chain, avc_of_same_anon_vma,
+    kernel_of, linear_page_index, make_pte, member_of, page, page_anon_vma, page_generation, pte_t, serial_of,
+    start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
@@ -166,14 +167,20 @@ cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t
     cdef anon_vma *av = own_anon_vma(t, vma)
     write_once32(&p.mapcount, 0)
     set_page_anon_vma(p, av)
-    write_onceu(&p.index, <uint32_t>linear_page_index(vma, address))
+    write_onceu(&p.index, <uint32_t>index_of(t, vma, address, False))
 
 
-cdef uint64_t index_of(Task *t, vm_area_struct *vma, uint64_t address) noexcept nogil:
-    """linear_page_index() for whoever holds the lock of a list that the vma is on: where each list has a lock of its
-    own (own_lock), vma_adjust may hold another one."""
+cdef uint64_t index_of(Task *t, vm_area_struct *vma, uint64_t address, bint on_list) noexcept nogil:
+    """linear_page_index(), where others may change what it looks at. on_list: for whoever holds the lock of a list that
+    the vma is on: where each list has a lock of its own (own_lock), vma_adjust may hold another one. Otherwise mmap_sem
+    is held, for reading, and up to 6.4 a stack grows meanwhile."""
     cdef uint64_t pgoff
-    if not kernel_of(t).algorithm.own_lock:
+    cdef uint64_t start
+    if vma.vm_flags & VM_GROWSDOWN and not kernel_of(t).algorithm.exclusive_growth:
+        start = start_of(t, vma)
+        point(t, OP_LOAD, member_of(t, &vma.vm_pgoff))
+        return ((address - start) >> PAGE_SHIFT) + read_once64(&vma.vm_pgoff)
+    if not on_list or not kernel_of(t).algorithm.own_lock:
         return linear_page_index(vma, address)
     point(t, OP_LOAD, member_of(t, &vma.vm_pgoff))
     pgoff = read_once64(&vma.vm_pgoff)
@@ -193,7 +200,7 @@ cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t add
     own = own_anon_vma(t, vma)
     if av == NULL or read_link(&av.root) != read_link(&own.root):
         violate(t, BUG_ON, BUG_RMAP_ROOT, p.pfn, <int64_t>address)
-    if p.index != <uint32_t>index_of(t, vma, address):
+    if p.index != <uint32_t>index_of(t, vma, address, True):
         violate(t, BUG_ON, BUG_RMAP_INDEX, p.pfn, <int64_t>address)
 
 

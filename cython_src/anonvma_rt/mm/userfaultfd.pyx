@@ -18,14 +18,14 @@ from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.gup cimport follow_page
 from anonvma_rt.mm.migrate cimport migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, VM_WRITE, anon_vma, is_migration_entry, linear_page_index, mm_struct, page,
-    page_table, pte_pfn, pte_present, pte_t, vm_area_struct,
+    PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, VM_WRITE, anon_vma, is_migration_entry, mm_struct, page,
+    page_table, pte_pfn, pte_present, pte_t, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.pgtable cimport (
     alloc_table, find_table, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
 )
-from anonvma_rt.mm.rmap cimport page_get_anon_vma, set_page_anon_vma
+from anonvma_rt.mm.rmap cimport index_of, page_get_anon_vma, set_page_anon_vma
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
@@ -60,7 +60,7 @@ cdef int move_entry(Task *t, page *p, pte_t seen, vm_area_struct *vma, uint64_t 
         if p != NULL:
             point(t, OP_STORE, &p.mapping)
             set_page_anon_vma(p, new_vma.anon_vma)
-            write_onceu(&p.index, <uint32_t>linear_page_index(new_vma, to))
+            write_onceu(&p.index, <uint32_t>index_of(t, new_vma, to, False))
         set_pte(t, pte_offset(new, to), pte)
     if second != first:
         spin_unlock_nested(t, second, 1)
@@ -121,9 +121,9 @@ cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) no
     cdef int result
     if (source | to) & (PAGE_SIZE - 1):
         return -EINVAL
-    if vma == NULL or vma.vm_start > source or new_vma == NULL:
+    if vma == NULL or start_of(t, vma) > source or new_vma == NULL:
         return -ENOENT
-    if new_vma.vm_start > to or not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
+    if start_of(t, new_vma) > to or not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
         return -EINVAL
     if anon_vma_prepare(t, new_vma) < 0:
         return -ENOMEM

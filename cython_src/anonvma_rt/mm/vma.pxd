@@ -28,6 +28,7 @@ cdef vm_area_struct *vma_duplicate(Task *t, vm_area_struct *vma, mm_struct *mm) 
 cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil
 cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil
 cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil
+cdef void set_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff) noexcept nogil
 cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
                     vm_area_struct *insert) noexcept nogil
 cdef vm_area_struct *vma_merge(Task *t, vma_merge_struct *vmg) noexcept nogil

@@ -71,7 +71,15 @@ class Worlds:
         if draw.random() < 0.05:
             how["fails"] = (draw.choice(["vma", "anon_vma", "anon_vma_chain", "page", "table"]), draw.randrange(3))
         if verb == "mmap":
-            return mmap(self.page(), self.pages(), draw.random() < 0.8, draw.random() < 0.3, draw.random() < 0.1, **how)
+            return mmap(
+                self.page(),
+                self.pages(),
+                draw.random() < 0.8,
+                draw.random() < 0.3,
+                draw.random() < 0.1,
+                draw.random() < 0.2,
+                **how,
+            )
         if verb == "mprotect":
             return calls.mprotect(self.page(), self.pages(), draw.random() < 0.5, **how)
         if verb == "mremap":

@@ -18,8 +18,8 @@ def call(verb, *args, errno=0, process=0, fails=None):
     return Call(verb, process, args, errno, "test", fails)
 
 
-def mmap(page, pages, writable=True, huge=False, stack=False, **how):
-    return call("mmap", at(page), pages, int(writable), int(huge), int(stack), **how)
+def mmap(page, pages, writable=True, huge=False, stack=False, grows_down=False, **how):
+    return call("mmap", at(page), pages, int(writable), int(huge), int(stack), int(grows_down), **how)
 
 
 def mprotect(page, pages, writable, **how):

@@ -18,11 +18,11 @@ from anonvma_rt.mm.madvise cimport madvise_dontneed
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page, move_pages
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, TYPE_VMA, VMA_LOCKS_NO, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE, announce_vmas,
-    kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t,
-    vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, TYPE_VMA, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE,
+    announce_vmas, kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present,
+    pte_t, start_of, vm_area_struct,
 )
-from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap
+from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, lock_mm_and_find_vma
 from anonvma_rt.mm.mprotect cimport do_mprotect
 from anonvma_rt.mm.page_alloc cimport get_page_unless_zero, put_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
@@ -37,7 +37,8 @@ _AT, _PAGES = ("at", "address", None), ("pages", "length", None)
 # length in pages, a tag, count, switch (0 or 1) or process. default: None where it must be given, or an argument's name
 # for the value of that. An address or a tag of -1 is none.
 VERBS = {
-    "mmap": (_AT, _PAGES, ("writable", "switch", 1), ("huge", "switch", 0), ("stack", "switch", 0)),
+    "mmap": (_AT, _PAGES, ("writable", "switch", 1), ("huge", "switch", 0), ("stack", "switch", 0),
+             ("grows_down", "switch", 0)),
     "munmap": (_AT, _PAGES),
     "mprotect": (_AT, _PAGES, ("writable", "switch", None)),
     "brk": (_AT, _PAGES),
@@ -139,8 +140,7 @@ cdef int64_t access_one(Task *t, mm_struct *mm, uint64_t address, bint write, in
         result = access_page(t, vma, address, write, tag)
         up_read(t, &vma.vm_lock)
         return result
-    down_read(t, &mm.mmap_sem)
-    result = access_page(t, find_vma(t, mm, address), address, write, tag)
+    result = access_page(t, lock_mm_and_find_vma(t, mm, address), address, write, tag)
     up_read(t, &mm.mmap_sem)
     return result
 
@@ -177,7 +177,7 @@ cdef int count_vmas(Task *t, mm_struct *mm, uint64_t start, int64_t pages, int64
     cdef vm_area_struct *vma
     down_read(t, &mm.mmap_sem)
     vma = find_vma(t, mm, start)
-    while vma != NULL and vma.vm_start < start + bytes_of(pages):
+    while vma != NULL and start_of(t, vma) < start + bytes_of(pages):
         count += 1
         vma = vma.vm_next
     up_read(t, &mm.mmap_sem)
@@ -271,7 +271,7 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
 
 cdef uint64_t mmap_flags(int64_t *a) noexcept nogil:
     return ((VM_WRITE if a[2] else 0) | (VM_HUGEPAGE if a[3] else 0)
-            | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0))
+            | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0) | (VM_GROWSDOWN if a[5] else 0))
 
 
 cdef void mmap_unlock(Task *t, mm_struct *mm) noexcept nogil:
