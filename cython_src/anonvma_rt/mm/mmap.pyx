@@ -18,8 +18,8 @@ from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGE
 from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS, ORDERING_TAIL,
-    ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_GROWSDOWN, VM_WRITE, algorithm,
-    anon_vma, kernel_of, member_of, mm_struct, rule_hook, serial_of, start_of, vm_area_struct,
+    ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_GROWSDOWN, VM_WRITE,
+    algorithm, anon_vma, kernel_of, member_of, mm_struct, rule_hook, serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
