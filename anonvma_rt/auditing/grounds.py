@@ -22,13 +22,14 @@ from anonvma_rt.engine.audit.audit import Audit, listen
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.subject import Subject
 from anonvma_rt.errors import UserError
-from anonvma_rt.linux.table import is_release
+from anonvma_rt.linux.table import ROWS, is_release
 from anonvma_rt.programs.subject import NativeProgram
 from anonvma_rt.subjects.protocols import Bound, Choice
 from anonvma_rt.text.parameters import spelled
 
 __all__ = [
-    "NOT_AUDITED", "TABLE", "Clean", "announcements", "attach", "found_by", "source_digest", "table_text", "told",
+    "NOT_AUDITED", "TABLE", "Clean", "announcements", "attach", "distinct_rows", "found_by", "source_digest",
+    "table_text", "told",
 ]  # fmt: skip
 
 TABLE = Path(__file__).with_name("clean.toml")
@@ -97,12 +98,22 @@ def announcements(program: Bound, choice: Choice) -> str:
     return _announced(program, choice) + (f"; every history of calls was compared with {spec}" if spec else "")
 
 
+@cache
+def distinct_rows() -> dict[str, str]:
+    """By the name of each release's row, the name of the oldest that makes the same choices."""
+    from anonvma_rt.kernel.algorithm import BEHAVIOUR, of_release
+
+    first: dict[tuple[object, ...], str] = {}
+    found = {}
+    for row in (of_release(f"linux-{release}") for release in ROWS):
+        found[row.name] = first.setdefault(tuple(getattr(row, name) for name in BEHAVIOUR), row.name)
+    return found
+
+
 def _audited(choice: Choice) -> str:
     """Of a release, the one that was audited because it makes the same choices."""
     if not is_release(choice.name):
         return choice.name
-    from anonvma_rt.kernel.algorithm import distinct_rows
-
     return distinct_rows().get(choice.name, choice.name)
 
 

@@ -17,7 +17,7 @@ from anonvma_rt.mm.lab import algorithm as kernel_side
 from anonvma_rt.own.gate import find, import_class, must_be_checked
 from anonvma_rt.text.parameters import read_bool
 
-__all__ = ["ALIASES", "CHOICES", "PRESETS", "Algorithm", "distinct_rows", "import_rule", "of_release"]
+__all__ = ["ALIASES", "CHOICES", "PRESETS", "Algorithm", "import_rule", "of_release"]
 
 # Fields that take one of a few words, the first of which is what Linux 3.2 does.
 CHOICES: Mapping[str, tuple[str, ...]] = kernel_side.CHOICES
@@ -68,7 +68,8 @@ class Algorithm:
         where exec holds the root's lock: "widening" of the vma only, each "move" of ptes as well, or "across" both.
     move_pages
         "3.2": mmap_sem is held from the lookup to the last walk, so that it cannot race with an mremap of the same mm;
-        "4.17": for the lookup of a page only (a49bd4d71637). The zero page's status is EFAULT then (d899844e9c98, 4.3).
+        "4.3": the same, and the zero page's status is EFAULT (d899844e9c98), not ENOENT; "4.17": that, and it is held
+        for the lookup of a page only (a49bd4d71637).
     wait_without_pin
         a fault that waits for a migration drops its reference first, which made that one fail (9a1ea439b16b, 5.0).
     mremap_splits
@@ -86,6 +87,20 @@ class Algorithm:
         they do so where a stack follows, which may grow into what they unmap (4.20 until 246c320a8cfe in 5.8).
     exclusive_growth
         a fault that makes a stack grow holds mmap_sem for writing meanwhile (8d7071af8907, 6.5).
+    restore_compares
+        the restore walk compares page frames and decodes no entry (0d665e7b109d, 4.15); until then it decodes every
+        migration entry that it meets, and so can hit the page-not-locked BUG.
+    isolate
+        who migrates a page takes it off the LRU first, so that nobody else does.
+    batches
+        whether move_pages() migrates its pages together: "no"; "6.3": all are unmapped, then all are moved
+        (5dfab109d519), and nobody waits for a page's lock while he has others; "waiting": he does, which no release did
+        where pages are isolated.
+    cow_reuse
+        when a page is written to and not copied: "mapped-once", what nobody else maps, and it then belongs to the vma's
+        own anon_vma; "5.9": what has one reference, and nobody has locked (09854ba94c6a), and it stays where it
+        belonged; "5.19": that, but it belongs to the vma's own again (6c54dc6c7437), and what was not shared since it
+        was last written to without a question (6c287605fd56).
 
     Vmas and their anon_vmas:
 
@@ -117,6 +132,10 @@ class Algorithm:
         6f12be792fde in 6.2).
     refuse_copies
         an old length of 0 is EINVAL for private memory (dba58d3b8c50, 4.14), of which it would make an empty mapping.
+    aligned
+        what gets an address where a huge page can begin, if it has no address of its own: "no", nothing; "6.8", what
+        is as long as a huge page or longer (efa7df3e3bb5 of 6.7, with 96204e15310c); "6.12", what is as long as some
+        huge pages (d4148aeab412).
     import_unset
         who takes over a neighbour's pages is put on the lists before it has the anon_vma, as if by a fork (3.19-rc,
         until b800c91a0517).
@@ -214,6 +233,11 @@ class Algorithm:
     munmap_downgrades: bool = False
     downgrade_beside_stack: bool = False
     exclusive_growth: bool = False
+    restore_compares: bool = False
+    isolate: bool = True
+    batches: str = "no"
+    cow_reuse: str = "mapped-once"
+    aligned: str = "no"
     rule: Any = None
     about: str = field(default="", compare=False)
     kernel: str = field(default="", compare=False)
@@ -349,16 +373,6 @@ def of_release(name: str) -> Algorithm:
     release, said = table.resolve(name)
     row = _row(release)
     return replace(row, kernel=f"{row.kernel} ({said})") if said else row
-
-
-@cache
-def distinct_rows() -> dict[str, str]:
-    """By the name of each row, the name of the oldest that makes the same choices."""
-    first: dict[tuple[object, ...], str] = {}
-    found = {}
-    for row in map(_row, table.ROWS):
-        found[row.name] = first.setdefault(tuple(getattr(row, name) for name in BEHAVIOUR), row.name)
-    return found
 
 
 def import_rule(name: str) -> Rule:

@@ -242,9 +242,10 @@ class Process:
     ) -> int:
         """Private anonymous memory (do_mmap_pgoff): its address in bytes.
 
-        at: exactly there, and what is there goes away (MAP_FIXED); None: the highest gap that fits. huge: faults in it
-        may get huge pages (MADV_HUGEPAGE). grows_down: a fault below makes it grow, as a stack (MAP_GROWSDOWN), up to
-        8 MiB and no nearer than 256 pages to what is below; its pages are small. Raises OSError: EINVAL (unaligned
+        at: exactly there, and what is there goes away (MAP_FIXED); None: the highest gap that fits (since 6.7 where
+        huge pages can begin). huge: faults in it may get huge pages (MADV_HUGEPAGE). grows_down: a fault below makes it
+        grow, as a stack (MAP_GROWSDOWN), up to 8 MiB and no nearer than 256 pages to what is below; its pages are
+        small. Raises OSError: EINVAL (unaligned
         address, no length), ENOMEM (outside the address space of 2**39 bytes, too many vmas).
         """
         start = -1 if at is None else _address(at)

@@ -7,9 +7,8 @@ import pytest
 
 from anonvma_rt import Scenario, subject, verify
 from anonvma_rt.auditing import grounds
-from anonvma_rt.auditing.grounds import NOT_AUDITED, TABLE, Clean, source_digest, table_text
+from anonvma_rt.auditing.grounds import NOT_AUDITED, TABLE, Clean, distinct_rows, source_digest, table_text
 from anonvma_rt.cli.verbs.audit import all_of
-from anonvma_rt.kernel.algorithm import distinct_rows
 from anonvma_rt.lab.load import least_values, load, names_of_all
 from anonvma_rt.text.parameters import spelled
 

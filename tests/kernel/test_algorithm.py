@@ -27,14 +27,15 @@ TREE = {
 MODERN = TREE | {
     "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "import_ahead": True,
     "reuse": "counters", "move_pages": "4.17", "wait_without_pin": True, "pmd_twice": False, "refuse_copies": True,
-    "unstable_pmd": "no", "munmap_downgrades": True, "exclusive_growth": True,
+    "unstable_pmd": "no", "munmap_downgrades": True, "exclusive_growth": True, "restore_compares": True,
+    "batches": "6.3", "cow_reuse": "5.19", "aligned": "6.8",
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,
     "interval-tree-shared": TREE | {"shared_walks": True},
     "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
     "modern": MODERN,
-    "linux-6.19": MODERN | {"merge": "6.16", "calls": "6.17", "growth": "merge"},
+    "linux-6.19": MODERN | {"merge": "6.16", "calls": "6.17", "growth": "merge", "aligned": "6.12"},
 }
 
 
@@ -57,7 +58,7 @@ def test_linux_3_2_has_none_of_the_mistakes_that_were_repaired_before_it_or_neve
     on = {field for field in SWITCHES if base[field]}
     assert on == {
         "stack_flag", "pin", "careful_pin", "lock_new", "recheck_mapped", "remember_root",
-        "free_root_first", "pmd_twice",  # repaired in 3.16 only
+        "free_root_first", "isolate", "pmd_twice",  # repaired in 3.16 only
     }  # fmt: skip
     assert {field: base[field] for field in CHOICES} == {field: words[0] for field, words in CHOICES.items()}
 

@@ -109,11 +109,16 @@ WRONG_AND_RIGHT = {
     ),
     "unstable_pmd": ("dontneed-vs-fault", "unpatched", "unpatched,unstable_pmd=no"),
     "free_root_first": ("root-freed-first", "unpatched", "unpatched,free_root_first=false"),
+    "isolate": ("two-batches", "modern,isolate=false,batches=waiting", "modern,batches=waiting"),
+    "batches": ("two-batches", "modern,isolate=false,batches=waiting", "modern,isolate=false"),
 }  # fmt: skip
 # No scenario can catch these, and docs/zoo.md says why: they only exclude interleavings, or only look at more.
 HARMLESS = ("single_ptl", "walk_root_list")
 # Nor these: they are how kernels differ, not what went wrong in one.
-ERAS = ("tree", "shared_walks", "whole_tables", "tables_unlocked", "wait_without_pin", "munmap_downgrades")
+ERAS = (
+    "tree", "shared_walks", "whole_tables", "tables_unlocked", "wait_without_pin", "munmap_downgrades",
+    "restore_compares",
+)  # fmt: skip
 
 
 class Race(NamedTuple):
@@ -212,6 +217,7 @@ GUARDS = {
     "thp-split-peek": ["split_peeks=true"],
     "thp-split-vs-fork": ["child_first=true", "child_first=true,tree=false"],
     "thp-split-vs-move": ["ordering=none", "huge_ignores_locks=true", "mremap_splits=false"],
+    "two-batches": ["batches=waiting,isolate=false"],
     "uffd-move": ["recheck_mapping=false"],
     "uncloned-merge": ["merge=6.16-uncloned"],
     "unlocked-new-anon-vma": ["lock_new=false", "lock_new=false,recheck_mapped=false"],

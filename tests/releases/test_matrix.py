@@ -23,7 +23,7 @@ KNOWN = {
         ["free_root_first=true (88c22088bf23)"],
         ["free_root_first=false (624483f3ea82)"],
     ),
-    "double-reuse": ([("3.19", "5.15")], ["reuse=degree (7a3ef208e662)"], ["reuse=counters (2555283eb40d)"]),
+    "double-reuse": ([("3.19", "5.19")], ["reuse=degree (7a3ef208e662)"], ["reuse=counters (2555283eb40d)"]),
     "thp-split-peek": ([("3.13", "3.13")], ["split_peeks=true (117b0791ac42)"], ["split_peeks=false (b5a8cad376ee)"]),
     "thp-split-vs-move": (
         [("3.2", "3.2"), ("3.7", "3.13")],
@@ -41,7 +41,7 @@ KNOWN = {
         ["munmap_downgrades=true (dd2283f2605e, 85a06835f6f1)", "downgrade_beside_stack=true (dd2283f2605e)"],
         ["downgrade_beside_stack=false (246c320a8cfe)"],
     ),
-    "stack-index": ([("2.6.38", "6.2")], [], ["exclusive_growth=true (8d7071af8907)"]),
+    "stack-index": ([("2.6.38", "6.3")], [], ["exclusive_growth=true (8d7071af8907)"]),
     "huge-pmd-twice": ([("2.6.38", "3.15")], [], ["pmd_twice=false (f72e7dcdd252)"]),
     "copy-of-private": ([("2.6.38", "4.9")], [], ["refuse_copies=true (dba58d3b8c50)"]),
     "grow-from-middle": (

@@ -11,12 +11,11 @@ from functools import partial
 from anonvma_rt.auditing import overlay
 from anonvma_rt.auditing.audit import DEFAULT_RUNS, AuditResult, audit
 from anonvma_rt.auditing.build import AUDIT_FLAGS, Builder, subjects
-from anonvma_rt.auditing.grounds import Clean, table_text
+from anonvma_rt.auditing.grounds import Clean, distinct_rows, table_text
 from anonvma_rt.cli import options as opt
 from anonvma_rt.cli.ending import collect, conclude_results, progress_bar, show_progress, write_file
 from anonvma_rt.cli.report import audit_report
 from anonvma_rt.errors import UserError
-from anonvma_rt.kernel.algorithm import distinct_rows
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.lab.load import least_values
 from anonvma_rt.subjects.protocols import Described

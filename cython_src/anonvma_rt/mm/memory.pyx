@@ -1,7 +1,7 @@
 """Unmapping and faults (see memory.pxd)."""
 
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
@@ -16,9 +16,10 @@ from anonvma_rt.mm.huge_memory cimport (
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT,
-    PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA, is_migration_entry, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk,
-    noted, page, page_at, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
+    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_SIZE, PMD_SPLITTING, PMD_WRITE,
+    PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA, is_migration_entry, kernel, kernel_of,
+    make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_count, page_table, pmd_huge, pmd_t, pmd_table,
+    pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
@@ -106,9 +107,8 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
 # ---- faults ----------------------------------------------------------------------------------------------------------
 
 
-cdef bint reuse_page(Task *t, vm_fault *vmf, page *p) noexcept nogil:
-    """Whether the pte is the same still and its page, which is written to, is mapped nowhere else (the page-locked half
-    of do_wp_page); it then belongs to this vma's own anon_vma from now on. ptl is held on entry and on return."""
+cdef bint reuse_mapped_once(Task *t, vm_fault *vmf, page *p) noexcept nogil:
+    """Up to 5.8: the page lock is waited for, and what is mapped nowhere else is used again."""
     if not mutex_trylock(t, &p.lock):
         get_page(t, p)
         spin_unlock(t, vmf.ptl)
@@ -127,6 +127,35 @@ cdef bint reuse_page(Task *t, vm_fault *vmf, page *p) noexcept nogil:
     set_page_anon_vma(p, own_anon_vma(t, vmf.vma))
     mutex_unlock(t, &p.lock)
     return True
+
+
+cdef bint referenced_once(Task *t, page *p) noexcept nogil:
+    point(t, OP_LOAD, &p.count)
+    return page_count(p) == 1
+
+
+cdef bint reuse_page(Task *t, vm_fault *vmf, page *p) noexcept nogil:
+    """Whether a page that is written to is this vma's alone, and the pte is the same still (the page-locked half of
+    do_wp_page). ptl is held on entry and on return.
+
+    It then belongs to the vma's own anon_vma, but from 5.9 to 5.18: those ask for a single reference, and copy where
+    somebody has the page lock (09854ba94c6a). Since 5.19 the page belongs there again (6c54dc6c7437), and one that was
+    not shared since it was last written to is used again without a question (6c287605fd56).
+    """
+    cdef int32_t rule = kernel_of(t).algorithm.cow_reuse
+    cdef bint alone
+    if rule == COW_REUSE_MAPPED_ONCE:
+        return reuse_mapped_once(t, vmf, p)
+    if rule == COW_REUSE_5_19 and vmf.seen & PTE_EXCLUSIVE:
+        return True
+    if not referenced_once(t, p) or not mutex_trylock(t, &p.lock):
+        return False
+    alone = referenced_once(t, p)
+    if alone and rule == COW_REUSE_5_19:
+        point(t, OP_STORE, &p.mapping)
+        set_page_anon_vma(p, own_anon_vma(t, vmf.vma))
+    mutex_unlock(t, &p.lock)
+    return alone
 
 
 cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:

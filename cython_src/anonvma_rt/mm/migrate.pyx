@@ -1,21 +1,20 @@
-"""Migration of a page (see migrate.pxd). The steps are those of unmap_and_move in mm/migrate.c of Linux 3.2.
+"""Migration of a page (see migrate.pxd). The steps are those of unmap_and_move in mm/migrate.c of Linux 3.2; in two
+halves, because later releases make each for several pages together (move_pages.pyx).
 
 The walker of migrate_page is compaction: it comes without any mmap_sem, so nothing keeps it apart from an mremap.
 """
 
-from libc.errno cimport EAGAIN, EFAULT, EIO, ENOENT, ENOMEM
+from libc.errno cimport EAGAIN, EIO, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_glance
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once64
 from anonvma_rt.engine.run.sync cimport (
-    down_read, lock_is_held, lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t,
-    up_read,
+    lock_is_held, lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t,
 )
 from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
-from anonvma_rt.mm.gup cimport follow_page
 from anonvma_rt.mm.hooks.notes cimport (
     ABORTED, BUG_NEW_PAGE_LOCKED, BUG_ON, BUG_PAGE_NOT_LOCKED, MIGRATED, NOTE_LOOK, NOTE_MIGRATE, NOTE_RESTORE,
     NOTE_WAIT, NOTE_WALK,
@@ -23,23 +22,18 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
-    MOVE_PAGES_3_2, MOVE_PAGES_4_17, PAGE_SIZE, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of,
-    make_pte, mm_of, mm_struct, noted, page, page_anon_vma, page_at, page_table, pte_pfn, pte_present, pte_t,
-    serial_of, start_of, vm_area_struct,
+    MOVE_PAGES_4_17, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of, make_pte, mm_of, mm_struct,
+    noted, page, page_anon_vma, page_at, page_count, page_table, pte_pfn, pte_t, serial_of, vm_area_struct,
 )
-from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, get_page_unless_zero, put_page
+from anonvma_rt.mm.page_alloc cimport (
+    alloc_isolated_page, get_page, get_page_unless_zero, isolate_lru_page, put_page, putback_lru_page,
+)
 from anonvma_rt.mm.page_vma_mapped cimport walked_table
 from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, set_pte
 from anonvma_rt.mm.rmap cimport (
     WALK_RESTORE, must_be_its_anon_vma, page_add_anon_rmap, page_get_anon_vma, page_mapped, rmap_walk, rmap_walk_begin,
     rmap_walk_next, try_to_unmap, vma_address,
 )
-from anonvma_rt.mm.vma_tree cimport find_vma
-
-cdef enum:
-    MAX_PASSES = 10
-    # From this pass on a migration waits for the page lock instead of trying it.
-    FORCE_PASS = 3
 
 
 cdef page *decode_migration_entry(Task *t, pte_t pte, uint64_t address) noexcept nogil:
@@ -75,8 +69,18 @@ cdef void migration_entry_wait(Task *t, mm_struct *mm, pte_t *ptep, spinlock_t *
     put_page(t, p)
 
 
+cdef bint is_entry_of(Task *t, pte_t pte, page *old, uint64_t address) noexcept nogil:
+    """Whether a pte is a migration entry for `old`. Up to 4.14 whatever entry is met is decoded for that; since
+    then frames are compared (0d665e7b109d), and the entry of a migration that has ended is passed over."""
+    if not is_migration_entry(pte):
+        return False
+    if kernel_of(t).algorithm.restore_compares:
+        return pte_pfn(pte) == old.pfn
+    return decode_migration_entry(t, pte, address) == old
+
+
 cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t address, page *old) noexcept nogil:
-    """Turns a migration entry for `old` back into a pte of `new`. Decodes whatever entry it meets before it compares.
+    """Turns a migration entry for `old` back into a pte of `new`.
 
     Since 486cf46f3f9b (3.1) the page-table lock is taken before the look; before it, an entry between clear and set
     of a move was missed.
@@ -100,7 +104,7 @@ cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t
     spin_lock(t, ptl)
     pte = pte_read(t, ptep)
     note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, noted(pte))
-    if is_migration_entry(pte) and decode_migration_entry(t, pte, address) == old:
+    if is_entry_of(t, pte, old, address):
         get_page(t, new)
         set_pte(t, ptep, make_pte(PTE_PRESENT, new.pfn, pte))
         note(t, NOTE_RESTORE, serial_of(vma), <int64_t>address, new.pfn)
@@ -150,7 +154,7 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
     point(t, OP_STORE, &new.mapping)
     write_once64(&new.mapping, read_once64(&old.mapping))
     point(t, OP_LOAD, &old.count)
-    if read_once32(&old.count) != 1:
+    if page_count(old) != 1:
         result = -EAGAIN
     elif fail_copy:
         result = -EIO
@@ -166,117 +170,95 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
     return result
 
 
-cdef int unmap_and_move(Task *t, page *old, bint force, bint fail_copy, uint64_t *pfn) noexcept nogil:
-    """One pass over one page, which the caller has isolated with a reference. 0, -EAGAIN, -EIO or -ENOMEM; pfn: the new
-    page.
+cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
+    """The first half of a pass over a page that the caller has isolated: a new page, the lock, the pin, the unmap walk.
+
+    UNMAPPED: nothing maps the page, whose lock and pin are held until end_migration(). Otherwise it is over: 0 where
+    nobody uses the page any more, -EAGAIN, -ENOMEM. force: wait for the page lock.
 
     The pin keeps the anon_vma alive while no pte maps the page; without it (up to 2.6.23, Z16) the restore walk follows
     page.mapping to whatever is there by then.
     """
+    cdef page *old = m.old
     cdef bint pin = kernel_of(t).algorithm.pin
-    cdef page *new = alloc_page(t)
-    cdef anon_vma *pinned = NULL
-    cdef int result = -EAGAIN
-    if new == NULL:
+    m.pinned = NULL
+    m.new = alloc_isolated_page(t)
+    if m.new == NULL:
         return -ENOMEM
-    note(t, NOTE_MIGRATE, old.pfn, new.pfn, 0)
-    pfn[0] = new.pfn
+    note(t, NOTE_MIGRATE, old.pfn, m.new.pfn, 0)
+    m.pfn = m.new.pfn
     point(t, OP_LOAD, &old.count)
-    if read_once32(&old.count) == 1:
+    if page_count(old) == 1:
         # Freed by its last user; only the isolation holds it.
-        put_page(t, new)
+        putback_lru_page(t, m.new)
         return 0
     if read_once32(<int32_t *>&old.compound) and not split_huge_page(t, old):
-        # Nothing maps it any more. In 3.2 that passes for done.
-        put_page(t, new)
-        pfn[0] = old.pfn
-        return 0 if kernel_of(t).algorithm.move_pages == MOVE_PAGES_3_2 else -EAGAIN
+        # Nothing maps it any more. Up to 4.16 that passes for done.
+        putback_lru_page(t, m.new)
+        m.pfn = old.pfn
+        return -EAGAIN if kernel_of(t).algorithm.move_pages == MOVE_PAGES_4_17 else 0
     if not mutex_trylock(t, &old.lock):
         if not force:
-            put_page(t, new)
+            putback_lru_page(t, m.new)
             return -EAGAIN
         mutex_lock(t, &old.lock)
     if pin:
-        pinned = page_get_anon_vma(t, old)
-    if pinned != NULL or not pin:
-        try_to_unmap(t, old)
-        if not page_mapped(t, old):
-            result = move_to_new_page(t, new, old, fail_copy)
-        if result < 0:
-            remove_migration_ptes(t, old, old)
-    if pinned != NULL:
-        put_anon_vma(t, pinned)
-    mutex_unlock(t, &old.lock)
-    put_page(t, new)
-    return result
+        m.pinned = page_get_anon_vma(t, old)
+        if m.pinned == NULL:
+            mutex_unlock(t, &old.lock)
+            putback_lru_page(t, m.new)
+            return -EAGAIN
+    try_to_unmap(t, old)
+    if not page_mapped(t, old):
+        return UNMAPPED
+    end_migration(t, m, -EAGAIN)
+    return -EAGAIN
+
+
+cdef void end_migration(Task *t, migration *m, int result) noexcept nogil:
+    """The end of a pass that unmapped the page. result: whether the new page is there, or the old one comes back."""
+    if result < 0:
+        remove_migration_ptes(t, m.old, m.old)
+    if m.pinned != NULL:
+        put_anon_vma(t, m.pinned)
+    mutex_unlock(t, &m.old.lock)
+    putback_lru_page(t, m.new)
+
+
+cdef void told(Task *t, page *old, int result) noexcept nogil:
+    """A pass has ended: 0, -EAGAIN for now, or for good."""
+    note(t, NOTE_MIGRATE, old.pfn, 0, 1 if result == 0 else 2 if result == -EAGAIN else 3)
+
+
+cdef void finished(Task *t, page *old, int result) noexcept nogil:
+    """No pass comes any more; the caller's reference is given back."""
+    t.x.counters[<int>(MIGRATED if result == 0 else ABORTED)] += 1
+    putback_lru_page(t, old)
 
 
 cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
-    """migrate_pages for one page that the caller holds a reference of: up to ten passes. 0, -EAGAIN, -EIO or
-    -ENOMEM."""
+    """migrate_pages for one page that the caller has isolated: up to ten passes. 0, -EAGAIN, -EIO or -ENOMEM; pfn:
+    where it is now."""
+    cdef migration m
     cdef int tries = 0
     cdef int result = -EAGAIN
+    m.old = p
+    m.pfn = pfn[0]
     while result == -EAGAIN and tries < MAX_PASSES:
-        result = unmap_and_move(t, p, tries >= FORCE_PASS, fail_copy, pfn)
+        result = begin_migration(t, &m, tries >= FORCE_PASS)
+        if result == UNMAPPED:
+            result = move_to_new_page(t, m.new, p, fail_copy)
+            end_migration(t, &m, result)
         tries += 1
-        note(t, NOTE_MIGRATE, p.pfn, 0, 1 if result == 0 else 2 if result == -EAGAIN else 3)
-    t.x.counters[<int>(MIGRATED if result == 0 else ABORTED)] += 1
-    put_page(t, p)
+        told(t, p, result)
+    pfn[0] = m.pfn
+    finished(t, p, result)
     return result
 
 
 cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
     """Compaction moves one page. 0; -EAGAIN given up after ten passes; -EIO where the copy fails for good (fail_copy),
-    so that the restore walk puts the old page back; -ENOENT a page that is free; -ENOMEM. pfn: where it is now."""
-    if not get_page_unless_zero(t, p):
-        return -ENOENT
-    return migrate_isolated(t, p, fail_copy, pfn)
-
-
-cdef int find_page(Task *t, mm_struct *mm, uint64_t address, page **p) noexcept nogil:
-    """The page at an address, with a reference: 0; -EFAULT where nothing is mapped and, since 4.3, for the zero page;
-    -ENOENT where no page is. mmap_sem is held for reading."""
-    cdef vm_area_struct *vma = find_vma(t, mm, address)
-    cdef pte_t seen
-    if vma == NULL or start_of(t, vma) > address:
-        return -EFAULT
-    p[0] = follow_page(t, mm, address, &seen)
-    if p[0] != NULL:
-        return 0
-    return -EFAULT if pte_present(seen) and kernel_of(t).algorithm.move_pages == MOVE_PAGES_4_17 else -ENOENT
-
-
-cdef int move_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t pages, int32_t *status) noexcept nogil:
-    """The system call of that name for a range of `mm`, whose mmap_sem is held for reading: up to 4.16 throughout, so
-    that it cannot race with an mremap of the same mm, but with one of another mm that shares the pages; since then for
-    the lookup of each page only.
-
-    How many pages could not be moved, or -ENOMEM. status, if wanted: of each page 0 or what find_page says; an address
-    inside a page is as good as its beginning. """
-    cdef bint throughout = kernel_of(t).algorithm.move_pages == MOVE_PAGES_3_2
-    cdef uint64_t at = address & ~<uint64_t>(PAGE_SIZE - 1)
-    cdef page *p
-    cdef uint64_t i
-    cdef uint64_t pfn = 0
-    cdef int result
-    cdef int failed = 0
-    if throughout:
-        down_read(t, &mm.mmap_sem)
-    for i in range(pages):
-        if not throughout:
-            down_read(t, &mm.mmap_sem)
-        result = find_page(t, mm, at + i * PAGE_SIZE, &p)
-        if not throughout:
-            up_read(t, &mm.mmap_sem)
-        if status != NULL:
-            status[i] = result
-        if result < 0:
-            continue
-        result = migrate_isolated(t, p, False, &pfn)
-        if result == -ENOMEM:
-            failed = result
-            break
-        failed += result < 0
-    if throughout:
-        up_read(t, &mm.mmap_sem)
-    return failed
+    so that the restore walk puts the old page back; -ENOENT a page that is free; -EBUSY one that somebody else has
+    isolated; -ENOMEM. pfn: where it is now."""
+    cdef int result = isolate_lru_page(t, p)
+    return migrate_isolated(t, p, fail_copy, pfn) if result == 0 else result

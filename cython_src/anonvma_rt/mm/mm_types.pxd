@@ -10,7 +10,7 @@ from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.base.klist cimport list_head
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE, lock_word
-from anonvma_rt.engine.base.os cimport read_link, read_once64, read_onceu, rt_unlikely
+from anonvma_rt.engine.base.os cimport read_link, read_once32, read_once64, read_onceu, rt_unlikely
 from anonvma_rt.engine.run.sync cimport mutex_t, rwsem_t, spinlock_t
 from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Finding, Task, must_live, point, violate
 
@@ -135,6 +135,22 @@ cdef enum UnstablePmd:
 cdef enum MovePages:
     MOVE_PAGES_3_2
     MOVE_PAGES_4_17
+    MOVE_PAGES_4_3
+
+cdef enum Batches:
+    BATCHES_NO
+    BATCHES_6_3
+    BATCHES_WAITING
+
+cdef enum CowReuse:
+    COW_REUSE_MAPPED_ONCE
+    COW_REUSE_5_9
+    COW_REUSE_5_19
+
+cdef enum Aligned:
+    ALIGNED_NO
+    ALIGNED_6_8
+    ALIGNED_6_12
 
 # The kernel's choices. kernel/algorithm.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
 # name, and has the words for the enums above, in their order. A byte each, or adding one would move what stays in its
@@ -185,6 +201,11 @@ cdef struct algorithm:
     int8_t munmap_downgrades
     int8_t downgrade_beside_stack
     int8_t exclusive_growth
+    int8_t restore_compares
+    int8_t isolate
+    int8_t batches
+    int8_t cow_reuse
+    int8_t aligned
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -194,7 +215,7 @@ cdef struct rule_hook:
 cdef struct page:
     lock_word lock            # PG_locked
     int32_t mapcount          # present ptes (huge: pmds) minus one; a migration entry is not counted
-    int32_t count             # references: one per present pte, one per other user
+    int32_t count             # references: one per present pte, one per other user; and PG_ISOLATED
     uint32_t tag              # stands for the content
     uint32_t index            # in the space of vm_pgoff
     uint32_t pfn
@@ -203,6 +224,10 @@ cdef struct page:
     # An anon_vma plus PAGE_MAPPING_ANON, or 0. The upper bits are its generation when it was set, which tells a reused
     # one from the page's own: one word, because walkers read it under no lock.
     uint64_t mapping
+
+cdef enum:
+    # Off the LRU: not PG_lru. Beside the references, because who takes a page off the LRU takes one in the same step.
+    PG_ISOLATED = 1 << 24
 
 cdef enum:
     PAGE_MAPPING_ANON = 1
@@ -320,7 +345,7 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[12]
+    uint64_t unused[11]
     mm_struct **mm
     int32_t n_mm
     int32_t mm_room
@@ -453,6 +478,10 @@ cdef inline uint64_t start_of(Task *t, vm_area_struct *vma) noexcept nogil:
 
 cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) noexcept nogil:
     return ((address - vma.vm_start) >> PAGE_SHIFT) + vma.vm_pgoff
+
+
+cdef inline int32_t page_count(page *page) noexcept nogil:
+    return read_once32(&page.count) & (PG_ISOLATED - 1)
 
 
 cdef inline anon_vma *page_anon_vma(page *page) noexcept nogil:

@@ -19,4 +19,4 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint
 cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t address, uint64_t length, uint64_t flags) noexcept nogil
 cdef int64_t do_brk(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil
 cdef vm_area_struct *lock_mm_and_find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
-cdef int64_t get_unmapped_area(mm_struct *mm, uint64_t length) noexcept nogil
+cdef int64_t get_unmapped_area(Task *t, mm_struct *mm, uint64_t length) noexcept nogil

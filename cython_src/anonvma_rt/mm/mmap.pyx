@@ -1,7 +1,7 @@
 """The vmas of an mm (see mmap.pxd). Rules are those of Linux 3.1 to 3.3 unless the algorithm says so."""
 
 from libc.errno cimport EINVAL, ENOMEM
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.base.os cimport write_once64
@@ -17,9 +17,10 @@ from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SELF_MERGE, NOTE_FRESH_VMA
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGED
 from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
-    MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS, ORDERING_TAIL,
-    ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_GROWSDOWN, VM_WRITE,
-    algorithm, anon_vma, kernel_of, member_of, mm_struct, rule_hook, serial_of, start_of, vm_area_struct,
+    ALIGNED_6_8, ALIGNED_NO, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS,
+    ORDERING_TAIL, ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_ACCOUNT,
+    VM_GROWSDOWN, VM_WRITE, algorithm, anon_vma, kernel_of, member_of, mm_struct, rule_hook, serial_of, start_of,
+    vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
@@ -276,7 +277,7 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint
     return 0
 
 
-cdef int64_t get_unmapped_area(mm_struct *mm, uint64_t length) noexcept nogil:
+cdef int64_t highest_gap(mm_struct *mm, uint64_t length) noexcept nogil:
     """The highest gap that fits below TASK_SIZE (top-down, as x86 does), or -ENOMEM."""
     cdef uint64_t top = TASK_SIZE - PMD_GAP
     cdef vm_area_struct *vma = vma_tree_last(mm)
@@ -288,6 +289,19 @@ cdef int64_t get_unmapped_area(mm_struct *mm, uint64_t length) noexcept nogil:
         if vma.vm_start < top:
             top = vma.vm_start
         vma = vma.vm_prev
+
+
+cdef int64_t get_unmapped_area(Task *t, mm_struct *mm, uint64_t length) noexcept nogil:
+    """Where a mapping of no given address goes, or -ENOMEM. Since 6.7 (efa7df3e3bb5) one that may hold a huge page
+    begins where one can, if there is a gap that is longer by that much; since 6.12 (d4148aeab412) only one that is as
+    long as some huge pages."""
+    cdef int32_t aligned = kernel_of(t).algorithm.aligned
+    cdef int64_t at
+    if aligned != ALIGNED_NO and length >= PMD_SIZE and (aligned == ALIGNED_6_8 or not length & (PMD_SIZE - 1)):
+        at = highest_gap(mm, length + PMD_SIZE)
+        if at >= 0:
+            return (at + PMD_SIZE) & ~<int64_t>(PMD_SIZE - 1)
+    return highest_gap(mm, length)
 
 
 cdef int map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil:
@@ -322,7 +336,7 @@ cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t at, uint64_t length, uint64
     if at != -1 and at & (PAGE_SIZE - 1):
         return -EINVAL
     if at == -1:
-        at = get_unmapped_area(mm, length)
+        at = get_unmapped_area(t, mm, length)
         if at < 0:
             return at
     error = do_munmap(t, mm, <uint64_t>at, length, False)

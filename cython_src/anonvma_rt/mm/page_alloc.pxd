@@ -1,4 +1,4 @@
-"""Page frames: mem_map, allocation, reference counts (mm/page_alloc.c, mm/swap.c).
+"""Page frames: mem_map, allocation, reference counts, and who is off the LRU (mm/page_alloc.c, mm/swap.c, mm/vmscan.c).
 
 A frame is never used twice within an execution, so a number means one page for ever. References are atomic counters.
 Where tasks run at once each takes frames a chunk at a time, so that an allocation touches nothing shared.
@@ -12,6 +12,9 @@ from anonvma_rt.mm.mm_types cimport page
 cdef page *alloc_page(Task *t) noexcept nogil
 cdef page *alloc_hugepage(Task *t) noexcept nogil
 cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil
+cdef page *alloc_isolated_page(Task *t) noexcept nogil
+cdef int isolate_lru_page(Task *t, page *p) noexcept nogil
+cdef void putback_lru_page(Task *t, page *p) noexcept nogil
 cdef void put_page(Task *t, page *p) noexcept nogil
 
 

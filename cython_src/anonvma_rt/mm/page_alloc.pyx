@@ -1,5 +1,6 @@
 """Page frames (see page_alloc.pxd)."""
 
+from libc.errno cimport EBUSY, ENOENT
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy
 
@@ -13,7 +14,8 @@ from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_PAGE, BUG_DOUBLE_FREE, BUG_ON, NOTE_FREE_PAGE
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, TYPE_PAGES, TYPE_SCRATCH, kernel, kernel_of, page, pfn_to_page,
+    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, PG_ISOLATED, TYPE_PAGES, TYPE_SCRATCH, kernel, kernel_of, page,
+    page_count, pfn_to_page,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 
@@ -103,14 +105,54 @@ cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil:
     return add_unless_zero(t, &p.count)
 
 
-cdef void put_page(Task *t, page *p) noexcept nogil:
+cdef void drop(Task *t, page *p, int32_t what) noexcept nogil:
+    """Takes `what` off the count, one reference among it; the last one frees the page."""
     cdef int32_t left
     point(t, OP_ATOMIC, &p.count)
-    if read_once32(&p.count) <= 0:
+    if page_count(p) == 0:
         violate(t, BUG_ON, BUG_DOUBLE_FREE, p.pfn, 0)
-    left = add_return(t, &p.count, -1)
+    left = add_return(t, &p.count, -what)
     if left < 0:
         violate(t, BUG_ON, BUG_DOUBLE_FREE, p.pfn, 0)
     if left == 0:
         note(t, NOTE_FREE_PAGE, p.pfn, 0, 0)
         write_once64(&p.mapping, 0)
+
+
+cdef void put_page(Task *t, page *p) noexcept nogil:
+    drop(t, p, 1)
+
+
+# ---- off the LRU -----------------------------------------------------------------------------------------------------
+
+
+cdef page *alloc_isolated_page(Task *t) noexcept nogil:
+    """A page for migration, which nobody else is to isolate before putback_lru_page(); or NULL."""
+    cdef page *p = alloc_page(t)
+    if p != NULL and kernel_of(t).algorithm.isolate:
+        add_return(t, &p.count, PG_ISOLATED)
+    return p
+
+
+cdef int isolate_lru_page(Task *t, page *p) noexcept nogil:
+    """Takes a page off the LRU, and a reference of it: 0; -ENOENT if it is free; -EBUSY if somebody else has it off.
+
+    One step, as under the lock of the LRU. A page is on the LRU from its fault on: there are no pagevecs.
+    """
+    cdef bint isolate = kernel_of(t).algorithm.isolate
+    point(t, OP_ATOMIC, &p.count)
+    if isolate and read_once32(&p.count) >= PG_ISOLATED:
+        return -EBUSY
+    if not add_unless_zero(t, &p.count):
+        return -ENOENT
+    if isolate and add_return(t, &p.count, PG_ISOLATED) >= 2 * PG_ISOLATED:
+        # Only where tasks run at once: somebody came in between.
+        add_return(t, &p.count, -PG_ISOLATED)
+        drop(t, p, 1)
+        return -EBUSY
+    return 0
+
+
+cdef void putback_lru_page(Task *t, page *p) noexcept nogil:
+    """Gives back what isolate_lru_page() took, in one step as well."""
+    drop(t, p, 1 + PG_ISOLATED if kernel_of(t).algorithm.isolate else 1)

@@ -177,7 +177,7 @@ cdef int64_t do_mremap_6_17(Task *t, mm_struct *mm, uint64_t address, uint64_t o
         return grow_in_place(t, vma, address, end)
     if not maymove:
         return -ENOMEM
-    result = get_unmapped_area(mm, new_length)
+    result = get_unmapped_area(t, mm, new_length)
     if result < 0:
         return result
     return move_vma(t, vma, address, old_length, new_length, <uint64_t>result, dontunmap)
@@ -227,7 +227,7 @@ cdef int64_t do_mremap(Task *t, mm_struct *mm, uint64_t address, uint64_t old_le
         return grow_in_place(t, vma, address, end)
     if not maymove:
         return -ENOMEM
-    new_address = get_unmapped_area(mm, new_length)
+    new_address = get_unmapped_area(t, mm, new_length)
     if new_address < 0:
         return new_address
     return move_vma(t, vma, address, old_length, new_length, <uint64_t>new_address, dontunmap)

@@ -134,7 +134,7 @@ def test_migration_keeps_what_private_memory_holds(algorithm):
 @pytest.mark.parametrize("algorithm", RELEASES)
 def test_move_pages_says_of_each_page_what_became_of_it(algorithm):
     """LTP, move_pages04: a page that is there moves, one that nobody touched is ENOENT, the zero page EFAULT (up to
-    4.2 ENOENT; a release says how far it knows), and what is not mapped EFAULT."""
+    4.2 ENOENT), and what is not mapped EFAULT."""
     machine = Machine(algorithm)
     process = machine.process()
     start = process.mmap(3, at=1 << 30)
@@ -142,7 +142,7 @@ def test_move_pages_says_of_each_page_what_became_of_it(algorithm):
     process.touch(start + 2 * PAGE, write=False)
     *first, zero, outside = process.move_pages(start, 4)
     assert first == [0, ENOENT] and outside == EFAULT
-    assert zero == (EFAULT if number(algorithm) >= (4, 17) else ENOENT)
+    assert zero == (EFAULT if number(algorithm) >= (4, 3) else ENOENT)
 
 
 @pytest.mark.parametrize("algorithm", RELEASES)

@@ -12,6 +12,7 @@ from calls import BASE, FAR, FAR2, PAGE, TABLE, at, call, mmap, mremap, munmap, 
 from kernels import built, clean, run, sweep, sweep_both
 from looks import anon_vmas, contents, frame, only_list, tables, vmas
 
+from anonvma_rt import Machine
 from anonvma_rt.mm.lab.kernel import Refused
 
 # ---- mmap: what merges -----------------------------------------------------------------------------------------------
@@ -277,3 +278,43 @@ def test_the_first_and_the_last_vma_come_and_go():
     setup = [*reversed(low), *high, *(munmap(page, 1) for page in range(0, 20, 2)), munmap(79, 1), munmap(77, 1)]
     world = built(*setup, call("mmap", -1, 1), touch(75, 1), touch(20, 1), touch(79, 1, errno=EFAULT))
     assert [vma.start for vma in vmas(world)][:-1] == [*range(20, 40, 2), *range(41, 77, 2)]
+
+
+# ---- where memory of no given address goes ---------------------------------------------------------------------------
+
+HUGE = TABLE * PAGE
+
+
+@pytest.mark.parametrize(
+    ("release", "whole", "more"),
+    [("linux-6.6", False, False), ("linux-6.8", True, True), ("linux-6.12", True, False), ("linux-7.0", True, False)],
+)
+def test_what_may_hold_huge_pages_begins_where_one_can(release, whole, more):
+    """efa7df3e3bb5 (6.7) whatever is long enough, d4148aeab412 (6.12) what is as long as some huge pages."""
+    process = Machine(release).process()
+    top = process.mmap(1)
+    aligned = process.mmap(TABLE)
+    assert aligned == ((top - HUGE) & -HUGE if whole else top - HUGE)
+    longer = process.mmap(TABLE + 1)
+    assert longer == ((aligned - HUGE - PAGE) & -HUGE if more else aligned - HUGE - PAGE)
+    gap = top - (aligned + HUGE)
+    assert process.mmap(TABLE - 1) == (top if gap else longer) - HUGE + PAGE, "a shorter one: the highest gap"
+
+
+@pytest.mark.parametrize(("release", "whole"), [("linux-6.6", False), ("linux-6.12", True), ("linux-6.18", True)])
+def test_what_grows_to_a_huge_page_and_has_to_move_does_so_too(release, whole):
+    process = Machine(release).process()
+    top = process.mmap(2)
+    process.mprotect(top + PAGE, 1, writable=False)
+    process.write(top, 7)
+    moved = process.mremap(top, 1, TABLE)
+    assert moved == ((top - HUGE) & -HUGE if whole else top - HUGE) and process.read(moved) == 7
+
+
+def test_where_no_gap_has_room_to_align_the_highest_that_fits_is_taken():
+    process = Machine("linux-6.12").process()
+    last = (1 << 39) - (1 << 21)
+    process.mmap((last - (1 << 30)) // PAGE, at=1 << 30)
+    process.munmap((1 << 30) + PAGE, TABLE)
+    process.mmap((1 << 30) // PAGE - 1, at=PAGE)
+    assert process.mmap(TABLE) == (1 << 30) + PAGE

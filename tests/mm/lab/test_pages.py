@@ -43,7 +43,7 @@ def test_move_pages_says_of_every_page_what_became_of_it(machine):
     p.mmap(4, at=HERE)
     p.write(HERE, 1)
     p.touch(HERE + PAGE, write=False)
-    zero_page = errno.EFAULT if machine.algorithm.move_pages == "4.17" else errno.ENOENT
+    zero_page = errno.EFAULT if machine.algorithm.move_pages != "3.2" else errno.ENOENT
     assert p.move_pages(HERE, 5) == [0, zero_page, errno.ENOENT, errno.ENOENT, errno.EFAULT]
     before = p.pte(HERE).pfn
     assert p.move_pages(HERE + 123, 1) == [0], "an address inside the page"

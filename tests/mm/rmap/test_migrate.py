@@ -144,7 +144,7 @@ def test_the_unmap_walk_peeks_between_clear_and_set(algorithm):
 
 
 def test_the_page_lock_is_tried_three_times_and_then_waited_for():
-    made = explorer(PAIR, [migrate(0)], [migrate(0)])
+    made = explorer(PAIR, [migrate(0)], [migrate(0)], algorithm="unpatched,isolate=false")
     whole = clean(Run(made, made.trace(0, script.replay())))
     assert whole.counters["migrated"] == 1, "the second one finds that the page is gone"
     locked = next(e.step for e in whole.events if e.what == "trylock")
@@ -155,7 +155,7 @@ def test_the_page_lock_is_tried_three_times_and_then_waited_for():
     assert asked[:5] == ["trylock"] * 4 + ["lock"]
 
 
-@pytest.mark.parametrize("algorithm", ["unpatched", "moveto-tail"])
+@pytest.mark.parametrize("algorithm", ["unpatched,isolate=false", "moveto-tail,isolate=false"])
 def test_after_ten_passes_a_migration_gives_up(algorithm):
     # Somebody else's reference, here that of a second migration, keeps the count up for as long as it likes.
     passes = set()
@@ -166,6 +166,17 @@ def test_after_ten_passes_a_migration_gives_up(algorithm):
             if len(begun) == 10:
                 assert [c for _, _, c in run_.notes("migrate", task)] == [0, 2] * 10
     assert max(passes) == 10
+
+
+@EVERY
+def test_who_is_isolated_is_nobody_elses(algorithm):
+    """Of two who migrate one page, the second to come is told so at once and is in nobody's way."""
+    busy = 0
+    for run_ in sweep(PAIR, [migrate(0)], [migrate(0)], algorithm=algorithm):
+        assert clean(run_).counters["aborted"] == 0
+        assert all(how != 2 for *_, how in run_.notes("migrate"))
+        busy += 1 in {len({e.task for e in run_.events if e.is_note and e.what == "migrate"})}
+    assert busy > 5
 
 
 # ---- two at once, and the mapping going away -------------------------------------------------------------------------

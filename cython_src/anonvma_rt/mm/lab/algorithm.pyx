@@ -11,9 +11,12 @@ CHOICES = {
     "exec_lock": ("widening", "move", "across"),
     "vma_locks": ("no", "racy", "fork"),
     "calls": ("3.2", "6.17"),
-    "move_pages": ("3.2", "4.17"),
+    "move_pages": ("3.2", "4.17", "4.3"),
     "growth": ("adjust", "merge-from-address", "merge"),
     "unstable_pmd": ("walks", "faults", "no"),
+    "batches": ("no", "6.3", "waiting"),
+    "cow_reuse": ("mapped-once", "5.9", "5.19"),
+    "aligned": ("no", "6.8", "6.12"),
 }
 
 cdef algorithm BLANK

@@ -16,13 +16,14 @@ from anonvma_rt.mm.hooks.notes cimport LOST_PAGE, WRONG_MERGE
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.madvise cimport madvise_dontneed
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
-from anonvma_rt.mm.migrate cimport migrate_page, move_pages
+from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PAGE_SIZE, TYPE_VMA, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE,
     announce_vmas, kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present,
     pte_t, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, lock_mm_and_find_vma
+from anonvma_rt.mm.move_pages cimport move_pages
 from anonvma_rt.mm.mprotect cimport do_mprotect
 from anonvma_rt.mm.page_alloc cimport get_page_unless_zero, put_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset

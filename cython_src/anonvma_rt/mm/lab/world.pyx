@@ -12,8 +12,8 @@ from anonvma_rt.mm.lab.objects cimport MEMBER_PTE, index_objects, member_at, nex
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PMD_WRITE, PTE_WRITE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY,
     TYPE_KERNEL, TYPE_MM, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma,
-    is_migration_entry, kernel, mm_struct, page, page_anon_vma, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table,
-    pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    is_migration_entry, kernel, mm_struct, page, page_anon_vma, page_count, page_table, pfn_to_page, pmd_huge, pmd_t,
+    pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
@@ -163,7 +163,7 @@ cdef class World:
         head = pfn_to_page(k, p.head)
         return {
             "mapcount": head.mapcount + 1,
-            "refcount": head.count,
+            "refcount": page_count(head),
             "index": head.index + (p.pfn - head.pfn),
             "locked": lock_is_held(&head.lock),
             "tag": p.tag,
