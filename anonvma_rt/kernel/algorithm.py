@@ -120,8 +120,14 @@ class Algorithm:
     reuse_forked
         a first fault may share the anon_vma of a neighbour that was forked (2.6.34-rc, until d0e9fe1758f2).
     vma_locks
-        "no"; "racy": faults go under a lock of the vma instead of mmap_sem (6.4); "fork": and fork locks every vma of
-        the parent first (fb49c455323f, 6.5).
+        whose lock a fault takes. "no": mmap_sem. "6.4" (5e31275cc997, as 6.5 repaired it): that of the vma if it can,
+        an rwsem and a sequence, and every writer locks the vmas that it changes; "6.4-unlocked-import": but a
+        neighbour's anon_vma is taken over before the vma is locked (until d8ab9f7b644a); "6.4-early-look": a fault
+        asks for the anon_vma before it has the lock (until 657b5146955e); "6.4-released": both, and fork locks no vma
+        (until fb49c455323f). "6.15": the lock is a count of references, and a freed vma is used again at once;
+        "6.15-unpinned-mm": and whoever got a vma of another process does not keep that process alive (until
+        9bbffee67ffd in 6.17); "6.15-any-mm": or does not see that it is another's (no release). Of older days, with no
+        writer that locks: "racy", in which faults have a lock of their own, and "fork", where fork takes it, too.
     calls
         what mremap and mprotect refuse and merge. "6.17": mremap looks before it unmaps, moves several vmas at once
         (d23cb648e365) and merges what grows in place with what is behind (ca3d76b0aa80); memory that mprotect makes

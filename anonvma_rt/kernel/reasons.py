@@ -145,6 +145,7 @@ ASSERTIONS = {
     "rmap-index": "page {b} is mapped at {c:#x}, where its index does not belong",
     "no-table": "it takes the pmd of {c:#x} for a page table, and it is empty by now",
     "counters": "anon_vma {b} is freed, and its children and users count {c}",
+    "foreign-vma": "it handles its fault in {vma_b}, which is one of process {c} by now",
     "split-writable": "huge page {b} is split, and {c} pmds show it, one of them writable",
 }
 

@@ -183,7 +183,7 @@ class BoundScenario(KnownAtOnce):
 
     def unannounced(self, algorithm: Algorithm) -> str:
         """See protocols.Bound."""
-        if algorithm.vma_locks != "no":
+        if algorithm.vma_locks in ("racy", "fork"):
             return "only fork takes the lock of a vma; what other calls change or free under a fault is not announced"
         return "" if algorithm.pin else "an anon_vma that nothing pins is looked at without an announcement"
 

@@ -28,7 +28,7 @@ from anonvma_rt.auditing.build import AUDIT_FLAGS, Builder, subjects
 TABLE = Path(__file__).with_name("table.toml")
 VARIABLE = "ANONVMA_RT_LEFT_OUT"
 NOTHING = -1  # the number of no announcement: what is reported then says nothing about the others
-POINT = re.compile(r"^(\s+)((?:point|announce_vmas|announce_flags)\(t, .*\))$", re.M)
+POINT = re.compile(r"^(\s+)((?:point|announce_vmas|announce_tree|announce_flags)\(t, .*\))$", re.M)
 FIRST_IMPORT = re.compile(r"^from ", re.M)
 ASK = f'''cdef extern from *:
     """

@@ -35,7 +35,14 @@ DIFFERENT |= {
     "interval-tree-shared": TREE | {"shared_walks": True},
     "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
     "modern": MODERN,
-    "linux-6.19": MODERN | {"merge": "6.16", "calls": "6.17", "growth": "merge", "aligned": "6.12"},
+    "linux-6.19": MODERN
+    | {
+        "merge": "6.16",
+        "calls": "6.17",
+        "growth": "merge",
+        "aligned": "6.12",
+        "vma_locks": "6.15",
+    },
 }
 
 

@@ -136,7 +136,8 @@ def race(scenario, parameters, algorithm, kind=None):
     """kind None: what the scenario expects, and where it expects nothing, a stale entry."""
     bound = Scenario.load(scenario).bind(parameters)
     name = Algorithm.parse(algorithm).name
-    return Race(scenario, tuple(bound.parameters.items()), name, kind or bound.expected(name) or STALE)
+    kind = kind or bound.expected(name) or STALE
+    return Race(scenario, tuple(bound.parameters.items()), name, kind if isinstance(kind, str) else kind[0])
 
 
 def every_race():
@@ -221,7 +222,10 @@ GUARDS = {
     "uffd-move": ["recheck_mapping=false"],
     "uncloned-merge": ["merge=6.16-uncloned"],
     "unlocked-new-anon-vma": ["lock_new=false", "lock_new=false,recheck_mapped=false"],
+    "unlocked-import": ["vma_locks=6.4-unlocked-import"],
     "unpinned-migration": ["pin=false"],
+    "reused-vma": ["vma_locks=6.15-any-mm"],
+    "unpinned-mm": ["vma_locks=6.15-unpinned-mm"],
 }
 
 

@@ -43,12 +43,14 @@ KNOWN = {
     "6.1": {"reuse": "counters", "recheck_mapping": False, "growth": "merge-from-address"},
     "6.2": {"growth": "merge", "recheck_mapping": False, "batches": "no"},
     "6.3": {"batches": "6.3", "aligned": "no"},
+    "6.4": {"vma_locks": "6.4-released"},
+    "6.5": {"vma_locks": "6.4"},
     "6.8": {"aligned": "6.8"},
-    "6.12": {"recheck_mapping": True, "merge": "3.0", "calls": "3.2", "aligned": "6.12"},
-    "6.16": {"merge": "6.16-unrepaired", "calls": "3.2"},
+    "6.12": {"recheck_mapping": True, "merge": "3.0", "calls": "3.2", "aligned": "6.12", "vma_locks": "6.4"},
+    "6.16": {"merge": "6.16-unrepaired", "calls": "3.2", "vma_locks": "6.15-unpinned-mm"},
     "6.18": {"merge": "6.16-unrepaired", "calls": "6.17"},
     "6.18.8": {"merge": "6.16", "calls": "6.17"},
-    "7.0": {"merge": "6.16", "calls": "6.17", "vma_locks": "no"},
+    "7.0": {"merge": "6.16", "calls": "6.17", "vma_locks": "6.15"},
 }
 
 

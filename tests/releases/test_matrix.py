@@ -41,13 +41,23 @@ KNOWN = {
         ["munmap_downgrades=true (dd2283f2605e, 85a06835f6f1)", "downgrade_beside_stack=true (dd2283f2605e)"],
         ["downgrade_beside_stack=false (246c320a8cfe)"],
     ),
-    "stack-index": ([("2.6.38", "6.3")], [], ["exclusive_growth=true (8d7071af8907)"]),
+    "stack-index": ([("2.6.38", "6.4")], [], ["exclusive_growth=true (8d7071af8907)"]),
     "huge-pmd-twice": ([("2.6.38", "3.15")], [], ["pmd_twice=false (f72e7dcdd252)"]),
     "copy-of-private": ([("2.6.38", "4.9")], [], ["refuse_copies=true (dba58d3b8c50)"]),
     "grow-from-middle": (
         [("6.1", "6.1")],
         ["growth=merge-from-address (ca3d76b0aa80)"],
         ["growth=merge (6f12be792fde)"],
+    ),
+    "unlocked-import": (
+        [("3.19", "3.19"), ("6.4", "6.4")],
+        ["uncounted_clone=true (7a3ef208e662)", "vma_locks=6.4-released (5e31275cc997)"],
+        ["uncounted_clone=false (3fe89b3e2a7b)", "vma_locks=6.4 (fb49c455323f, d8ab9f7b644a, 657b5146955e)"],
+    ),
+    "unpinned-mm": (
+        [("6.15", "6.16")],
+        ["vma_locks=6.15-unpinned-mm (f35ab95ca0af, 3104138517fc)"],
+        ["vma_locks=6.15 (9bbffee67ffd)"],
     ),
     "uncloned-merge": (
         [("6.16", "6.18")],
@@ -126,8 +136,9 @@ def test_a_release_without_the_call_has_no_verdict():
 def test_what_a_row_does_not_know_is_no_verdict():
     huge = matrix("thp-split-vs-fork", ["4.4", "4.8"], runs=20)
     assert [cell.verdict for cell in huge.cells] == ["none", "unknown"] and "huge pages" in huge.cells[1].why
-    faults = matrix("fault-during-fork", ["6.1", "6.6"], runs=20)
-    assert [cell.verdict for cell in faults.cells] == ["none", "unknown"] and "mmap_lock" in faults.cells[1].why
+    faults = matrix("fault-during-fork", ["6.2", "6.4", "6.5"], runs=20)
+    assert [cell.verdict for cell in faults.cells] == ["none", "unknown", "none"]
+    assert "private file mappings" in faults.cells[1].why
 
 
 def test_a_matrix_where_nothing_can_be_hunted_is_empty():
@@ -201,7 +212,7 @@ def test_a_wrong_matrix_is_one_clear_line(asked, message, capsys):
         ('3.2 = "bug-on"', 'releases.3: is a table (a release needs quotes: "3.2")'),
         ('"3.2" = "bug"', 'releases.3.2: unknown violation kind "bug"'),
         ('"..3.2" = "bug-on"\n"3.0..3.3" = "bug-on"', 'releases: 3.0 is there twice (the second time in "3.0..3.3")'),
-        ('needs = ["swap"]', 'releases.needs: unknown word "swap" (choices: huge, vma_locks)'),
+        ('needs = ["swap"]', 'releases.needs: unknown word "swap" (choices: files, huge)'),
         ('needs = "huge"', "releases.needs: must be a list of strings"),
     ],
 )

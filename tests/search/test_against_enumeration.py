@@ -1,6 +1,8 @@
 """Random worlds of the simulated kernel and random programs over the public API: the exhaustive search, plain
 enumeration of all schedules and hunts must agree on classes, on how each of them ends, and on kinds of violations."""
 
+from dataclasses import replace
+
 import pytest
 from against_enumeration import Limits, compare
 from api_programs import draw_program
@@ -19,16 +21,17 @@ AT_A_TIME = 100
 
 
 # What the simulated kernel does not announce yet: words of the algorithm, or of the text, that such worlds have.
-OPEN = (("vma_locks=", ""), (",pin=false", ""))
+OPEN = (("vma_locks=racy", ""), ("vma_locks=fork", ""), (",pin=false", ""))
 
 
 def is_open(world):
     return any(algorithm in world.algorithm and text in world.text for algorithm, text in OPEN)
 
 
-def world_of(witness, seed):
-    """The world's program and its kernel, which says how executions end."""
+def world_of(witness, seed, algorithm=""):
+    """The world's program and its kernel, which says how executions end. algorithm: not the one that was drawn."""
     world = draw_world(seed)
+    world = replace(world, algorithm=algorithm) if algorithm else world
     program, algorithm = world.program(), Algorithm.parse(world.algorithm)
     threads = [thread.calls for thread in program.threads]
     processes = len(program.processes)
@@ -38,10 +41,10 @@ def world_of(witness, seed):
     return world, program, kernel
 
 
-def worlds_agree(witness, seeds, limits):
+def worlds_agree(witness, seeds, limits, algorithm=""):
     counts = {"searched": 0, "enumerated": 0, "kinds": set()}
     for seed in seeds:
-        world, _, kernel = world_of(witness, seed)
+        world, _, kernel = world_of(witness, seed, algorithm)
         if is_open(world):
             continue
         try:
@@ -69,6 +72,23 @@ def programs_agree(witness, seeds, limits):
 def test_a_thousand_small_worlds_are_searched_as_they_are_enumerated(witness, first):
     counts = worlds_agree(witness, range(first, first + AT_A_TIME), WORLDS)
     assert counts["searched"] > 60 and counts["enumerated"] > 30
+
+
+# How faults go without mmap_sem, and each mistake that was or could be made.
+LOCKED = ("linux-6.4", "linux-6.5", "linux-6.15", "linux-6.19", "modern,vma_locks=6.15-any-mm")
+
+
+@pytest.mark.parametrize("algorithm", LOCKED)
+def test_worlds_whose_faults_lock_a_vma_are_searched_as_they_are_enumerated(witness, algorithm):
+    counts = worlds_agree(witness, range(3000, 3040), WORLDS, algorithm)
+    assert counts["searched"] > 20 and counts["enumerated"] > 10
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("algorithm", LOCKED)
+@pytest.mark.parametrize("first", range(101_000, 111_000, 1000))
+def test_ten_thousand_worlds_whose_faults_lock_a_vma(witness, first, algorithm):
+    worlds_agree(witness, range(first, first + 1000), MANY_WORLDS, algorithm)
 
 
 @pytest.mark.parametrize("first", range(0, 1000, AT_A_TIME))

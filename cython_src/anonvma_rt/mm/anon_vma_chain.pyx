@@ -207,6 +207,7 @@ cdef int anon_vma_clone(Task *t, vm_area_struct *dst, vm_area_struct *src) noexc
         if avc == NULL:
             # It is not counted among the users of its anon_vma yet, so the unlinking must not take it off, as it did
             # in 3.19 (3fe89b3e2a7b).
+            announce_vmas(t, OP_STORE)
             if not kernel_of(t).algorithm.uncounted_clone:
                 dst.anon_vma = NULL
             unlink_anon_vmas(t, dst)

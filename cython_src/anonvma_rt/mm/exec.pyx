@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.base.os cimport write_once64
-from anonvma_rt.engine.run.sync cimport down_write, up_write
+from anonvma_rt.engine.run.sync cimport down_write
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_post_update, anon_vma_pre_update
@@ -23,6 +23,7 @@ from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
 from anonvma_rt.mm.mremap cimport move_page_tables, pagetable_move_control
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport vma_adjust
+from anonvma_rt.mm.vma_lock cimport mmap_write_unlock, rekey, vma_start_write
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
@@ -36,6 +37,7 @@ cdef void widen(Task *t, vm_area_struct *vma, uint64_t start, bint locked) noexc
     pgd_populate(t, vma.vm_mm, start, vma.vm_end)
     point(t, OP_STORE, member_of(t, &vma.vm_start))
     write_once64(&vma.vm_start, start)
+    rekey(t, vma)
     if kernel_of(t).algorithm.tree:
         anon_vma_post_update(t, vma)
 
@@ -52,6 +54,7 @@ cdef int shift_arg_pages(Task *t, vm_area_struct *vma, uint64_t shift) noexcept 
     cdef anon_vma *locked = vma.anon_vma if rule == EXEC_LOCK_ACROSS else NULL
     cdef pagetable_move_control pmc
     cdef uint64_t moved
+    vma_start_write(t, vma)
     if locked != NULL:
         anon_vma_lock(t, locked)
     widen(t, vma, old_start - shift, locked != NULL)
@@ -93,7 +96,7 @@ cdef int setup_arg_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t shif
         if not killed:
             announce_flags(t, vma)
             write_once64(&vma.vm_flags, vma.vm_flags & ~<uint64_t>VM_STACK_INCOMPLETE_SETUP)
-    up_write(t, &mm.mmap_sem)
+    mmap_write_unlock(t, mm)
     if killed:
         exit_mmap(t, mm)
     return result

@@ -23,8 +23,9 @@ from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     CLASS_MMAP_SEM, CLASS_PTL, PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM,
-    TYPE_SCRATCH, VMA_LOCKS_FORK, announce_vmas, is_migration_entry, kernel, kernel_of, member_of, mm_struct, mm_walk,
-    noted, page, page_at, page_directory, page_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    TYPE_SCRATCH, VMA_LOCKS_6_4_RELEASED, VMA_LOCKS_FORK, announce_tree, is_migration_entry, kernel, kernel_of,
+    member_of, mm_struct, mm_walk, noted, page, page_at, page_directory, page_table, pte_pfn, pte_present, pte_t,
+    serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
 from anonvma_rt.mm.page_alloc cimport get_page
@@ -33,6 +34,7 @@ from anonvma_rt.mm.pgtable cimport alloc_table, pte_lockptr, pte_offset, pte_rea
 from anonvma_rt.mm.rmap cimport page_dup_rmap
 from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.vma cimport vma_duplicate, vma_free, vma_link
+from anonvma_rt.mm.vma_lock cimport detach_all, lock_all, mmap_write_unlock, vma_end_write_all, vma_start_write
 
 cdef enum:
     # copy_pte_range drops both locks for a moment when it has done so much; an empty pte costs 1, a copied one 8.
@@ -130,7 +132,7 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
     """Makes `mm`, which is empty, a copy of the parent's address space: vma after vma, each with its ptes. 0, -EEXIST,
     or -ENOMEM: then whatever was copied is unmapped again when both locks are free, as the end of a process is.
 
-    Since 6.5 every vma of the parent is locked first where faults go without mmap_sem.
+    Since 6.5 every vma of the parent is locked before it is looked at, where faults go without mmap_sem.
     """
     cdef bint lock_vmas = kernel_of(t).algorithm.vma_locks == VMA_LOCKS_FORK
     cdef vm_area_struct *vma
@@ -152,6 +154,8 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
         vma = vma.vm_next
     vma = parent.mmap
     while vma != NULL:
+        if kernel_of(t).algorithm.vma_locks != VMA_LOCKS_6_4_RELEASED:
+            vma_start_write(t, vma)
         new = vma_duplicate(t, vma, mm)
         if new == NULL:
             result = -ENOMEM
@@ -172,8 +176,9 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
         up_write(t, &vma.vm_lock)
         vma = vma.vm_next
     note(t, NOTE_FORK, parent.id, mm.id, 1)
+    vma_end_write_all(t, mm)
     up_write_nested(t, &mm.mmap_sem, 1)
-    up_write(t, &parent.mmap_sem)
+    mmap_write_unlock(t, parent)
     if result < 0:
         exit_mmap(t, mm)
     return result
@@ -186,7 +191,8 @@ cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
     cdef int i
     down_write(t, &mm.mmap_sem)
     all = mm.mmap
-    announce_vmas(t, OP_STORE)
+    lock_all(t, mm)
+    announce_tree(t, mm, OP_STORE)
     mm.mmap = NULL
     if t.x.parallel:
         guard(t, &mm.tree_guard)
@@ -194,10 +200,11 @@ cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
     if t.x.parallel:
         unguard(&mm.tree_guard)
     mm.map_count = 0
+    detach_all(t, mm, all)
     if all != NULL:
         unmap_region(t, all, 0, <uint64_t>1 << TASK_SIZE_SHIFT)
     for i in range(PTRS_PER_TABLE):
         if mm.pgd.entry[i]:
             arena_free(&t.x.arena, <void *>mm.pgd.entry[i])
             mm.pgd.entry[i] = 0
-    up_write(t, &mm.mmap_sem)
+    mmap_write_unlock(t, mm)

@@ -117,6 +117,14 @@ cdef enum VmaLocks:
     VMA_LOCKS_NO
     VMA_LOCKS_RACY
     VMA_LOCKS_FORK
+    # By a sequence and an rwsem (mm/vma_lock); from 6.15 on by references. Behind each the mistakes that it had.
+    VMA_LOCKS_6_4
+    VMA_LOCKS_6_4_IMPORT
+    VMA_LOCKS_6_4_EARLY
+    VMA_LOCKS_6_4_RELEASED
+    VMA_LOCKS_6_15
+    VMA_LOCKS_6_15_ANY_MM
+    VMA_LOCKS_6_15_UNPINNED
 
 cdef enum Calls:
     CALLS_3_2
@@ -279,7 +287,18 @@ cdef struct vm_area_struct:
     vm_area_struct *right
     list_head anon_vma_chain
     anon_vma *anon_vma        # set once under page_table_lock
-    rwsem_t vm_lock           # held for reading by a fault that goes without mmap_sem (6.4), by fork for writing
+    rwsem_t vm_lock           # of the words "racy" and "fork": held for reading by a fault without mmap_sem
+
+# A vma where each has a lock of its own (mm/vma_lock); what is behind it outlives it.
+cdef struct locked_vma:
+    vm_area_struct vma
+    rwsem_t lock              # up to 6.14; held for writing only while vm_lock_seq changes
+    bint detached             # mmap_sem, and the lock for writing: it is in no tree any more, up to 6.14
+    int64_t vm_lock_seq       # mm_lock_seq where whoever holds mmap_sem has it locked for writing
+    int64_t vm_refcnt         # from 6.15 on: 0 in no tree, 1 in one, one more per reader, VMA_LOCK_OFFSET per writer
+    uint64_t key_start        # the range under which the tree has it; told at mm.tree
+    uint64_t key_end
+    vm_area_struct *next_free  # the pool of freed ones
 
 cdef struct mm_struct:
     rwsem_t mmap_sem
@@ -288,8 +307,9 @@ cdef struct mm_struct:
     int32_t id
     vm_area_struct *mmap
     vm_area_struct *tree
-    vm_area_struct *unused    # the last one that was found, in the kernel: a hint, on which no result depends
+    int64_t mm_lock_seq       # mmap_sem for writing: how often it was given back, which unlocks all vmas
     uint32_t tree_guard       # where tasks run at once: for lookups without mmap_sem
+    uint32_t gone             # mmap_sem: it came to its end
     page_directory *pgd
 
 # A walk over the entries of a range of one vma (pagewalk.pxd).
@@ -345,7 +365,9 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[11]
+    uint64_t unused[10]
+    # The pool of vmas from 6.15 on, as that of anon_vmas below.
+    vm_area_struct *free_vma
     mm_struct **mm
     int32_t n_mm
     int32_t mm_room
@@ -406,11 +428,24 @@ cdef inline mm_struct *mm_of(Task *t, vm_area_struct *vma) noexcept nogil:
     return mm
 
 
+cdef inline bint by_sequence(Task *t) noexcept nogil:
+    """Whether faults go under the lock of a vma, and every writer takes it (mm/vma_lock)."""
+    return kernel_of(t).algorithm.vma_locks >= VMA_LOCKS_6_4
+
+
+cdef inline bint by_refcount(Task *t) noexcept nogil:
+    """Whether that lock is a count of references, and a freed vma is the next one to be used."""
+    return kernel_of(t).algorithm.vma_locks >= VMA_LOCKS_6_15
+
+
 cdef inline bint one_object(Task *t) noexcept nogil:
     """Whether all vmas and lists are announced as one object, because many members are looked at together of which each
-    changes by itself: by faults without mmap_sem, and in a tree where a vma is before it has its place."""
+    changes by itself: by faults that no lock keeps apart from a writer, and in a tree where a vma is before it has its
+    place."""
     cdef algorithm *a = &kernel_of(t).algorithm
-    return a.vma_locks != VMA_LOCKS_NO or (a.tree and not a.place_before_clone)
+    if VMA_LOCKS_NO < a.vma_locks < VMA_LOCKS_6_15 and a.vma_locks != VMA_LOCKS_6_4:
+        return True
+    return a.tree and not a.place_before_clone
 
 
 cdef inline void *member_of(Task *t, void *member) noexcept nogil:
@@ -422,6 +457,14 @@ cdef inline void announce_vmas(Task *t, int op) noexcept nogil:
     """An operation on vmas or lists that a lock orders, but where all of them are one object."""
     if one_object(t):
         point(t, op, &kernel_of(t).mm)
+
+
+cdef inline void announce_tree(Task *t, mm_struct *mm, int op) noexcept nogil:
+    """An operation on the tree of an mm, in which faults look without mmap_sem."""
+    if one_object(t):
+        point(t, op, &kernel_of(t).mm)
+    elif by_sequence(t):
+        point(t, op, &mm.tree)
 
 
 cdef inline void announce_flags(Task *t, vm_area_struct *vma) noexcept nogil:

@@ -5,9 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_STORE
 from anonvma_rt.engine.base.os cimport write_once64
-from anonvma_rt.engine.run.sync cimport (
-    down_read, down_write, downgrade_write, spin_lock, spin_unlock, up_read,
-)
+from anonvma_rt.engine.run.sync cimport down_read, down_write, spin_lock, spin_unlock, up_read
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
 from anonvma_rt.mm.anon_vma_chain cimport (
@@ -26,6 +24,7 @@ from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
     set_range, split_vma, vma_alloc, vma_duplicate, vma_free, vma_link, vma_merge, vma_merge_struct, vma_unlink,
 )
+from anonvma_rt.mm.vma_lock cimport mmap_write_downgrade, vma_start_write
 from anonvma_rt.mm.vma_tree cimport find_vma, find_vma_prev, vma_tree_last
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
@@ -157,6 +156,9 @@ cdef int expand_downwards(Task *t, vm_area_struct *vma, uint64_t address) noexce
         return -ENOMEM
     if anon_vma_prepare(t, vma) < 0:
         return -ENOMEM
+    if kernel_of(t).algorithm.exclusive_growth:
+        # Since 6.5, too (c137381f71ae).
+        vma_start_write(t, vma)
     locked = vma.anon_vma
     anon_vma_lock(t, locked)
     grow = (vma.vm_start - address) >> PAGE_SHIFT
@@ -195,7 +197,7 @@ cdef vm_area_struct *lock_mm_and_find_vma(Task *t, mm_struct *mm, uint64_t addre
     vma = find_vma(t, mm, address)
     if is_below_stack(t, vma, address):
         error = expand_downwards(t, vma, address)
-    downgrade_write(t, &mm.mmap_sem)
+    mmap_write_downgrade(t, mm)
     return vma if error == 0 else NULL
 
 
@@ -272,7 +274,7 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint
     floor = prev.vm_end if prev != NULL else 0
     ceiling = vma.vm_start if vma != NULL else TASK_SIZE
     if downgrade and may_downgrade(t, vma):
-        downgrade_write(t, &mm.mmap_sem)
+        mmap_write_downgrade(t, mm)
     unmap_region(t, detached, floor, ceiling)
     return 0
 

@@ -21,6 +21,7 @@ from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
 from anonvma_rt.mm.vma cimport split_vma, vma_merge, vma_merge_struct
+from anonvma_rt.mm.vma_lock cimport vma_start_write
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
@@ -81,6 +82,7 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
             if split_vma(t, mm, vma, end, False) < 0:
                 return -ENOMEM
     prev[0] = vma
+    vma_start_write(t, vma)
     announce_flags(t, vma)
     write_once64(&vma.vm_flags, flags)
     change_protection(t, vma, start, end)

@@ -29,6 +29,7 @@ from anonvma_rt.mm.pgtable cimport (
     table_end,
 )
 from anonvma_rt.mm.vma cimport vma_merge, vma_merge_struct
+from anonvma_rt.mm.vma_lock cimport vma_start_write
 
 cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
@@ -209,6 +210,7 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
     cdef int64_t result = <int64_t>new_address
     if mm.map_count >= MAX_MAP_COUNT - 3:
         return -ENOMEM
+    vma_start_write(t, vma)
     new_vma = copy_vma(t, &vma, new_address, new_length, pgoff, &pmc.need_rmap_locks)
     if new_vma == NULL:
         return -ENOMEM

@@ -23,9 +23,9 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
     GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, TYPE_ANON_VMA, TYPE_AVC,
-    TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, anon_vma, anon_vma_chain, avc_of_same_anon_vma,
-    kernel_of, linear_page_index, make_pte, member_of, page, page_anon_vma, page_generation, pte_t, serial_of,
-    start_of, vm_area_struct,
+    TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas, anon_vma, anon_vma_chain,
+    avc_of_same_anon_vma, by_sequence, kernel_of, linear_page_index, make_pte, member_of, page, page_anon_vma,
+    page_generation, pte_t, serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
@@ -151,6 +151,9 @@ cdef anon_vma *own_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil:
     """The anon_vma for new pages of a vma, which has one (__page_set_anon_rmap's assertion)."""
     cdef anon_vma *av
     must_live(t, vma, TYPE_VMA)
+    if by_sequence(t):
+        # A writer may take it away where the vma is not locked against faults when he gives it.
+        announce_vmas(t, OP_LOAD)
     av = <anon_vma *>read_link(&vma.anon_vma)
     if av == NULL:
         violate(t, BUG_ON, BUG_NO_ANON_VMA, serial_of(vma), 0)

@@ -18,10 +18,15 @@ from anonvma_rt.mm.hooks.notes cimport ALLOC_VMA, NOTE_MERGE, NOTE_RANGE, NOTE_S
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.mm_types cimport (
     MERGE_3_0, MERGE_6_16, MERGE_6_16_FORKED, MERGE_6_16_UNREPAIRED, MERGE_SYMMETRIC, PAGE_SHIFT, TYPE_VMA, algorithm,
-    announce_vmas, anon_vma, kernel_of, member_of, mm_struct, serial_of, vm_area_struct, vma_pages,
+    announce_tree, announce_vmas, anon_vma, by_sequence, kernel_of, member_of, mm_struct, serial_of, vm_area_struct,
+    vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.slab cimport must_alloc
+from anonvma_rt.mm.vma_lock cimport (
+    import_unlocked, locked_vma_alloc, locked_vma_free, rekey, set_key, vma_mark_attached, vma_mark_detached,
+    vma_start_write,
+)
 from anonvma_rt.mm.vma_tree cimport vma_tree_erase, vma_tree_insert
 
 
@@ -34,7 +39,10 @@ cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t 
     cdef vm_area_struct *vma
     if should_fail_alloc(t, ALLOC_VMA):
         return NULL
-    vma = <vm_area_struct *>must_alloc(t, sizeof(vm_area_struct), TYPE_VMA)
+    if by_sequence(t):
+        vma = locked_vma_alloc(t)
+    else:
+        vma = <vm_area_struct *>must_alloc(t, sizeof(vm_area_struct), TYPE_VMA)
     vma.vm_mm = mm
     vma.vm_start = start
     vma.vm_end = end
@@ -56,7 +64,8 @@ cdef vm_area_struct *vma_duplicate(Task *t, vm_area_struct *vma, mm_struct *mm) 
 
 
 cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *prev) noexcept nogil:
-    announce_vmas(t, OP_STORE)
+    vma_mark_attached(t, vma)
+    announce_tree(t, mm, OP_STORE)
     vma.vm_prev = prev
     vma.vm_next = prev.vm_next if prev != NULL else mm.mmap
     if prev != NULL:
@@ -67,6 +76,7 @@ cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *
         vma.vm_next.vm_prev = vma
     if t.x.parallel:
         guard(t, &mm.tree_guard)
+    set_key(t, vma)
     vma_tree_insert(mm, vma)
     if t.x.parallel:
         unguard(&mm.tree_guard)
@@ -74,7 +84,8 @@ cdef void vma_link(Task *t, mm_struct *mm, vm_area_struct *vma, vm_area_struct *
 
 
 cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
-    announce_vmas(t, OP_STORE)
+    vma_start_write(t, vma)
+    announce_tree(t, mm, OP_STORE)
     if vma.vm_prev != NULL:
         vma.vm_prev.vm_next = vma.vm_next
     else:
@@ -87,12 +98,16 @@ cdef void vma_unlink(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept nogil
     if t.x.parallel:
         unguard(&mm.tree_guard)
     mm.map_count -= 1
+    vma_mark_detached(t, vma)
 
 
 cdef void vma_free(Task *t, vm_area_struct *vma) noexcept nogil:
     announce_vmas(t, OP_STORE)
     note(t, NOTE_VMA_GONE, serial_of(vma), 0, 0)
-    arena_free(&t.x.arena, vma)
+    if by_sequence(t):
+        locked_vma_free(t, vma)
+    else:
+        arena_free(&t.x.arena, vma)
 
 
 # ---- adjusted --------------------------------------------------------------------------------------------------------
@@ -111,6 +126,7 @@ cdef void set_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
     if pgoff != vma.vm_pgoff:
         point(t, OP_STORE, member_of(t, &vma.vm_pgoff))
         write_once64(&vma.vm_pgoff, pgoff)
+    rekey(t, vma)
 
 
 cdef int import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *exporter) noexcept nogil:
@@ -119,6 +135,9 @@ cdef int import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *expo
     announce_vmas(t, OP_STORE)
     if exporter.anon_vma == NULL or importer.anon_vma != NULL:
         return 0
+    if not import_unlocked(t):
+        # Or else a fault finds an anon_vma, on whose list the importer is not yet and perhaps never will be.
+        vma_start_write(t, importer)
     if kernel_of(t).algorithm.import_unset:
         # It looks for an anon_vma to reuse then, as a fork does, and what importer gets at last is not counted.
         if anon_vma_clone(t, importer, exporter) < 0:
@@ -191,6 +210,9 @@ cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
     cdef anon_vma *locked
     if c.importer != NULL and import_anon_vma(t, c.importer, c.exporter) < 0:
         return -ENOMEM
+    vma_start_write(t, vma)
+    if c.shift or c.swallowed != NULL:
+        vma_start_write(t, c.next)
     vma_adjust_trans_huge(t, vma, start, c.end, c.next, c.shift)
     locked = lock_of_change(t, vma, start, &c)
     if locked != NULL:

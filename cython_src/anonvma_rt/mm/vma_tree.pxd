@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.base.os cimport read_once64
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.mm_types cimport mm_struct, vm_area_struct
+from anonvma_rt.mm.mm_types cimport locked_vma, mm_struct, vm_area_struct
 
 cdef vm_area_struct *find_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
 cdef vm_area_struct *find_vma_prev(Task *t, mm_struct *mm, uint64_t address) noexcept nogil
@@ -29,6 +29,20 @@ cdef inline vm_area_struct *vma_tree_find(mm_struct *mm, uint64_t address) noexc
         else:
             node = node.right
     return best
+
+
+cdef inline vm_area_struct *vma_tree_find_key(mm_struct *mm, uint64_t address) noexcept nogil:
+    """The vma that has address in its key, or NULL: for lookups without mmap_sem, which look at no range that a writer
+    is about to change."""
+    cdef vm_area_struct *node = mm.tree
+    while node != NULL:
+        if read_once64(&(<locked_vma *>node).key_end) <= address:
+            node = node.right
+        elif address < read_once64(&(<locked_vma *>node).key_start):
+            node = node.left
+        else:
+            break
+    return node
 
 
 cdef inline vm_area_struct *vma_tree_last(mm_struct *mm) noexcept nogil:

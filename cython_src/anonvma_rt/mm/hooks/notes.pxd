@@ -57,6 +57,7 @@ cpdef enum Bug:
     BUG_SPLIT_WRITABLE         # a huge page is split that a writable pmd shows, and another one; b: head, c: how many
     BUG_NO_TABLE               # a walk follows a pmd as a page table, and it is none; b: vma, c: address
     BUG_COUNTERS               # an anon_vma is freed whose counters are not 0; b: anon_vma, c: children and users
+    BUG_FOREIGN_VMA            # a fault is handled in a vma of another process; b: vma, c: mm
 
 # The lab's rules, as numbers of violations behind the engine's own.
 cpdef enum Kind:

@@ -10,7 +10,8 @@ from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.lab.objects cimport (
     MEMBER_ANON_VMA_REFCOUNT, MEMBER_COUNT, MEMBER_HEAD, MEMBER_MAPCOUNT, MEMBER_MAPPING, MEMBER_MMAP_SEM, MEMBER_MUTEX,
     MEMBER_PAGE_LOCK, MEMBER_PAGE_TABLE_LOCK, MEMBER_PMD, MEMBER_PTE, MEMBER_PTL, MEMBER_ROOT, MEMBER_VMA_ANON_VMA,
-    MEMBER_VM_END, MEMBER_VM_LOCK, MEMBER_VM_PGOFF, MEMBER_VM_START, member_at, object_at, object_index,
+    MEMBER_VM_END, MEMBER_VM_LOCK, MEMBER_VM_PGOFF, MEMBER_VM_REFCNT, MEMBER_VM_START, member_at, object_at,
+    object_index,
 )
 
 DEFAULT = "migrating-ptl"
@@ -33,7 +34,7 @@ NAMES = {
     "vma-write": (WATCH_VMA * 2, "vm_start, vm_end or vm_pgoff is stored"),
     "anon-vma": (WATCH_ANON_VMA * 3, "a pointer to an anon_vma (of a vma, a page, to a root) is read or stored"),
     "anon-vma-write": (WATCH_ANON_VMA * 2, "a pointer to an anon_vma (of a vma, a page, to a root) is stored"),
-    "refcount": (WATCH_REFCOUNT * 3, "the references of a page or an anon_vma are counted or looked at"),
+    "refcount": (WATCH_REFCOUNT * 3, "the references of a page, an anon_vma or a vma are counted or looked at"),
     "mapcount": (WATCH_MAPCOUNT * 3, "the mapcount of a page changes or is looked at"),
 }
 
@@ -68,7 +69,7 @@ cdef uint32_t kind_of(int member) noexcept nogil:
         return WATCH_VMA
     if member == MEMBER_VMA_ANON_VMA or member == MEMBER_ROOT or member == MEMBER_MAPPING:
         return WATCH_ANON_VMA
-    if member == MEMBER_COUNT or member == MEMBER_ANON_VMA_REFCOUNT:
+    if member == MEMBER_COUNT or member == MEMBER_ANON_VMA_REFCOUNT or member == MEMBER_VM_REFCNT:
         return WATCH_REFCOUNT
     return WATCH_MAPCOUNT if member == MEMBER_MAPCOUNT else 0
 

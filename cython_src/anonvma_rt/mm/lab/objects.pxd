@@ -32,6 +32,11 @@ cdef enum Member:
     MEMBER_PMD
     MEMBER_POOL
     MEMBER_VMAS
+    MEMBER_VMA_POOL
+    MEMBER_TREE
+    MEMBER_MM_LOCK_SEQ
+    MEMBER_GONE
+    MEMBER_VM_REFCNT
 
 # Where the objects of a built kernel begin, ascending, as offsets into the arena; later ones lie behind `end`.
 cdef struct object_index:

@@ -6,8 +6,8 @@ from anonvma_rt.engine.base.arena cimport ARENA_START, Arena, arena_header
 from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.mm.mm_types cimport (
     PGDIR_SHIFT, PMD_SIZE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_KERNEL, TYPE_MM, TYPE_PAGES,
-    TYPE_TABLE, TYPE_VMA, anon_vma, anon_vma_chain, kernel, mm_struct, page, page_directory, page_table, pmd_t,
-    vm_area_struct,
+    TYPE_TABLE, TYPE_VMA, anon_vma, anon_vma_chain, kernel, locked_vma, mm_struct, page, page_directory, page_table,
+    pmd_t, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pmd_offset
 
@@ -59,7 +59,7 @@ cdef int member_at(arena_header *header, char *address) noexcept nogil:
     if header.type == TYPE_ANON_VMA:
         return member_of_anon_vma(<anon_vma *>object, address)
     if header.type == TYPE_MM:
-        return MEMBER_MMAP_SEM if address == <char *>&(<mm_struct *>object).mmap_sem else MEMBER_PAGE_TABLE_LOCK
+        return member_of_mm(<mm_struct *>object, address)
     if header.type == TYPE_TABLE:
         if address == <char *>&(<page_table *>object).ptl:
             return MEMBER_PTL
@@ -70,7 +70,19 @@ cdef int member_at(arena_header *header, char *address) noexcept nogil:
 
 
 cdef int member_of_kernel(kernel *k, char *address) noexcept nogil:
+    if address == <char *>&k.free_vma:
+        return MEMBER_VMA_POOL
     return MEMBER_POOL if address == <char *>&k.free_anon_vma else MEMBER_VMAS
+
+
+cdef int member_of_mm(mm_struct *mm, char *address) noexcept nogil:
+    if address == <char *>&mm.mmap_sem:
+        return MEMBER_MMAP_SEM
+    if address == <char *>&mm.tree:
+        return MEMBER_TREE
+    if address == <char *>&mm.mm_lock_seq:
+        return MEMBER_MM_LOCK_SEQ
+    return MEMBER_GONE if address == <char *>&mm.gone else MEMBER_PAGE_TABLE_LOCK
 
 
 cdef int member_of_vma(vm_area_struct *vma, char *address) noexcept nogil:
@@ -84,7 +96,11 @@ cdef int member_of_vma(vm_area_struct *vma, char *address) noexcept nogil:
         return MEMBER_VM_FLAGS
     if address == <char *>&vma.anon_vma:
         return MEMBER_VMA_ANON_VMA
-    return MEMBER_VM_LOCK if address == <char *>&vma.vm_lock else MEMBER_OTHER
+    if address == <char *>&(<locked_vma *>vma).vm_refcnt:
+        return MEMBER_VM_REFCNT
+    if address == <char *>&vma.vm_lock or address == <char *>&(<locked_vma *>vma).lock:
+        return MEMBER_VM_LOCK
+    return MEMBER_OTHER
 
 
 cdef int member_of_anon_vma(anon_vma *av, char *address) noexcept nogil:
@@ -125,7 +141,7 @@ cdef pmd_t *next_pmd(mm_struct *mm, uint64_t *address) noexcept nogil:
 
 
 cdef dict MEMBERS = {
-    <int>TYPE_VMA: ("vma", sizeof(vm_area_struct), (
+    <int>TYPE_VMA: ("vma", sizeof(locked_vma), (
         (<size_t>&(<vm_area_struct *>NULL).vm_mm, "vm_mm"), (<size_t>&(<vm_area_struct *>NULL).vm_start, "vm_start"),
         (<size_t>&(<vm_area_struct *>NULL).vm_end, "vm_end"),
         (<size_t>&(<vm_area_struct *>NULL).vm_pgoff, "vm_pgoff"),
@@ -135,7 +151,12 @@ cdef dict MEMBERS = {
         (<size_t>&(<vm_area_struct *>NULL).right, "right"),
         (<size_t>&(<vm_area_struct *>NULL).anon_vma_chain, "anon_vma_chain"),
         (<size_t>&(<vm_area_struct *>NULL).anon_vma, "anon_vma"),
-        (<size_t>&(<vm_area_struct *>NULL).vm_lock, "vm_lock"),
+        (<size_t>&(<vm_area_struct *>NULL).vm_lock, "vm_lock"), (<size_t>&(<locked_vma *>NULL).lock, "vm_lock"),
+        (<size_t>&(<locked_vma *>NULL).detached, "detached"),
+        (<size_t>&(<locked_vma *>NULL).vm_lock_seq, "vm_lock_seq"),
+        (<size_t>&(<locked_vma *>NULL).vm_refcnt, "vm_refcnt"),
+        (<size_t>&(<locked_vma *>NULL).key_start, "key_start"), (<size_t>&(<locked_vma *>NULL).key_end, "key_end"),
+        (<size_t>&(<locked_vma *>NULL).next_free, "next_free"),
     )),
     <int>TYPE_ANON_VMA: ("anon_vma", sizeof(anon_vma), (
         (<size_t>&(<anon_vma *>NULL).root, "root"), (<size_t>&(<anon_vma *>NULL).mutex, "mutex"),
@@ -161,8 +182,9 @@ cdef dict MEMBERS = {
         (<size_t>&(<mm_struct *>NULL).page_table_lock, "page_table_lock"),
         (<size_t>&(<mm_struct *>NULL).map_count, "map_count"), (<size_t>&(<mm_struct *>NULL).id, "id"),
         (<size_t>&(<mm_struct *>NULL).mmap, "mmap"), (<size_t>&(<mm_struct *>NULL).tree, "tree"),
-
-        (<size_t>&(<mm_struct *>NULL).tree_guard, "tree_guard"), (<size_t>&(<mm_struct *>NULL).pgd, "pgd"),
+        (<size_t>&(<mm_struct *>NULL).mm_lock_seq, "mm_lock_seq"),
+        (<size_t>&(<mm_struct *>NULL).tree_guard, "tree_guard"), (<size_t>&(<mm_struct *>NULL).gone, "gone"),
+        (<size_t>&(<mm_struct *>NULL).pgd, "pgd"),
     )),
     <int>TYPE_PAGES: ("page", sizeof(page), (
         (<size_t>&(<page *>NULL).lock, "lock"), (<size_t>&(<page *>NULL).mapcount, "mapcount"),
@@ -180,7 +202,8 @@ cdef dict MEMBERS = {
     )),
     <int>TYPE_KERNEL: ("kernel", sizeof(kernel), (
         (<size_t>&(<kernel *>NULL).algorithm, "algorithm"), (<size_t>&(<kernel *>NULL).rule, "rule"),
-        (<size_t>&(<kernel *>NULL).unused, "unused"), (<size_t>&(<kernel *>NULL).mm, "mm"),
+        (<size_t>&(<kernel *>NULL).unused, "unused"),
+        (<size_t>&(<kernel *>NULL).free_vma, "free_vma"), (<size_t>&(<kernel *>NULL).mm, "mm"),
         (<size_t>&(<kernel *>NULL).n_mm, "n_mm"), (<size_t>&(<kernel *>NULL).mm_room, "mm_room"),
         (<size_t>&(<kernel *>NULL).n_pages, "n_pages"), (<size_t>&(<kernel *>NULL).chunk, "chunk"),
         (<size_t>&(<kernel *>NULL).chunks, "chunks"), (<size_t>&(<kernel *>NULL).chunk_room, "chunk_room"),

@@ -5,22 +5,20 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from anonvma_rt.engine.audit.access cimport rt_glance
-from anonvma_rt.engine.base.operation cimport OP_LOAD, lock_word
-from anonvma_rt.engine.base.os cimport read_onceu, rt_load, write_onceu
-from anonvma_rt.engine.parallel.locks cimport guard, unguard
-from anonvma_rt.engine.run.sync cimport down_read, down_write, try_down_read, up_read, up_write
-from anonvma_rt.engine.run.task cimport Task, must_live, violate
+from anonvma_rt.engine.base.os cimport read_onceu, write_onceu
+from anonvma_rt.engine.run.sync cimport down_read, down_write, up_read
+from anonvma_rt.engine.run.task cimport Task, violate
 from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
-from anonvma_rt.mm.hooks.notes cimport LOST_PAGE, WRONG_MERGE
+from anonvma_rt.mm.hooks.notes cimport BUG_FOREIGN_VMA, BUG_ON, LOST_PAGE, WRONG_MERGE
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.madvise cimport madvise_dontneed
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, TYPE_VMA, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE,
-    announce_vmas, kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present,
-    pte_t, start_of, vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE, kernel,
+    kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of,
+    start_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, lock_mm_and_find_vma
 from anonvma_rt.mm.move_pages cimport move_pages
@@ -30,7 +28,8 @@ from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
 from anonvma_rt.mm.rmap cimport page_referenced
 from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.mm.userfaultfd cimport move_pages_pte
-from anonvma_rt.mm.vma_tree cimport find_vma, vma_tree_find
+from anonvma_rt.mm.vma_lock cimport lock_vma_under_rcu, mmap_unlock, vma_end_read
+from anonvma_rt.mm.vma_tree cimport find_vma
 
 
 _AT, _PAGES = ("at", "address", None), ("pages", "length", None)
@@ -111,35 +110,16 @@ cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     return result
 
 
-cdef vm_area_struct *lock_vma(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """lock_vma_under_rcu (6.4): the vma at an address with its own lock held for reading and mmap_sem not held; NULL
-    where somebody changes it or nothing is there, and the fault takes mmap_sem after all."""
-    cdef vm_area_struct *vma
-    announce_vmas(t, OP_LOAD)
-    if t.x.parallel:
-        guard(t, &mm.tree_guard)
-    vma = vma_tree_find(mm, address)
-    if vma != NULL and address < vma.vm_start:
-        vma = NULL
-    if t.x.parallel:
-        unguard(&mm.tree_guard)
-    if vma == NULL:
-        return NULL
-    if not try_down_read(t, &vma.vm_lock):
-        return NULL
-    announce_vmas(t, OP_LOAD)
-    must_live(t, vma, TYPE_VMA)
-    return vma
-
-
 cdef int64_t access_one(Task *t, mm_struct *mm, uint64_t address, bint write, int64_t tag) noexcept nogil:
     cdef vm_area_struct *vma = NULL
     cdef int64_t result
     if kernel_of(t).algorithm.vma_locks != VMA_LOCKS_NO:
-        vma = lock_vma(t, mm, address)
+        vma = lock_vma_under_rcu(t, mm, address)
     if vma != NULL:
+        if vma.vm_mm != mm:
+            violate(t, BUG_ON, BUG_FOREIGN_VMA, serial_of(vma), vma.vm_mm.id)
         result = access_page(t, vma, address, write, tag)
-        up_read(t, &vma.vm_lock)
+        vma_end_read(t, vma)
         return result
     result = access_page(t, lock_mm_and_find_vma(t, mm, address), address, write, tag)
     up_read(t, &mm.mmap_sem)
@@ -273,16 +253,6 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
 cdef uint64_t mmap_flags(int64_t *a) noexcept nogil:
     return ((VM_WRITE if a[2] else 0) | (VM_HUGEPAGE if a[3] else 0)
             | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0) | (VM_GROWSDOWN if a[5] else 0))
-
-
-cdef void mmap_unlock(Task *t, mm_struct *mm) noexcept nogil:
-    """Gives mmap_sem back as it is held: for writing, or for reading where a call has downgraded it."""
-    cdef lock_word held
-    held.word = rt_load(&mm.mmap_sem.word)
-    if held.owner == t.id + 1:
-        up_write(t, &mm.mmap_sem)
-    else:
-        up_read(t, &mm.mmap_sem)
 
 
 cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
