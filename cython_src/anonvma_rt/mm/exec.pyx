@@ -66,7 +66,7 @@ cdef int shift_arg_pages(Task *t, vm_area_struct *vma, uint64_t shift) noexcept 
     if moved < old_end - old_start:
         return -ENOMEM
     free_pgtables(t, mm, old_end - shift if old_end - shift > old_start else old_start, old_end,
-                  old_end - shift if old_end - shift > floor else floor, ceiling)
+                  old_end - shift if old_end - shift > floor else floor, ceiling, False)
     return vma_adjust(t, vma, old_start - shift, old_end - shift, vma.vm_pgoff, NULL)
 
 

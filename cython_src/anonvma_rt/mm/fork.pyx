@@ -202,7 +202,7 @@ cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
     mm.map_count = 0
     detach_all(t, mm, all)
     if all != NULL:
-        unmap_region(t, all, 0, <uint64_t>1 << TASK_SIZE_SHIFT)
+        unmap_region(t, all, 0, <uint64_t>1 << TASK_SIZE_SHIFT, False)
     for i in range(PTRS_PER_TABLE):
         if mm.pgd.entry[i]:
             arena_free(&t.x.arena, <void *>mm.pgd.entry[i])

@@ -3,9 +3,9 @@
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from anonvma_rt.engine.base.arena cimport arena_free
+from anonvma_rt.engine.base.arena cimport arena_free, arena_retire
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
-from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_link
+from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_link, write_once64, write_onceu
 from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
 from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
@@ -19,7 +19,7 @@ from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_SIZE, PMD_SPLITTING, PMD_WRITE,
     PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA, is_migration_entry, kernel, kernel_of,
     make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_count, page_table, pmd_huge, pmd_t, pmd_table,
-    pte_pfn, pte_present, pte_t, vm_area_struct,
+    poison, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
@@ -74,23 +74,34 @@ cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t 
     walk_page_range(t, &walk, start, end)
 
 
+cdef void free_met(Task *t, page_table *table) noexcept nogil:
+    """Frees a page table that others may have found, piece by piece: who uses an entry, or the lock, comes before or
+    behind that."""
+    cdef int i
+    for i in range(PTRS_PER_TABLE):
+        point(t, OP_STORE, &table.pte[i])
+        write_once64(&table.pte[i], poison())
+    point(t, OP_STORE, &table.ptl)
+    write_onceu(&table.ptl.word, <uint32_t>poison())
+    arena_retire(&t.x.arena, table)
+
+
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
-                        uint64_t ceiling) noexcept nogil:
+                        uint64_t ceiling, bint met) noexcept nogil:
     """Frees the page tables of [start, end) that lie wholly between the neighbouring vmas (floor and ceiling).
 
-    No vma covers the range any more, so no walk can arrive here: mmap_sem is held, and if only for reading, then what
-    could grow into the range is a stack (downgrade_beside_stack).
+    No vma covers the range any more and mmap_sem is held, so no walk can arrive here. met: one can, because mmap_sem is
+    shared and a stack grows into the range (downgrade_beside_stack).
     """
     cdef uint64_t address = start & ~<uint64_t>(PMD_SIZE - 1)
     cdef page_table *table
     cdef pmd_t *pmd
-    cdef bint beside_stack = kernel_of(t).algorithm.downgrade_beside_stack
     while address < end:
         pmd = pmd_offset(mm, address)
         if pmd == NULL:
             address = ((address >> PGDIR_SHIFT) + 1) << PGDIR_SHIFT
             continue
-        if beside_stack:
+        if met:
             point(t, OP_LOAD, pmd)
         if pmd[0] and address >= floor and address + PMD_SIZE <= ceiling:
             spin_lock(t, &mm.page_table_lock)
@@ -99,7 +110,10 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
             if table == NULL:
                 violate(t, BUG_ON, BUG_BAD_PMD, 0, <int64_t>address)
             write_link(pmd, NULL)
-            arena_free(&t.x.arena, table)
+            if met:
+                free_met(t, table)
+            else:
+                arena_free(&t.x.arena, table)
             spin_unlock(t, &mm.page_table_lock)
         address += PMD_SIZE
 

@@ -405,9 +405,14 @@ cdef inline page *pfn_to_page(kernel *k, uint64_t pfn) noexcept nogil:
     return (<page **>read_link(&k.chunk))[pfn >> CHUNK_SHIFT] + (pfn & (PAGES_PER_CHUNK - 1))
 
 
+cdef inline uint64_t poison() noexcept nogil:
+    """Eight bytes of a freed object (ARENA_POISON)."""
+    return 0x6B6B6B6B6B6B6B6BULL
+
+
 cdef inline bint is_poison(uint64_t word) noexcept nogil:
     """Whether a word was read from a freed object: no entry and no pointer of a live one is that."""
-    return rt_unlikely(word == 0x6B6B6B6B6B6B6B6BULL)
+    return rt_unlikely(word == poison())
 
 
 cdef inline page *page_at(Task *t, uint64_t pfn) noexcept nogil:

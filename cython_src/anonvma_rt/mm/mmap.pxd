@@ -14,7 +14,8 @@ cdef enum:
 cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **vma, uint64_t address, uint64_t length, uint64_t pgoff,
                               bint *need_rmap_locks) noexcept nogil
 cdef bint order_destination(Task *t, vm_area_struct *source, vm_area_struct *destination, int arrival) noexcept nogil
-cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64_t ceiling) noexcept nogil
+cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64_t ceiling,
+                       bint met) noexcept nogil
 cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint downgrade) noexcept nogil
 cdef int64_t do_mmap(Task *t, mm_struct *mm, int64_t address, uint64_t length, uint64_t flags) noexcept nogil
 cdef int64_t do_brk(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uint64_t flags) noexcept nogil

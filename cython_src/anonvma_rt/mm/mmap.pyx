@@ -204,7 +204,8 @@ cdef vm_area_struct *lock_mm_and_find_vma(Task *t, mm_struct *mm, uint64_t addre
 # ---- unmap and map ---------------------------------------------------------------------------------------------------
 
 
-cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64_t ceiling) noexcept nogil:
+cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64_t ceiling,
+                       bint met) noexcept nogil:
     """Ends a row of vmas that are linked by vm_next and belong to no mm any more: ptes first, then the reverse map,
     then the page tables between floor and ceiling, then the vmas."""
     cdef mm_struct *mm = detached.vm_mm
@@ -219,7 +220,7 @@ cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64
     while vma != NULL:
         unlink_anon_vmas(t, vma)
         vma = vma.vm_next
-    free_pgtables(t, mm, start, end, floor, ceiling)
+    free_pgtables(t, mm, start, end, floor, ceiling, met)
     while detached != NULL:
         vma = detached.vm_next
         vma_free(t, detached)
@@ -273,9 +274,10 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint
     tail.vm_next = NULL
     floor = prev.vm_end if prev != NULL else 0
     ceiling = vma.vm_start if vma != NULL else TASK_SIZE
-    if downgrade and may_downgrade(t, vma):
+    downgrade = downgrade and may_downgrade(t, vma)
+    if downgrade:
         mmap_write_downgrade(t, mm)
-    unmap_region(t, detached, floor, ceiling)
+    unmap_region(t, detached, floor, ceiling, downgrade and vma != NULL and vma.vm_flags & VM_GROWSDOWN)
     return 0
 
 

@@ -17,14 +17,12 @@ cdef void vma_tree_erase(mm_struct *mm, vm_area_struct *vma) noexcept nogil
 
 
 cdef inline vm_area_struct *vma_tree_find(mm_struct *mm, uint64_t address) noexcept nogil:
-    """The first vma that ends above address, or NULL."""
+    """The first vma that ends above address, or NULL. It looks at no vm_start: that of a stack may be moving."""
     cdef vm_area_struct *node = mm.tree
     cdef vm_area_struct *best = NULL
     while node != NULL:
         if read_once64(&node.vm_end) > address:
             best = node
-            if read_once64(&node.vm_start) <= address:
-                break
             node = node.left
         else:
             node = node.right

@@ -1,9 +1,9 @@
 """Places: which objects several tasks touch, seen in the walks of a profile.
 
 A place is an object that is announced, by its offset in the arena. One that several tasks touch, of which one writes
-to it, is where their order can matter. Where all of them do so under one lock, the order is that of the lock's
-acquisitions, and the lock is a place of its own (the locksets of Savage et al., "Eraser", 1997). Belongs to an idle
-explorer, whose running task alone uses it.
+to it, is where their order can matter. Where all of them do so under one lock, which those who write do not share, the
+order is that of the lock's acquisitions, and the lock is a place of its own (the locksets of Savage et al., "Eraser",
+1997). Belongs to an idle explorer, whose running task alone uses it.
 """
 
 from cython cimport final
@@ -13,11 +13,11 @@ from libc.stdlib cimport free
 from anonvma_rt.engine.base.arena cimport arena_offset
 from anonvma_rt.engine.base.grow cimport grow_filled
 from anonvma_rt.engine.base.operation cimport (
-    MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_LOCK, OP_NOTE, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START, OP_STORE,
-    OP_TAKE, OP_TRYLOCK, OP_UNLOCK, OP_WAIT,
+    MAX_TASKS, OP_ATOMIC, OP_AWAIT, OP_DOWNGRADE, OP_LOCK, OP_NOTE, OP_READ_LOCK, OP_READ_TRYLOCK, OP_START, OP_STORE,
+    OP_TAKE, OP_TRYLOCK, OP_WAIT,
 )
 from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_close, table_get, table_open
-from anonvma_rt.engine.order.relation cimport would_fail
+from anonvma_rt.engine.order.relation cimport gives_back, would_fail
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.task cimport AuditCalls, Execution
 
@@ -32,6 +32,8 @@ cdef enum:
 
 cdef struct Held:
     uint64_t lock[MOST_HELD]
+    # Of each, whether others may share it.
+    bint shared[MOST_HELD]
     int32_t n
 
 cdef struct Seen:
@@ -44,7 +46,7 @@ cdef struct Seen:
     bint acquired
     # Whether some visit was an interesting operation (mark).
     bint marked
-    # The locks that were held at each visit so far.
+    # The locks that were held at each visit so far, and not only shared where it was written.
     Held under
 
 
@@ -132,12 +134,16 @@ cdef int visit(Places p, int task, int op, void *object) noexcept nogil:
     cdef int tasks = p.x.tasks
     cdef Seen *s
     cdef uint32_t number
+    cdef bint writes
     cdef bint marked = p.marks[task] != p.x.task[task].marks
     p.marks[task] = p.x.task[task].marks
     # Whoever awaits a word comes after whoever writes what it waits for: there is no order to choose.
     if offset == 0 or op == OP_START or op == OP_NOTE or op == OP_AWAIT:
         return 0
-    if op == OP_UNLOCK or op == OP_READ_UNLOCK:
+    if op == OP_DOWNGRADE:
+        share(&p.held[task], offset)
+        return 0
+    if gives_back(op):
         put_down(&p.held[task], offset)
         return 0
     number = table_get(&p.numbers, offset)
@@ -150,28 +156,27 @@ cdef int visit(Places p, int task, int op, void *object) noexcept nogil:
     ) < 0:
         return -1
     s = &p.seen[number - 1]
+    writes = op == OP_LOCK or op == OP_TRYLOCK or op == OP_STORE or op == OP_ATOMIC or op == OP_TAKE
     if s.offset == 0:
         s.offset = offset
         s.first = task
         s.under = p.held[task]
-    else:
-        only_those(&s.under, &p.held[task])
+    only_those(&s.under, &p.held[task], writes)
     s.several |= s.first != task
     s.marked |= marked
+    s.written |= writes
     p.visits[<uint64_t>(number - 1) * tasks + task] += 1
     if op in (OP_LOCK, OP_READ_LOCK, OP_TRYLOCK, OP_READ_TRYLOCK, OP_WAIT):
         s.acquired = True
-        s.written |= op == OP_LOCK or op == OP_TRYLOCK
         if op != OP_WAIT and not would_fail(op, object):
-            pick_up(&p.held[task], offset)
-    else:
-        s.written |= op == OP_STORE or op == OP_ATOMIC or op == OP_TAKE
+            pick_up(&p.held[task], offset, op == OP_READ_LOCK or op == OP_READ_TRYLOCK)
     return 0
 
 
-cdef inline void pick_up(Held *h, uint64_t lock) noexcept nogil:
+cdef inline void pick_up(Held *h, uint64_t lock, bint shared) noexcept nogil:
     if h.n < MOST_HELD:
         h.lock[h.n] = lock
+        h.shared[h.n] = shared
         h.n += 1
 
 
@@ -181,23 +186,30 @@ cdef inline void put_down(Held *h, uint64_t lock) noexcept nogil:
         if h.lock[i] == lock:
             h.n -= 1
             h.lock[i] = h.lock[h.n]
+            h.shared[i] = h.shared[h.n]
             return
 
 
-cdef inline void only_those(Held *h, Held *others) noexcept nogil:
-    """What is in both."""
+cdef inline void share(Held *h, uint64_t lock) noexcept nogil:
+    cdef int i
+    for i in range(h.n):
+        h.shared[i] |= h.lock[i] == lock
+
+
+cdef inline void only_those(Held *h, Held *others, bint alone) noexcept nogil:
+    """What is in both; alone: and not shared in the second."""
     cdef int i = 0
     while i < h.n:
-        if holds(others, h.lock[i]):
+        if holds(others, h.lock[i], alone):
             i += 1
         else:
             h.n -= 1
             h.lock[i] = h.lock[h.n]
 
 
-cdef inline bint holds(Held *h, uint64_t lock) noexcept nogil:
+cdef inline bint holds(Held *h, uint64_t lock, bint alone) noexcept nogil:
     cdef int i
     for i in range(h.n):
         if h.lock[i] == lock:
-            return True
+            return not (alone and h.shared[i])
     return False

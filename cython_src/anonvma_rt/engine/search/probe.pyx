@@ -12,12 +12,12 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from anonvma_rt.engine.base.grow cimport grow, grow_filled
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_READ_UNLOCK, OP_START, OP_UNLOCK
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
 from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_close, table_open
 from anonvma_rt.engine.base.tasks cimport (
     TaskSet, add, anybody, clear, copy, drop, has, how_many, pop, take_away,
 )
-from anonvma_rt.engine.order.relation cimport dependent, tries, would_fail
+from anonvma_rt.engine.order.relation cimport dependent, gives_back, tries, would_fail
 from anonvma_rt.engine.run.task cimport HALT_EXIT, HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.strategy.base cimport any_of
@@ -187,7 +187,7 @@ cdef inline int alone(Probe self, Execution *x, const uint64_t *awake, int words
         if op == OP_START or not self.wanted(x, i):
             return i
         # Whoever waits for a release cannot come before it.
-        if (op == OP_UNLOCK or op == OP_READ_UNLOCK) and not self.tried(self.object[i]):
+        if gives_back(op) and not self.tried(self.object[i]):
             return i
     return -1
 

@@ -13,11 +13,12 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER, OP_AWAIT, OP_READ_UNLOCK, OP_START, OP_UNLOCK
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, NEVER, OP_AWAIT, OP_START
 from anonvma_rt.engine.base.rng cimport rng_below
 from anonvma_rt.engine.base.tasks cimport (
     TaskSet, add, anybody, beyond, clear, copy, drop, has, pop, take_away, unite,
 )
+from anonvma_rt.engine.order.relation cimport gives_back
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Task
 from anonvma_rt.engine.strategy.base cimport any_of, draw_by_weight, keep_counts, left, steps_of
@@ -178,7 +179,7 @@ cdef inline bint interesting(Surw self, Execution *x, int task) noexcept nogil:
         return t.interesting
     if <uint64_t>t.object - <uint64_t>x.arena.base != self.place[self.now].offset:
         return False
-    return t.op != OP_UNLOCK and t.op != OP_READ_UNLOCK and t.op != OP_START and t.op != OP_AWAIT
+    return not gives_back(t.op) and t.op != OP_START and t.op != OP_AWAIT
 
 
 cdef inline uint64_t made(Surw self, Execution *x, int task) noexcept nogil:
