@@ -1,7 +1,7 @@
 """Unmapping and faults (see memory.pxd)."""
 
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free, arena_retire
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
