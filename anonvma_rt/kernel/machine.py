@@ -309,8 +309,8 @@ class Process:
         return [-one for one in status]
 
     def uffd_move(self, addr: int, to: int) -> None:
-        """Moves one page to an empty place of another vma (UFFDIO_MOVE). Raises OSError: EINVAL (unaligned), EFAULT
-        (outside every mapping), ENOENT (no page there), EEXIST (the place has a page), EBUSY (the page is shared)."""
+        """Moves one page to an empty place of another vma (UFFDIO_MOVE). Raises OSError: EINVAL (unaligned, not both
+        writable), ENOENT (no mapping or no page there), EEXIST (the place has a page), EBUSY (the page is shared)."""
         self._call("uffd_move", _address(addr), _address(to))
 
     # ---- accesses --------------------------------------------------------------------------------------------------

@@ -90,8 +90,8 @@ def _mremap(args: tuple[int, ...], errno: int) -> str | None:
 
 def _uffd_move(source: int, to: int, errno: int) -> str | None:
     why = {
-        EINVAL: _unaligned(source) or _unaligned(to) or "both mappings must be writable, and the destination in one",
-        ENOENT: f"no page is at {source:#x}",
+        EINVAL: _unaligned(source) or _unaligned(to) or "both mappings must be writable",
+        ENOENT: f"no page is at {source:#x}, or no mapping at {to:#x}",
         EEXIST: f"a page is at {to:#x} already",
         EBUSY: f"the page at {source:#x} is shared, or was since it was last written to",
         EAGAIN: f"the page at {source:#x} was on its way",

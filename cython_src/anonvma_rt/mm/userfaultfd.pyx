@@ -111,9 +111,9 @@ cdef int is_taken(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
 
 
 cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) noexcept nogil:
-    """0; -EINVAL unaligned, outside the mapping at the destination, or not both writable; -ENOENT no mapping or no page
-    there; -EEXIST the destination has one; -EBUSY the page is shared, or was since it was last written to; -EAGAIN
-    it is migrating, which was waited for, or changed just now; -ENOMEM."""
+    """0; -EINVAL unaligned, or not both writable; -ENOENT no mapping at one of the two, or no page; -EEXIST the
+    destination has one; -EBUSY the page is shared, or was since it was last written to; -EAGAIN it is migrating, which
+    was waited for, or changed just now; -ENOMEM. The destination has an anon_vma afterwards, if there is one at all."""
     cdef vm_area_struct *vma = find_vma(t, mm, source)
     cdef vm_area_struct *new_vma = find_vma(t, mm, to)
     cdef page *p
@@ -121,12 +121,14 @@ cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) no
     cdef int result
     if (source | to) & (PAGE_SIZE - 1):
         return -EINVAL
-    if vma == NULL or start_of(t, vma) > source or new_vma == NULL:
+    if new_vma == NULL or start_of(t, new_vma) > to:
         return -ENOENT
-    if start_of(t, new_vma) > to or not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
-        return -EINVAL
     if anon_vma_prepare(t, new_vma) < 0:
         return -ENOMEM
+    if vma == NULL or start_of(t, vma) > source:
+        return -ENOENT
+    if not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
+        return -EINVAL
     result = is_taken(t, mm, to)
     if result:
         return -EEXIST if result > 0 else result

@@ -125,7 +125,7 @@ def test_what_uffd_move_refuses(machine):
     assert refused(p.uffd_move, HERE + 1, THERE) == errno.EINVAL
     p.write(HERE, 8)
     assert refused(p.uffd_move, HERE, 3 << 30) == errno.ENOENT
-    assert refused(p.uffd_move, HERE, THERE - PAGE) == errno.EINVAL, "not inside the mapping that comes next"
+    assert refused(p.uffd_move, HERE, THERE - PAGE) == errno.ENOENT, "nor the mapping that comes next"
     p.write(THERE, 9)
     assert refused(p.uffd_move, HERE, THERE) == errno.EEXIST
     assert refused(p.uffd_move, HERE + PAGE, THERE) == errno.EEXIST, "which is asked first"

@@ -2,14 +2,16 @@
 
 A call is a list: ["mmap", address, pages, writable], ["munmap", address, pages], ["dontneed", address, pages],
 ["mprotect", address, pages, writable], ["write", address, pages, tag], ["mremap", address, old, new, to or None,
-maymove, dontunmap], or ["fork", 0, 0]: the rest happens in the child, while the parent stays as it is. The result of
-one is an address, 0 or a negative errno.
+maymove, dontunmap], ["read", address, pages], ["move_pages", address, pages], ["uffd_move", address, 1, to], or
+["fork", 0, 0]: the rest happens in the child, while the parent stays as it is. The result of one is an address, 0 or a
+negative errno; of move_pages it is what the status of each page says.
 
 `Host` is the tests' side; run as a script this file is the process that makes the calls, with nothing but the standard
 library, so that its address space holds little else.
 """
 
 import ctypes
+import fcntl
 import json
 import mmap
 import os
@@ -29,6 +31,11 @@ PROT_READ, PROT_WRITE = 1, 2
 MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 2, 0x10, 0x20, 0x100000
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 PR_SET_THP_DISABLE = 41
+MPOL_MF_MOVE = 2
+# Numbers of calls, on machines where they are known here; and UFFDIO_API, _REGISTER, _UNREGISTER, _MOVE.
+NUMBERS = {"x86_64": {"move_pages": 279, "userfaultfd": 323}, "aarch64": {"move_pages": 239, "userfaultfd": 282}}
+UFFD_API, UFFD_REGISTER, UFFD_UNREGISTER, UFFD_MOVE = 0xC018AA3F, 0xC020AA00, 0x8010AA01, 0xC028AA05
+UFFD_VERSION, UFFD_FEATURE_MOVE, UFFD_MISSING, UFFD_USER_MODE_ONLY = 0xAA, 1 << 16, 1, 1
 
 
 def release():
@@ -40,10 +47,11 @@ def release():
 
 
 class Host:
-    """A child process that makes calls. `reason`: why this host cannot be a judge, or None."""
+    """A child process that makes calls. `reason`: why this host cannot be a judge, or None; `moves`: whether it has
+    move_pages and UFFDIO_MOVE."""
 
     def __init__(self):
-        self.child, self.reason = None, None
+        self.child, self.reason, self.moves = None, None, False
         if sys.platform != "linux":
             self.reason = "the host is not Linux"
         elif mmap.PAGESIZE != PAGE:
@@ -54,11 +62,12 @@ class Host:
             self.child = subprocess.Popen(
                 [sys.executable, "-I", "-S", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
-            self.reason = json.loads(self.child.stdout.readline())
+            self.reason, self.moves = json.loads(self.child.stdout.readline())
 
     def run(self, sequences):
         """For each sequence its steps, as [result, vmas] with vmas as [start, end, writable], and the contents of the
-        mapped pages at the end, as {address: tag}."""
+        mapped pages at the end, as {address: tag}. A sequence ends early with None for a step, where watching the
+        window merged what the calls themselves had left apart."""
         for sequence in sequences:
             self.child.stdin.write(json.dumps(sequence) + "\n")
             self.child.stdin.flush()
@@ -94,13 +103,50 @@ class Window:
         }.items():
             function = getattr(self.libc, name)
             function.argtypes, function.restype = arguments, ctypes.c_ssize_t
-        self.maps_fd = self.open_maps()
+        self.libc.syscall.restype = ctypes.c_long
+        self.numbers = NUMBERS.get(os.uname().machine, {})
+        self.maps_fd, self.uffd = self.open_maps(), self.open_uffd()
         # Accesses go through the kernel's copies to and from user memory, which fault as the CPU does and say EFAULT.
         self.tag_fd = os.memfd_create("tag")
 
     @staticmethod
     def open_maps():
         return os.open("/proc/self/maps", os.O_RDONLY)
+
+    def open_uffd(self):
+        """A descriptor for UFFDIO_MOVE, or -1. It belongs to the process that opened it, too."""
+        flags = os.O_CLOEXEC | os.O_NONBLOCK | UFFD_USER_MODE_ONLY
+        fd = self.libc.syscall(self.numbers["userfaultfd"], flags) if self.numbers else -1
+        try:
+            if fd >= 0:
+                fcntl.ioctl(fd, UFFD_API, bytearray(struct.pack("=QQQ", UFFD_VERSION, UFFD_FEATURE_MOVE, 0)))
+        except OSError:
+            return -1
+        return fd
+
+    def move_pages(self, address, pages):
+        """The statuses. All pages are asked to where they are, to the first node, so that none moves."""
+        places = (ctypes.c_void_p * pages)(*(address + page * PAGE for page in range(pages)))
+        nodes, status = (ctypes.c_int * pages)(), (ctypes.c_int * pages)(*([1] * pages))
+        number = ctypes.c_ulong(pages)
+        result = self.libc.syscall(self.numbers["move_pages"], 0, number, places, nodes, status, MPOL_MF_MOVE)
+        return list(status) if result >= 0 else -ctypes.get_errno()
+
+    def uffd_move(self, source, to):
+        """Moves one page; the window is watched for as long as that takes. All of it, because who is watched shares no
+        anon_vma with a neighbour who is not."""
+        vmas = self.vmas()
+        if vmas:
+            watched = [vmas[0][0], vmas[-1][1] - vmas[0][0]]
+            fcntl.ioctl(self.uffd, UFFD_REGISTER, bytearray(struct.pack("=QQQQ", *watched, UFFD_MISSING, 0)))
+        try:
+            fcntl.ioctl(self.uffd, UFFD_MOVE, bytearray(struct.pack("=QQQQq", to, source, PAGE, 0, 0)))
+            return 0
+        except OSError as refusal:
+            return -refusal.errno
+        finally:
+            if vmas:
+                fcntl.ioctl(self.uffd, UFFD_UNREGISTER, bytearray(struct.pack("=QQ", *watched)))
 
     def reserve(self):
         """Why there is no window here, or None."""
@@ -150,6 +196,12 @@ class Window:
             new, to, maymove, dontunmap = rest
             how = MREMAP_MAYMOVE * maymove | MREMAP_FIXED * (to is not None) | MREMAP_DONTUNMAP * dontunmap
             result = self.libc.mremap(address, length, new * PAGE, how, to or 0)
+        elif verb == "move_pages":
+            return self.move_pages(address, pages)
+        elif verb == "uffd_move":
+            return self.uffd_move(address, rest[0])
+        elif verb == "read":
+            return self.look(address, pages)
         else:
             return self.write(address, pages, rest[0])
         return -ctypes.get_errno() if result == -1 else result
@@ -158,6 +210,12 @@ class Window:
         os.pwrite(self.tag_fd, struct.pack("=Q", tag), 0)
         for page in range(pages):
             if self.libc.pread(self.tag_fd, address + page * PAGE, 8, 0) < 0:
+                return -ctypes.get_errno()
+        return 0
+
+    def look(self, address, pages):
+        for page in range(pages):
+            if self.libc.pwrite(self.tag_fd, address + page * PAGE, 8, 8) < 0:
                 return -ctypes.get_errno()
         return 0
 
@@ -175,10 +233,15 @@ class Window:
                     os.waitpid(child, 0)
                     return
                 # An open maps belongs to the process that opened it.
-                self.maps_fd = self.open_maps()
+                self.maps_fd, self.uffd = self.open_maps(), self.open_uffd()
                 steps.append([0, self.vmas()])
             else:
+                before = self.vmas() if call[0] == "uffd_move" else None
                 steps.append([self.call(*call), self.vmas()])
+                if before not in (None, steps[-1][1]):
+                    # No call of the subject's did that: who begins or ceases to be watched is merged once more.
+                    steps[-1] = None
+                    break
         contents = [[page, self.read(page)] for start, end, _ in self.vmas() for page in range(start, end, PAGE)]
         print(json.dumps([steps, contents]), flush=True)
 
@@ -189,7 +252,7 @@ def rights(writable):
 
 def main():
     window = Window()
-    print(json.dumps(window.reserve()), flush=True)
+    print(json.dumps([window.reserve(), window.uffd >= 0]), flush=True)
     for line in sys.stdin:
         process = os.getpid()
         window.run(json.loads(line))

@@ -12,6 +12,8 @@ from host_calls import FIRST, PAGE
 SPAN = 24  # pages in which sequences begin their ranges
 MOST = 60  # calls of a sequence
 LENGTHS = (1, 1, 2, 2, 3, 4, 6, 9)
+# With OF_PAGES: what asks about pages, and a read that leaves the zero page.
+OF_PAGES = ("read",) * 3 + ("move_pages",) * 3 + ("uffd_move",) * 6
 VERBS = ("mmap",) * 3 + ("munmap", "dontneed") + ("mprotect",) * 2 + ("write",) * 3 + ("mremap",) * 6
 
 
@@ -42,8 +44,15 @@ def make(process, call):
         if verb == "mremap":
             new, to, maymove, dontunmap = rest
             return process.mremap(address, pages, new, to, maymove, dontunmap)
+        if verb == "move_pages":
+            return [-errno for errno in process.move_pages(address, pages)]
+        if verb == "uffd_move":
+            return process.uffd_move(address, rest[0]) or 0
         for page in range(pages):
-            process.write(address + page * PAGE, rest[0])
+            if verb == "read":
+                process.read(address + page * PAGE)
+            else:
+                process.write(address + page * PAGE, rest[0])
         return 0
     except OSError as refusal:
         return -refusal.errno
@@ -81,13 +90,17 @@ def length(rng):
     return 0 if rng.random() < 0.02 else rng.choice(LENGTHS)
 
 
-def random_call(rng, tag):
-    verb = rng.choice(VERBS)
+def random_call(rng, tag, verbs=VERBS):
+    verb = rng.choice(verbs)
     call = [verb, place(rng), length(rng)]
     if verb in ("mmap", "mprotect"):
         return [*call, rng.random() < (0.8 if verb == "mmap" else 0.5)]
     if verb == "write":
         return [verb, call[1] & -PAGE, min(call[2], 3), tag]
+    if verb == "read":
+        return [verb, call[1] & -PAGE, min(call[2], 3)]
+    if verb == "uffd_move":
+        return [verb, call[1], 1, place(rng)]
     if verb == "mremap":
         to = place(rng) if rng.random() < 0.7 else None
         new = call[2] if rng.random() < 0.5 else length(rng)
@@ -121,8 +134,10 @@ def moves_anywhere(maps, call):
     return new > pages and not grows_in_place(maps, address, pages, new)
 
 
-def sequence(machine, seed, known=(), forks=False):
-    """A random sequence. known: predicates of (maps, call), any of which passes over a call. forks: it forks once."""
+def sequence(machine, seed, known=(), forks=False, pages=False):
+    """A random sequence. known: predicates of (maps, call), any of which passes over a call. forks: it forks once.
+    pages: calls about pages are among them."""
+    verbs = VERBS + OF_PAGES if pages else VERBS
     rng = random.Random(seed)
     family, calls, steps = [machine.process()], [], []
     fork_at = rng.randrange(5, MOST - 10) if forks else -1
@@ -131,7 +146,7 @@ def sequence(machine, seed, known=(), forks=False):
             calls.append(["fork", 0, 0])
             family.append(family[-1].fork())
             steps.append([0, vmas(family[-1])])
-        call = random_call(rng, len(calls) + 1)
+        call = random_call(rng, len(calls) + 1, verbs)
         maps = family[-1].maps()
         if moves_anywhere(maps, call) or any(passes_over(maps, call) for passes_over in known):
             continue
