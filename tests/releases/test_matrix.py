@@ -67,13 +67,16 @@ KNOWN = {
 }
 
 
+RARE = {"unpinned-mm": 1500}  # where less than a hundredth of the executions is wrong
+
+
 def matrix(name, releases=ALL, runs=400, **how):
     return hunt_releases(name, releases, runs=runs, **how)
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_first_and_the_last_bad_release_and_the_change_that_it_was(name):
-    found = matrix(name)
+    found = matrix(name, runs=RARE.get(name, 400))
     bad, came, went = KNOWN[name]
     assert found.bad == bad and (found.first_bad, found.last_bad) == (bad[0][0], bad[-1][1])
     assert [by for turn in found.introduced for by in turn.by] == came
@@ -85,7 +88,7 @@ def test_the_first_and_the_last_bad_release_and_the_change_that_it_was(name):
 def test_what_a_scenario_says_of_releases_is_what_the_lab_finds(name):
     scenario = Scenario.load(name)
     assert scenario.releases.given
-    found = matrix(name, runs=150)
+    found = matrix(name, runs=RARE.get(name, 150))
     wrong = [(cell.release, cell.verdict, cell.expected) for cell in found.cells if not cell.as_expected]
     assert not wrong and all(cell.verdict for cell in found.cells)
 
