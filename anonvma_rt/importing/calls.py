@@ -16,7 +16,8 @@ __all__ = ["TABLE"]
 UNREADABLE = "its arguments cannot be read as numbers and flags"
 NOT_PRIVATE = "shared memory is not in the lab: its pages have no anon_vma"
 A_FILE = "a mapping of a file: only anonymous memory is in the lab"
-NO_PROT_NONE = "the lab has no PROT_NONE"
+RESERVED = "it reserves much and gives nobody a right to it: what gets one is mapped then"
+MOST_RESERVED = 1 << 32  # bytes
 # What a mapping must not have, in the order in which it is told.
 FLAGS = (
     ("MAP_HUGETLB", "hugetlb pages are not in the lab"),
@@ -44,6 +45,15 @@ def bits(call: Logged, at: int, names: dict[str, int]) -> int | None:
 # ---- mappings --------------------------------------------------------------------------------------------------------
 
 
+def _rights(writable: bool | None) -> dict[str, bool | str]:
+    return {"prot": "none"} if writable is None else {"writable": writable}
+
+
+def _writable(prot: int) -> bool | None:
+    """None where nobody may access it."""
+    return bool(prot & PROT["PROT_WRITE"]) if prot & 7 else None
+
+
 def mmap(m: Meaning, call: Logged) -> None:
     given, prot, flags = numbers(call, 2), bits(call, 2, PROT), bits(call, 3, MAP)
     why = "" if flags is None else _unsayable(flags)
@@ -54,12 +64,10 @@ def mmap(m: Meaning, call: Logged) -> None:
     space = m.spaces[m.process(call)]
     fixed = flags & MAP["MAP_FIXED"] and not flags & MAP["MAP_FIXED_NOREPLACE"]
     if call.errno:
-        if why or not flags & MAP["MAP_FIXED"] or not prot:
-            m.refuse(
-                call, f"it failed, and changed nothing; {why or NO_PROT_NONE if not prot else 'no place is given'}"
-            )
+        if why or not flags & MAP["MAP_FIXED"]:
+            m.refuse(call, f"it failed, and changed nothing; {why or 'no place is given'}")
         else:
-            m.say(call, "mmap", at=at, pages=page_up(length) // PAGE, writable=bool(prot & PROT["PROT_WRITE"]))
+            m.say(call, "mmap", at=at, pages=page_up(length) // PAGE, **_rights(_writable(prot)))
         return
     if call.result is not None:
         at = call.result
@@ -67,17 +75,18 @@ def mmap(m: Meaning, call: Logged) -> None:
         m.refuse(call, why or "the program does not say where it goes: the address is not free, or there is none")
         return
     end = at + page_up(length)
-    if not why and prot:
-        if m.say(call, "mmap", at=at, pages=(end - at) // PAGE, writable=bool(prot & PROT["PROT_WRITE"])):
-            _tell(m, call, prot, flags)
-            writable = bool(prot & PROT["PROT_WRITE"])
+    writable = _writable(prot)
+    if not why and (writable is not None or end - at <= MOST_RESERVED):
+        more = {"noreserve": True} if flags & MAP["MAP_NORESERVE"] else {}
+        if m.say(call, "mmap", at=at, pages=(end - at) // PAGE, **_rights(writable), **more):
+            _tell(m, call, prot)
             space.put(at, end, Area(SAID, call.line, writable))
             m.touch_new(call, at, (end - at) // PAGE, writable, whole=bool(flags & MAP["MAP_POPULATE"]))
         return
     if SAID in space.kinds(at, end):
         m.say(call, "munmap", at=at, pages=(end - at) // PAGE)
     space.put(at, end, Area(OTHER if why else NO_RIGHTS, call.line))
-    m.refuse(call, why or NO_PROT_NONE)
+    m.refuse(call, why or RESERVED)
 
 
 def _unsayable(flags: int) -> str:
@@ -89,11 +98,9 @@ def _unsayable(flags: int) -> str:
     return next((why for name, why in FLAGS if flags & MAP[name]), "")
 
 
-def _tell(m: Meaning, call: Logged, prot: int, flags: int = 0) -> None:
+def _tell(m: Meaning, call: Logged, prot: int) -> None:
     if prot & PROT["PROT_EXEC"]:
         m.assume(LEFT_OUT.format("PROT_EXEC"), call.line)
-    if flags & MAP["MAP_NORESERVE"]:
-        m.assume(LEFT_OUT.format("MAP_NORESERVE"), call.line)
     if prot & PROT["PROT_WRITE"] and not prot & PROT["PROT_READ"]:
         m.assume("who may write may read, too", call.line)
 
@@ -135,7 +142,7 @@ def madvise(m: Meaning, call: Logged) -> None:
     said = _said(space, at, end)
     if not said:
         m.refuse(call, m.why_not(space, at, end))
-    # What nobody may access holds nothing that could go.
+    # What is only reserved holds nothing that could go.
     for at, to in said:
         m.say(call, "dontneed", at=at, pages=(to - at) // PAGE)
 
@@ -147,18 +154,16 @@ def mprotect(m: Meaning, call: Logged) -> None:
         return
     at, length = given
     end = at + page_up(length)
-    writable = bool(prot & PROT["PROT_WRITE"])
+    writable = _writable(prot)
     space = m.spaces[m.process(call)]
     if at % PAGE == 0:
         m.find(call, at, end)
     if prot & (PROT["PROT_GROWSDOWN"] | PROT["PROT_GROWSUP"]):
         m.refuse(call, "a mapping that grows is not in the lab")
-    elif not prot & 7:
-        m.refuse(call, NO_PROT_NONE)
     elif call.errno or not m.log.sure or at % PAGE:
         if {OTHER, NO_RIGHTS} & space.kinds(at, end):
             m.refuse(call, m.why_not(space, at, end))
-        elif m.say(call, "mprotect", at=at, pages=page_up(length) // PAGE, writable=writable) and not call.errno:
+        elif m.say(call, "mprotect", at=at, pages=page_up(length) // PAGE, **_rights(writable)) and not call.errno:
             space.set_rights(at, end, writable)
     elif not {SAID, NO_RIGHTS} & space.kinds(at, end):
         m.refuse(call, m.why_not(space, at, end))
@@ -178,17 +183,21 @@ def _said(space: Space, start: int, end: int) -> list[tuple[int, int]]:
     return said
 
 
-def _give_rights(m: Meaning, call: Logged, start: int, end: int, writable: bool) -> None:
+def _give_rights(m: Meaning, call: Logged, start: int, end: int, writable: bool | None) -> None:
     space = m.spaces[m.process(call)]
     said = _said(space, start, end)
+    closed = [(at, to) for at, to, area in space.pieces(start, end) if area.kind == SAID and area.writable is None]
     for at, to, area in list(space.pieces(start, end)):
-        if area.kind == NO_RIGHTS and m.say(call, "mmap", at=at, pages=(to - at) // PAGE, writable=writable):
-            # The lab does not have what nobody may access; when somebody may, it is as if it were mapped only now.
+        if area.kind != NO_RIGHTS or writable is None:
+            continue
+        if m.say(call, "mmap", at=at, pages=(to - at) // PAGE, writable=writable):
             m.assume("memory is mapped when it gets its first rights, and not before", call.line)
             space.put(at, to, Area(SAID, call.line, writable))
             m.touch_new(call, at, (to - at) // PAGE, writable)
     for at, to in said:
-        m.say(call, "mprotect", at=at, pages=(to - at) // PAGE, writable=writable)
+        m.say(call, "mprotect", at=at, pages=(to - at) // PAGE, **_rights(writable))
+    for at, to in closed:
+        m.touch_new(call, at, (to - at) // PAGE, writable)
     space.set_rights(start, end, writable)
     if said and said != [(start, end)]:
         m.assume("the part of the range that is in the scenario gets the rights", call.line)
@@ -230,7 +239,8 @@ def _moved(m: Meaning, call: Logged, sizes: tuple[int, int, int], target: int | 
     """Keeps the books of an mremap, and touches what it added."""
     at, old, new = sizes
     space = m.spaces[m.process(call)]
-    writable = all(area.writable for _, _, area in space.pieces(at, at + min(old, new)))
+    # It is one vma, whose parts have the same rights.
+    writable = next((area.writable for _, _, area in space.pieces(at, at + min(old, new))), True)
     if old > new:
         space.clear(at + new, at + old)
     if target is None and new > old and space.kinds(at + old, at + new) != {FREE}:

@@ -197,8 +197,10 @@ class Meaning:
 
     # ---- accesses --------------------------------------------------------------------------------------------------
 
-    def touch_new(self, call: Logged, at: int, pages: int, writable: bool, whole: bool = False) -> None:
-        """A range was mapped. whole: by MAP_POPULATE, so the log does say it."""
+    def touch_new(self, call: Logged, at: int, pages: int, writable: bool | None, whole: bool = False) -> None:
+        """A range was mapped, or got its first rights. whole: by MAP_POPULATE, so the log does say it."""
+        if writable is None:
+            return
         if whole or (self.touch == "all" and pages):
             self._access(call, at, pages, writable)
         elif self.touch == "first" and pages:
@@ -220,7 +222,7 @@ class Meaning:
         for address, size in call.writes:
             at = page_down(address)
             pages = page_up(address + size - at) // PAGE
-            if space.kinds(at, at + pages * PAGE) == {SAID}:
+            if all(area.kind == SAID and area.writable is not None for *_, area in space.pieces(at, at + pages * PAGE)):
                 self.step(call, self.process(call), "touch", (), at=at, pages=pages)
 
 

@@ -14,12 +14,13 @@ SAID, NO_RIGHTS, OTHER, FREE = "said", "no rights", "other", "free"
 
 
 class Area(NamedTuple):
-    """kind: SAID (it is in the scenario), NO_RIGHTS (private anonymous memory that nobody may access yet), OTHER, or
-    FREE (the log maps nothing there). line: the call that made it. writable: as the scenario has it."""
+    """kind: SAID (it is in the scenario), NO_RIGHTS (much private anonymous memory that nobody may access yet), OTHER,
+    or FREE (the log maps nothing there). line: the call that made it. writable: as the scenario has it, None where
+    nobody may access it."""
 
     kind: str
     line: int = 0
-    writable: bool = True
+    writable: bool | None = True
 
 
 class Space:
@@ -76,7 +77,7 @@ class Space:
         free = [(at, to) for at, to, area in self.pieces(start, end) if area.kind == FREE]
         return [(at, to) for at, to in free if not any(at < last and first < to for first, last in self.seen)]
 
-    def set_rights(self, start: int, end: int, writable: bool) -> None:
+    def set_rights(self, start: int, end: int, writable: bool | None) -> None:
         """Of what is SAID in a range."""
         for at, to, area in list(self.pieces(start, end)):
             if area.kind == SAID:

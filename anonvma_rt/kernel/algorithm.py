@@ -60,8 +60,7 @@ class Algorithm:
     split_peeks
         split_huge_page() looks at the pmd before it takes its lock (3.13, until b5a8cad376ee in 3.15).
     decode_in_zap
-        fork, munmap and exit decode migration entries for their counters, as from 3.3 on, and so can hit the
-        page-not-locked BUG of swapops.h.
+        fork, munmap and exit decode migration entries to count them (3.3), and can hit the BUG of swapops.h.
     stack_flag
         the unmap walk passes over the stack that exec still builds (a8bef8ff6ea1, 2.6.35).
     exec_lock
@@ -75,8 +74,7 @@ class Algorithm:
     mremap_splits
         mremap splits a huge page before it moves any of it (until 37a1c49a91ad in 3.2).
     pmd_twice
-        a walk for a small page asks a pmd whether it is there, and again whether it is huge (until f72e7dcdd252 in
-        3.16).
+        a walk for a small page asks a pmd twice, whether it is there and whether it is huge (until f72e7dcdd252, 3.16).
     unstable_pmd
         who looks at a pmd twice, for a huge page and for a table, where mmap_sem is only shared: "walks" of madvise
         (until 1a5a9906d4e8 in 3.4) and faults that got no huge page; "faults" only (until ad33bb04b2a6 in 4.5); "no".
@@ -115,8 +113,7 @@ class Algorithm:
     place_before_clone
         copy_vma() sets a fresh vma's range before it goes on the lists (523d4e2008fd, 3.7).
     reuse
-        whether fork may give a vma an ancestor's anon_vma that nobody uses any more: "no"; by "degree" (3.19,
-        ambiguous); by two "counters" (2555283eb40d, 6.0).
+        whether fork may use an ancestor's anon_vma again: "no"; by "degree" (3.19); by "counters" (2555283eb40d, 6.0).
     reuse_forked
         a first fault may share the anon_vma of a neighbour that was forked (2.6.34-rc, until d0e9fe1758f2).
     vma_locks
@@ -134,24 +131,26 @@ class Algorithm:
         read-only before its first fault is charged for no longer, so that it merges.
     growth
         how mremap lets a vma grow in place: "adjust", it alone; "merge", and with what is behind (ca3d76b0aa80);
-        "merge-from-address", the same with the wrong index where only the end of a vma is named (6.1, until
-        6f12be792fde in 6.2).
+        "merge-from-address", with the wrong index where only the end of a vma is named (6.1, until 6f12be792fde).
     refuse_copies
         an old length of 0 is EINVAL for private memory (dba58d3b8c50, 4.14), of which it would make an empty mapping.
     aligned
-        what gets an address where a huge page can begin, if it has no address of its own: "no", nothing; "6.8", what
-        is as long as a huge page or longer (efa7df3e3bb5 of 6.7, with 96204e15310c); "6.12", what is as long as some
-        huge pages (d4148aeab412).
+        what the kernel places where a huge page can begin: "no", nothing; "6.8", what is as long as one or longer
+        (efa7df3e3bb5 of 6.7, with 96204e15310c); "6.12", what is as long as some (d4148aeab412).
     import_unset
-        who takes over a neighbour's pages is put on the lists before it has the anon_vma, as if by a fork (3.19-rc,
-        until b800c91a0517).
+        who takes over a neighbour's pages is on the lists before it has the anon_vma (3.19-rc, until b800c91a0517).
     uncounted_clone
-        a vma that cannot be put on all lists keeps its anon_vma, and is taken off a count in which it never was (3.19,
-        until 3fe89b3e2a7b in 4.0; in 7.0-rc again, until 3a206a8649f8).
+        a vma that cannot be put on all lists is taken off a count in which it is not (3.19 until 3fe89b3e2a7b; 7.0-rc).
     case_4_forgets
         mprotect gives pages to the next vma, which is put on no list for them (6.3-rc, until 4c6759967826).
+    case_8_grows
+        a whole vma that mprotect makes as its next one is swallows that, and not the reverse (until e86f15ee64d8, 4.9).
     case_3_keeps_pgoff
         a vma that grows downwards keeps its vm_pgoff (6.3-rc, until 7e7757876f25).
+    uncharges_at_0
+        mremap takes VM_ACCOUNT off what stays below, if that begins at address 0 (6.3 until 937582ee8e8d in 6.15).
+    dontunmap_uncharges
+        MREMAP_DONTUNMAP takes it off the source (6.15 until 0e59f47c15ce in 6.18).
     import_ahead
         a vma that grows over two others takes what it needs of both before the first one is gone (734537c9cb72, 4.8);
         until then a want of memory in the middle leaves mprotect() with a freed vma.
@@ -244,6 +243,9 @@ class Algorithm:
     batches: str = "no"
     cow_reuse: str = "mapped-once"
     aligned: str = "no"
+    case_8_grows: bool = True
+    uncharges_at_0: bool = False
+    dontunmap_uncharges: bool = False
     rule: Any = None
     about: str = field(default="", compare=False)
     kernel: str = field(default="", compare=False)
@@ -381,20 +383,18 @@ def of_release(name: str) -> Algorithm:
     return replace(row, kernel=f"{row.kernel} ({said})") if said else row
 
 
-def import_rule(name: str) -> Rule:
+def import_rule(name: str) -> Any:
     """The rule of the user's own of the name `module:Class`, which is imported. Raises UserError."""
     cls = import_class(name, Rule, "rule")
     must_be_checked(cls, "rule")
-    rule: Rule = cls()
-    return rule
+    return cls()
 
 
 def _field_value(where: str, name: str, text: str) -> str | bool:
-    if name in CHOICES:
-        if text not in CHOICES[name]:
-            raise AlgorithmError(f"{where}: unknown {name} {quote(text)}{nearest(text, CHOICES[name])}")
-        return text
-    switch = read_bool(text)
-    if switch is None:
+    words = CHOICES.get(name)
+    value = text if words else read_bool(text)
+    if words and text not in words:
+        raise AlgorithmError(f"{where}: unknown {name} {quote(text)}{nearest(text, words)}")
+    if value is None:
         raise AlgorithmError(f"{where}: {name} must be true or false, not {quote(text)}")
-    return switch
+    return value

@@ -14,6 +14,7 @@ from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.failing import Failing
 from anonvma_rt.kernel.reasons import CHECKS, errno_of, reason_of
 from anonvma_rt.mm.lab.hand import Crash, Hand
+from anonvma_rt.mm.lab.syscall import rights
 from anonvma_rt.text.expression import PAGE
 
 __all__ = ["KernelBug", "Machine", "Page", "Process", "Pte", "Violation", "Vma"]
@@ -21,7 +22,7 @@ __all__ = ["KernelBug", "Machine", "Page", "Process", "Pte", "Violation", "Vma"]
 MOST_PAGES = 1 << 40  # a length above it cannot be one of this address space, and is not worth a wrap-around
 MOST_BYTES = 1 << 63
 MOST_STATUS = 1 << 20  # pages of one move_pages: the status of each is told
-VM_WRITE, VM_ACCOUNT = 1, 8
+VM_WRITE, VM_ACCOUNT, VM_READ, VM_NORESERVE = 1, 8, 16, 32
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Vma:
 
     faulted: it has an anon_vma. chain_length: how many anon_vmas its pages may belong to; one more for every fork.
     charged: it is writable or was once (VM_ACCOUNT), which /proc/PID/maps hides; with one that is not it never merges.
+    noreserve: it is never charged (MAP_NORESERVE), which hinders merges as well. prot: "none", "read" or "write".
     """
 
     start: int
@@ -39,13 +41,19 @@ class Vma:
     faulted: bool
     chain_length: int
     charged: bool
+    noreserve: bool = False
+    prot: str = "read"
 
     @property
     def pages(self) -> int:
         return (self.end - self.start) // PAGE
 
     def __repr__(self) -> str:
-        rights = "rw" if self.writable else "r- charged" if self.charged else "r-"
+        rights = {"write": "rw", "read": "r-", "none": "--"}[self.prot]
+        if self.charged and not self.writable:
+            rights += " charged"
+        if self.noreserve:
+            rights += " noreserve"
         chain = f"chain {self.chain_length}" if self.faulted else "unfaulted"
         return f"Vma({self.start:#x}-{self.end:#x} {rights} pgoff={self.pgoff:#x} {self.pages} pages, {chain})"
 
@@ -86,8 +94,7 @@ class KernelBug(RuntimeError):
     """The simulated kernel broke one of its own rules in a call (its BUG(), a use after free, a deadlock).
 
     `violation` says which. The machine stands still from then on: it can be looked at, and every further call raises
-    the same error.
-    """
+    the same error."""
 
     def __init__(self, violation: Violation) -> None:
         super().__init__(str(violation))
@@ -140,9 +147,7 @@ class Machine:
 
     def rmap(self, pfn: int) -> "list[tuple[Process, int]]":
         """Where a page is mapped, as (process, address in bytes), in the order in which a walk meets it (rmap_walk).
-
-        Raises ValueError where there is no such frame.
-        """
+        Raises ValueError where there is no such frame."""
         try:
             found = self._hand.rmap(_frame(pfn))
         except Crash as crash:
@@ -153,15 +158,13 @@ class Machine:
         """Moves a page to a new frame as compaction does (migrate_pages) and returns the new frame's number.
 
         A huge page is split first. Raises OSError: ENOENT for a free page, EAGAIN where the move was given up (somebody
-        holds a reference); ValueError where there is no such frame, and for frame 0, the zero page, which has no rmap.
-        """
+        holds a reference); ValueError where there is no such frame, and for frame 0, which has no rmap."""
         return self._page_call("migrate", pfn)
 
     def split_huge_page(self, pfn: int) -> None:
         """Makes small pages of the huge page that holds frame `pfn` (split_huge_page); nothing where it is a small one.
 
-        Raises OSError EAGAIN where nothing maps it; ValueError where there is no such frame.
-        """
+        Raises OSError EAGAIN where nothing maps it; ValueError where there is no such frame."""
         self._page_call("split", pfn)
 
     def referenced(self, pfn: int) -> int:
@@ -238,28 +241,29 @@ class Process:
     # ---- system calls ----------------------------------------------------------------------------------------------
 
     def mmap(
-        self, pages: int, at: int | None = None, writable: bool = True, huge: bool = False, grows_down: bool = False
-    ) -> int:
+        self, pages: int, at: int | None = None, writable: bool = True, huge: bool = False, grows_down: bool = False,
+        prot: str | None = None, noreserve: bool = False,
+    ) -> int:  # fmt: skip
         """Private anonymous memory (do_mmap_pgoff): its address in bytes.
 
         at: exactly there, and what is there goes away (MAP_FIXED); None: the highest gap that fits (since 6.7 where
         huge pages can begin). huge: faults in it may get huge pages (MADV_HUGEPAGE). grows_down: a fault below makes it
         grow, as a stack (MAP_GROWSDOWN), up to 8 MiB and no nearer than 256 pages to what is below; its pages are
-        small. Raises OSError: EINVAL (unaligned
-        address, no length), ENOMEM (outside the address space of 2**39 bytes, too many vmas).
-        """
+        small. prot: "none", "read" or "write", in the place of writable. noreserve: never charged (MAP_NORESERVE).
+        Raises OSError: EINVAL (unaligned address, no length), ENOMEM (beyond 2**39 bytes, too many vmas)."""
         start = -1 if at is None else _address(at)
-        return self._call("mmap", start, _pages(pages), int(writable), int(huge), 0, int(grows_down))
+        how = huge, False, grows_down, noreserve
+        return self._call("mmap", start, _pages(pages), rights(writable, prot), *map(int, how))
 
     def munmap(self, addr: int, pages: int) -> None:
         """Unmaps a range (do_munmap); holes in it are no error. Raises OSError: EINVAL (unaligned, no length, outside),
         ENOMEM (too many vmas)."""
         self._call("munmap", _address(addr), _pages(pages))
 
-    def mprotect(self, addr: int, pages: int, writable: bool) -> None:
-        """Gives or takes the right to write (sys_mprotect). Raises OSError: EINVAL (unaligned), ENOMEM (not all of it
-        is mapped: what lies before the hole is changed)."""
-        self._call("mprotect", _address(addr), _pages(pages), int(writable))
+    def mprotect(self, addr: int, pages: int, writable: bool | None = None, prot: str | None = None) -> None:
+        """Gives or takes the right to write, or both rights: prot "none", "read" or "write" (sys_mprotect). Raises
+        OSError: EINVAL (unaligned), ENOMEM (not all of it is mapped: what lies before the hole is changed)."""
+        self._call("mprotect", _address(addr), _pages(pages), rights(writable, prot))
 
     def dontneed(self, addr: int, pages: int) -> None:
         """Throws the pages of a range away; its vmas stay, and the next access finds a fresh page (madvise with
@@ -280,8 +284,7 @@ class Process:
 
         to: MREMAP_FIXED; what is there goes away. dontunmap: the old range stays, empty (MREMAP_DONTUNMAP).
         Raises OSError: EINVAL (unaligned, no new length, FIXED without MAYMOVE, overlap), EFAULT
-        (the range is not inside one vma), ENOMEM (no room to grow, no page table, too many vmas).
-        """
+        (the range is not inside one vma), ENOMEM (no room to grow, no page table, too many vmas)."""
         target = -1 if to is None else _address(to)
         return self._call(
             "mremap", _address(addr), _pages(old_pages), _pages(new_pages), target, int(maymove), int(dontunmap)
@@ -318,8 +321,7 @@ class Process:
     def touch(self, addr: int, pages: int = 1, write: bool = True) -> None:
         """Accesses every page of a range as the CPU does: faults where needed, and changes no content.
 
-        Raises OSError EFAULT outside every mapping, and for a write without the right to it.
-        """
+        Raises OSError EFAULT outside every mapping, and without the right to it."""
         at = _address(addr) & -PAGE
         if write:
             self._call("touch", at, _pages(pages), -1)
@@ -352,6 +354,8 @@ class Process:
                 faulted=vma["anon_vma"] is not None,
                 chain_length=len(vma["chain"]),
                 charged=bool(vma["flags"] & VM_ACCOUNT),
+                noreserve=bool(vma["flags"] & VM_NORESERVE),
+                prot="write" if vma["flags"] & VM_WRITE else "read" if vma["flags"] & VM_READ else "none",
             )
             for vma in self.machine._hand.maps(self.pid)
         ]
@@ -359,8 +363,7 @@ class Process:
     def pte(self, addr: int) -> Pte:
         """The page-table entry for an address; state "none" where there is no page table."""
         self._must_live()
-        state, pfn, writable = self.machine._hand.pte(_address(addr), self.pid)
-        return Pte(state, pfn, writable)
+        return Pte(*self.machine._hand.pte(_address(addr), self.pid))
 
     # ----------------------------------------------------------------------------------------------------------------
 

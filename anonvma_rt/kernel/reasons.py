@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from anonvma_rt.engine.run.records import Finding
 from anonvma_rt.mm.hooks.notes import BUGS
-from anonvma_rt.mm.lab.syscall import BIT_OF_READ_ONLY
+from anonvma_rt.mm.lab.syscall import BIT_OF_NO_ACCESS, BIT_OF_READ_ONLY
 from anonvma_rt.subjects.history import Event
 from anonvma_rt.text.expression import PAGE
 
@@ -25,7 +25,7 @@ TASK_SIZE = 1 << 39  # bytes of address space of a simulated process
 
 def errno_of(code: int) -> int:
     """The errno that a user sees, of what a call of the simulated kernel returned."""
-    return code & ~BIT_OF_READ_ONLY
+    return code & ~(BIT_OF_READ_ONLY | BIT_OF_NO_ACCESS)
 
 
 def reason_of(verb: str, args: tuple[int, ...], code: int, fails: tuple[str, int] | None = None) -> str | None:
@@ -60,6 +60,8 @@ def reason_of(verb: str, args: tuple[int, ...], code: int, fails: tuple[str, int
     if errno == ENOMEM and verb == "mmap":
         return _outside(at, pages) if at >= 0 else f"no gap of {pages} pages is free"
     if errno == EFAULT:
+        if code & BIT_OF_NO_ACCESS:
+            return f"nobody may access a mapping in {_range(at, pages)} (PROT_NONE)"
         read_only = f"a mapping in {_range(at, pages)} is read-only, and this writes"
         return f"{_range(at, pages)} is not all mapped" if code == errno else read_only
     return None
@@ -128,6 +130,9 @@ CHECKS = {
     "unreachable-pte": "the pte at {b:#x} of process {a} cannot be found through the reverse map of its page "
     "(rule {c})",
     "writable-pte": "the pte at {b:#x} of process {a} may write to page {c}, and its vma may not be written to",
+    "wrong-protection": "the pte at {b:#x} of process {a} has not the protection of its vma: nobody may access the "
+    "one, and everybody the other",
+    "wrong-charge": "process {a} is charged for {b} pages, and its vmas will give back {c}",
     "list-corruption": "vma {a} and anon_vma {b} are not linked as they should be (rule {c})",
 }
 
@@ -195,6 +200,8 @@ CAUSES: Mapping[str, "str | Callable[[KernelTrace, Finding], str]"] = {
     "mapcount-mismatch": _sentence(CHECKS["mapcount-mismatch"]),
     "unreachable-pte": _sentence(CHECKS["unreachable-pte"].removesuffix(" (rule {c})")),
     "writable-pte": _sentence(CHECKS["writable-pte"]),
+    "wrong-protection": _sentence(CHECKS["wrong-protection"]),
+    "wrong-charge": _sentence(CHECKS["wrong-charge"]),
     "wrong-merge": "{who} counted {b} vmas from {a:#x} on, and {c} would be right.",
     "use-after-free": _use_after_free,
     "list-corruption": _list_corruption,

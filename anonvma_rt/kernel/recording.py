@@ -15,6 +15,7 @@ from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.machine import KernelBug, Machine, Process, Pte, Vma
 from anonvma_rt.kernel.scenario import Call, Scenario
 from anonvma_rt.kernel.scenario_file import VERBS
+from anonvma_rt.mm.lab.syscall import rights
 from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.expression import PAGE
 from anonvma_rt.text.toml import as_toml
@@ -196,26 +197,25 @@ class RecordedProcess:
     # ---- system calls ----------------------------------------------------------------------------------------------
 
     def mmap(
-        self,
-        pages: int,
-        at: int | None = None,
-        writable: bool = True,
-        huge: bool = False,
-        grows_down: bool = False,
-        errnos: Errnos = "",
-    ) -> int:
-        made = self._now(errnos, lambda process: process.mmap(pages, at, writable, huge, grows_down))
+        self, pages: int, at: int | None = None, writable: bool = True, huge: bool = False, grows_down: bool = False,
+        errnos: Errnos = "", prot: str | None = None, noreserve: bool = False,
+    ) -> int:  # fmt: skip
+        made = self._now(errnos, lambda process: process.mmap(pages, at, writable, huge, grows_down, prot, noreserve))
         at = _known(at if made is None else made, "mmap", "at")
-        self._record("mmap", errnos, at=at, pages=pages, writable=writable, huge=huge, grows_down=grows_down)
+        more: Step = {"noreserve": True} if noreserve else {}
+        how = {**_rights(writable, prot), "huge": huge, "grows_down": grows_down, **more}
+        self._record("mmap", errnos, at=at, pages=pages, **how)
         return at
 
     def munmap(self, addr: int, pages: int, errnos: Errnos = "") -> None:
         self._now(errnos, lambda process: process.munmap(addr, pages))
         self._record("munmap", errnos, at=addr, pages=pages)
 
-    def mprotect(self, addr: int, pages: int, writable: bool, errnos: Errnos = "") -> None:
-        self._now(errnos, lambda process: process.mprotect(addr, pages, writable))
-        self._record("mprotect", errnos, at=addr, pages=pages, writable=writable)
+    def mprotect(
+        self, addr: int, pages: int, writable: bool | None = None, errnos: Errnos = "", prot: str | None = None
+    ) -> None:
+        self._now(errnos, lambda process: process.mprotect(addr, pages, writable, prot))
+        self._record("mprotect", errnos, at=addr, pages=pages, **_rights(writable, prot))
 
     def dontneed(self, addr: int, pages: int, errnos: Errnos = "") -> None:
         self._now(errnos, lambda process: process.dontneed(addr, pages))
@@ -324,6 +324,11 @@ class RecordedProcess:
 def _write(process: Process, addr: int, pages: int, tag: int) -> None:
     for page in range(pages):
         process.write(addr + page * PAGE, tag)
+
+
+def _rights(writable: bool | None, prot: str | None) -> Step:
+    rights(writable, prot)
+    return {"writable": bool(writable)} if prot is None else {"prot": prot}
 
 
 def _known(address: int | None, call: str, argument: str) -> int:

@@ -24,6 +24,7 @@ from anonvma_rt.kernel.scenario_file import (
     ALL_OTHERS,
     FAIL_AFTER,
     OPERATIONS,
+    PROT,
     VERBS,
     Document,
     Key,
@@ -240,9 +241,7 @@ class Scenario:
         """The digest of the text, in hexadecimal: tells whether two scenarios are the same one."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    @property
-    def needs(self) -> str:
-        return ""
+    needs = ""
 
     @classmethod
     def from_text(cls, text: str, source: str = "scenario") -> "Scenario":
@@ -372,7 +371,9 @@ def _calls(calls: Iterable[RawCall], names: Mapping[str, int | bool]) -> tuple[C
 def _call(raw: RawCall, names: Mapping[str, int | bool]) -> Call:
     args: dict[str, int] = {}
     for key in VERBS[raw.verb]:
-        if key.name in raw.values:
+        if key.kind == "rights" and PROT in raw.values:
+            args[key.name] = int(raw.values[PROT])
+        elif key.name in raw.values:
             where = f"{raw.where}: {key.name}"
             args[key.name] = _in_range(evaluate(raw.values[key.name], names, where), key, where)
         elif isinstance(key.default, str):
@@ -388,7 +389,7 @@ def _call(raw: RawCall, names: Mapping[str, int | bool]) -> Call:
 
 
 def _in_range(value: int | bool, key: Key, where: str) -> int:
-    if key.kind == "switch":
+    if key.kind in ("switch", "rights"):
         if not isinstance(value, bool):
             raise ScenarioError(f"{where}: must be true or false, not {value}")
         return int(value)

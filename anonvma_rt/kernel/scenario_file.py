@@ -16,6 +16,7 @@ from anonvma_rt.linux.stated import Stated, read_stated
 from anonvma_rt.linux.table import HOST
 from anonvma_rt.mm.hooks.notes import KINDS
 from anonvma_rt.mm.lab.interesting import DEFAULT, NAMES
+from anonvma_rt.mm.lab.syscall import PROT_WORDS
 from anonvma_rt.mm.lab.syscall import VERBS as CALLS
 from anonvma_rt.text.expected import Expected, read_expected
 from anonvma_rt.text.names import for_threads, read_names
@@ -50,8 +51,8 @@ USUAL_OPERATIONS = (DEFAULT,)
 
 
 class Key(NamedTuple):
-    """One key of a verb. `kind`: address (bytes), length (pages), tag, count, switch or process; `default` None:
-    required."""
+    """One key of a verb. `kind`: address (bytes), length (pages), tag, count, switch, rights (a switch, or PROT in its
+    place) or process; `default` None: required."""
 
     name: str
     kind: str
@@ -62,6 +63,9 @@ VERBS: Mapping[str, tuple[Key, ...]] = {verb: tuple(Key(*key) for key in keys) f
 
 # Every verb: its allocations of the kind `fail` fail once so many of them were had.
 FAIL_AFTER = Key("fail_after", "count", -1)
+
+# In the place of `writable`, a word.
+PROT = "prot"
 
 # The keys that every step may have beside those of its verb.
 STEP_KEYS: Mapping[str, str] = {
@@ -182,11 +186,13 @@ class _CallReader:
             raise ScenarioError(f"{where}: unknown verb {quote(verb)}{nearest(verb, VERBS)}")
         where = f"{where} ({verb})"
         keys = VERBS[verb]
-        check_keys(table, [*(key.name for key in keys), *STEP_KEYS], where)
+        rights = next((key.name for key in keys if key.kind == "rights"), "")
+        check_keys(table, [*(key.name for key in keys), *([PROT] if rights else []), *STEP_KEYS], where)
+        prot = {PROT: _prot(table, rights, where)} if rights and PROT in table else {}
         for key in keys:
-            if key.default is None and key.name not in table:
+            if key.default is None and key.name not in table and not (key.name == rights and prot):
                 raise ScenarioError(f'{where}: the key "{key.name}" is missing')
-        values = {key.name: self._value(key, table, where) for key in (*keys, FAIL_AFTER) if key.name in table}
+        values = prot | {key.name: self._value(key, table, where) for key in (*keys, FAIL_AFTER) if key.name in table}
         when = as_value(table.get("when", True), f"{where}: when")
         process = self._process(table, where, process)
         return RawCall(verb, process, values, when, _errno(table, where), where, _fail(table, where))
@@ -203,6 +209,16 @@ class _CallReader:
         if name not in self.processes:
             raise ScenarioError(f"{where}: unknown process {quote(name)}{nearest(name, self.processes)}")
         return self.processes.index(name)
+
+
+def _prot(table: dict[str, Any], rights: str, where: str) -> int:
+    """The rights that a word stands for, as the verb has them."""
+    if rights in table:
+        raise ScenarioError(f"{where}: {PROT} and {rights} are both there (one of them is right)")
+    word = get_line(table, PROT, where)
+    if word not in PROT_WORDS:
+        raise ScenarioError(f"{where}: {PROT}: unknown word {quote(word)}{nearest(word, PROT_WORDS)}")
+    return PROT_WORDS.index(word)
 
 
 def _errno(table: dict[str, Any], where: str) -> int | tuple[int, ...]:

@@ -12,6 +12,7 @@ from anonvma_rt import Machine, Scenario, UserError, hunt
 from anonvma_rt.importing.importer import ImportOptions, import_scenario
 from anonvma_rt.importing.strace import read_strace
 from anonvma_rt.importing.syzkaller import DATA
+from anonvma_rt.mm.lab.syscall import PROT_WORDS
 
 PAGE = 4096
 BASE = 1 << 30
@@ -19,11 +20,12 @@ ANON = "MAP_PRIVATE|MAP_ANONYMOUS"
 
 page = st.integers(0, 40)
 length = st.integers(1, 8)
+rights = st.sampled_from(["write", "write", "read", "none"])
 calls = st.lists(
     st.one_of(
-        st.tuples(st.just("mmap"), page, length, st.booleans()),
+        st.tuples(st.just("mmap"), page, length, rights),
         st.tuples(st.just("munmap"), page, length),
-        st.tuples(st.just("mprotect"), page, length, st.booleans()),
+        st.tuples(st.just("mprotect"), page, length, rights),
         st.tuples(st.just("mremap"), page, length, length, st.one_of(st.none(), page)),
         st.tuples(st.just("fork")),
     ),
@@ -46,15 +48,15 @@ def written(drawn):
             yield f"fork() = {pid}", ("fork", pid)
             continue
         at = BASE + args[0] * PAGE
-        rights = "PROT_READ|PROT_WRITE" if args[-1] is True else "PROT_READ"
+        rights = {"write": "PROT_READ|PROT_WRITE", "none": "PROT_NONE"}.get(args[-1], "PROT_READ")
         if name == "mmap":
             text, call = f"mmap({at:#x}, {args[1] * PAGE}, {rights}, {ANON}|MAP_FIXED, -1, 0)", (at, args[1], args[2])
-            made = (process.mmap, args[1], at, args[2])
+            made = (process.mmap, args[1], at, True, False, False, args[2])
         elif name == "munmap":
             text, call, made = f"munmap({at:#x}, {args[1] * PAGE})", (at, args[1]), (process.munmap, at, args[1])
         elif name == "mprotect":
             text, call = f"mprotect({at:#x}, {args[1] * PAGE}, {rights})", (at, args[1], args[2])
-            made = (process.mprotect, at, args[1], args[2])
+            made = (process.mprotect, at, args[1], None, args[2])
         else:
             to = None if args[3] is None else BASE + args[3] * PAGE
             flags = "MREMAP_MAYMOVE" if to is None else f"MREMAP_MAYMOVE|MREMAP_FIXED, {to:#x}"
@@ -99,9 +101,9 @@ def said(imported):
         elif call.verb == "mremap":
             yield "mremap", (*call.args[:3], None if call.args[3] < 0 else call.args[3]), right
         elif call.verb == "mmap":
-            yield "mmap", (*call.args[:2], bool(call.args[2])), right
+            yield "mmap", (*call.args[:2], PROT_WORDS[call.args[2]]), right
         elif call.verb == "mprotect":
-            yield "mprotect", (*call.args[:2], bool(call.args[2])), right
+            yield "mprotect", (*call.args[:2], PROT_WORDS[call.args[2]]), right
         else:
             yield call.verb, call.args, right
 
@@ -292,7 +294,7 @@ def test_a_real_log_runs_without_a_wrong_errno(tmp_path, source, options):
     # What the loader does with files, the stack of a thread, and what the kernel mapped.
     assert {reason.split(" line")[0] for reason in reasons} <= {
         "a mapping of a file", "the log does not show who mapped that memory", "the memory is what",
-        "of madvise the lab has MADV_DONTNEED only", "the lab has no PROT_NONE",
+        "of madvise the lab has MADV_DONTNEED only", "it reserves much and gives nobody a right to it",
     }  # fmt: skip
     made = Scenario.from_text(imported.text)
     algorithms = ["modern", "moveto-tail,free_root_first=false"]

@@ -113,7 +113,7 @@ def test_what_each_call_means():
     # The last call is a thread.
     assert found.pop() == ("munmap-9", "munmap", 0x40000000, 2, 0)
     assert found == [
-        ("", "mmap", 0x40000000, 4, 1, 0, 0, 0),
+        ("", "mmap", 0x40000000, 4, 1, 0, 0, 0, 0, 0),
         ("", "mprotect", 0x40000000, 1, 0, 0),
         ("", "mremap", 0x40001000, 1, 2, 0x50000000, 1, 0, 0),
         ("", "mremap", 0x50000000, 2, 1, -1, 0, 0, 0),
@@ -130,7 +130,7 @@ def test_pages_that_are_given_back():
     assert steps(text)[-1][1:4] == ("dontneed", 0x40001000, 1)
     stack = f"mmap(NULL, 8192, PROT_NONE, {ANON}, -1, 0) = 0x50000000\nmprotect(0x50001000, 4096, {RW}) = 0\n"
     (*_, said) = steps(f"{stack}madvise(0x50000000, 8192, MADV_DONTNEED) = 0\n")
-    assert said[1:4] == ("dontneed", 0x50001000, 1), "a guard below it holds nothing"
+    assert said[1:4] == ("dontneed", 0x50000000, 2), "a guard below it is there, too"
     (*_, said) = steps(MAPPED + failed)
     assert said[1:4] == ("dontneed", 0x40001000, 2) and ENOMEM in said[4]
 
@@ -142,10 +142,9 @@ def test_pages_that_are_given_back():
         ("mmap(NULL, 4096, PROT_READ, MAP_SHARED|MAP_ANONYMOUS, -1, 0) = 0x41000000", "shared memory"),
         (f"mmap(NULL, 2097152, PROT_READ, {ANON}|MAP_HUGETLB|21<<MAP_HUGE_SHIFT, -1, 0) = 0x41000000", "hugetlb"),
         (f"mmap(NULL, 4096, PROT_READ, {ANON}|MAP_GROWSDOWN, -1, 0) = 0x41000000", "grows downwards"),
-        (f"mmap(NULL, 4096, PROT_NONE, {ANON}, -1, 0) = 0x41000000", "no PROT_NONE"),
+        (f"mmap(NULL, 0x200000000, PROT_NONE, {ANON}, -1, 0) = 0x41000000", "it reserves much"),
         (f"mmap(NULL, 4096, PROT_READ, {ANON}, -1, 0) = -1 ENOMEM (Cannot allocate memory)", "it failed"),
         (f"mmap(NULL, 4096, PROT_SILLY, {ANON}, -1, 0) = 0x41000000", "cannot be read"),
-        ("mprotect(0x40000000, 4096, PROT_NONE) = 0", "no PROT_NONE"),
         ("mprotect(0x60000000, 4096, PROT_READ) = 0", "does not show who mapped"),
         ("munmap(0x60000000, 4096) = 0", "does not show who mapped"),
         ("mremap(0x60000000, 4096, 8192, MREMAP_MAYMOVE) = 0x61000000", "does not show who mapped"),
@@ -190,11 +189,23 @@ def test_a_file_that_moves_over_memory_unmaps_it():
     assert [line for line, _ in not_said(text)] == [2, 3, 4, 5]
 
 
-def test_memory_without_rights_is_there_when_it_gets_some():
+def test_memory_without_rights_is_touched_when_it_gets_some():
     text = f"mmap(NULL, 16384, PROT_NONE, {ANON}|MAP_NORESERVE, -1, 0) = 0x41000000\n"
+    text += f"mprotect(0x41001000, 8192, {RW}) = 0\nmprotect(0x41001000, 4096, PROT_NONE) = 0\n"
+    assert steps(text, threads=1, touch="first") == [
+        ("", "mmap", 0x41000000, 4, 2, 0, 0, 0, 1, 0),
+        ("", "mprotect", 0x41001000, 2, 1, 0),
+        ("", "touch", 0x41001000, 1, 1, 0),
+        ("mprotect-3", "mprotect", 0x41001000, 1, 2, 0),
+    ]
+    assert not_said(text) == []
+
+
+def test_much_memory_without_rights_is_there_when_it_gets_some():
+    text = f"mmap(NULL, 0x200000000, PROT_NONE, {ANON}, -1, 0) = 0x41000000\n"
     text += f"mprotect(0x41001000, 8192, {RW}) = 0\nmprotect(0x41001000, 4096, PROT_READ) = 0\n"
     assert steps(text, threads=1) == [
-        ("", "mmap", 0x41001000, 2, 1, 0, 0, 0),
+        ("", "mmap", 0x41001000, 2, 1, 0, 0, 0, 0, 0),
         ("mprotect-3", "mprotect", 0x41001000, 1, 0, 0),
     ]
     assert [line for line, _ in not_said(text)] == [1]

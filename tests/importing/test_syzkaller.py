@@ -16,8 +16,8 @@ def steps(text, **how):
 def test_calls_run_alone_until_the_first_one_that_is_async(program):
     setup, threads = steps(program, touch="no")
     assert setup == [
-        ("mmap", DATA, 4096, 1, 0, 0),  # what the executor maps
-        ("mmap", DATA, 8, 1, 0, 0),
+        ("mmap", DATA, 4096, 1, 0, 0, 0, 0),  # what the executor maps
+        ("mmap", DATA, 8, 1, 0, 0, 0, 0),
         ("touch", DATA, 1, 1),  # the name of the file is written there
         ("mremap", DATA + 0x4000, 4, 4, DATA + 0x100000, 1, 0),
     ]

@@ -29,20 +29,15 @@ MODERN = TREE | {
     "reuse": "counters", "move_pages": "4.17", "wait_without_pin": True, "pmd_twice": False, "refuse_copies": True,
     "unstable_pmd": "no", "munmap_downgrades": True, "exclusive_growth": True, "restore_compares": True,
     "batches": "6.3", "cow_reuse": "5.19", "aligned": "6.8",
+    "case_8_grows": False, "uncharges_at_0": True,
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,
     "interval-tree-shared": TREE | {"shared_walks": True},
     "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
     "modern": MODERN,
-    "linux-6.19": MODERN
-    | {
-        "merge": "6.16",
-        "calls": "6.17",
-        "growth": "merge",
-        "aligned": "6.12",
-        "vma_locks": "6.15",
-    },
+    "linux-6.19": {name: value for name, value in MODERN.items() if name != "uncharges_at_0"}
+    | {"merge": "6.16", "calls": "6.17", "growth": "merge", "aligned": "6.12", "vma_locks": "6.15"},
 }
 
 
@@ -66,6 +61,7 @@ def test_linux_3_2_has_none_of_the_mistakes_that_were_repaired_before_it_or_neve
     assert on == {
         "stack_flag", "pin", "careful_pin", "lock_new", "recheck_mapped", "remember_root",
         "free_root_first", "isolate", "pmd_twice",  # repaired in 3.16 only
+        "case_8_grows",  # in 4.9
     }  # fmt: skip
     assert {field: base[field] for field in CHOICES} == {field: words[0] for field, words in CHOICES.items()}
 

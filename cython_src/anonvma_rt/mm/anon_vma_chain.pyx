@@ -20,8 +20,8 @@ from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_ANON_VMA_CHAIN, BUG_COUNTERS, BUG_ON, NOTE_TAIL
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_insert, anon_vma_interval_tree_remove
 from anonvma_rt.mm.mm_types cimport (
-    REUSE_DEGREE, REUSE_NO, TYPE_AVC, TYPE_VMA, VM_WRITE, announce_vmas, anon_vma, anon_vma_chain, avc_of_same_vma,
-    kernel_of, member_of, mm_of, mm_struct, serial_of, vm_area_struct, vma_pages,
+    REUSE_DEGREE, REUSE_NO, TYPE_AVC, TYPE_VMA, VM_READ, VM_WRITE, announce_vmas, anon_vma, anon_vma_chain,
+    avc_of_same_vma, kernel_of, member_of, mm_of, mm_struct, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 
@@ -86,7 +86,7 @@ cdef anon_vma_chain *avc_alloc(Task *t) noexcept nogil:
 cdef bint anon_vma_compatible(vm_area_struct *a, vm_area_struct *b) noexcept nogil:
     """Whether a touches b from below, their pages have consecutive indexes, and mprotect alone could make
     their flags equal."""
-    cdef uint64_t differing = (a.vm_flags ^ b.vm_flags) & ~<uint64_t>VM_WRITE
+    cdef uint64_t differing = (a.vm_flags ^ b.vm_flags) & ~<uint64_t>(VM_READ | VM_WRITE)
     return a.vm_end == b.vm_start and b.vm_pgoff == a.vm_pgoff + vma_pages(a) and not differing
 
 

@@ -5,10 +5,10 @@ address; then the ptes move. In between they are where no walker computes them, 
 """
 
 from libc.errno cimport EFAULT, EINVAL, ENOMEM
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_STORE
-from anonvma_rt.engine.base.os cimport write_once64
+from anonvma_rt.engine.base.os cimport write_once64, write_onceu
 from anonvma_rt.engine.run.sync cimport down_write
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
@@ -16,8 +16,8 @@ from anonvma_rt.mm.anon_vma_chain cimport anon_vma_post_update, anon_vma_pre_upd
 from anonvma_rt.mm.fork cimport exit_mmap
 from anonvma_rt.mm.memory cimport free_pgtables
 from anonvma_rt.mm.mm_types cimport (
-    EXEC_LOCK_ACROSS, EXEC_LOCK_MOVE, PAGE_SIZE, VM_STACK_INCOMPLETE_SETUP, announce_flags, anon_vma, kernel_of,
-    member_of, mm_struct, vm_area_struct,
+    EXEC_LOCK_ACROSS, EXEC_LOCK_MOVE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_STACK_INCOMPLETE_SETUP, announce_flags,
+    anon_vma, kernel_of, member_of, mm_struct, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
 from anonvma_rt.mm.mremap cimport move_page_tables, pagetable_move_control
@@ -64,6 +64,8 @@ cdef int shift_arg_pages(Task *t, vm_area_struct *vma, uint64_t shift) noexcept 
     if locked != NULL:
         anon_vma_unlock(t, locked)
     if moved < old_end - old_start:
+        if vma.vm_flags & VM_ACCOUNT:
+            mm.charged += <int32_t>(shift >> PAGE_SHIFT)
         return -ENOMEM
     free_pgtables(t, mm, old_end - shift if old_end - shift > old_start else old_start, old_end,
                   old_end - shift if old_end - shift > floor else floor, ceiling, False)
@@ -95,7 +97,7 @@ cdef int setup_arg_pages(Task *t, mm_struct *mm, uint64_t address, uint64_t shif
         killed = result < 0
         if not killed:
             announce_flags(t, vma)
-            write_once64(&vma.vm_flags, vma.vm_flags & ~<uint64_t>VM_STACK_INCOMPLETE_SETUP)
+            write_onceu(&vma.vm_flags, vma.vm_flags & ~<uint32_t>VM_STACK_INCOMPLETE_SETUP)
     mmap_write_unlock(t, mm)
     if killed:
         exit_mmap(t, mm)

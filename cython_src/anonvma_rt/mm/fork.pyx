@@ -5,7 +5,7 @@ child's pte has not yet been at the parent's when that was copied.
 """
 
 from libc.errno cimport EEXIST, ENOMEM
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.arena cimport arena_free
@@ -23,9 +23,9 @@ from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     CLASS_MMAP_SEM, CLASS_PTL, PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM,
-    TYPE_SCRATCH, VMA_LOCKS_6_4_RELEASED, VMA_LOCKS_FORK, announce_tree, is_migration_entry, kernel, kernel_of,
-    member_of, mm_struct, mm_walk, noted, page, page_at, page_directory, page_table, pte_pfn, pte_present, pte_t,
-    serial_of, vm_area_struct,
+    TYPE_SCRATCH, VMA_LOCKS_6_4_RELEASED, VMA_LOCKS_FORK, VM_ACCOUNT, announce_tree, is_migration_entry, kernel,
+    kernel_of, member_of, mm_struct, mm_walk, noted, page, page_at, page_directory, page_table, pte_pfn, pte_present,
+    pte_t, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
 from anonvma_rt.mm.page_alloc cimport get_page
@@ -165,6 +165,8 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
             result = -ENOMEM
             break
         vma_link(t, mm, new, last)
+        if new.vm_flags & VM_ACCOUNT:
+            mm.charged += <int32_t>vma_pages(new)
         last = new
         note(t, NOTE_CHILD_VMA, serial_of(new), <int64_t>new.vm_start, serial_of(vma))
         result = copy_page_range(t, new, vma)
@@ -188,9 +190,15 @@ cdef void exit_mmap(Task *t, mm_struct *mm) noexcept nogil:
     """The end of a process: everything is unmapped, and the tables of its tables go too. mmap_sem is taken only to keep
     a user of the same mm out who, in the kernel, would be gone by now."""
     cdef vm_area_struct *all
+    cdef vm_area_struct *vma
     cdef int i
     down_write(t, &mm.mmap_sem)
     all = mm.mmap
+    vma = all
+    while vma != NULL:
+        if vma.vm_flags & VM_ACCOUNT:
+            mm.charged -= <int32_t>vma_pages(vma)
+        vma = vma.vm_next
     lock_all(t, mm)
     announce_tree(t, mm, OP_STORE)
     mm.mmap = NULL

@@ -14,10 +14,10 @@ from anonvma_rt.mm.hooks.notes cimport (
     NOTE_ZAP,
 )
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PMD_SIZE, PMD_EXCLUSIVE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA, UNSTABLE_PMD_NO,
-    VM_HUGEPAGE, VM_WRITE,
-    anon_vma, kernel_of, make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_table,
-    pfn_to_page, pmd_huge, pmd_t, pte_pfn, serial_of, vm_area_struct,
+    HPAGE_PMD_NR, PMD_SIZE, PMD_EXCLUSIVE, PMD_PROTNONE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA,
+    UNSTABLE_PMD_NO, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of, make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk,
+    noted, page, page_at, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, pte_t, serial_of, vm_area_struct,
+    vma_page_prot,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
@@ -177,12 +177,13 @@ cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noe
 cdef bint change_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil:
     """Gives a huge pmd the rights of its vma, but for the one to write, which the next fault gives; False where it is
     one no more."""
+    cdef pmd_t prot = walk.vma.vm_page_prot
     cdef pmd_t value = pmd_trans_huge_lock(t, walk.vma, pmd)
     if value == 0:
         return False
     # pmdp_get_and_clear() and set_pmd_at(): none in between, for whoever peeks.
     set_pmd(t, pmd, 0)
-    set_pmd(t, pmd, value & ~<pmd_t>PMD_WRITE)
+    set_pmd(t, pmd, value & ~<pmd_t>(PMD_WRITE | PMD_PROTNONE) | prot)
     spin_unlock(t, &walk.vma.vm_mm.page_table_lock)
     return True
 
@@ -231,17 +232,19 @@ cdef int map_small_pages(Task *t, page *head, vm_area_struct *vma, uint64_t addr
     """__split_huge_page_map: 1 if a splitting pmd became a table of small pages."""
     cdef mm_struct *mm = mm_of(t, vma)
     cdef page_table *table
+    cdef pte_t prot
     cdef pmd_t *pmd
     cdef uint64_t i
     spin_lock(t, &mm.page_table_lock)
     pmd = page_check_address_pmd(t, head, vma, address, True)
     if pmd != NULL:
+        prot = vma_page_prot(t, vma)
         table = make_table(t, address)
         if pmd[0] & PMD_WRITE and read_once32(&head.mapcount):
             violate(t, BUG_ON, BUG_SPLIT_WRITABLE, head.pfn, read_once32(&head.mapcount) + 1)
         for i in range(<uint64_t>HPAGE_PMD_NR):
             # The rights have the same bits.
-            table.pte[i] = make_pte(PTE_PRESENT, head.pfn + i, pmd[0])
+            table.pte[i] = make_pte(PTE_PRESENT, head.pfn + i, pmd[0]) | prot
         set_pmd(t, pmd, <pmd_t>table)
     spin_unlock(t, &mm.page_table_lock)
     return pmd != NULL

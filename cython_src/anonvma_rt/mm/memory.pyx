@@ -1,6 +1,6 @@
 """Unmapping and faults (see memory.pxd)."""
 
-from libc.errno cimport ENOMEM
+from libc.errno cimport EAGAIN, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free, arena_retire
@@ -16,10 +16,11 @@ from anonvma_rt.mm.huge_memory cimport (
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_SIZE, PMD_SPLITTING, PMD_WRITE,
-    PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA, is_migration_entry, kernel, kernel_of,
-    make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_count, page_table, pmd_huge, pmd_t, pmd_table,
-    poison, pte_pfn, pte_present, pte_t, vm_area_struct,
+    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING,
+    PMD_WRITE, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA,
+    is_migration_entry, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_count,
+    page_table, pmd_huge, pmd_t, pmd_table, poison, pte_pfn, pte_present, pte_t,
+    vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
@@ -254,15 +255,15 @@ cdef void unpin_entry(Task *t, vm_fault *vmf) noexcept nogil:
 
 
 cdef inline bint pmd_allows(pmd_t pmd, bint write) noexcept nogil:
-    return pmd_huge(pmd) and (not write or pmd & PMD_WRITE)
+    return pmd_huge(pmd) and not pmd & PMD_PROTNONE and (not write or pmd & PMD_WRITE)
 
 
 cdef inline bint pte_allows(pte_t pte, bint write) noexcept nogil:
-    return pte_present(pte) and (not write or pte & PTE_WRITE)
+    return pte_present(pte) and not pte & PTE_PROTNONE and (not write or pte & PTE_WRITE)
 
 
 cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noexcept nogil:
-    """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM."""
+    """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM or -EAGAIN."""
     if pmd_allows(value, vmf.write):
         if vmf.write:
             value = pmd_access(t, pmd)
@@ -276,6 +277,8 @@ cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noex
         vmf.content = page_at(t, pte_pfn(value))
         vmf.content += (vmf.address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)
         return 1
+    if value & PMD_PROTNONE:
+        return -EAGAIN
     if value & PMD_SPLITTING:
         wait_split_huge_page(t, own_anon_vma(t, vmf.vma))
         return 0
@@ -283,7 +286,8 @@ cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noex
 
 
 cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
-    """Again and again until the pte allows the access. Returns 0 or -ENOMEM."""
+    """Again and again until the pte allows the access. Returns 0, -ENOMEM, or -EAGAIN where it is one that nobody may
+    access."""
     cdef pte_t pte
     cdef int result = 0
     while result >= 0:
@@ -299,6 +303,8 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
         elif pte_allows(pte, vmf.write):
             vmf.content = page_at(t, pte_pfn(pte)) if pte_pfn(pte) else NULL
             return 0
+        elif pte & PTE_PROTNONE:
+            result = -EAGAIN
         else:
             vmf.seen = pte
             spin_lock(t, vmf.ptl)
@@ -313,7 +319,8 @@ cdef int handle_mm_fault(Task *t, vm_fault *vmf) noexcept nogil:
     """One access of a user: faults until the entry allows it; mmap_sem is held for reading, or the vma's own lock.
 
     The last look at the entry and what the caller does with vmf.content next are one step; then it calls unpin_entry.
-    Returns 0, or -ENOMEM: where the kernel would have its killer of processes choose one, this fault is given up.
+    Returns 0; -ENOMEM: where the kernel would have its killer of processes choose one, this fault is given up; -EAGAIN
+    where the entry lets nobody access it, though the caller saw that the vma does.
     """
     cdef mm_struct *mm = mm_of(t, vmf.vma)
     cdef page_table *table

@@ -24,6 +24,7 @@ from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
     MOVE_PAGES_4_17, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of, make_pte, mm_of, mm_struct,
     noted, page, page_anon_vma, page_at, page_count, page_table, pte_pfn, pte_t, serial_of, vm_area_struct,
+    vma_page_prot,
 )
 from anonvma_rt.mm.page_alloc cimport (
     alloc_isolated_page, get_page, get_page_unless_zero, isolate_lru_page, put_page, putback_lru_page,
@@ -106,7 +107,7 @@ cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t
     note(t, NOTE_LOOK, serial_of(vma), <int64_t>address, noted(pte))
     if is_entry_of(t, pte, old, address):
         get_page(t, new)
-        set_pte(t, ptep, make_pte(PTE_PRESENT, new.pfn, pte))
+        set_pte(t, ptep, make_pte(PTE_PRESENT, new.pfn, pte) | vma_page_prot(t, vma))
         note(t, NOTE_RESTORE, serial_of(vma), <int64_t>address, new.pfn)
         page_add_anon_rmap(t, new, vma, address)
     spin_unlock(t, ptl)

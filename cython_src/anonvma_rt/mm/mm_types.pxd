@@ -10,7 +10,9 @@ from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.base.klist cimport list_head
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE, lock_word
-from anonvma_rt.engine.base.os cimport read_link, read_once32, read_once64, read_onceu, rt_unlikely
+from anonvma_rt.engine.base.os cimport (
+    read_link, read_once32, read_once64, read_onceu, rt_unlikely, write_onceu,
+)
 from anonvma_rt.engine.run.sync cimport mutex_t, rwsem_t, spinlock_t
 from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Finding, Task, must_live, point, violate
 
@@ -61,6 +63,10 @@ cdef enum:
     VM_STACK_INCOMPLETE_SETUP = 4
     # It was writable once, so its pages are charged: two vmas that differ in this do not merge.
     VM_ACCOUNT = 8
+    # Without it nobody may access it (PROT_NONE). Who may write may read, too.
+    VM_READ = 16
+    # MAP_NORESERVE: it is never charged for.
+    VM_NORESERVE = 32
     # A fault below it makes it grow (MAP_GROWSDOWN), as the stack of a process does.
     VM_GROWSDOWN = 0x100
 
@@ -75,6 +81,8 @@ cdef enum:
     # The page is of this entry alone and was of no other since it was written to last: PageAnonExclusive, which fork
     # ends. Here it is of the entry, and a migration entry keeps it, as it does since 6.0.
     PTE_EXCLUSIVE = 8
+    # A present entry that no user may access, of a vma without VM_READ: to the kernel it is present.
+    PTE_PROTNONE = 16
     PTE_PFN_SHIFT = 8
 
 # A pmd is none, the address of a page table, or huge: PMD_HUGE, perhaps splitting and writable, and the head's pfn.
@@ -84,6 +92,7 @@ cdef enum:
     PMD_SPLITTING = 2
     PMD_WRITE = 4
     PMD_EXCLUSIVE = PTE_EXCLUSIVE
+    PMD_PROTNONE = PTE_PROTNONE
 
 cdef enum Ordering:
     ORDERING_NONE
@@ -214,6 +223,9 @@ cdef struct algorithm:
     int8_t batches
     int8_t cow_reuse
     int8_t aligned
+    int8_t case_8_grows
+    int8_t uncharges_at_0
+    int8_t dontunmap_uncharges
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -280,7 +292,8 @@ cdef struct vm_area_struct:
     uint64_t vm_start
     uint64_t vm_end
     uint64_t vm_pgoff
-    uint64_t vm_flags         # mmap_sem
+    uint32_t vm_flags         # mmap_sem
+    uint32_t vm_page_prot     # mmap_sem; what entries are made with, PTE_PROTNONE or 0: walkers read it under no lock
     vm_area_struct *vm_next   # mmap_sem; by address
     vm_area_struct *vm_prev
     vm_area_struct *left      # mmap_sem; vma_tree
@@ -307,7 +320,8 @@ cdef struct mm_struct:
     int32_t id
     vm_area_struct *mmap
     vm_area_struct *tree
-    int64_t mm_lock_seq       # mmap_sem for writing: how often it was given back, which unlocks all vmas
+    uint32_t mm_lock_seq      # mmap_sem for writing: how often it was given back, which unlocks all vmas
+    int32_t charged           # mmap_sem; pages, as the calls have charged for them
     uint32_t tree_guard       # where tasks run at once: for lookups without mmap_sem
     uint32_t gone             # mmap_sem: it came to its end
     page_directory *pgd
@@ -382,6 +396,8 @@ cdef struct kernel:
     uint32_t frames_guard
     uint32_t pool_guard
     uint32_t check_round
+    # Whether a call of the program takes the right to read away: else vm_page_prot is always 0, and is not looked at.
+    bint prot_none
     # Ranges of the indices of the pages that the threads migrate, and the tasks for which hooks/watch.pxd marks them.
     index_range watched[MAX_WATCHED]
     int32_t n_watched
@@ -478,6 +494,29 @@ cdef inline void announce_flags(Task *t, vm_area_struct *vma) noexcept nogil:
         point(t, OP_STORE, member_of(t, &vma.vm_pgoff))
 
 
+cdef inline uint32_t protection_of(uint64_t flags) noexcept nogil:
+    """vm_get_page_prot(), of private memory: the right to write is never in it."""
+    return 0 if flags & VM_READ else <uint32_t>PTE_PROTNONE
+
+
+cdef inline pte_t vma_page_prot(Task *t, vm_area_struct *vma) noexcept nogil:
+    """What a walk makes an entry of vma with, without mmap_sem."""
+    if not kernel_of(t).prot_none:
+        return 0
+    point(t, OP_LOAD, member_of(t, &vma.vm_page_prot))
+    must_live(t, vma, TYPE_VMA)
+    return read_onceu(&vma.vm_page_prot)
+
+
+cdef inline void vma_set_page_prot(Task *t, vm_area_struct *vma) noexcept nogil:
+    """vm_page_prot as vm_flags want it; nobody else writes it now."""
+    cdef uint32_t prot = protection_of(vma.vm_flags)
+    if prot == vma.vm_page_prot:
+        return
+    point(t, OP_STORE, member_of(t, &vma.vm_page_prot))
+    write_onceu(&vma.vm_page_prot, prot)
+
+
 cdef inline uint64_t pte_pfn(pte_t pte) noexcept nogil:
     return pte >> PTE_PFN_SHIFT
 
@@ -491,7 +530,7 @@ cdef inline bint is_migration_entry(pte_t pte) noexcept nogil:
 
 
 cdef inline pte_t make_pte(int state, uint64_t pfn, pte_t rights) noexcept nogil:
-    """rights: PTE_WRITE and PTE_EXCLUSIVE; other bits of an entry are left out."""
+    """rights: PTE_WRITE and PTE_EXCLUSIVE; other bits of an entry are left out: PTE_PROTNONE is the vma's affair."""
     return pfn << PTE_PFN_SHIFT | <uint64_t>state | rights & (PTE_WRITE | PTE_EXCLUSIVE)
 
 

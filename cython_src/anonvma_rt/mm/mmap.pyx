@@ -17,8 +17,8 @@ from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     ALIGNED_6_8, ALIGNED_NO, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS,
     ORDERING_TAIL, ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_ACCOUNT,
-    VM_GROWSDOWN, VM_WRITE, algorithm, anon_vma, kernel_of, member_of, mm_struct, rule_hook, serial_of, start_of,
-    vm_area_struct,
+    VM_GROWSDOWN, VM_NORESERVE, VM_WRITE, algorithm, anon_vma, kernel_of, member_of, mm_struct, rule_hook, serial_of,
+    start_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
@@ -172,6 +172,8 @@ cdef int expand_downwards(Task *t, vm_area_struct *vma, uint64_t address) noexce
         set_range(t, vma, address, vma.vm_end, vma.vm_pgoff - grow)
         if tree:
             anon_vma_post_update(t, vma)
+        if vma.vm_flags & VM_ACCOUNT:
+            vma.vm_mm.charged += <int32_t>grow
         spin_unlock(t, &vma.vm_mm.page_table_lock)
     anon_vma_unlock(t, locked)
     return error
@@ -270,6 +272,8 @@ cdef int do_munmap(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint
     while vma != NULL and vma.vm_start < end:
         tail = vma
         vma_unlink(t, mm, vma)
+        if vma.vm_flags & VM_ACCOUNT:
+            mm.charged -= <int32_t>vma_pages(vma)
         vma = vma.vm_next
     tail.vm_next = NULL
     floor = prev.vm_end if prev != NULL else 0
@@ -314,7 +318,7 @@ cdef int map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uin
     cdef uint64_t pgoff = address >> PAGE_SHIFT
     cdef vma_merge_struct vmg
     cdef vm_area_struct *vma
-    if flags & VM_WRITE:
+    if flags & (VM_WRITE | VM_NORESERVE) == VM_WRITE:
         flags |= VM_ACCOUNT
     vmg = vma_merge_struct(mm=mm, prev=prev, start=address, end=address + length, pgoff=pgoff, flags=flags,
                            anon_vma=NULL, source=NULL, copied=False)
@@ -323,6 +327,8 @@ cdef int map_area(Task *t, mm_struct *mm, uint64_t address, uint64_t length, uin
         if vma == NULL:
             return -ENOMEM
         vma_link(t, mm, vma, prev)
+    if flags & VM_ACCOUNT:
+        mm.charged += <int32_t>(length >> PAGE_SHIFT)
     return 0
 
 

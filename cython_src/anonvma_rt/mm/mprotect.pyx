@@ -1,21 +1,22 @@
-"""mprotect (see mprotect.pxd): first the vmas are merged or split, then the entries of the range get the rights of
-their vma.
+"""mprotect (see mprotect.pxd): first the vmas are merged or split, then flags and vm_page_prot change, one after the
+other, and then the entries of the range get the rights of their vma.
 
 The right to write, of private memory, is never among these: the next write faults and copies or reuses the page. So
 entries change in the same way whether the right is taken or given.
 """
 
 from libc.errno cimport EINVAL, ENOMEM
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.os cimport write_once64
+from anonvma_rt.engine.base.os cimport write_onceu
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note
 from anonvma_rt.mm.hooks.notes cimport NOTE_PROTECT
 from anonvma_rt.mm.huge_memory cimport change_huge_pmd
 from anonvma_rt.mm.mm_types cimport (
-    CALLS_6_17, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, PTE_WRITE, TYPE_VMA, VM_ACCOUNT, VM_WRITE, announce_flags,
-    kernel_of, mm_struct, mm_walk, noted, page_table, pte_present, pte_t, vm_area_struct,
+    CALLS_6_17, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, PTE_PROTNONE, PTE_WRITE, TYPE_VMA, VM_ACCOUNT, VM_NORESERVE,
+    VM_READ, VM_WRITE, announce_flags, kernel_of, mm_struct, mm_walk, noted, page_table, pte_present, pte_t,
+    vm_area_struct, vma_set_page_prot,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
 from anonvma_rt.mm.pagewalk cimport walk_page_range
@@ -28,8 +29,9 @@ cdef uint64_t TASK_SIZE = <uint64_t>1 << TASK_SIZE_SHIFT
 
 
 cdef int change_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t address, uint64_t end) noexcept nogil:
-    """Write-protects the ptes of one table. A present one is none for a moment, even where it stays what it was; of
-    migration entries only the writable ones change, their type."""
+    """Write-protects the ptes of one table, and gives them the vma's right to be read. A present one is none for a
+    moment, even where it stays what it was; of migration entries only the writable ones change, their type."""
+    cdef pte_t prot = walk.vma.vm_page_prot
     cdef mm_struct *mm = walk.vma.vm_mm
     cdef spinlock_t *ptl = pte_lockptr(t, mm, table)
     cdef pte_t *ptep
@@ -40,7 +42,7 @@ cdef int change_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t ad
         pte = pte_read(t, ptep)
         if pte_present(pte) or pte & PTE_WRITE:
             if pte_present(pte):
-                pte = ptep_get_and_clear(t, ptep)
+                pte = ptep_get_and_clear(t, ptep) & ~<pte_t>PTE_PROTNONE | prot
             set_pte(t, ptep, pte & ~<pte_t>PTE_WRITE)
             note(t, NOTE_PROTECT, mm.id, <int64_t>address, noted(pte & ~<pte_t>PTE_WRITE))
         address += PAGE_SIZE
@@ -58,6 +60,9 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
     """One vma's part of the range; *prev becomes the vma that holds it afterwards. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t pgoff = vma.vm_pgoff + ((start - vma.vm_start) >> PAGE_SHIFT)
+    cdef int32_t charged = <int32_t>((end - start) >> PAGE_SHIFT)
+    cdef uint64_t gained = flags & ~<uint64_t>vma.vm_flags
+    cdef uint64_t lost = vma.vm_flags & ~flags
     cdef vma_merge_struct vmg
     cdef vm_area_struct *merged
     if flags == vma.vm_flags:
@@ -84,24 +89,30 @@ cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uin
     prev[0] = vma
     vma_start_write(t, vma)
     announce_flags(t, vma)
-    write_once64(&vma.vm_flags, flags)
+    write_onceu(&vma.vm_flags, <uint32_t>flags)
+    vma_set_page_prot(t, vma)
     change_protection(t, vma, start, end)
+    mm.charged += charged if gained & VM_ACCOUNT else -charged if lost & VM_ACCOUNT else 0
     return 0
 
 
-cdef uint64_t protected_flags(Task *t, vm_area_struct *vma, bint writable) noexcept nogil:
-    """The flags that a vma is to have. What was writable once stays charged for; since 6.7 only if it was faulted."""
-    cdef uint64_t flags = vma.vm_flags & ~<uint64_t>VM_WRITE
-    if writable:
-        return flags | VM_WRITE | VM_ACCOUNT
-    if kernel_of(t).algorithm.calls == CALLS_6_17 and vma.vm_flags & VM_WRITE and vma.anon_vma == NULL:
+cdef uint64_t protected_flags(Task *t, vm_area_struct *vma, uint64_t rights) noexcept nogil:
+    """The flags that a vma is to have. What becomes writable is charged for, and stays so; since 6.7 only if it was
+    faulted, which is asked only where its rights change."""
+    cdef uint64_t flags = vma.vm_flags & ~<uint64_t>(VM_READ | VM_WRITE) | rights
+    if flags == vma.vm_flags:
+        return flags
+    if rights & VM_WRITE:
+        return flags if vma.vm_flags & (VM_ACCOUNT | VM_WRITE | VM_NORESERVE) else flags | VM_ACCOUNT
+    if kernel_of(t).algorithm.calls == CALLS_6_17 and vma.anon_vma == NULL:
         return flags & ~<uint64_t>VM_ACCOUNT
     return flags
 
 
-cdef int do_mprotect(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint writable) noexcept nogil:
-    """0; -EINVAL for an unaligned start; -ENOMEM where the range is not all mapped (what lies before the hole is
-    changed), at the limit of vmas, or without memory for a split. mmap_sem is held for writing."""
+cdef int do_mprotect(Task *t, mm_struct *mm, uint64_t start, uint64_t length, uint64_t rights) noexcept nogil:
+    """rights: VM_READ and VM_WRITE, or 0. mmap_sem is held for writing. 0; -EINVAL for an unaligned start; -ENOMEM
+    where the range is not all mapped (what lies before the hole is changed), at the limit of vmas, or without memory
+    for a split."""
     cdef uint64_t end = start + length
     cdef uint64_t stop
     cdef vm_area_struct *vma
@@ -118,7 +129,7 @@ cdef int do_mprotect(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bi
     prev = vma if start > vma.vm_start else vma.vm_prev
     while True:
         stop = vma.vm_end if vma.vm_end < end else end
-        if mprotect_fixup(t, vma, &prev, start, stop, protected_flags(t, vma, writable)) < 0:
+        if mprotect_fixup(t, vma, &prev, start, stop, protected_flags(t, vma, rights)) < 0:
             return -ENOMEM
         start = prev.vm_end if prev.vm_end > stop else stop
         if start >= end:

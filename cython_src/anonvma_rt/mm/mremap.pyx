@@ -5,9 +5,10 @@ is not locked at all unless the algorithm says so, and that is what the race is 
 """
 
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
+from anonvma_rt.engine.base.os cimport write_onceu
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, note, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
@@ -20,8 +21,8 @@ from anonvma_rt.mm.hooks.watch cimport mark_move
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
     LATENCY_LIMIT, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_TAIL, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_NONE,
-    algorithm, anon_vma, avc_of_same_anon_vma, avc_of_same_vma, kernel_of, mm_struct, noted, page_table, pmd_huge,
-    pmd_t, pmd_table, pte_t, serial_of, vm_area_struct,
+    VM_ACCOUNT, algorithm, announce_flags, anon_vma, avc_of_same_anon_vma, avc_of_same_vma, kernel_of, mm_struct,
+    noted, page_table, pmd_huge, pmd_t, pmd_table, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, order_destination
 from anonvma_rt.mm.pgtable cimport (
@@ -197,15 +198,27 @@ cdef void merge_afterwards(Task *t, vm_area_struct *vma) noexcept nogil:
     vma_merge(t, &vmg)
 
 
+cdef void uncharge_flag(Task *t, vm_area_struct *vma) noexcept nogil:
+    """Takes VM_ACCOUNT, under which the charge of a vma is given back one day, and leaves the charge."""
+    if vma.vm_flags & VM_ACCOUNT:
+        announce_flags(t, vma)
+        write_onceu(&vma.vm_flags, vma.vm_flags & ~<uint32_t>VM_ACCOUNT)
+
+
 cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64_t old_length, uint64_t new_length,
                       uint64_t new_address, bint dontunmap) noexcept nogil:
     """Moves a part of vma. The source is not split before the final unmapping; a failure moves everything back, in
-    the opposite direction and still upwards. The new address, or -ENOMEM."""
+    the opposite direction and still upwards. The new address, or -ENOMEM.
+
+    VM_ACCOUNT is hidden from the final unmapping in the kernel, which charged for the difference only, and put back on
+    what stays. From 6.3 to 6.14 it was not put back on a part that begins at address 0, which was taken for none
+    (937582ee8e8d); from 6.15 to 6.17 the source that MREMAP_DONTUNMAP leaves lost it as a whole (0e59f47c15ce). """
     cdef bint fresh = kernel_of(t).algorithm.ordering == ORDERING_FRESH_VMA
     cdef mm_struct *mm = vma.vm_mm
     cdef uint64_t pgoff = vma.vm_pgoff + ((old_address - vma.vm_start) >> PAGE_SHIFT)
     cdef pagetable_move_control pmc
     cdef vm_area_struct *new_vma
+    cdef vm_area_struct *below
     cdef uint64_t moved
     cdef int64_t result = <int64_t>new_address
     if mm.map_count >= MAX_MAP_COUNT - 3:
@@ -215,6 +228,9 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
     if new_vma == NULL:
         return -ENOMEM
     note(t, NOTE_MOVE, serial_of(vma), serial_of(new_vma), 0)
+    # The new range is charged for as a whole, and what is unmapped below no longer.
+    if vma.vm_flags & VM_ACCOUNT:
+        mm.charged += <int32_t>(new_length >> PAGE_SHIFT)
     pmc.old = vma
     pmc.new = new_vma
     pmc.old_addr = old_address
@@ -235,12 +251,16 @@ cdef int64_t move_vma(Task *t, vm_area_struct *vma, uint64_t old_address, uint64
         # The source stays, empty, and if nothing else is in it the next fault gives it an anon_vma of its own (5.7).
         if new_vma != vma and vma.vm_start == old_address and vma.vm_end == old_address + old_length:
             unlink_anon_vmas(t, vma)
+        if kernel_of(t).algorithm.dontunmap_uncharges:
+            uncharge_flag(t, vma)
         if fresh:
             merge_afterwards(t, new_vma)
         return result
     # It can fail at the limit of vmas and where a split finds no memory; then the old range stays mapped, empty, and
     # the kernel corrects accounting.
-    do_munmap(t, mm, old_address, old_length, False)
+    below = vma if result >= 0 and kernel_of(t).algorithm.uncharges_at_0 and vma.vm_start == 0 < old_address else NULL
+    if do_munmap(t, mm, old_address, old_length, False) == 0 and below != NULL:
+        uncharge_flag(t, below)
     if fresh and result >= 0:
         merge_afterwards(t, new_vma)
     return result

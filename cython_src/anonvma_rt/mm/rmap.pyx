@@ -338,7 +338,7 @@ cdef bint try_to_unmap(Task *t, page *p) noexcept nogil:
                 break
             # Its flags are announced with the first of its members that a walk looks at.
             point(t, OP_LOAD, member_of(t, &vma.vm_pgoff))
-            if skip_stacks and read_once64(&vma.vm_flags) & VM_STACK_INCOMPLETE_SETUP:
+            if skip_stacks and read_onceu(&vma.vm_flags) & VM_STACK_INCOMPLETE_SETUP:
                 continue
             if not address_in(t, p, vma, &address):
                 continue

@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.mm_types cimport (
-    CALLS_6_17, GROWTH_ADJUST, GROWTH_MERGE, GROWTH_MERGE_FROM_ADDRESS, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, kernel_of,
-    mm_struct, vm_area_struct, vma_pages,
+    CALLS_6_17, GROWTH_ADJUST, GROWTH_MERGE, GROWTH_MERGE_FROM_ADDRESS, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE,
+    VM_ACCOUNT, kernel_of, mm_struct, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, do_munmap, get_unmapped_area
 from anonvma_rt.mm.mremap cimport move_vma
@@ -68,17 +68,23 @@ cdef int64_t grow_in_place(Task *t, vm_area_struct *vma, uint64_t address, uint6
     behind; 6.1 itself took the index of the new pages as if `address` were where the vma begins, and then nothing fits
     (6f12be792fde). `address`, or -ENOMEM."""
     cdef int32_t growth = kernel_of(t).algorithm.growth
+    cdef int32_t charged = <int32_t>((end - vma.vm_end) >> PAGE_SHIFT) if vma.vm_flags & VM_ACCOUNT else 0
+    cdef mm_struct *mm = vma.vm_mm
     cdef vma_merge_struct vmg
     if kernel_of(t).algorithm.calls == CALLS_6_17:
         growth = GROWTH_MERGE
     if growth == GROWTH_ADJUST:
         vma_adjust(t, vma, vma.vm_start, end, vma.vm_pgoff, NULL)
+        mm.charged += charged
         return <int64_t>address
-    vmg = vma_merge_struct(mm=vma.vm_mm, prev=vma, start=vma.vm_end, end=end, pgoff=vma.vm_pgoff + vma_pages(vma),
+    vmg = vma_merge_struct(mm=mm, prev=vma, start=vma.vm_end, end=end, pgoff=vma.vm_pgoff + vma_pages(vma),
                            flags=vma.vm_flags, anon_vma=vma.anon_vma, source=NULL, copied=False)
     if growth == GROWTH_MERGE_FROM_ADDRESS:
         vmg.pgoff -= (address - vma.vm_start) >> PAGE_SHIFT
-    return <int64_t>address if vma_merge(t, &vmg) != NULL else -ENOMEM
+    if vma_merge(t, &vmg) == NULL:
+        return -ENOMEM
+    mm.charged += charged
+    return <int64_t>address
 
 
 # ---- the call as it is since 6.17 ------------------------------------------------------------------------------------

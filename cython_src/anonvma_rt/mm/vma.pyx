@@ -2,7 +2,7 @@
 so."""
 
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD, list_is_singular
@@ -18,8 +18,8 @@ from anonvma_rt.mm.hooks.notes cimport ALLOC_VMA, NOTE_MERGE, NOTE_RANGE, NOTE_S
 from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.mm_types cimport (
     MERGE_3_0, MERGE_6_16, MERGE_6_16_FORKED, MERGE_6_16_UNREPAIRED, MERGE_SYMMETRIC, PAGE_SHIFT, TYPE_VMA, algorithm,
-    announce_tree, announce_vmas, anon_vma, by_sequence, kernel_of, member_of, mm_struct, serial_of, vm_area_struct,
-    vma_pages,
+    announce_tree, announce_vmas, anon_vma, by_sequence, kernel_of, member_of, mm_struct, protection_of, serial_of,
+    vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.slab cimport must_alloc
@@ -47,7 +47,8 @@ cdef vm_area_struct *vma_alloc(Task *t, mm_struct *mm, uint64_t start, uint64_t 
     vma.vm_start = start
     vma.vm_end = end
     vma.vm_pgoff = pgoff
-    vma.vm_flags = flags
+    vma.vm_flags = <uint32_t>flags
+    vma.vm_page_prot = protection_of(flags)
     lock_init(&vma.vm_lock, 0)
     INIT_LIST_HEAD(&vma.anon_vma_chain)
     pgd_populate(t, mm, start, end)
@@ -148,19 +149,28 @@ cdef int import_anon_vma(Task *t, vm_area_struct *importer, vm_area_struct *expo
     return anon_vma_clone(t, importer, exporter)
 
 
-# What a new range of a vma means for its neighbours.
+# What a new range of a vma means for its neighbours. before: the swallowed one lies before the vma.
 cdef struct vma_change:
     uint64_t end                  # the vma's own, in this turn
     vm_area_struct *next          # whose start moves by `shift`
     int64_t shift
     vm_area_struct *swallowed
+    bint before
     vm_area_struct *importer      # is put on the lists of the exporter, whose pages it takes over
     vm_area_struct *exporter
 
 
-cdef vma_change plan_change(Task *t, vm_area_struct *vma, uint64_t end, vm_area_struct *next) noexcept nogil:
-    """What happens to `next`, the vma behind, or NULL where that keeps its range."""
-    cdef vma_change c = vma_change(end=end, next=next, shift=0, swallowed=NULL, importer=NULL, exporter=NULL)
+cdef vma_change plan_change(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end,
+                            vm_area_struct *next) noexcept nogil:
+    """What happens to `next`, the vma behind, or NULL where that keeps its range; and to the one before in case 8."""
+    cdef vma_change c = vma_change(end=end, next=next, shift=0, swallowed=NULL, before=False, importer=NULL,
+                                   exporter=NULL)
+    if start < vma.vm_start and vma.vm_prev != NULL and vma.vm_prev.vm_start >= start:
+        c.swallowed = vma.vm_prev
+        c.before = True
+        c.importer = vma
+        c.exporter = vma.vm_prev
+        return c
     if next == NULL:
         return c
     if end >= next.vm_end:
@@ -198,21 +208,22 @@ cdef anon_vma *lock_of_change(Task *t, vm_area_struct *vma, uint64_t start, vma_
 
 cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, uint64_t pgoff,
                     vm_area_struct *insert) noexcept nogil:
-    """Gives vma a new range, and its neighbour what follows from that: swallows the next one or two vmas where the
-    range covers them, shifts the border with the next one, or links `insert`, the other half of a split.
+    """Gives vma a new range, and its neighbour what follows from that: swallows the next one or two vmas or the one
+    before where the range covers them, shifts the border with the next one, or links `insert`, the other half of a
+    split.
 
     0, or -ENOMEM where what has to be imported cannot be, with nothing changed. But up to 4.7 a vma that grows over two
     imports from the second when the first is gone already (mprotect's case 6; 734537c9cb72 looks ahead).
     """
     cdef mm_struct *mm = vma.vm_mm
     cdef bint tree = kernel_of(t).algorithm.tree
-    cdef vma_change c = plan_change(t, vma, end, vma.vm_next if insert == NULL else NULL)
+    cdef vma_change c = plan_change(t, vma, start, end, vma.vm_next if insert == NULL else NULL)
     cdef anon_vma *locked
     if c.importer != NULL and import_anon_vma(t, c.importer, c.exporter) < 0:
         return -ENOMEM
     vma_start_write(t, vma)
     if c.shift or c.swallowed != NULL:
-        vma_start_write(t, c.next)
+        vma_start_write(t, c.swallowed if c.swallowed != NULL else c.next)
     vma_adjust_trans_huge(t, vma, start, c.end, c.next, c.shift)
     locked = lock_of_change(t, vma, start, &c)
     if locked != NULL:
@@ -221,6 +232,9 @@ cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
             anon_vma_pre_update(t, vma)
             if c.shift:
                 anon_vma_pre_update(t, c.next)
+    if c.before:
+        # Two of one beginning would not be found apart.
+        vma_unlink(t, mm, c.swallowed)
     set_range(t, vma, start, c.end, pgoff)
     if c.shift:
         set_range(t, c.next, c.next.vm_start + c.shift, c.next.vm_end, c.next.vm_pgoff + (c.shift >> PAGE_SHIFT))
@@ -228,7 +242,7 @@ cdef int vma_adjust(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, 
         anon_vma_post_update(t, vma)
         if c.shift:
             anon_vma_post_update(t, c.next)
-    if c.swallowed != NULL:
+    if c.swallowed != NULL and not c.before:
         vma_unlink(t, mm, c.swallowed)
     elif insert != NULL:
         vma_link(t, mm, insert, vma.vm_prev if insert.vm_start < vma.vm_start else vma)
@@ -338,9 +352,13 @@ cdef vm_area_struct *vma_merge(Task *t, vma_merge_struct *vmg) noexcept nogil:
     if shrinks:
         note(t, NOTE_MERGE, serial_of(next), 4, prev.anon_vma != NULL)
         return next if vma_adjust(t, prev, prev.vm_start, vmg.start, prev.vm_pgoff, NULL) == 0 else NULL
-    # Case 3: next grows downwards. Case 8: `area` grows over next, which goes away.
+    # Case 3: next grows downwards. Case 8: `area` grows over next, which goes away, though it has other rights until
+    # mprotect goes on; since 4.9 (e86f15ee64d8) next, which has them, grows over `area`.
     pgoff = next.vm_pgoff - ((vmg.end - vmg.start) >> PAGE_SHIFT)
-    if covered:
+    if covered and not kernel_of(t).algorithm.case_8_grows:
+        note(t, NOTE_MERGE, serial_of(next), 8, area.anon_vma != NULL or next.anon_vma != NULL)
+        area = next
+    elif covered:
         note(t, NOTE_MERGE, serial_of(area), 8, area.anon_vma != NULL or next.anon_vma != NULL)
     else:
         note(t, NOTE_MERGE, serial_of(next), 3, next.anon_vma != NULL)

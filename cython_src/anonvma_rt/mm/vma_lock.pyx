@@ -10,7 +10,7 @@ from libc.string cimport memset
 from anonvma_rt.engine.base.arena cimport ARENA_POISON, arena_retire, arena_revive
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE, TEST_EQUAL
 from anonvma_rt.engine.base.os cimport (
-    read_link, read_once64, read_onceu, rt_exchange_in_order, rt_load_in_order, write_once64, write_onceu,
+    read_link, read_onceu, rt_exchange_in_order, rt_load_in_order, write_once64, write_onceu,
 )
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport (
@@ -96,7 +96,7 @@ cdef void lock_for_writing(Task *t, vm_area_struct *vma) noexcept nogil:
 cdef void unlock_all(Task *t, mm_struct *mm) noexcept nogil:
     """vma_end_write_all."""
     point(t, OP_STORE, &mm.mm_lock_seq)
-    write_once64(<uint64_t *>&mm.mm_lock_seq, <uint64_t>mm.mm_lock_seq + 1)
+    write_onceu(&mm.mm_lock_seq, mm.mm_lock_seq + 1)
 
 
 cdef void tell_end(Task *t, mm_struct *mm, uint32_t gone) noexcept nogil:
@@ -237,7 +237,7 @@ cdef Attempt read_by_rwsem(Task *t, mm_struct *mm, vm_area_struct *vma) noexcept
     if not try_down_read(t, &held.lock):
         return BUSY
     point(t, OP_LOAD, &mm.mm_lock_seq)
-    if held.vm_lock_seq == <int64_t>read_once64(<uint64_t *>&mm.mm_lock_seq):
+    if held.vm_lock_seq == <int64_t>read_onceu(&mm.mm_lock_seq):
         up_read(t, &held.lock)
         return BUSY
     if held.detached:
@@ -264,7 +264,7 @@ cdef Attempt read_by_refcount(Task *t, mm_struct *mm, vm_area_struct *vma) noexc
         vma_refcount_put(t, vma, NULL)
         return BUSY
     point(t, OP_LOAD, &mm.mm_lock_seq)
-    locked = held.vm_lock_seq == <int64_t>read_once64(<uint64_t *>&mm.mm_lock_seq)
+    locked = held.vm_lock_seq == <int64_t>read_onceu(&mm.mm_lock_seq)
     if locked or (foreign and rule != VMA_LOCKS_6_15_ANY_MM):
         vma_refcount_put(t, vma, own)
         return BUSY

@@ -35,7 +35,9 @@ def wrong(row: Row, results, vmas, contents, old=False):
 def on_machine(row, algorithm):
     machine = Machine(algorithm)
     done = follow(machine, row.calls)
-    assert machine.check() == []
+    # From 6.15 to 6.17 MREMAP_DONTUNMAP takes away the charge of the source (Z54).
+    right = {"wrong-charge"} if machine.algorithm.dontunmap_uncharges else set()
+    assert {found.kind for found in machine.check()} <= right
     return [step[0] for step in done.steps], done.steps[-1][1], done.contents
 
 
@@ -44,6 +46,10 @@ def test_a_row_holds_in_every_release(row):
     for name in RELEASES:
         old = (3, 0) <= number(name) < number(row.since or "0")
         old |= row.since in ("6.1", "6.2", "6.17") and number(name) < (3, 0)
+        if row.name[2] == "forked_source_vma" and number(name) < (3, 0):
+            # Nobody asked whether a vma was forked (until 965f55dea0e3).
+            assert wrong(row, *on_machine(row, name))
+            continue
         if row.since == "6.2" and name == "linux-6.1":
             # Growth from the middle of a vma was broken for one release (6f12be792fde).
             assert on_machine(row, name)[0][-1] == -ENOMEM

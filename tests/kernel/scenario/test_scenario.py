@@ -21,7 +21,7 @@ def test_a_program_is_plain_integers_with_the_place_of_every_step() -> None:
     program = Scenario.from_text(GOOD, "dir/x.toml").bind({"pages": "8"})
     gib = 1 << 30
     assert program.setup == (
-        Call("mmap", 0, (gib, 8, 1, 0, 0, 0), 0, "dir/x.toml: setup step 1 (mmap)"),
+        Call("mmap", 0, (gib, 8, 1, 0, 0, 0, 0), 0, "dir/x.toml: setup step 1 (mmap)"),
         Call("touch", 0, (gib, 8, 9), 0, "dir/x.toml: setup step 2 (touch)"),
         Call("mremap", 0, (gib, 4, 4, 2 * gib, 1, 0), 0, "dir/x.toml: setup step 3 (mremap)"),
     )
@@ -46,10 +46,14 @@ def test_a_thread_runs_in_its_process_and_a_step_may_run_in_another() -> None:
 @pytest.mark.parametrize(
     ("step", "args"),
     [
-        ('{ do = "mmap", at = 4096, pages = 2 }', (4096, 2, 1, 0, 0, 0)),
-        ('{ do = "mmap", at = 0, pages = 512, writable = false, huge = true }', (0, 512, 0, 1, 0, 0)),
-        ('{ do = "mmap", at = 0, pages = 1, stack = true }', (0, 1, 1, 0, 1, 0)),
-        ('{ do = "mmap", at = 0, pages = 1, grows_down = true }', (0, 1, 1, 0, 0, 1)),
+        ('{ do = "mmap", at = 4096, pages = 2 }', (4096, 2, 1, 0, 0, 0, 0)),
+        ('{ do = "mmap", at = 0, pages = 512, writable = false, huge = true }', (0, 512, 0, 1, 0, 0, 0)),
+        ('{ do = "mmap", at = 0, pages = 1, stack = true }', (0, 1, 1, 0, 1, 0, 0)),
+        ('{ do = "mmap", at = 0, pages = 1, grows_down = true }', (0, 1, 1, 0, 0, 1, 0)),
+        ('{ do = "mmap", at = 0, pages = 1, prot = "none", noreserve = true }', (0, 1, 2, 0, 0, 0, 1)),
+        ('{ do = "mmap", at = 0, pages = 1, prot = "write" }', (0, 1, 1, 0, 0, 0, 0)),
+        ('{ do = "mprotect", at = 0, pages = 1, prot = "none" }', (0, 1, 2)),
+        ('{ do = "mprotect", at = 0, pages = 1, prot = "read" }', (0, 1, 0)),
         ('{ do = "mprotect", at = 4096, pages = 2, writable = false }', (4096, 2, 0)),
         ('{ do = "brk", at = 4096, pages = 2 }', (4096, 2)),
         ('{ do = "fork", child = "child" }', (1,)),

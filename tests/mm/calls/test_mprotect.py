@@ -36,7 +36,7 @@ SHAPES = {
     "case 6": ([mmap(0, 4), mmap(8, 4), mmap(4, 4, R)], mprotect(4, 4, W), [(0, 1)], [(1, 6)]),
     # PPPPNNNNXXXX might become PPPPPPPPXXXX
     "case 7": ([mmap(0, 4), mmap(4, 4, R)], mprotect(4, 4, W), [(0, 1)], [(1, 7)]),
-    # PPPPNNNNXXXX might become PPPPNNNNNNNN: the N of before grows over X
+    # PPPPNNNNXXXX might become PPPPNNNNNNNN: the N of before grows over X, or since 4.9 X over N
     "case 8": ([mmap(4, 4, R), mmap(8, 4)], mprotect(4, 4, W), [(4, 1)], [(1, 8)]),
 }
 
@@ -46,6 +46,8 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_vmas_of_each_case(shape, faulted, algorithm):
     areas, step, after, expected = SHAPES[shape]
+    if shape == "case 8" and algorithm == "linux-6.19":
+        after, expected = [(4, 2)], [(2, 8)]
     setup = list(areas)
     if faulted:
         # One area of one anon_vma, protected in parts afterwards, so that all sides are compatible.

@@ -60,6 +60,9 @@ FOUND = [
     ("forgotten-avc", "I1", "use-after-free", None),
     ("forgotten-vma", "I1", "use-after-free", None),
     ("linked-twice", "a vma is on a list once", "list-corruption", (1, 1, 11)),
+    ("closed-pte", "who may access the vma may access its ptes", "wrong-protection", (0, at(0), 1)),
+    ("open-pte", "and nobody else", "wrong-protection", (0, at(0), 1)),
+    ("uncharged", "what is charged for is given back", "wrong-charge", (0, 5, 3)),
     ("read-only-vma", "a writable pte lies in a writable vma", "writable-pte", (0, at(0), 1)),
 ]
 

@@ -16,7 +16,7 @@ SUPPORT = Path(__file__).parents[2] / "support"
 sys.path[:0] = [str(SUPPORT / folder) for folder in ("", "engine", "kernel")]
 
 import calls  # noqa: E402
-from calls import FAR, TABLE, exit_process, fork, mmap, touch  # noqa: E402
+from calls import FAR, NONE, TABLE, exit_process, fork, mmap, touch  # noqa: E402
 from engine_programs import CPU  # noqa: E402
 
 from anonvma_rt import Scenario, hunt, verify  # noqa: E402
@@ -71,17 +71,11 @@ class Worlds:
         if draw.random() < 0.05:
             how["fails"] = (draw.choice(["vma", "anon_vma", "anon_vma_chain", "page", "table"]), draw.randrange(3))
         if verb == "mmap":
-            return mmap(
-                self.page(),
-                self.pages(),
-                draw.random() < 0.8,
-                draw.random() < 0.3,
-                draw.random() < 0.1,
-                draw.random() < 0.2,
-                **how,
-            )
+            rights, huge = draw.choice([1] * 9 + [0, 0, NONE]), draw.random() < 0.3
+            more = [draw.random() < often for often in (0.1, 0.2, 0.1)]
+            return mmap(self.page(), self.pages(), rights, huge, *more, **how)
         if verb == "mprotect":
-            return calls.mprotect(self.page(), self.pages(), draw.random() < 0.5, **how)
+            return calls.mprotect(self.page(), self.pages(), draw.choice([0, 0, 1, 1, NONE]), **how)
         if verb == "mremap":
             pages, to = self.pages(), draw.choice([None, self.page(), self.page()])
             how.pop("fails", None)

@@ -22,9 +22,10 @@ from anonvma_rt.mm.interval_tree cimport (
 )
 from anonvma_rt.mm.lab.kernel cimport Kernel
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_ANON_VMA, MAX_MAP_COUNT, PAGE_MAPPING_ANON, PAGE_SHIFT, PMD_WRITE, VM_WRITE, PTE_MIGRATION, PTE_PRESENT,
-    PTE_WRITE, TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma,
-    kernel, kernel_of, make_pte, mm_struct, page, pfn_to_page, pte_pfn, pte_t, serial_of, vm_area_struct, vma_pages,
+    CLASS_ANON_VMA, MAX_MAP_COUNT, PAGE_MAPPING_ANON, PAGE_SHIFT, PMD_WRITE, PTE_MIGRATION, PTE_PRESENT, PTE_PROTNONE,
+    PTE_WRITE, TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, anon_vma_chain,
+    avc_of_same_anon_vma, avc_of_same_vma, kernel, kernel_of, make_pte, mm_struct, page, pfn_to_page, pte_pfn, pte_t,
+    serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
@@ -60,6 +61,9 @@ cdef enum Damage:
     FORGOTTEN_VMA
     LINKED_TWICE
     READ_ONLY_VMA
+    CLOSED_PTE
+    OPEN_PTE
+    UNCHARGED
     # Before task 0, or as task 1.
     DESTINATION_PTE
     SOURCE_TO_TAIL
@@ -77,7 +81,8 @@ DAMAGES = (
     "migration-entry", "entry-outside", "pte-outside", "pte-wild", "pte-twice", "freed-table", "avc-vma", "off-list",
     "off-chain", "broken-list", "broken-chain", "no-anon-vma", "foreign-root", "root-not-last", "own-not-first",
     "other-sets", "freed-anon-vma", "freed-avc", "freed-vma", "forgotten-avc", "forgotten-vma", "linked-twice",
-    "read-only-vma", "destination-pte", "source-to-tail", "most-vmas", "stale-entry", "forked", "siblings",
+    "read-only-vma", "closed-pte", "open-pte", "uncharged", "destination-pte", "source-to-tail", "most-vmas",
+    "stale-entry", "forked", "siblings",
     "second-root", "root-of-child", "pgoff-of-child", "writable-copy",
 )
 TYPES = ("kernel", "mm", "vma", "anon_vma", "avc", "pages", "table", "directory", "scratch")
@@ -259,7 +264,14 @@ cdef void break_one(Execution *x, kernel *k, int damage, uint64_t address) noexc
     elif damage == LINKED_TWICE:
         link(x, a, av, False)
     elif damage == READ_ONLY_VMA:
-        a.vm_flags &= ~<uint64_t>VM_WRITE
+        a.vm_flags &= ~VM_WRITE
+    elif damage == CLOSED_PTE:
+        pte_offset(peek_table(k.mm[0], a.vm_start), a.vm_start)[0] |= PTE_PROTNONE
+    elif damage == OPEN_PTE:
+        a.vm_flags &= ~(VM_READ | VM_WRITE)
+        pte_offset(peek_table(k.mm[0], a.vm_start), a.vm_start)[0] &= ~<pte_t>PTE_WRITE
+    elif damage == UNCHARGED:
+        a.vm_flags &= ~VM_ACCOUNT
 
 
 def census(Explorer explorer):

@@ -8,6 +8,7 @@ from anonvma_rt.kernel.scenario import Call
 PAGE, TABLE = 4096, 512
 BASE = 1 << 30
 FAR, FAR2 = 8 * TABLE, 16 * TABLE
+NONE = 2  # in the place of a right to write: nobody may access it
 
 
 def at(page):
@@ -18,8 +19,10 @@ def call(verb, *args, errno=0, process=0, fails=None):
     return Call(verb, process, args, errno, "test", fails)
 
 
-def mmap(page, pages, writable=True, huge=False, stack=False, grows_down=False, **how):
-    return call("mmap", at(page), pages, int(writable), int(huge), int(stack), int(grows_down), **how)
+def mmap(page, pages, writable=True, huge=False, stack=False, grows_down=False, noreserve=False, **how):
+    """writable: or NONE, as for mprotect."""
+    more = [int(flag) for flag in (writable, huge, stack, grows_down, noreserve)]
+    return call("mmap", at(page), pages, *more, **how)
 
 
 def mprotect(page, pages, writable, **how):

@@ -1,10 +1,10 @@
 """The host's kernel as a judge: sequences of system calls at fixed addresses, made in a child process for real.
 
-A call is a list: ["mmap", address, pages, writable], ["munmap", address, pages], ["dontneed", address, pages],
-["mprotect", address, pages, writable], ["write", address, pages, tag], ["mremap", address, old, new, to or None,
-maymove, dontunmap], ["read", address, pages], ["move_pages", address, pages], ["uffd_move", address, 1, to], or
-["fork", 0, 0]: the rest happens in the child, while the parent stays as it is. The result of one is an address, 0 or a
-negative errno; of move_pages it is what the status of each page says.
+A call is a list: ["mmap", address, pages, rights, perhaps noreserve], ["munmap", address, pages], ["dontneed", address,
+pages], ["mprotect", address, pages, rights], with rights True to write, False to read or NONE, ["write", address,
+pages, tag], ["mremap", address, old, new, to or None, maymove, dontunmap], ["read", address, pages], ["move_pages",
+address, pages], ["uffd_move", address, 1, to], or ["fork", 0, 0]: the rest happens in the child, while the parent stays
+as it is. The result of one is an address, 0 or a negative errno; of move_pages it is what the status of each page says.
 
 `Host` is the tests' side; run as a script this file is the process that makes the calls, with nothing but the standard
 library, so that its address space holds little else.
@@ -28,7 +28,8 @@ ROOM = 256  # pages between the guards; sequences use the middle of them
 GUARD = 16
 FIRST = BASE + ROOM // 2 * PAGE
 PROT_READ, PROT_WRITE = 1, 2
-MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 2, 0x10, 0x20, 0x100000
+NONE = "none"
+MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE, MAP_FIXED_NOREPLACE = 2, 0x10, 0x20, 0x4000, 0x100000
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 PR_SET_THP_DISABLE = 41
 MPOL_MF_MOVE = 2
@@ -65,7 +66,7 @@ class Host:
             self.reason, self.moves = json.loads(self.child.stdout.readline())
 
     def run(self, sequences):
-        """For each sequence its steps, as [result, vmas] with vmas as [start, end, writable], and the contents of the
+        """For each sequence its steps, as [result, vmas] with vmas as [start, end, rights], and the contents of the
         mapped pages at the end, as {address: tag}. A sequence ends early with None for a step, where watching the
         window merged what the calls themselves had left apart."""
         for sequence in sequences:
@@ -175,8 +176,7 @@ class Window:
                 if start >= BASE + ROOM * PAGE:
                     return found
                 if start >= BASE:
-                    assert rights[:1] + rights[2:] == b"r-p", line
-                    found.append([start, end, rights[1:2] == b"w"])
+                    found.append([start, end, {b"rw-p": True, b"r--p": False, b"---p": NONE}[rights]])
             text = rest
             if not piece:
                 return found
@@ -184,14 +184,14 @@ class Window:
     def call(self, verb, address, pages, *rest):
         length = pages * PAGE
         if verb == "mmap":
-            how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
-            result = self.libc.mmap(address, length, rights(rest[0]), how, -1, 0)
+            how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE * any(rest[1:])
+            result = self.libc.mmap(address, length, prot(rest[0]), how, -1, 0)
         elif verb == "munmap":
             result = self.libc.munmap(address, length)
         elif verb == "dontneed":
             result = self.libc.madvise(address, length, mmap.MADV_DONTNEED)
         elif verb == "mprotect":
-            result = self.libc.mprotect(address, length, rights(rest[0]))
+            result = self.libc.mprotect(address, length, prot(rest[0]))
         elif verb == "mremap":
             new, to, maymove, dontunmap = rest
             how = MREMAP_MAYMOVE * maymove | MREMAP_FIXED * (to is not None) | MREMAP_DONTUNMAP * dontunmap
@@ -242,12 +242,13 @@ class Window:
                     # No call of the subject's did that: who begins or ceases to be watched is merged once more.
                     steps[-1] = None
                     break
-        contents = [[page, self.read(page)] for start, end, _ in self.vmas() for page in range(start, end, PAGE)]
+        open_ones = [(start, end) for start, end, rights in self.vmas() if rights != NONE]
+        contents = [[page, self.read(page)] for start, end in open_ones for page in range(start, end, PAGE)]
         print(json.dumps([steps, contents]), flush=True)
 
 
-def rights(writable):
-    return PROT_READ | PROT_WRITE * writable
+def prot(rights):
+    return 0 if rights == NONE else PROT_READ | PROT_WRITE * rights
 
 
 def main():

@@ -10,7 +10,7 @@ from errno import EFAULT, EINVAL
 from typing import NamedTuple
 
 from host_calls import FIRST, PAGE
-from host_sequences import grows_in_place, holder
+from host_sequences import grows_in_place, holder, rights, word
 
 
 class Change(NamedTuple):
@@ -44,11 +44,11 @@ def any_in(maps, address, pages):
     return any(vma.start < address + pages * PAGE and address < vma.end for vma in maps)
 
 
-def unfaulted_beside(maps, address, pages, first_index, writable):
+def unfaulted_beside(maps, address, pages, first_index, right):
     """Whether a vma without pages touches the range and would go on with its indexes and its rights."""
     end = address + pages * PAGE
     for vma in maps:
-        if vma.faulted or vma.writable != writable:
+        if vma.faulted or rights(vma) != right:
             continue
         if vma.start < address <= vma.end and index(vma, address) == first_index:
             return True
@@ -68,7 +68,7 @@ def moves_faulted_beside_unfaulted(maps, call):
     return (
         source is not None
         and source.faulted
-        and unfaulted_beside(maps, to, new, index(source, address), source.writable)
+        and unfaulted_beside(maps, to, new, index(source, address), rights(source))
     )
 
 
@@ -76,14 +76,15 @@ def protects_faulted_beside_unfaulted(maps, call):
     verb, address, pages, *rest = call
     if verb != "mprotect":
         return False
-    end, (writable,) = address + pages * PAGE, rest
+    end, (right,) = address + pages * PAGE, rest
     for vma in maps:
         first, last = max(vma.start, address), min(vma.end, end)
-        if first >= last or not vma.faulted or vma.writable == writable:
+        if first >= last or not vma.faulted or rights(vma) == right:
             continue
         # What lies before this vma in the range has the new rights already, and has perhaps merged.
-        around = [replace(other, writable=writable) if address < other.end <= first else other for other in maps]
-        if unfaulted_beside(around, first, (last - first) // PAGE, index(vma, first), writable):
+        same = {"writable": right is True, "prot": word(right)}
+        around = [replace(other, **same) if address < other.end <= first else other for other in maps]
+        if unfaulted_beside(around, first, (last - first) // PAGE, index(vma, first), right):
             return True
     return False
 
@@ -94,7 +95,7 @@ def grows_up_to_the_next(maps, call):
         return False
     vma, end = holder(maps, address), address + rest[0] * PAGE
     next_one = holder(maps, end)
-    return next_one is not None and next_one.writable == vma.writable and next_one.pgoff == index(vma, end)
+    return next_one is not None and rights(next_one) == rights(vma) and next_one.pgoff == index(vma, end)
 
 
 def sound(call):
@@ -142,8 +143,8 @@ def protects_what_was_never_written(maps, call):
     end = address + pages * PAGE
     return (
         verb == "mprotect"
-        and not rest[0]
-        and any(vma.writable and not vma.faulted and vma.start < end and address < vma.end for vma in maps)
+        and rest[0] is not True
+        and any(vma.charged and not vma.faulted and vma.start < end and address < vma.end for vma in maps)
     )
 
 

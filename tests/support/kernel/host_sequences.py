@@ -7,7 +7,7 @@ to a place of the kernel's choice are left out, because nobody can know it.
 import random
 from typing import NamedTuple
 
-from host_calls import FIRST, PAGE
+from host_calls import FIRST, NONE, PAGE
 
 SPAN = 24  # pages in which sequences begin their ranges
 MOST = 60  # calls of a sequence
@@ -18,15 +18,24 @@ VERBS = ("mmap",) * 3 + ("munmap", "dontneed") + ("mprotect",) * 2 + ("write",) 
 
 
 class Sequence(NamedTuple):
-    """calls; after each its result and the vmas as [start, end, writable]; what the mapped pages hold in the end."""
+    """calls; after each its result and the vmas as [start, end, rights]; what pages that may be read hold at last."""
 
     calls: list
     steps: list
     contents: dict
 
 
+def rights(vma):
+    """As a call has them."""
+    return NONE if vma.prot == NONE else vma.writable
+
+
 def vmas(process):
-    return [[vma.start, vma.end, vma.writable] for vma in process.maps()]
+    return [[vma.start, vma.end, rights(vma)] for vma in process.maps()]
+
+
+def word(rights):
+    return rights if rights == NONE else "write" if rights else "read"
 
 
 def make(process, call):
@@ -34,13 +43,13 @@ def make(process, call):
     verb, address, pages, *rest = call
     try:
         if verb == "mmap":
-            return process.mmap(pages, at=address, writable=rest[0])
+            return process.mmap(pages, at=address, prot=word(rest[0]), noreserve=any(rest[1:]))
         if verb == "munmap":
             return process.munmap(address, pages) or 0
         if verb == "dontneed":
             return process.dontneed(address, pages) or 0
         if verb == "mprotect":
-            return process.mprotect(address, pages, rest[0]) or 0
+            return process.mprotect(address, pages, prot=word(rest[0])) or 0
         if verb == "mremap":
             new, to, maymove, dontunmap = rest
             return process.mremap(address, pages, new, to, maymove, dontunmap)
@@ -72,7 +81,8 @@ def follow(machine, calls):
 
 def finish(family, calls, steps):
     process = family[-1]
-    contents = {at: process.read(at) for start, end, _ in vmas(process) for at in range(start, end, PAGE)}
+    open_ones = [vma for vma in process.maps() if vma.prot != NONE]
+    contents = {at: process.read(at) for vma in open_ones for at in range(vma.start, vma.end, PAGE)}
     for process in family:
         process.exit()
     return Sequence(calls, steps, contents)
@@ -93,8 +103,10 @@ def length(rng):
 def random_call(rng, tag, verbs=VERBS):
     verb = rng.choice(verbs)
     call = [verb, place(rng), length(rng)]
-    if verb in ("mmap", "mprotect"):
-        return [*call, rng.random() < (0.8 if verb == "mmap" else 0.5)]
+    if verb == "mmap":
+        return [*call, rng.choice([True] * 7 + [False] * 2 + [NONE]), rng.random() < 0.2]
+    if verb == "mprotect":
+        return [*call, rng.choice([True] * 4 + [False] * 3 + [NONE] * 2)]
     if verb == "write":
         return [verb, call[1] & -PAGE, min(call[2], 3), tag]
     if verb == "read":

@@ -7,7 +7,7 @@ Written from what the tests are documented to check, in pages of the judge's win
 from errno import EFAULT, EINVAL, ENOMEM
 from typing import NamedTuple
 
-from host_calls import FIRST, PAGE
+from host_calls import FIRST, NONE, PAGE
 
 R, RW = False, True
 SELFTEST, LTP = "selftests", "LTP"
@@ -35,8 +35,8 @@ def at(page):
     return FIRST + page * PAGE
 
 
-def mmap(page, pages, writable=RW):
-    return ["mmap", at(page), pages, writable]
+def mmap(page, pages, rights=RW, noreserve=False):
+    return ["mmap", at(page), pages, rights, *([True] if noreserve else [])]
 
 
 def munmap(page, pages):
@@ -65,33 +65,43 @@ def page(number):
 
 # ---- selftests: merge ------------------------------------------------------------------------------------------------
 
-# A mapping that was never written to is charged for otherwise when it is read-only, so what changes is the right to
-# write, and it comes back.
+# They map with MAP_NORESERVE, or a part that is read-only before its first fault would be charged for otherwise.
 MERGES = [
     Row(
         (SELFTEST, "merge", "mprotect_unfaulted_left"),
+        [mmap(0, 10, noreserve=True), mprotect(0, 5, R), write(5), mprotect(5, 5, R)],
+        0, [(0, 10, R)], {5: 7}, "6.16", (0, [(0, 5, R), (5, 10, R)]),
+    ),
+    Row(
+        (SELFTEST, "merge", "mprotect_unfaulted_right"),
+        [mmap(0, 10, noreserve=True), mprotect(5, 5, R), write(0), mprotect(0, 5, R)],
+        0, [(0, 10, R)], {0: 7}, "6.16", (0, [(0, 5, R), (5, 10, R)]),
+    ),
+    Row(
+        (SELFTEST, "merge", "mprotect_unfaulted_both"),
+        [mmap(0, 9, noreserve=True), mprotect(0, 3, R), mprotect(6, 3, R), write(3), mprotect(3, 3, R)],
+        0, [(0, 9, R)], {3: 7}, "6.16", (0, [(0, 3, R), (3, 6, R), (6, 9, R)]),
+    ),
+    Row(
+        (SELFTEST, "merge", "mprotect_faulted_left_unfaulted_right"),
+        [mmap(0, 9, noreserve=True), mprotect(6, 3, R), write(0), mprotect(0, 3, R), mprotect(3, 3, R)],
+        0, [(0, 9, R)], {0: 7}, "6.16", (0, [(0, 6, R), (6, 9, R)]),
+    ),
+    Row(
+        (SELFTEST, "merge", "mprotect_unfaulted_left_faulted_right"),
+        [mmap(0, 9, noreserve=True), mprotect(0, 3, R), write(3), mprotect(6, 3, R), mprotect(3, 3, R)],
+        0, [(0, 9, R)], {3: 7}, "6.16", (0, [(0, 3, R), (3, 9, R)]),
+    ),
+    # The same where the right to write comes back, of memory that is charged for.
+    Row(
+        (SELFTEST, "merge", "mprotect_unfaulted_left, charged"),
         [mmap(5, 5), write(5), mprotect(5, 5, R), mmap(0, 5), mprotect(5, 5, RW)],
         0, [(0, 10, RW)], {5: 7}, "6.16", (0, [(0, 5, RW), (5, 10, RW)]),
     ),
     Row(
-        (SELFTEST, "merge", "mprotect_unfaulted_right"),
-        [mmap(0, 5), write(0), mprotect(0, 5, R), mmap(5, 5), mprotect(0, 5, RW)],
-        0, [(0, 10, RW)], {0: 7}, "6.16", (0, [(0, 5, RW), (5, 10, RW)]),
-    ),
-    Row(
-        (SELFTEST, "merge", "mprotect_unfaulted_both"),
+        (SELFTEST, "merge", "mprotect_unfaulted_both, charged"),
         [mmap(3, 3), write(3), mprotect(3, 3, R), mmap(0, 3), mmap(6, 3), mprotect(3, 3, RW)],
         0, [(0, 9, RW)], {3: 7}, "6.16", (0, [(0, 3, RW), (3, 6, RW), (6, 9, RW)]),
-    ),
-    Row(
-        (SELFTEST, "merge", "mprotect_faulted_left_unfaulted_right"),
-        [mmap(0, 6), write(0), mprotect(3, 3, R), mmap(6, 3), mprotect(3, 3, RW)],
-        0, [(0, 9, RW)], {0: 7}, "6.16", (0, [(0, 6, RW), (6, 9, RW)]),
-    ),
-    Row(
-        (SELFTEST, "merge", "mprotect_unfaulted_left_faulted_right"),
-        [mmap(3, 6), write(3), mprotect(3, 3, R), mmap(0, 3), mprotect(3, 3, RW)],
-        0, [(0, 9, RW)], {3: 7}, "6.16", (0, [(0, 3, RW), (3, 9, RW)]),
     ),
     Row(
         (SELFTEST, "merge", "an unfaulted range joins a faulted one"),
@@ -105,7 +115,7 @@ MERGES = [
     ),
     Row(
         (SELFTEST, "merge", "forked_source_vma"),
-        [mmap(0, 5), write(0, 5), FORK, mmap(5, 5, R), mprotect(0, 5, R)],
+        [mmap(0, 5, noreserve=True), write(0, 5), FORK, mmap(5, 5, R, noreserve=True), mprotect(0, 5, R)],
         0, [(0, 5, R), (5, 10, R)], {4: 7, 5: 0},
     ),
     Row(
@@ -301,6 +311,17 @@ CALLS = [
         [mmap(0, 1), write(0), mprotect(0, 1, R), write(0, 1, 9)],
         -EFAULT, [(0, 1, R)], {0: 7},
     ),
+    Row(
+        (LTP, "mprotect04", "no rights"),
+        [mmap(0, 1), write(0), mprotect(0, 1, NONE), write(0, 1, 9)],
+        -EFAULT, [(0, 1, NONE)], {},
+    ),
+    Row(
+        (LTP, "mprotect04", "and all of them again"),
+        [mmap(0, 1), write(0), mprotect(0, 1, NONE), mprotect(0, 1, RW)],
+        0, [(0, 1, RW)], {0: 7},
+    ),
+    Row((LTP, "mmap05", ""), [mmap(0, 1, NONE), write(0)], -EFAULT, [(0, 1, NONE)], {}),
     Row(
         (LTP, "mprotect02", "the right is given back"),
         [mmap(0, 1), write(0), mprotect(0, 1, R), mprotect(0, 1, RW), write(0, 1, 9)],

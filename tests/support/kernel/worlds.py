@@ -144,15 +144,22 @@ class _Places:
             threads[draw.randrange(2)].append(self.call(draw.choice(("touch", "read", "munmap", "mprotect", "mremap"))))
         return setup, threads
 
+    def rights(self, often: float) -> Step:
+        if self.draw.random() < 0.15:
+            return {"prot": self.draw.choice(("none", "none", "read", "write"))}
+        return {"writable": self.draw.random() < often}
+
     def call(self, verb: str, process: str = "main") -> Step:
         draw = self.draw
         at = draw.choice(self.used) if draw.random() < 0.85 else draw.choice(SPOTS)
         to = draw.choice((*SPOTS, *self.used))
         pages = draw.choice((1, 1, 2, 3))
         if verb == "mmap":
-            step = _step(verb, process, at=at if draw.random() < 0.3 else to, pages=pages, writable=draw.random() < 0.7)
+            step = _step(verb, process, at=at if draw.random() < 0.3 else to, pages=pages, **self.rights(0.7))
+            if draw.random() < 0.05:
+                step["noreserve"] = True
         elif verb == "mprotect":
-            step = _step(verb, process, at=at, pages=pages, writable=draw.random() < 0.5)
+            step = _step(verb, process, at=at, pages=pages, **self.rights(0.5))
         elif verb == "touch":
             step = _step(verb, process, at=at, pages=draw.choice((1, 1, 1, 2)), tag=draw.randint(1, 5))
         elif verb in ("munmap", "brk", "read", "move_pages", "dontneed"):

@@ -69,6 +69,8 @@ cpdef enum Kind:
     WRONG_MERGE
     LEAK
     WRITABLE_PTE
+    WRONG_PROTECTION
+    WRONG_CHARGE
 
 # Execution.counters.
 cpdef enum Counter:

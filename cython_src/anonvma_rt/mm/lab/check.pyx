@@ -9,12 +9,15 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from anonvma_rt.engine.base.arena cimport arena_alloc, arena_drop_last, arena_header_of, arena_live, arena_root
 from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_head, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
-from anonvma_rt.mm.hooks.notes cimport MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, UNREACHABLE_PTE, WRITABLE_PTE
+from anonvma_rt.mm.hooks.notes cimport (
+    MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, UNREACHABLE_PTE, WRITABLE_PTE, WRONG_CHARGE, WRONG_PROTECTION,
+)
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC,
-    TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma,
-    is_migration_entry, kernel, linear_page_index, mm_struct, page, page_anon_vma, page_directory, page_generation,
-    page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC,
+    TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_anon_vma,
+    avc_of_same_vma, is_migration_entry, kernel, linear_page_index, mm_struct, page, page_anon_vma, page_directory,
+    page_generation, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of,
+    vm_area_struct, vma_pages,
 )
 
 # Which part of a rule was broken, in Finding.c of list-corruption and unreachable-pte.
@@ -59,6 +62,9 @@ cdef void check_world(Execution *x) noexcept nogil:
             p = pfn_to_page(k, i)
             if p.mapcount + 1 != mapped[i]:
                 report(x, k, MAPCOUNT_MISMATCH, p.pfn, p.mapcount + 1, mapped[i])
+    if not x.finding.kind:
+        for i in range(<uint64_t>k.n_mm):
+            check_charge(x, k, k.mm[i])
     if k.algorithm.tree and not x.finding.kind:
         for i in range(<uint64_t>k.n_mm):
             check_trees(x, k, k.mm[i])
@@ -140,8 +146,8 @@ cdef void check_pte(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma,
 
 cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma, uint64_t address, uint64_t entry,
                       int32_t *mapped) noexcept nogil:
-    """A present pte or huge pmd: its vma, its index and its anon_vma must lead back to it, and if it may write, so may
-    the vma."""
+    """A present pte or huge pmd: its vma, its index and its anon_vma must lead back to it; if it may write, so may the
+    vma, and it may be accessed if and only if the vma may."""
     cdef uint64_t pfn = pte_pfn(entry)
     cdef page *p
     if pfn >= k.n_pages:
@@ -159,6 +165,20 @@ cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vm
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I4_NOT_LISTED)
     elif entry & PTE_WRITE and not vma.vm_flags & VM_WRITE:
         report(x, k, WRITABLE_PTE, mm.id, <int64_t>address, <int64_t>pfn)
+    elif (entry & PTE_PROTNONE == 0) != (vma.vm_flags & VM_READ != 0):
+        report(x, k, WRONG_PROTECTION, mm.id, <int64_t>address, <int64_t>pfn)
+
+
+cdef void check_charge(Execution *x, kernel *k, mm_struct *mm) noexcept nogil:
+    """What a process is charged for is what its vmas will give back."""
+    cdef vm_area_struct *vma = mm.mmap
+    cdef int64_t pages = 0
+    while vma != NULL and arena_live(&x.arena, vma, TYPE_VMA):
+        if vma.vm_flags & VM_ACCOUNT:
+            pages += <int64_t>vma_pages(vma)
+        vma = vma.vm_next
+    if vma == NULL and pages != mm.charged:
+        report(x, k, WRONG_CHARGE, mm.id, mm.charged, pages)
 
 
 cdef bint listed(vm_area_struct *vma, anon_vma *av) noexcept nogil:

@@ -61,6 +61,7 @@ cdef void boot(Task *t, Boot *b) noexcept nogil:
     cdef alloc_plan nothing
     memset(&nothing, 0, sizeof(nothing))
     kernel_init(t, b.algorithm, &b.rule, 0)
+    kernel_of(t).prot_none = True
     failslab_open(t, &nothing)
     failslab_race(t, True)
 

@@ -25,7 +25,7 @@ from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects, member_name
 from anonvma_rt.mm.lab.syscall cimport (
     COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, VMAS, Call, is_right, mapped_pfn, read_call, resolve, system_call,
-    user_errno, wants_page,
+    takes_all_rights, user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, MOST_THREADS, PAGE_SIZE,
@@ -168,6 +168,8 @@ cdef class Kernel(Subject):
         cdef int i
         cdef int errno
         kernel_init(t, &self.algorithm, &self.hook, self.processes)
+        for i in range(self.begin[SETUP], self.begin[self.tasks + 2]):
+            kernel_of(t).prot_none |= takes_all_rights(&self.calls[i])
         if self.can_fail:
             failslab_open(t, &self.plan)
         failslab_race(t, False)

@@ -94,6 +94,8 @@ cdef int member_of_vma(vm_area_struct *vma, char *address) noexcept nogil:
         return MEMBER_VM_PGOFF
     if address == <char *>&vma.vm_flags:
         return MEMBER_VM_FLAGS
+    if address == <char *>&vma.vm_page_prot:
+        return MEMBER_VM_PAGE_PROT
     if address == <char *>&vma.anon_vma:
         return MEMBER_VMA_ANON_VMA
     if address == <char *>&(<locked_vma *>vma).vm_refcnt:
@@ -146,6 +148,7 @@ cdef dict MEMBERS = {
         (<size_t>&(<vm_area_struct *>NULL).vm_end, "vm_end"),
         (<size_t>&(<vm_area_struct *>NULL).vm_pgoff, "vm_pgoff"),
         (<size_t>&(<vm_area_struct *>NULL).vm_flags, "vm_flags"),
+        (<size_t>&(<vm_area_struct *>NULL).vm_page_prot, "vm_page_prot"),
         (<size_t>&(<vm_area_struct *>NULL).vm_next, "vm_next"),
         (<size_t>&(<vm_area_struct *>NULL).vm_prev, "vm_prev"), (<size_t>&(<vm_area_struct *>NULL).left, "left"),
         (<size_t>&(<vm_area_struct *>NULL).right, "right"),
@@ -182,7 +185,7 @@ cdef dict MEMBERS = {
         (<size_t>&(<mm_struct *>NULL).page_table_lock, "page_table_lock"),
         (<size_t>&(<mm_struct *>NULL).map_count, "map_count"), (<size_t>&(<mm_struct *>NULL).id, "id"),
         (<size_t>&(<mm_struct *>NULL).mmap, "mmap"), (<size_t>&(<mm_struct *>NULL).tree, "tree"),
-        (<size_t>&(<mm_struct *>NULL).mm_lock_seq, "mm_lock_seq"),
+        (<size_t>&(<mm_struct *>NULL).mm_lock_seq, "mm_lock_seq"), (<size_t>&(<mm_struct *>NULL).charged, "charged"),
         (<size_t>&(<mm_struct *>NULL).tree_guard, "tree_guard"), (<size_t>&(<mm_struct *>NULL).gone, "gone"),
         (<size_t>&(<mm_struct *>NULL).pgd, "pgd"),
     )),
@@ -210,6 +213,7 @@ cdef dict MEMBERS = {
         (<size_t>&(<kernel *>NULL).free_anon_vma, "free_anon_vma"),
         (<size_t>&(<kernel *>NULL).frames_guard, "frames_guard"),
         (<size_t>&(<kernel *>NULL).pool_guard, "pool_guard"), (<size_t>&(<kernel *>NULL).check_round, "check_round"),
+        (<size_t>&(<kernel *>NULL).prot_none, "prot_none"),
         (<size_t>&(<kernel *>NULL).watched, "watched"), (<size_t>&(<kernel *>NULL).n_watched, "n_watched"),
         (<size_t>&(<kernel *>NULL).watchers, "watchers"), (<size_t>&(<kernel *>NULL).turn, "turn"),
         (<size_t>&(<kernel *>NULL).plan, "plan"), (<size_t>&(<kernel *>NULL).root_lock, "root_lock"),

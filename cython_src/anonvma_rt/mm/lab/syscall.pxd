@@ -16,6 +16,10 @@ cdef enum:
     ERRNO_WORDS = 3
     # With EFAULT in a result: the page is mapped, and must not be written to. user_errno() takes it off again.
     READ_ONLY = 1 << 12
+    # Or it must not be accessed at all.
+    NO_ACCESS = 1 << 13
+    # What mmap and mprotect have for `writable` where nobody may access the range.
+    NO_RIGHTS = 2
 
 cdef enum Verb:
     MMAP
@@ -54,11 +58,15 @@ cdef int64_t system_call(Task *t, Call *c) noexcept nogil
 
 
 cdef inline int user_errno(int error) noexcept nogil:
-    return error & ~READ_ONLY
+    return error & ~(READ_ONLY | NO_ACCESS)
 
 
 cdef inline bint is_right(Call *c, int error) noexcept nogil:
     return error < ERRNOS and c.right[error >> 6] >> (error & 63) & 1
+
+
+cdef inline bint takes_all_rights(Call *c) noexcept nogil:
+    return (c.verb == MMAP or c.verb == MPROTECT) and c.args[2] == NO_RIGHTS
 
 
 cdef bint wants_page(Call *c) noexcept nogil

@@ -10,15 +10,15 @@ from anonvma_rt.engine.run.sync cimport down_read, down_write, up_read
 from anonvma_rt.engine.run.task cimport Task, violate
 from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
-from anonvma_rt.mm.hooks.notes cimport BUG_FOREIGN_VMA, BUG_ON, LOST_PAGE, WRONG_MERGE
+from anonvma_rt.mm.hooks.notes cimport BUG_FOREIGN_VMA, BUG_ON, LOST_PAGE, WRONG_MERGE, WRONG_PROTECTION
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.madvise cimport madvise_dontneed
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, VM_WRITE, kernel,
-    kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of,
-    start_of, vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_READ, VM_STACK_INCOMPLETE_SETUP,
+    VM_WRITE, kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t,
+    serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, lock_mm_and_find_vma
 from anonvma_rt.mm.move_pages cimport move_pages
@@ -34,13 +34,13 @@ from anonvma_rt.mm.vma_tree cimport find_vma
 
 _AT, _PAGES = ("at", "address", None), ("pages", "length", None)
 # Verb: its arguments as (name, kind, default), in the order of the enum and of Call.args. kind: an address in bytes, a
-# length in pages, a tag, count, switch (0 or 1) or process. default: None where it must be given, or an argument's name
-# for the value of that. An address or a tag of -1 is none.
+# length in pages, a tag, count, switch (0 or 1), rights (0 to read, 1 to write, too, 2 none) or process. default: None
+# where it must be given, or an argument's name for the value of that. An address or a tag of -1 is none.
 VERBS = {
-    "mmap": (_AT, _PAGES, ("writable", "switch", 1), ("huge", "switch", 0), ("stack", "switch", 0),
-             ("grows_down", "switch", 0)),
+    "mmap": (_AT, _PAGES, ("writable", "rights", 1), ("huge", "switch", 0), ("stack", "switch", 0),
+             ("grows_down", "switch", 0), ("noreserve", "switch", 0)),
     "munmap": (_AT, _PAGES),
-    "mprotect": (_AT, _PAGES, ("writable", "switch", None)),
+    "mprotect": (_AT, _PAGES, ("writable", "rights", None)),
     "brk": (_AT, _PAGES),
     "touch": (_AT, _PAGES, ("tag", "tag", 1)),
     "read": (_AT, _PAGES),
@@ -61,14 +61,24 @@ VERBS = {
     "dontneed": (_AT, _PAGES),
 }  # fmt: skip
 cdef tuple NAMES = tuple(VERBS)
-BIT_OF_READ_ONLY = READ_ONLY
+BIT_OF_READ_ONLY, BIT_OF_NO_ACCESS = READ_ONLY, NO_ACCESS
+PROT_WORDS = ("read", "write", "none")
+
+
+def rights(writable, prot=None):
+    """What mmap and mprotect have for `writable`: of a truth value, or of a word of PROT_WORDS in its place."""
+    if prot is None and writable is not None:
+        return int(writable)
+    if prot not in PROT_WORDS:
+        raise ValueError(f"prot is one of {', '.join(PROT_WORDS)}, not {prot!r}")
+    return PROT_WORDS.index(prot)
 
 
 cdef Call read_call(object verb, int process, object args) except *:
     """A call of VERBS with its arguments in their order."""
     cdef Call c
     memset(&c, 0, sizeof(c))
-    if len(args) > HEAD:
+    if len(args) > RESOLVED:
         raise ValueError(f"{verb}: {len(args)} are too many arguments")
     c.verb = NAMES.index(verb)
     c.mm = process
@@ -88,12 +98,15 @@ cdef uint64_t bytes_of(int64_t pages) noexcept nogil:
 cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint write, int64_t tag) noexcept nogil:
     """Writes the content tag of one page (-1: writes what is there already), and returns what it holds then. The access
     happens while the pte allows it, so it is one step with the last look at the pte. -EFAULT outside every mapping, the
-    same with READ_ONLY without the right to write, or -ENOMEM."""
+    same with READ_ONLY without the right to write or NO_ACCESS without any, or -ENOMEM. -EAGAIN where the vma lets it
+    and the entry does not: somebody with mmap_sem may be changing both."""
     cdef vm_fault vmf
     cdef int64_t result
     cdef int error
     if vma == NULL or address < vma.vm_start:
         return -EFAULT
+    if not vma.vm_flags & VM_READ:
+        return -(EFAULT | NO_ACCESS)
     if write and not vma.vm_flags & VM_WRITE:
         return -(EFAULT | READ_ONLY)
     memset(&vmf, 0, sizeof(vmf))
@@ -120,8 +133,11 @@ cdef int64_t access_one(Task *t, mm_struct *mm, uint64_t address, bint write, in
             violate(t, BUG_ON, BUG_FOREIGN_VMA, serial_of(vma), vma.vm_mm.id)
         result = access_page(t, vma, address, write, tag)
         vma_end_read(t, vma)
-        return result
+        if result != -EAGAIN:
+            return result
     result = access_page(t, lock_mm_and_find_vma(t, mm, address), address, write, tag)
+    if result == -EAGAIN:
+        violate(t, WRONG_PROTECTION, mm.id, <int64_t>address, 0)
     up_read(t, &mm.mmap_sem)
     return result
 
@@ -250,9 +266,13 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 
+cdef uint64_t rights_of(int64_t rights) noexcept nogil:
+    return 0 if rights == NO_RIGHTS else VM_READ | VM_WRITE if rights else VM_READ
+
+
 cdef uint64_t mmap_flags(int64_t *a) noexcept nogil:
-    return ((VM_WRITE if a[2] else 0) | (VM_HUGEPAGE if a[3] else 0)
-            | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0) | (VM_GROWSDOWN if a[5] else 0))
+    return (rights_of(a[2]) | (VM_HUGEPAGE if a[3] else 0) | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0)
+            | (VM_GROWSDOWN if a[5] else 0) | (VM_NORESERVE if a[6] else 0))
 
 
 cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
@@ -265,9 +285,9 @@ cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
     elif c.verb == MUNMAP:
         result = do_munmap(t, mm, <uint64_t>a[0], bytes_of(a[1]), True)
     elif c.verb == MPROTECT:
-        result = do_mprotect(t, mm, <uint64_t>a[0], bytes_of(a[1]), a[2] != 0)
+        result = do_mprotect(t, mm, <uint64_t>a[0], bytes_of(a[1]), rights_of(a[2]))
     elif c.verb == BRK:
-        result = do_brk(t, mm, <uint64_t>a[0], bytes_of(a[1]), VM_WRITE)
+        result = do_brk(t, mm, <uint64_t>a[0], bytes_of(a[1]), VM_READ | VM_WRITE)
     else:
         result = do_mremap(t, mm, <uint64_t>a[0], bytes_of(a[1]), bytes_of(a[2]), a[3], a[4] != 0, a[5] != 0)
     mmap_unlock(t, mm)

@@ -20,7 +20,7 @@ from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init
 from anonvma_rt.mm.lab.syscall cimport TOUCH, Call, system_call
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, VM_WRITE, algorithm, kernel, kernel_of, mm_struct, pfn_to_page, pte_pfn, root_lock_hook,
+    PAGE_SHIFT, VM_READ, VM_WRITE, algorithm, kernel, kernel_of, mm_struct, pfn_to_page, pte_pfn, root_lock_hook,
 )
 from anonvma_rt.mm.mmap cimport do_mmap
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
@@ -148,7 +148,8 @@ cdef class Scaling(Subject):
         cdef uint64_t length = self.pages << PAGE_SHIFT
         cdef uint64_t start = HOME - length if self.merging else HOME
         cdef Call touch
-        if do_mmap(t, kernel_of(t).mm[process], <int64_t>start, length * (2 if self.merging else 1), VM_WRITE) < 0:
+        if do_mmap(t, kernel_of(t).mm[process], <int64_t>start, length * (2 if self.merging else 1),
+                   VM_READ | VM_WRITE) < 0:
             return -1
         memset(&touch, 0, sizeof(touch))
         touch.verb = TOUCH
