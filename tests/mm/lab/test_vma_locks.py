@@ -20,6 +20,7 @@ BESIDE = {
     # what a writer does: setup, its steps
     "merge": (IMPORT, '{ do = "mprotect", at = "a + PAGE", pages = 1, writable = true }'),
     "split": (TWO, '{ do = "mprotect", at = "a + PAGE", pages = 1, writable = false }'),
+    "protection of all": (TWO, '{ do = "mprotect", at = "a", pages = 2, writable = false }'),
     "munmap": (TWO, '{ do = "munmap", at = "a", pages = 1 }'),
     "munmap behind": (TWO, '{ do = "munmap", at = "a + PAGE", pages = 1 }'),
     "mmap over it": (TWO, '{ do = "mmap", at = "a", pages = 1 }'),
