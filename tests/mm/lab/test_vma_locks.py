@@ -4,7 +4,7 @@ import pytest
 
 from anonvma_rt import Scenario, hunt, storm, verify
 
-RIGHT = ["linux-6.5", "linux-6.12", "linux-6.17", "linux-6.19", "modern,vma_locks=6.4", "modern,vma_locks=6.15"]
+RIGHT = ["linux-6.5", "linux-6.12", "linux-6.18", "linux-6.19", "modern,vma_locks=6.4", "modern,vma_locks=6.15"]
 HEAD = """
 about = "a fault beside a writer, in the same process, whose vmas have locks of their own"
 names.a = "1*GiB"
