@@ -29,14 +29,14 @@ MODERN = TREE | {
     "reuse": "counters", "move_pages": "4.17", "wait_without_pin": True, "pmd_twice": False, "refuse_copies": True,
     "unstable_pmd": "no", "munmap_downgrades": True, "exclusive_growth": True, "restore_compares": True,
     "batches": "6.3", "cow_reuse": "5.19", "aligned": "6.8",
-    "case_8_grows": False, "uncharges_at_0": True,
+    "case_8_grows": False,
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,
     "interval-tree-shared": TREE | {"shared_walks": True},
     "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
     "modern": MODERN,
-    "linux-6.19": {name: value for name, value in MODERN.items() if name != "uncharges_at_0"}
+    "linux-6.19": MODERN
     | {"merge": "6.16", "calls": "6.17", "growth": "merge", "aligned": "6.12", "vma_locks": "6.15"},
 }
 
