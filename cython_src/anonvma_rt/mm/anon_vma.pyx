@@ -24,6 +24,12 @@ from anonvma_rt.mm.slab cimport must_alloc
 # ---- lifetime --------------------------------------------------------------------------------------------------------
 
 
+cdef inline void announce_life(Task *t, int op, anon_vma *av) noexcept nogil:
+    """That an anon_vma is freed, or in use again, matters to who has a pointer and no reference (careful_pin)."""
+    if not kernel_of(t).algorithm.careful_pin:
+        point(t, op, &av.refcount)
+
+
 cdef anon_vma *from_pool(Task *t, kernel *k) noexcept nogil:
     """The anon_vma that was freed last, or NULL."""
     cdef anon_vma *av
@@ -34,9 +40,11 @@ cdef anon_vma *from_pool(Task *t, kernel *k) noexcept nogil:
     av = k.free_anon_vma
     if av != NULL:
         k.free_anon_vma = av.next_free
-        arena_revive(&t.x.arena, av)
     if t.x.parallel:
         unguard(&k.pool_guard)
+    if av != NULL:
+        announce_life(t, OP_STORE, av)
+        arena_revive(&t.x.arena, av)
     return av
 
 
@@ -85,9 +93,11 @@ cdef void anon_vma_free(Task *t, anon_vma *av) noexcept nogil:
     point(t, OP_LOAD, &owner.mutex)
     if lock_is_held(&owner.mutex):
         mutex_lock(t, &owner.mutex)
+        announce_life(t, OP_STORE, av)
         arena_retire(&t.x.arena, av)
         mutex_unlock(t, &owner.mutex)
     else:
+        announce_life(t, OP_STORE, av)
         arena_retire(&t.x.arena, av)
     to_pool(t, kernel_of(t), av)
 
@@ -110,7 +120,10 @@ cdef void get_anon_vma(Task *t, anon_vma *av) noexcept nogil:
 cdef void free_unused(Task *t, anon_vma *av) noexcept nogil:
     """__put_anon_vma. Up to 3.15 the root's reference is dropped, and perhaps the root freed, before av itself, whose
     freeing looks at the root's mutex."""
-    cdef anon_vma *root = av.root
+    cdef anon_vma *root
+    if not kernel_of(t).algorithm.careful_pin:
+        point(t, OP_LOAD, &av.root)
+    root = av.root
     if kernel_of(t).algorithm.free_root_first:
         if root != av and dec_and_test(t, root):
             anon_vma_free(t, root)
@@ -122,6 +135,7 @@ cdef void free_unused(Task *t, anon_vma *av) noexcept nogil:
 
 
 cdef void put_anon_vma(Task *t, anon_vma *av) noexcept nogil:
+    announce_life(t, OP_LOAD, av)
     must_live(t, av, TYPE_ANON_VMA)
     if dec_and_test(t, av):
         free_unused(t, av)
