@@ -21,7 +21,6 @@ MOST_RESERVED = 1 << 32  # bytes
 # What a mapping must not have, in the order in which it is told.
 FLAGS = (
     ("MAP_HUGETLB", "hugetlb pages are not in the lab"),
-    ("MAP_GROWSDOWN", "a mapping that grows downwards is not in the lab"),
     ("MAP_LOCKED", "locked memory is not in the lab"),
     ("MAP_DROPPABLE", "droppable memory is not in the lab"),
 )
@@ -77,9 +76,12 @@ def mmap(m: Meaning, call: Logged) -> None:
     end = at + page_up(length)
     writable = _writable(prot)
     if not why and (writable is not None or end - at <= MOST_RESERVED):
-        more = {"noreserve": True} if flags & MAP["MAP_NORESERVE"] else {}
+        kinds = {"noreserve": MAP["MAP_NORESERVE"], "grows_down": MAP["MAP_GROWSDOWN"]}
+        more = {name: True for name, bit in kinds.items() if flags & bit}
         if m.say(call, "mmap", at=at, pages=(end - at) // PAGE, **_rights(writable), **more):
             _tell(m, call, prot)
+            if more.get("grows_down"):
+                m.assume("how far a stack grew is not in a log: it is as large as when it was mapped", call.line)
             space.put(at, end, Area(SAID, call.line, writable))
             m.touch_new(call, at, (end - at) // PAGE, writable, whole=bool(flags & MAP["MAP_POPULATE"]))
         return

@@ -124,6 +124,12 @@ def test_what_each_call_means():
     ]  # fmt: skip
 
 
+def test_a_stack_that_grows():
+    text = f"mmap(0x40000000, 8192, {RW}, {ANON}|MAP_FIXED|MAP_GROWSDOWN, -1, 0) = 0x40000000\nmunmap(0x40000000, 4096) = 0\n"
+    made = steps(text)
+    assert made[0][1:4] == ("mmap", 0x40000000, 2) and made[0] != steps(text.replace("|MAP_GROWSDOWN", ""))[0]
+
+
 def test_pages_that_are_given_back():
     text = f"{MAPPED}madvise(0x40001000, 4096, MADV_DONTNEED) = 0\n"
     failed = "madvise(0x40001000, 8192, MADV_DONTNEED) = -1 ENOMEM (Cannot allocate memory)\n"
@@ -141,7 +147,6 @@ def test_pages_that_are_given_back():
         ("mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0) = 0x41000000", "a mapping of a file"),
         ("mmap(NULL, 4096, PROT_READ, MAP_SHARED|MAP_ANONYMOUS, -1, 0) = 0x41000000", "shared memory"),
         (f"mmap(NULL, 2097152, PROT_READ, {ANON}|MAP_HUGETLB|21<<MAP_HUGE_SHIFT, -1, 0) = 0x41000000", "hugetlb"),
-        (f"mmap(NULL, 4096, PROT_READ, {ANON}|MAP_GROWSDOWN, -1, 0) = 0x41000000", "grows downwards"),
         (f"mmap(NULL, 0x200000000, PROT_NONE, {ANON}, -1, 0) = 0x41000000", "it reserves much"),
         (f"mmap(NULL, 4096, PROT_READ, {ANON}, -1, 0) = -1 ENOMEM (Cannot allocate memory)", "it failed"),
         (f"mmap(NULL, 4096, PROT_SILLY, {ANON}, -1, 0) = 0x41000000", "cannot be read"),
