@@ -125,7 +125,10 @@ def test_what_each_call_means():
 
 
 def test_a_stack_that_grows():
-    text = f"mmap(0x40000000, 8192, {RW}, {ANON}|MAP_FIXED|MAP_GROWSDOWN, -1, 0) = 0x40000000\nmunmap(0x40000000, 4096) = 0\n"
+    text = (
+        f"mmap(0x40000000, 8192, {RW}, {ANON}|MAP_FIXED|MAP_GROWSDOWN, -1, 0) = 0x40000000\n"
+        "munmap(0x40000000, 4096) = 0\n"
+    )
     made = steps(text)
     assert made[0][1:4] == ("mmap", 0x40000000, 2) and made[0] != steps(text.replace("|MAP_GROWSDOWN", ""))[0]
 
