@@ -193,7 +193,8 @@ def test_the_report_has_both_stacks_as_they_were():
     assert "BUG: anonvma_rt: stale-migration-entry in remove_migration_pte / move_ptes" in text
     for function, file in [
         ("remove_migration_pte", "mm/migrate.pyx"),
-        ("unmap_and_move", "mm/migrate.pyx"),
+        ("move_to_new_page", "mm/migrate.pyx"),
+        ("migrate_page", "mm/migrate.pyx"),
         ("move_ptes", "mm/mremap.pyx"),
         ("move_vma", "mm/mremap.pyx"),
     ]:
@@ -286,7 +287,7 @@ def test_a_hostile_reproducer_is_inert_whatever_is_printed(tmp_path, capsys):
 
 
 def test_every_operation_of_the_engine_is_one_that_locks_know_or_may_ignore():
-    known = {"lock", "read-lock", "trylock", "read-trylock", "unlock", "read-unlock", "wait"}
+    known = {"lock", "read-lock", "trylock", "read-trylock", "unlock", "read-unlock", "downgrade", "wait"}
     assert set(OPS) == known | {"start", "await", "take", "load", "store", "atomic", "note"}
 
 
