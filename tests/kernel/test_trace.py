@@ -47,7 +47,11 @@ SENTENCES = [
         "unpatched",
         "The pte at 0x40001000 of process 0 has not the protection of its vma: nobody may access the one, and",
     ),
-    ("partial-move-at-0", "modern", "Process 0 is charged for 3 pages, and its vmas will give back 2."),
+    (
+        "partial-move-at-0",
+        "modern,uncharges_at_0=true",
+        "Process 0 is charged for 3 pages, and its vmas will give back 2.",
+    ),
     ("peek", "peeking", "looked at A+0 when mremap had taken it out and not yet put it anywhere"),
     ("fork-child-first", "unpatched,child_first=true", "looked at B+0 before fork had copied the entry there"),
     ("exec-stack", "unpatched,stack_flag=false", "looked at A-1024 before exec had moved the entry there"),

@@ -194,7 +194,6 @@ def test_the_report_has_both_stacks_as_they_were():
     for function, file in [
         ("remove_migration_pte", "mm/migrate.pyx"),
         ("move_to_new_page", "mm/migrate.pyx"),
-        ("migrate_page", "mm/migrate.pyx"),
         ("move_ptes", "mm/mremap.pyx"),
         ("move_vma", "mm/mremap.pyx"),
     ]:
