@@ -8,7 +8,7 @@ mm/mm_types.pxd, which is filled in by name; the words of those that are no swit
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
 from anonvma_rt.linux import table
@@ -383,11 +383,11 @@ def of_release(name: str) -> Algorithm:
     return replace(row, kernel=f"{row.kernel} ({said})") if said else row
 
 
-def import_rule(name: str) -> Any:
+def import_rule(name: str) -> Rule:
     """The rule of the user's own of the name `module:Class`, which is imported. Raises UserError."""
     cls = import_class(name, Rule, "rule")
     must_be_checked(cls, "rule")
-    return cls()
+    return cast("Rule", cls())
 
 
 def _field_value(where: str, name: str, text: str) -> str | bool:
