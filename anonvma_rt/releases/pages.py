@@ -34,7 +34,7 @@ release before, and what its commits changed. `--algorithm linux-6.6` hunts unde
 """
 LEGEND = """\
 A value in bold is new in that release. `-` is false or no, `x` is true. What a choice means is said in
-`anonvma_rt/kernel/algorithm.py` (`help(anonvma_rt.Algorithm)`). All other choices are the same in all releases."""
+`anonvma_rt/linux/choices.py` (`help("anonvma_rt.linux.choices")`). All other choices are the same in all releases."""
 _COMMIT = re.compile(r"\b[0-9a-f]{8,40}\b")
 _CHANGED = tuple(name for name in BEHAVIOUR if name in {c.field for c in table.CHANGES} | set(table.BEFORE))
 

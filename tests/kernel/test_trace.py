@@ -9,7 +9,7 @@ from anonvma_rt.engine.run.records import Finding
 from anonvma_rt.execution.reproducer import Reproducer, replay
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.history import NOTE_SENTENCES, KernelTrace
-from anonvma_rt.kernel.machine import _violation
+from anonvma_rt.kernel.machine.shown import violation
 from anonvma_rt.kernel.reasons import ASSERTIONS, CHECKS
 from anonvma_rt.kernel.scenario import Scenario
 from anonvma_rt.mm.hooks.notes import BUGS, NOTES
@@ -166,7 +166,7 @@ def test_letters_are_those_of_vmas_and_not_of_addresses():
 def test_a_machine_and_a_history_say_the_same_of_what_a_check_finds():
     for kind, clause in CHECKS.items():
         text = clause.format(a=3, b=2, c=5)
-        assert str(_violation(kind, 3, 2, 5)) == f"{kind}: {text}"
+        assert str(violation(kind, 3, 2, 5)) == f"{kind}: {text}"
         if kind != "stale-migration-entry":
             trace = replace(made_of([], (1, -1, 9, 3, 2, 5)), kind=kind)
             assert trace.cause().rstrip(".").lower() in text.lower()

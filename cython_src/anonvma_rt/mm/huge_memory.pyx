@@ -1,7 +1,7 @@
 """Huge pmds (see huge_memory.pxd)."""
 
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.base.os cimport read_link, read_once32, read_onceu, write_once32, write_onceu
@@ -14,10 +14,10 @@ from anonvma_rt.mm.hooks.notes cimport (
     NOTE_ZAP,
 )
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PMD_SIZE, PMD_EXCLUSIVE, PMD_PROTNONE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA,
+    HPAGE_PMD_NR, PMD_EXCLUSIVE, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA,
     UNSTABLE_PMD_NO, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of, make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk,
-    noted, page, page_at, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, pte_t, serial_of, vm_area_struct,
-    vma_page_prot,
+    noted, page, page_at, page_compound, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, pte_t, serial_of,
+    vm_area_struct, vma_page_prot,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
@@ -262,7 +262,7 @@ cdef void split_refcounts(Task *t, page *head, anon_vma *av) noexcept nogil:
         set_page_anon_vma(head + i, av)
     for i in range(<uint32_t>HPAGE_PMD_NR):
         write_onceu(&head[i].head, head[i].pfn)
-    write_once32(<int32_t *>&head.compound, False)
+    write_onceu(&head.flags, 0)
 
 
 cdef int split_walk(Task *t, page *head, anon_vma *av, bint mark) noexcept nogil:
@@ -310,7 +310,7 @@ cdef bint split_huge_page(Task *t, page *p) noexcept nogil:
     av = lock_for_split(t, head)
     if av == NULL:
         return False
-    if not head.compound:
+    if not page_compound(head):
         unlock_for_split(t, av)
         return True
     note(t, NOTE_HUGE_SPLIT, head.pfn, 0, 0)

@@ -5,11 +5,11 @@ The walker of migrate_page is compaction: it comes without any mmap_sem, so noth
 """
 
 from libc.errno cimport EAGAIN, EIO, ENOMEM
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_glance
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
-from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_once64
+from anonvma_rt.engine.base.os cimport read_once64, read_onceu, write_once64
 from anonvma_rt.engine.run.sync cimport (
     lock_is_held, lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t,
 )
@@ -23,8 +23,8 @@ from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
     MOVE_PAGES_4_17, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of, make_pte, mm_of, mm_struct,
-    noted, page, page_anon_vma, page_at, page_count, page_table, pte_pfn, pte_t, serial_of, vm_area_struct,
-    vma_page_prot,
+    noted, page, page_anon_vma, page_at, page_compound, page_count, page_table, pte_pfn, pte_t, serial_of,
+    vm_area_struct, vma_page_prot,
 )
 from anonvma_rt.mm.page_alloc cimport (
     alloc_isolated_page, get_page, get_page_unless_zero, isolate_lru_page, put_page, putback_lru_page,
@@ -193,7 +193,7 @@ cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
         # Freed by its last user; only the isolation holds it.
         putback_lru_page(t, m.new)
         return 0
-    if read_once32(<int32_t *>&old.compound) and not split_huge_page(t, old):
+    if page_compound(old) and not split_huge_page(t, old):
         # Nothing maps it any more. Up to 4.16 that passes for done.
         putback_lru_page(t, m.new)
         m.pfn = old.pfn

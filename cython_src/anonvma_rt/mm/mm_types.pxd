@@ -22,7 +22,8 @@ cdef enum:
     PTRS_PER_TABLE = 512
     PMD_SHIFT = 21
     PMD_SIZE = 1 << PMD_SHIFT
-    HPAGE_PMD_NR = 1 << (PMD_SHIFT - PAGE_SHIFT)
+    PMD_ORDER = PMD_SHIFT - PAGE_SHIFT
+    HPAGE_PMD_NR = 1 << PMD_ORDER
     PGDIR_SHIFT = 30
     # Pages whose ptes move under one hold of the two page-table locks (LATENCY_LIMIT of mm/mremap.c).
     LATENCY_LIMIT = 64
@@ -70,12 +71,14 @@ cdef enum:
     # A fault below it makes it grow (MAP_GROWSDOWN), as the stack of a process does.
     VM_GROWSDOWN = 0x100
 
-# What a pte holds: a state in the low bits, PTE_WRITE, and a pfn. Page frame 0 is the zero page, which has no rmap.
+# What a pte holds: a state in the low bits, rights, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
 cdef enum:
     PTE_NONE = 0
     PTE_PRESENT = 1
     PTE_MIGRATION = 2
+    # The page is in a slot of the swap area, whose number is in the place of the pfn.
+    PTE_SWAP = 3
     PTE_STATE = 3
     PTE_WRITE = 4
     # The page is of this entry alone and was of no other since it was written to last: PageAnonExclusive, which fork
@@ -83,9 +86,12 @@ cdef enum:
     PTE_EXCLUSIVE = 8
     # A present entry that no user may access, of a vma without VM_READ: to the kernel it is present.
     PTE_PROTNONE = 16
+    # A user wrote through it since it was made; kept only where something asks (reclaim).
+    PTE_DIRTY = 32
     PTE_PFN_SHIFT = 8
 
 # A pmd is none, the address of a page table, or huge: PMD_HUGE, perhaps splitting and writable, and the head's pfn.
+# With PMD_MIGRATION it is no mapping but a migration entry of the whole huge page (4.14). Pfn 0: the huge zero page.
 ctypedef uint64_t pmd_t
 cdef enum:
     PMD_HUGE = 1
@@ -93,6 +99,8 @@ cdef enum:
     PMD_WRITE = 4
     PMD_EXCLUSIVE = PTE_EXCLUSIVE
     PMD_PROTNONE = PTE_PROTNONE
+    PMD_DIRTY = PTE_DIRTY
+    PMD_MIGRATION = 64
 
 cdef enum Ordering:
     ORDERING_NONE
@@ -169,7 +177,7 @@ cdef enum Aligned:
     ALIGNED_6_8
     ALIGNED_6_12
 
-# The kernel's choices. kernel/algorithm.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
+# The kernel's choices. linux/choices.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
 # name, and has the words for the enums above, in their order. A byte each, or adding one would move what stays in its
 # place (kernel.unused).
 cdef struct algorithm:
@@ -240,7 +248,7 @@ cdef struct page:
     uint32_t index            # in the space of vm_pgoff
     uint32_t pfn
     uint32_t head             # pfn of the huge page's head; of itself for a small page
-    bint compound             # it is the head of a huge page
+    uint32_t flags            # PG_*; the order of the huge page whose head it is; its slot in the swap area
     # An anon_vma plus PAGE_MAPPING_ANON, or 0. The upper bits are its generation when it was set, which tells a reused
     # one from the page's own: one word, because walkers read it under no lock.
     uint64_t mapping
@@ -248,6 +256,21 @@ cdef struct page:
 cdef enum:
     # Off the LRU: not PG_lru. Beside the references, because who takes a page off the LRU takes one in the same step.
     PG_ISOLATED = 1 << 24
+
+# page.flags. Who changes them holds the page lock, unless it says otherwise.
+cdef enum:
+    PG_HEAD = 1
+    # Of a head: some process maps the huge page by ptes while another maps it by a pmd (4.5).
+    PG_DOUBLE_MAP = 2
+    # Its content differs from that in the swap area.
+    PG_DIRTY = 4
+    # It is in the swap cache; the number of its slot is above PAGE_SLOT_SHIFT.
+    PG_SWAPCACHE = 8
+    # MADV_FREE: reclaim may drop it while it is clean.
+    PG_LAZYFREE = 16
+    PAGE_ORDER_SHIFT = 8
+    PAGE_ORDER_MASK = 15
+    PAGE_SLOT_SHIFT = 12
 
 cdef enum:
     PAGE_MAPPING_ANON = 1
@@ -379,7 +402,13 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[10]
+    uint64_t unused[6]
+    # What only some programs need: NULL elsewhere. The swap area, the translations of the CPUs, the queue of huge pages
+    # that are mapped in part, and the pages that tasks have pinned.
+    void *swap
+    void *tlb
+    void *deferred
+    void *pins
     # The pool of vmas from 6.15 on, as that of anon_vmas below.
     vm_area_struct *free_vma
     mm_struct **mm
@@ -565,6 +594,17 @@ cdef inline uint64_t start_of(Task *t, vm_area_struct *vma) noexcept nogil:
 
 cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) noexcept nogil:
     return ((address - vma.vm_start) >> PAGE_SHIFT) + vma.vm_pgoff
+
+
+cdef inline bint page_compound(page *page) noexcept nogil:
+    """Whether it is the head of a huge page."""
+    return read_onceu(&page.flags) & PG_HEAD
+
+
+cdef inline int32_t *compound_mapcount(page *head) noexcept nogil:
+    """How many pmds map a huge page minus one, since 4.5: in the second page, whose index means nothing until a split.
+    Then each page's own mapcount is of ptes."""
+    return <int32_t *>&head[1].index
 
 
 cdef inline int32_t page_count(page *page) noexcept nogil:

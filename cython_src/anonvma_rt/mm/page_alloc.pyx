@@ -14,8 +14,8 @@ from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_PAGE, BUG_DOUBLE_FREE, BUG_ON, NOTE_FREE_PAGE
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, PG_ISOLATED, TYPE_PAGES, TYPE_SCRATCH, kernel, kernel_of, page,
-    page_count, pfn_to_page,
+    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, PAGE_ORDER_SHIFT, PG_HEAD, PG_ISOLATED, PMD_ORDER, TYPE_PAGES,
+    TYPE_SCRATCH, compound_mapcount, kernel, kernel_of, page, page_count, pfn_to_page,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 
@@ -96,7 +96,8 @@ cdef page *alloc_hugepage(Task *t) noexcept nogil:
     if t.x.parallel:
         unguard(&k.frames_guard)
     head.count = 1
-    head.compound = True
+    head.flags = PG_HEAD | PMD_ORDER << PAGE_ORDER_SHIFT
+    compound_mapcount(head)[0] = -1
     return head
 
 

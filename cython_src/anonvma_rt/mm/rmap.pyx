@@ -25,7 +25,7 @@ from anonvma_rt.mm.mm_types cimport (
     GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, TYPE_ANON_VMA, TYPE_AVC,
     TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas, anon_vma, anon_vma_chain,
     avc_of_same_anon_vma, by_sequence, kernel_of, linear_page_index, make_pte, member_of, page, page_anon_vma,
-    page_generation, pte_t, serial_of, start_of, vm_area_struct,
+    page_compound, page_generation, pte_t, serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
@@ -376,7 +376,7 @@ cdef int page_referenced(Task *t, page *p) noexcept nogil:
             break
         if not vma_address(t, p, vma, &address):
             continue
-        if p.compound:
+        if page_compound(p):
             seen += huge_page_referenced(t, p, vma, address)
         elif page_check_address(t, p, vma, address, &ptl) != NULL:
             spin_unlock(t, ptl)

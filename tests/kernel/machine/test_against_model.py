@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from memory_model import TOP, Memory
 
 from anonvma_rt.kernel.algorithm import PRESETS
-from anonvma_rt.kernel.machine import PAGE, Machine
+from anonvma_rt.kernel.machine import Machine
+from anonvma_rt.text.expression import PAGE
 
 # Fifteen pages on either side of a page-table border, the highest pages, and two huge pages.
 BORDER = (1 << 18) + 512

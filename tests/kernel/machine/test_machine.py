@@ -7,7 +7,8 @@ from machine_tools import FAR, at, ranges, refused
 
 from anonvma_rt.errors import UserError
 from anonvma_rt.kernel.algorithm import PRESETS, Algorithm
-from anonvma_rt.kernel.machine import PAGE, Machine, Pte, Violation
+from anonvma_rt.kernel.machine import Machine, Pte, Violation
+from anonvma_rt.text.expression import PAGE
 
 
 @pytest.mark.parametrize("algorithm", PRESETS)

@@ -6,7 +6,8 @@ from time import perf_counter
 import pytest
 from machine_tools import FAR, HUGE, at, ranges, refused
 
-from anonvma_rt.kernel.machine import PAGE, KernelBug, Machine, Pte, Violation
+from anonvma_rt.kernel.machine import KernelBug, Machine, Pte, Violation
+from anonvma_rt.text.expression import PAGE
 
 # ---- pages -----------------------------------------------------------------------------------------------------------
 

@@ -224,6 +224,6 @@ cdef void add_page(Names *s, kernel *k, uint64_t pfn) noexcept nogil:
     add(s, <uint64_t>p.count)
     add(s, p.tag)
     add(s, p.index)
-    add(s, p.compound)
+    add(s, p.flags)
     add(s, pfn - p.head)
     add_anon_vma(s, k, page_anon_vma(p))

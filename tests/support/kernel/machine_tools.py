@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from anonvma_rt.kernel.machine import PAGE
+from anonvma_rt.text.expression import PAGE
 
 BASE, FAR, HUGE = 1 << 30, 1 << 32, 1 << 33
 TOP = (1 << 39) - (1 << 21)

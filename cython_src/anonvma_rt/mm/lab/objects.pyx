@@ -193,7 +193,7 @@ cdef dict MEMBERS = {
         (<size_t>&(<page *>NULL).lock, "lock"), (<size_t>&(<page *>NULL).mapcount, "mapcount"),
         (<size_t>&(<page *>NULL).count, "count"), (<size_t>&(<page *>NULL).tag, "tag"),
         (<size_t>&(<page *>NULL).index, "index"), (<size_t>&(<page *>NULL).pfn, "pfn"),
-        (<size_t>&(<page *>NULL).head, "head"), (<size_t>&(<page *>NULL).compound, "compound"),
+        (<size_t>&(<page *>NULL).head, "head"), (<size_t>&(<page *>NULL).flags, "flags"),
         (<size_t>&(<page *>NULL).mapping, "mapping"),
     )),
     <int>TYPE_TABLE: ("page table", sizeof(page_table), (
@@ -206,6 +206,8 @@ cdef dict MEMBERS = {
     <int>TYPE_KERNEL: ("kernel", sizeof(kernel), (
         (<size_t>&(<kernel *>NULL).algorithm, "algorithm"), (<size_t>&(<kernel *>NULL).rule, "rule"),
         (<size_t>&(<kernel *>NULL).unused, "unused"),
+        (<size_t>&(<kernel *>NULL).swap, "swap"), (<size_t>&(<kernel *>NULL).tlb, "tlb"),
+        (<size_t>&(<kernel *>NULL).deferred, "deferred"), (<size_t>&(<kernel *>NULL).pins, "pins"),
         (<size_t>&(<kernel *>NULL).free_vma, "free_vma"), (<size_t>&(<kernel *>NULL).mm, "mm"),
         (<size_t>&(<kernel *>NULL).n_mm, "n_mm"), (<size_t>&(<kernel *>NULL).mm_room, "mm_room"),
         (<size_t>&(<kernel *>NULL).n_pages, "n_pages"), (<size_t>&(<kernel *>NULL).chunk, "chunk"),

@@ -17,8 +17,8 @@ from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PAGE_SIZE, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_READ, VM_STACK_INCOMPLETE_SETUP,
-    VM_WRITE, kernel, kernel_of, mm_struct, page, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t,
-    serial_of, start_of, vm_area_struct,
+    VM_WRITE, kernel, kernel_of, mm_struct, page, page_compound, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn,
+    pte_present, pte_t, serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, lock_mm_and_find_vma
 from anonvma_rt.mm.move_pages cimport move_pages
@@ -212,7 +212,7 @@ cdef void resolve(Task *t, Call *c, int64_t pfn) noexcept nogil:
     c.args[HEAD] = 0
     if 0 < pfn < <int64_t>k.n_pages:
         p = pfn_to_page(k, <uint64_t>pfn)
-        if p.compound or p.head != p.pfn:
+        if page_compound(p) or p.head != p.pfn:
             c.args[HEAD] = p.head
 
 

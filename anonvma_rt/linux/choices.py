@@ -1,0 +1,226 @@
+"""What each choice of the kernel means, and what Linux 3.2 chose: the fields of an Algorithm (kernel/algorithm.py).
+
+A release is a row of these (releases.toml). The kernel's own list of them is the struct of mm/mm_types.pxd, which is
+filled in by name; the words of those that are no switches are in mm/lab/algorithm.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["Choices"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a kernel does, choice by choice. The defaults are Linux 3.2's.
+
+    Order and locks of a move:
+
+    ordering
+        what mremap does about the order in which a walker meets source and destination. "none": nothing (3.0 to 3.2);
+        "tail-after-merge": anon_vma_moveto_tail() of the destination after copy_vma() merged into an existing vma, the
+        first half of 948f017b (3.3); "tail": that, and once more with the source before a failed move is moved back:
+        all of 948f017b; "rmap-locks": the order is left alone, and the root's lock is held around each extent of the
+        move (108d6642ad81); "need-rmap-locks": the same, but only where the destination's vm_pgoff is not above the
+        source's, and when moving back (38a76013ad80, 3.7; meant for the tree); "fresh-vma": copy_vma never merges, the
+        merge is made up for after the move (proposed, never merged); "double-walk": walks that must not miss go round
+        the list twice (proposed, never merged); "strict-rmap-locks": as "need-rmap-locks", but where both vm_pgoff are
+        equal the move goes without (a question of 2024, never merged; docs/zoo.md has the answer).
+    tree
+        vmas of an anon_vma are an interval tree by vm_pgoff and not a list by age (3.7).
+    shared_walks
+        walkers take the root's lock shared (an rwsem, 3.8).
+    whole_tables
+        a page table that moves as a whole moves by its pmd, always under the root's lock (5.1, locked since 5.14), and
+        extents have no latency limit of 64 pages (4.19).
+    tables_unlocked
+        under that lock only where single ptes would move under it (5.1 to 5.13, until 97113eb39fa7).
+    huge_ignores_locks
+        huge pmds move without the root's lock even where ptes would have it (3.7 until dd18dbc2d42a in 3.15).
+    single_ptl
+        one page-table lock per mm, as in kernels for few processors, and not one per table of 512 entries.
+
+    How entries are looked at and moved, and what is held meanwhile:
+
+    restore_peeks
+        remove_migration_pte() looks at the pte before it takes the page-table lock (until 486cf46f3f9b in 3.1).
+    split_peeks
+        split_huge_page() looks at the pmd before it takes its lock (3.13, until b5a8cad376ee in 3.15).
+    decode_in_zap
+        fork, munmap and exit decode migration entries to count them (3.3), and can hit the BUG of swapops.h.
+    stack_flag
+        the unmap walk passes over the stack that exec still builds (a8bef8ff6ea1, 2.6.35).
+    exec_lock
+        where exec holds the root's lock: "widening" of the vma only, each "move" of ptes as well, or "across" both.
+    move_pages
+        "3.2": mmap_sem is held from the lookup to the last walk, so that it cannot race with an mremap of the same mm;
+        "4.3": the same, and the zero page's status is EFAULT (d899844e9c98), not ENOENT; "4.17": that, and it is held
+        for the lookup of a page only (a49bd4d71637).
+    wait_without_pin
+        a fault that waits for a migration drops its reference first, which made that one fail (9a1ea439b16b, 5.0).
+    mremap_splits
+        mremap splits a huge page before it moves any of it (until 37a1c49a91ad in 3.2).
+    pmd_twice
+        a walk for a small page asks a pmd twice, whether it is there and whether it is huge (until f72e7dcdd252, 3.16).
+    unstable_pmd
+        who looks at a pmd twice, for a huge page and for a table, where mmap_sem is only shared: "walks" of madvise
+        (until 1a5a9906d4e8 in 3.4) and faults that got no huge page; "faults" only (until ad33bb04b2a6 in 4.5); "no".
+    munmap_downgrades
+        munmap, and an mremap that shrinks in place, zap and free page tables with mmap_sem held for reading only: what
+        they unmap is in no tree by then (dd2283f2605e and 85a06835f6f1, 4.20).
+    downgrade_beside_stack
+        they do so where a stack follows, which may grow into what they unmap (4.20 until 246c320a8cfe in 5.8).
+    exclusive_growth
+        a fault that makes a stack grow holds mmap_sem for writing meanwhile (8d7071af8907, 6.5).
+    restore_compares
+        the restore walk compares page frames and decodes no entry (0d665e7b109d, 4.15); until then it decodes every
+        migration entry that it meets, and so can hit the page-not-locked BUG.
+    isolate
+        who migrates a page takes it off the LRU first, so that nobody else does.
+    batches
+        whether move_pages() migrates its pages together: "no"; "6.3": all are unmapped, then all are moved
+        (5dfab109d519), and nobody waits for a page's lock while he has others; "waiting": he does, which no release did
+        where pages are isolated.
+    cow_reuse
+        when a page is written to and not copied: "mapped-once", what nobody else maps, and it then belongs to the vma's
+        own anon_vma; "5.9": what has one reference, and nobody has locked (09854ba94c6a), and it stays where it
+        belonged; "5.19": that, but it belongs to the vma's own again (6c54dc6c7437), and what was not shared since it
+        was last written to without a question (6c287605fd56).
+
+    Vmas and their anon_vmas:
+
+    merge
+        when a range may join a neighbour. "3.0": a faulted range never joins an unfaulted neighbour (3.0 to 6.15);
+        "symmetric": it may, without a second thought, the usual mistake; "6.16": it may, and the neighbour is put on
+        the lists of the source (879bca0a2c4f with its repairs); "6.16-uncloned": mremap forgets that in some shapes
+        (until 61f67c230a5e); "6.16-forked": also if the source was forked (until 3b617fd3d317); "6.16-unrepaired":
+        both, as it was released.
+    shift_locks
+        vma_adjust() locks the root for a border shift although the shrinking vma has no anon_vma (ca42b26ab8d1, 3.7).
+    place_before_clone
+        copy_vma() sets a fresh vma's range before it goes on the lists (523d4e2008fd, 3.7).
+    reuse
+        whether fork may use an ancestor's anon_vma again: "no"; by "degree" (3.19); by "counters" (2555283eb40d, 6.0).
+    reuse_forked
+        a first fault may share the anon_vma of a neighbour that was forked (2.6.34-rc, until d0e9fe1758f2).
+    vma_locks
+        whose lock a fault takes. "no": mmap_sem. "6.4" (5e31275cc997, as 6.5 repaired it): that of the vma if it can,
+        an rwsem and a sequence, and every writer locks the vmas that it changes; "6.4-unlocked-import": but a
+        neighbour's anon_vma is taken over before the vma is locked (until d8ab9f7b644a); "6.4-early-look": a fault
+        asks for the anon_vma before it has the lock (until 657b5146955e); "6.4-released": both, and fork locks no vma
+        (until fb49c455323f). "6.15": the lock is a count of references, and a freed vma is used again at once;
+        "6.15-unpinned-mm": and whoever got a vma of another process does not keep that process alive (until
+        9bbffee67ffd in 6.17); "6.15-any-mm": or does not see that it is another's (no release). Of older days, with no
+        writer that locks: "racy", in which faults have a lock of their own, and "fork", where fork takes it, too.
+    calls
+        what mremap and mprotect refuse and merge. "6.17": mremap looks before it unmaps, moves several vmas at once
+        (d23cb648e365) and merges what grows in place with what is behind (ca3d76b0aa80); memory that mprotect makes
+        read-only before its first fault is charged for no longer, so that it merges.
+    growth
+        how mremap lets a vma grow in place: "adjust", it alone; "merge", and with what is behind (ca3d76b0aa80);
+        "merge-from-address", with the wrong index where only the end of a vma is named (6.1, until 6f12be792fde).
+    refuse_copies
+        an old length of 0 is EINVAL for private memory (dba58d3b8c50, 4.14), of which it would make an empty mapping.
+    aligned
+        what the kernel places where a huge page can begin: "no", nothing; "6.8", what is as long as one or longer
+        (efa7df3e3bb5 of 6.7, with 96204e15310c); "6.12", what is as long as some (d4148aeab412).
+    import_unset
+        who takes over a neighbour's pages is on the lists before it has the anon_vma (3.19-rc, until b800c91a0517).
+    uncounted_clone
+        a vma that cannot be put on all lists is taken off a count in which it is not (3.19 until 3fe89b3e2a7b; 7.0-rc).
+    case_4_forgets
+        mprotect gives pages to the next vma, which is put on no list for them (6.3-rc, until 4c6759967826).
+    case_8_grows
+        a whole vma that mprotect makes as its next one is swallows that, and not the reverse (until e86f15ee64d8, 4.9).
+    case_3_keeps_pgoff
+        a vma that grows downwards keeps its vm_pgoff (6.3-rc, until 7e7757876f25).
+    uncharges_at_0
+        mremap takes VM_ACCOUNT off what stays below, if that begins at address 0 (6.3 until 937582ee8e8d in 6.15).
+    dontunmap_uncharges
+        MREMAP_DONTUNMAP takes it off the source (6.15 until 0e59f47c15ce in 6.18).
+    import_ahead
+        a vma that grows over two others takes what it needs of both before the first one is gone (734537c9cb72, 4.8);
+        until then a want of memory in the middle leaves mprotect() with a freed vma.
+
+    Lifetime:
+
+    own_lock
+        every anon_vma is locked by its own lock and not by its root's (2.6.34 and .35).
+    pin
+        migration keeps the page's anon_vma alive by a reference.
+    careful_pin
+        and makes sure that it still is the page's (1ce82b69e96c, 2.6.38).
+    lock_new
+        a new anon_vma is locked while the first vma is linked to it (d9d332e0874f, 2.6.28).
+    recheck_mapped
+        page_lock_anon_vma() asks again whether the page is mapped once it has the lock (f18194275c39, 2.6.36).
+    remember_root
+        and when it is not, unlocks the root that it locked (3.0).
+    recheck_mapping
+        a walker asks again whether the page still has the same anon_vma (880a99b60d46, 6.8).
+    free_root_first
+        the last put of an anon_vma drops its root before itself (until 624483f3ea82 in 3.16).
+
+    Mistakes that no release made, to see that the lab would notice:
+
+    child_first
+        fork puts the child's vma before the parent's.
+    tail_own_only
+        anon_vma_moveto_tail() moves the entry in dst.anon_vma only, and not those of the whole chain.
+    walk_root_list
+        a walker goes through the root's list instead of that of the page's own anon_vma.
+    """
+
+    name: str
+    ordering: str = "none"
+    tree: bool = False
+    shared_walks: bool = False
+    whole_tables: bool = False
+    huge_ignores_locks: bool = False
+    single_ptl: bool = False
+    restore_peeks: bool = False
+    split_peeks: bool = False
+    decode_in_zap: bool = False
+    stack_flag: bool = True
+    exec_lock: str = "widening"
+    merge: str = "3.0"
+    shift_locks: bool = False
+    place_before_clone: bool = False
+    reuse: str = "no"
+    reuse_forked: bool = False
+    vma_locks: str = "no"
+    calls: str = "3.2"
+    import_ahead: bool = False
+    own_lock: bool = False
+    pin: bool = True
+    careful_pin: bool = True
+    lock_new: bool = True
+    recheck_mapped: bool = True
+    remember_root: bool = True
+    recheck_mapping: bool = False
+    free_root_first: bool = True
+    child_first: bool = False
+    tail_own_only: bool = False
+    walk_root_list: bool = False
+    move_pages: str = "3.2"
+    wait_without_pin: bool = False
+    mremap_splits: bool = False
+    tables_unlocked: bool = False
+    pmd_twice: bool = True
+    uncounted_clone: bool = False
+    import_unset: bool = False
+    case_4_forgets: bool = False
+    case_3_keeps_pgoff: bool = False
+    growth: str = "adjust"
+    refuse_copies: bool = False
+    unstable_pmd: str = "walks"
+    munmap_downgrades: bool = False
+    downgrade_beside_stack: bool = False
+    exclusive_growth: bool = False
+    restore_compares: bool = False
+    isolate: bool = True
+    batches: str = "no"
+    cow_reuse: str = "mapped-once"
+    aligned: str = "no"
+    case_8_grows: bool = True
+    uncharges_at_0: bool = False
+    dontunmap_uncharges: bool = False
