@@ -28,7 +28,7 @@ FLAGS = (
 LEFT_OUT = "{} is left out: here, areas that differ in it alone can merge"
 KNOWN_MAP = sum({bit for name, bit in MAP.items() if name != "MAP_SHARED_VALIDATE"}) | 0x3F << 26
 CLONE_VM = 0x100
-MADV_DONTNEED = 4
+MADV_DONTNEED, MADV_COLLAPSE = 4, 25
 
 
 def numbers(call: Logged, count: int) -> list[int] | None:
@@ -127,14 +127,14 @@ def munmap(m: Meaning, call: Logged) -> None:
 
 
 def madvise(m: Meaning, call: Logged) -> None:
-    given, advice = numbers(call, 2), bits(call, 2, {"MADV_DONTNEED": MADV_DONTNEED})
+    given, advice = numbers(call, 2), bits(call, 2, {"MADV_DONTNEED": MADV_DONTNEED, "MADV_COLLAPSE": MADV_COLLAPSE})
     if given is None:
         m.refuse(call, UNREADABLE)
         return
     at, length = given
     space, end = m.spaces[m.process(call)], at + page_up(length)
-    if advice != MADV_DONTNEED:
-        m.refuse(call, "of madvise the lab has MADV_DONTNEED only")
+    if advice not in (MADV_DONTNEED, MADV_COLLAPSE):
+        m.refuse(call, "of madvise the lab has MADV_DONTNEED and MADV_COLLAPSE only")
         return
     if at % PAGE == 0:
         m.find(call, at, end)

@@ -77,6 +77,7 @@ NOTE_SENTENCES: Mapping[str, Note] = {
     "huge-split": Note(
         ("splits huge page {a}", "has marked {c} pmds of page {a}", "has replaced {c} pmds of page {a}"), by="b"
     ),
+    "collapse": _leads("makes a huge page of the small ones at {b:#x}: page {c}"),
     "table-move": Note("moves the whole page table to {place}", "a"),
 }  # fmt: skip
 

@@ -221,6 +221,10 @@ class RecordedProcess:
         self._now(errnos, lambda process: process.dontneed(addr, pages))
         self._record("dontneed", errnos, at=addr, pages=pages)
 
+    def collapse(self, addr: int, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.collapse(addr))
+        self._record("collapse", errnos, at=addr)
+
     def brk(self, addr: int, pages: int, errnos: Errnos = "") -> int:
         end = self._now(errnos, lambda process: process.brk(addr, pages))
         self._record("brk", errnos, at=addr, pages=pages)

@@ -86,6 +86,19 @@ class Choices:
         belonged; "5.19": that, but it belongs to the vma's own again (6c54dc6c7437), and what was not shared since it
         was last written to without a question (6c287605fd56).
 
+    Huge pages:
+
+    collapse
+        which small pages become a huge one. "3.2": those that one writable entry shows; "4.1": also read-only ones, if
+        one of them is writable (10359213d05a, 4.0), and the zero page counts as none (ca0984caa823); "5.8": also those
+        that several processes map (9445689f3b61).
+    collapse_stale_vma
+        khugepaged goes on with the vma that it found before it dropped mmap_sem (4.8-rc, until c131f751ab1a).
+    huge_zero
+        a fault that reads gets the huge zero page (3.8), not a huge page of its own.
+    pud_moves
+        a whole table of pmds moves by its pud (c49dd3401802, 5.11).
+
     Vmas and their anon_vmas:
 
     merge
@@ -166,6 +179,8 @@ class Choices:
         fork puts the child's vma before the parent's.
     tail_own_only
         anon_vma_moveto_tail() moves the entry in dst.anon_vma only, and not those of the whole chain.
+    collapse_unlocked
+        khugepaged takes the pmd away without the root's lock.
     walk_root_list
         a walker goes through the root's list instead of that of the page's own anon_vma.
     """
@@ -224,3 +239,8 @@ class Choices:
     case_8_grows: bool = True
     uncharges_at_0: bool = False
     dontunmap_uncharges: bool = False
+    collapse: str = "3.2"
+    collapse_stale_vma: bool = False
+    collapse_unlocked: bool = False
+    huge_zero: bool = False
+    pud_moves: bool = False

@@ -156,7 +156,7 @@ def test_pages_that_are_given_back():
         ("mprotect(0x60000000, 4096, PROT_READ) = 0", "does not show who mapped"),
         ("munmap(0x60000000, 4096) = 0", "does not show who mapped"),
         ("mremap(0x60000000, 4096, 8192, MREMAP_MAYMOVE) = 0x61000000", "does not show who mapped"),
-        ("madvise(0x40000000, 4096, MADV_FREE) = 0", "MADV_DONTNEED only"),
+        ("madvise(0x40000000, 4096, MADV_FREE) = 0", "MADV_COLLAPSE only"),
         ("madvise(0x60000000, 4096, MADV_DONTNEED) = 0", "does not show who mapped"),
         ("mlock(0x40000000, 4096) = 0", "locked memory"),
         ("brk(0x99999000) = 0x30000000", "it failed"),

@@ -28,7 +28,7 @@ def test_calls_run_alone_until_the_first_one_that_is_async(program):
     imported = import_scenario(program)
     assert (imported.said, imported.calls) == (4, 5)
     assert [note.reason for note in imported.notes if note.line == 6] == [
-        "of madvise the lab has MADV_DONTNEED only",
+        "of madvise the lab has MADV_DONTNEED and MADV_COLLAPSE only",
         "it is made 8 times, not 32",
     ]
     # Nobody knows what calls of a race return.

@@ -172,6 +172,11 @@ cdef enum CowReuse:
     COW_REUSE_5_9
     COW_REUSE_5_19
 
+cdef enum Collapse:
+    COLLAPSE_3_2
+    COLLAPSE_4_1
+    COLLAPSE_5_8
+
 cdef enum Aligned:
     ALIGNED_NO
     ALIGNED_6_8
@@ -234,6 +239,11 @@ cdef struct algorithm:
     int8_t case_8_grows
     int8_t uncharges_at_0
     int8_t dontunmap_uncharges
+    int8_t collapse
+    int8_t collapse_stale_vma
+    int8_t collapse_unlocked
+    int8_t huge_zero
+    int8_t pud_moves
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -402,7 +412,7 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[6]
+    uint64_t unused[5]
     # What only some programs need: NULL elsewhere. The swap area, the translations of the CPUs, the queue of huge pages
     # that are mapped in part, and the pages that tasks have pinned.
     void *swap

@@ -35,7 +35,7 @@ from anonvma_rt.storming.storm import storm  # noqa: E402
 PROCESSES = 3
 BOUND = 20_000
 OFTEN = ["mmap", "munmap", "mprotect", "touch", "read", "mremap", "fork", "exit", "migrate", "referenced", "split",
-         "move_pages", "uffd_move", "brk", "dontneed", "exec", "mmap", "touch", "touch", "read", "mremap",
+         "move_pages", "uffd_move", "brk", "dontneed", "collapse", "exec", "mmap", "touch", "touch", "read", "mremap",
          "migrate"]  # fmt: skip
 
 
@@ -86,7 +86,7 @@ class Worlds:
             return fork(draw.randrange(PROCESSES), **how)
         if verb == "exit":
             return exit_process(**how)
-        if verb in ("migrate", "split"):
+        if verb in ("migrate", "split", "collapse"):
             return getattr(calls, verb)(self.page(), **how)
         if verb == "referenced":
             return calls.call("referenced", calls.at(self.page()), **how)

@@ -61,6 +61,10 @@ def read(page, pages, **how):
     return call("read", at(page), pages, **how)
 
 
+def collapse(page, **how):
+    return call("collapse", at(page), **how)
+
+
 def dontneed(page, pages, **how):
     return call("dontneed", at(page), pages, **how)
 

@@ -28,7 +28,7 @@ PROCESSES = ("main", "child", "other")
 OFTEN = {
     "mmap": 4, "munmap": 5, "mprotect": 5, "brk": 2, "touch": 9, "read": 5, "mremap": 6, "fork": 3, "exit": 1,
     "exec": 1, "migrate": 7, "move_pages": 2, "referenced": 4, "split": 1, "uffd_move": 2, "compare": 1, "vmas": 1,
-    "dontneed": 3,
+    "dontneed": 3, "collapse": 1,
 }  # fmt: skip
 assert OFTEN.keys() == VERBS.keys(), "every verb that there is"
 
@@ -180,7 +180,7 @@ class _Places:
             step = _step(verb, process, at=STACK, shift=draw.choice((1, 2, 4)))
         elif verb == "migrate":
             step = _step(verb, process, at=at, fail_copy=draw.random() < 0.15)
-        elif verb in ("referenced", "split"):
+        elif verb in ("referenced", "split", "collapse"):
             step = _step(verb, process, at=HUGE if HUGE in self.used and draw.random() < 0.5 else at)
         elif verb == "uffd_move":
             step = _step(verb, process, **{"from": at}, to=to)

@@ -36,7 +36,7 @@ cdef void view_reset(Runner *r, uint64_t index) noexcept nogil:
     t.shares = 0
     if t.held or x.halt:
         t.held = 0
-        memset(t.held_count, 0, MAX_CLASSES)
+        memset(t.held_count, 0, sizeof(t.held_count))
     t.op = OP_START
     t.object = NULL
     t.local = NULL
@@ -165,7 +165,7 @@ cdef void end_execution(Storm *s) noexcept nogil:
     # Whoever checks acts as task 0 of the explorer's Execution, and may have left with locks the last time.
     x.task[0].held = 0
     x.task[0].shares = 0
-    memset(x.task[0].held_count, 0, MAX_CLASSES)
+    memset(x.task[0].held_count, 0, sizeof(x.task[0].held_count))
     x.halt = HALT_NONE
     x.index = s.index
     memset(&x.finding, 0, sizeof(Finding))

@@ -83,7 +83,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
             wait_outside(&x.task[i])
         if x.task[i].held or x.halt:
             x.task[i].held = 0
-            memset(x.task[i].held_count, 0, MAX_CLASSES)
+            memset(x.task[i].held_count, 0, sizeof(x.task[i].held_count))
     x.steps = 1
     x.until = 0
     set_alarm(x)

@@ -7,7 +7,7 @@ the accesses, so nothing here is atomic. Where tasks run at once (engine/paralle
 what they share are the arena's objects.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_glance, arena_live
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_NOTE, Event, lock_word
@@ -133,7 +133,8 @@ cdef struct Task:
     # In this execution so far: interesting operations announced, and steps in the closed segments.
     uint64_t marks
     uint64_t made
-    uint8_t held_count[MAX_CLASSES]
+    # A collapse locks as many pages as a huge page has.
+    uint16_t held_count[MAX_CLASSES]
     int32_t shares
     Share shared[MAX_SHARED]
     # The round that spin_hint() will end: what it has looked at, one after the other (more than MAX_LOOKS is too much),

@@ -37,6 +37,7 @@ cpdef enum Note:
     NOTE_HUGE_MOVE       # a: destination vma; b: address; c: the pmd that moved
     NOTE_HUGE_SPLIT      # a: pfn of the head; b: 0 begins, 1 pmds marked, 2 ends; c: pmds counted
     NOTE_TABLE_MOVE      # a: destination vma; b: address; the page table now serves it
+    NOTE_COLLAPSE        # a: mm; b: address; c: pfn of the head; small pages became a huge one
 
 # The kernel's own assertions: Finding.a of a BUG_ON violation.
 cpdef enum Bug:

@@ -17,6 +17,7 @@ CHOICES = {
     "unstable_pmd": ("walks", "faults", "no"),
     "batches": ("no", "6.3", "waiting"),
     "cow_reuse": ("mapped-once", "5.9", "5.19"),
+    "collapse": ("3.2", "4.1", "5.8"),
     "aligned": ("no", "6.8", "6.12"),
 }
 

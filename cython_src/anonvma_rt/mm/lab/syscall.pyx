@@ -12,6 +12,7 @@ from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
 from anonvma_rt.mm.hooks.notes cimport BUG_FOREIGN_VMA, BUG_ON, LOST_PAGE, WRONG_MERGE, WRONG_PROTECTION
 from anonvma_rt.mm.huge_memory cimport split_huge_page
+from anonvma_rt.mm.khugepaged cimport collapse_huge_page
 from anonvma_rt.mm.madvise cimport madvise_dontneed
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page
@@ -59,6 +60,7 @@ VERBS = {
     "compare": (("a", "address", None), ("b", "address", None), _PAGES),
     "vmas": (_AT, _PAGES, ("count", "count", None)),
     "dontneed": (_AT, _PAGES),
+    "collapse": (_AT,),
 }  # fmt: skip
 cdef tuple NAMES = tuple(VERBS)
 BIT_OF_READ_ONLY, BIT_OF_NO_ACCESS = READ_ONLY, NO_ACCESS
@@ -324,6 +326,8 @@ cdef int64_t system_call(Task *t, Call *c) noexcept nogil:
         result = madvise_dontneed(t, mm, <uint64_t>a[0], bytes_of(a[1]))
         up_read(t, &mm.mmap_sem)
         return result
+    if c.verb == COLLAPSE:
+        return collapse_huge_page(t, mm, <uint64_t>a[0])
     if c.verb == COMPARE:
         return compare(t, mm, a[0], a[1], a[2])
     if c.verb == VMAS:
