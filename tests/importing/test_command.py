@@ -75,7 +75,8 @@ def test_nothing_that_can_be_said_is_two_and_says_why(tmp_path, capsys):
     assert out == "" and err.splitlines() == [
         "anonvma-rt: not said: line 1: mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0) = 0x41000000: "
         "a mapping of a file: only anonymous memory is in the lab",
-        "anonvma-rt: not said: line 2: madvise(0x41000000, 4096, 8) = 0: of madvise the lab has MADV_DONTNEED and MADV_COLLAPSE only",
+        "anonvma-rt: not said: line 2: madvise(0x41000000, 4096, 8) = 0: "
+        "of madvise the lab has MADV_DONTNEED and MADV_COLLAPSE only",
         "anonvma-rt: nothing of the 2 calls of the log about memory can be said",
     ]
 

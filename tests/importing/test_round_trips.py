@@ -294,7 +294,8 @@ def test_a_real_log_runs_without_a_wrong_errno(tmp_path, source, options):
     # What the loader does with files, the stack of a thread, and what the kernel mapped.
     assert {reason.split(" line")[0] for reason in reasons} <= {
         "a mapping of a file", "the log does not show who mapped that memory", "the memory is what",
-        "of madvise the lab has MADV_DONTNEED and MADV_COLLAPSE only", "it reserves much and gives nobody a right to it",
+        "of madvise the lab has MADV_DONTNEED and MADV_COLLAPSE only",
+        "it reserves much and gives nobody a right to it",
     }  # fmt: skip
     made = Scenario.from_text(imported.text)
     algorithms = ["modern", "moveto-tail,free_root_first=false"]

@@ -28,7 +28,7 @@ MODERN = TREE | {
     "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "import_ahead": True,
     "reuse": "counters", "move_pages": "4.17", "wait_without_pin": True, "pmd_twice": False, "refuse_copies": True,
     "unstable_pmd": "no", "munmap_downgrades": True, "exclusive_growth": True, "restore_compares": True,
-    "batches": "6.3", "cow_reuse": "5.19", "aligned": "6.8",
+    "batches": "6.3", "cow_reuse": "5.19", "aligned": "6.8", "collapse": "5.8", "pud_moves": True,
     "case_8_grows": False,
 }  # fmt: skip
 DIFFERENT |= {

@@ -100,6 +100,10 @@ WRONG_AND_RIGHT = {
     "case_4_forgets": ("case-4-forgets", "linux-6.19,case_4_forgets=true", "linux-6.19"),
     "case_3_keeps_pgoff": ("case-3-pgoff", "modern,case_3_keeps_pgoff=true", "modern"),
     "case_8_grows": ("case-8-protection", "unpatched", "unpatched,case_8_grows=false"),
+    "collapse_stale_vma": (
+        "collapse-stale-vma", "linux-4.8,collapse_stale_vma=true", "linux-4.8",
+    ),
+    "collapse_unlocked": ("collapse-vs-migration", "modern,collapse_unlocked=true", "modern"),
     "uncharges_at_0": ("partial-move-at-0", "modern,uncharges_at_0=true", "modern"),
     "dontunmap_uncharges": ("dontunmap-charge", "modern,dontunmap_uncharges=true", "modern"),
     "growth": ("grow-from-middle", "modern,growth=merge-from-address", "modern"),
@@ -120,7 +124,7 @@ HARMLESS = ("single_ptl", "walk_root_list")
 # Nor these: they are how kernels differ, not what went wrong in one.
 ERAS = (
     "tree", "shared_walks", "whole_tables", "tables_unlocked", "wait_without_pin", "munmap_downgrades",
-    "restore_compares",
+    "restore_compares", "huge_zero", "pud_moves",
 )  # fmt: skip
 
 
@@ -193,6 +197,8 @@ GUARDS = {
     "case-3-pgoff": ["case_3_keeps_pgoff=true"],
     "case-4-forgets": ["case_4_forgets=true", "merge=6.16,calls=6.17"],
     "case-8-protection": ["case_8_grows=true"],
+    "collapse-stale-vma": ["collapse_stale_vma=true"],
+    "collapse-vs-migration": ["collapse_unlocked=true"],
     "copy-of-private": ["refuse_copies=false", "refuse_copies=false,calls=3.2"],
     "clone-before-place": ["place_before_clone=false", "tree=true"],
     "dontneed-vs-fault": ["unstable_pmd=walks"],

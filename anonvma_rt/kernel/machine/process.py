@@ -66,7 +66,7 @@ class Process:
     def collapse(self, addr: int) -> None:
         """Makes a huge page of the small ones around addr, as khugepaged does (collapse_huge_page), and since 6.1
         madvise(MADV_COLLAPSE). Raises OSError: EINVAL (no vma wants a huge page there, or none of the pages is written
-        to), EAGAIN or EBUSY (a page is locked, isolated, pinned or shared), ENOMEM."""
+        to), EAGAIN (a page is locked, isolated, pinned or shared), ENOMEM."""
         self._call("collapse", _address(addr))
 
     def brk(self, addr: int, pages: int) -> int:

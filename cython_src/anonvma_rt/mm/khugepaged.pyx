@@ -4,7 +4,7 @@ khugepaged looks at all entries before it begins, without the locks under which 
 is left out here. So is the swapping in of pages (4.8), without which a range with swapped pages is left alone.
 """
 
-from libc.errno cimport EAGAIN, EBUSY, EINVAL, ENOMEM
+from libc.errno cimport EAGAIN, EINVAL, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_retire
@@ -43,22 +43,23 @@ cdef vm_area_struct *suitable_vma(Task *t, mm_struct *mm, uint64_t address) noex
 
 
 cdef int isolate_page(Task *t, page *p) noexcept nogil:
-    """Locks one page and takes it off the LRU, if nobody but its entry has a reference: 0, -EAGAIN or -EBUSY.
+    """Locks one page and takes it off the LRU, if nobody but its entry has a reference: 0, -EAGAIN,
+    or -EINVAL for a part of a huge page.
 
     A pin could not be moved along. Up to 5.7 a page that is mapped twice is left alone, too; since then its references
     are compared with its mappings (9445689f3b61)."""
     cdef int32_t expected = 1
     cdef int result = -EAGAIN
     if page_compound(p) or read_onceu(&p.head) != p.pfn:
-        return -EBUSY
+        return -EINVAL
     if not mutex_trylock(t, &p.lock):
         return -EAGAIN
     if kernel_of(t).algorithm.collapse >= COLLAPSE_5_8:
         point(t, OP_LOAD, &p.mapcount)
         expected = p.mapcount + 1
     point(t, OP_LOAD, &p.count)
-    if page_count(p) == expected:
-        result = isolate_lru_page(t, p)
+    if page_count(p) == expected and isolate_lru_page(t, p) == 0:
+        result = 0
     if result < 0:
         mutex_unlock(t, &p.lock)
     return result
@@ -74,8 +75,8 @@ cdef bint shows_page(Task *t, pte_t pte) noexcept nogil:
 
 
 cdef int isolate_pages(Task *t, page_table *table) noexcept nogil:
-    """__collapse_huge_page_isolate(), under the lock of the table: all pages of a table, or none. 0, or -EINVAL where an
-    entry shows no page or, up to 3.19, may not be written through, -EAGAIN, -EBUSY."""
+    """__collapse_huge_page_isolate(), under the lock of the table: all its pages, or none. 0, or -EINVAL where an entry
+    shows no page or, up to 3.19, may not be written through, or -EAGAIN."""
     cdef int32_t rule = kernel_of(t).algorithm.collapse
     cdef bint writable = False
     cdef int result = 0
@@ -181,14 +182,14 @@ cdef int collapse_table(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *p
     put_pmd(t, mm, address, pmd, make_huge_pmd(new.pfn, vma.vm_flags & VM_WRITE) | vma.vm_page_prot)
     note(t, NOTE_COLLAPSE, mm.id, <int64_t>address, new.pfn)
     spin_unlock(t, &mm.page_table_lock)
-    # The kernel keeps it for the split that may come: whoever walks without a lock may still be in it, and finds nothing.
+    # The kernel keeps it for the split that may come: who walks without a lock may still be in it, and finds nothing.
     arena_retire(&t.x.arena, table)
     return 0
 
 
 cdef int collapse_huge_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     """Makes a huge page of what is mapped around address. 0; -EINVAL where no vma wants one there or an entry is in the
-    way; -EAGAIN, -EBUSY where a page is locked, isolated or pinned; -ENOMEM.
+    way; -EAGAIN where a page is locked, isolated or pinned; -ENOMEM.
 
     mmap_sem is dropped to find memory, and the vma is looked up again afterwards; in 4.8-rc only whether there is one,
     and the old one was gone on with (c131f751ab1a)."""

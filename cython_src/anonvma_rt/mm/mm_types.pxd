@@ -6,7 +6,7 @@ said beside each field. Paging has three levels of 512 entries (39 bits, as arm6
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.audit.access cimport rt_glance
+from anonvma_rt.engine.audit.access cimport rt_glance, rt_glance_link
 from anonvma_rt.engine.base.arena cimport arena_header_of, arena_root
 from anonvma_rt.engine.base.klist cimport list_head
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE, lock_word
@@ -25,6 +25,7 @@ cdef enum:
     PMD_ORDER = PMD_SHIFT - PAGE_SHIFT
     HPAGE_PMD_NR = 1 << PMD_ORDER
     PGDIR_SHIFT = 30
+    PGDIR_SIZE = 1 << PGDIR_SHIFT
     # Pages whose ptes move under one hold of the two page-table locks (LATENCY_LIMIT of mm/mremap.c).
     LATENCY_LIMIT = 64
     # Processes of a scenario file; a Machine may have any number.
@@ -457,7 +458,7 @@ cdef inline kernel *kernel_of(Task *t) noexcept nogil:
 
 cdef inline page *pfn_to_page(kernel *k, uint64_t pfn) noexcept nogil:
     # Shifts, because whoever cimports this may have other rules for the division of integers.
-    return (<page **>read_link(&k.chunk))[pfn >> CHUNK_SHIFT] + (pfn & (PAGES_PER_CHUNK - 1))
+    return <page *>rt_glance_link(<page **>rt_glance_link(&k.chunk) + (pfn >> CHUNK_SHIFT)) + (pfn & (PAGES_PER_CHUNK - 1))
 
 
 cdef inline uint64_t poison() noexcept nogil:

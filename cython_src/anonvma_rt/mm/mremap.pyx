@@ -8,7 +8,7 @@ from libc.errno cimport ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
-from anonvma_rt.engine.base.os cimport write_onceu
+from anonvma_rt.engine.base.os cimport read_once64, write_onceu
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, note, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
@@ -20,9 +20,10 @@ from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK
 from anonvma_rt.mm.hooks.watch cimport mark_move
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
-    LATENCY_LIMIT, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_TAIL, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_NONE,
-    VM_ACCOUNT, algorithm, announce_flags, anon_vma, avc_of_same_anon_vma, avc_of_same_vma, kernel_of, mm_struct,
-    noted, page_table, pmd_huge, pmd_t, pmd_table, pte_t, serial_of, vm_area_struct,
+    LATENCY_LIMIT, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_TAIL, PAGE_SHIFT, PAGE_SIZE, PGDIR_SIZE, PMD_SIZE,
+    PTE_NONE, PTRS_PER_TABLE, VM_ACCOUNT, algorithm, announce_flags, anon_vma, avc_of_same_anon_vma, avc_of_same_vma,
+    kernel_of, mm_struct, noted, page_directory, page_table, pmd_huge, pmd_t, pmd_table, pte_t, serial_of,
+    vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, order_destination
 from anonvma_rt.mm.pgtable cimport (
@@ -104,6 +105,45 @@ cdef bint move_normal_pmd(Task *t, pagetable_move_control *pmc, pmd_t *old, pmd_
     return moved
 
 
+cdef bint directory_empty(page_directory *directory) noexcept nogil:
+    cdef int i
+    for i in range(PTRS_PER_TABLE):
+        if read_once64(&directory.entry[i]):
+            return False
+    return True
+
+
+cdef bint move_normal_pud(Task *t, pagetable_move_control *pmc) noexcept nogil:
+    """Moves a whole table of pmds (5.11). In the kernel that is one entry of the level above; here all its pmds move
+    under one hold of the locks, each of which is cleared before it is set, so that a walk for a page sees the same.
+    False where the destination has a table."""
+    cdef mm_struct *mm = pmc.old.vm_mm
+    cdef page_directory *old = <page_directory *>pmd_offset(mm, pmc.old_addr)
+    cdef page_directory *new = <page_directory *>pmd_offset(mm, pmc.new_addr)
+    cdef anon_vma *locked
+    cdef pmd_t value
+    cdef uint64_t i
+    cdef bint moved = False
+    if old == NULL or new == NULL:
+        return False
+    locked = take_rmap_locks(t, pmc.old, pmc.need_rmap_locks or not kernel_of(t).algorithm.tables_unlocked)
+    spin_lock(t, &mm.page_table_lock)
+    if directory_empty(new):
+        for i in range(PTRS_PER_TABLE):
+            if read_once64(&old.entry[i]) == 0:
+                continue
+            value = pmd_read(t, &old.entry[i])
+            set_pmd(t, &old.entry[i], 0)
+            if not pmd_huge(value):
+                pmd_table(value).address = pmc.new_addr + i * PMD_SIZE
+            set_pmd(t, &new.entry[i], value)
+            note(t, NOTE_TABLE_MOVE, serial_of(pmc.new), <int64_t>(pmc.new_addr + i * PMD_SIZE), 0)
+        moved = True
+    spin_unlock(t, &mm.page_table_lock)
+    drop_rmap_locks(t, locked)
+    return moved
+
+
 cdef bint move_whole_pmd(Task *t, pagetable_move_control *pmc, pmd_t *old) noexcept nogil:
     """A huge pmd or, since 5.1, a table moves as one; False where its ptes have to move one by one."""
     cdef algorithm *a = &kernel_of(t).algorithm
@@ -147,6 +187,10 @@ cdef void assert_order(Task *t, pagetable_move_control *pmc) noexcept nogil:
             violate(t, BUG_ON, BUG_ORDER, serial_of(pmc.old), serial_of(pmc.new))
 
 
+cdef inline bint moves_whole_pud(pagetable_move_control *pmc) noexcept nogil:
+    return not (pmc.old_addr | pmc.new_addr) & (PGDIR_SIZE - 1) and pmc.old_end - pmc.old_addr >= PGDIR_SIZE
+
+
 cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept nogil:
     """Moves the entries of a range, upwards, in extents that cross no page-table border on either side and, up to 4.18,
     have at most LATENCY_LIMIT pages.
@@ -154,6 +198,7 @@ cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept no
     Returns the bytes done: less than asked for where no page table could be had.
     """
     cdef bint whole_tables = kernel_of(t).algorithm.whole_tables
+    cdef bint pud_moves = kernel_of(t).algorithm.pud_moves
     cdef mm_struct *mm = pmc.old.vm_mm
     cdef uint64_t start = pmc.old_addr
     cdef uint64_t extent
@@ -163,6 +208,10 @@ cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept no
     cdef bint whole
     assert_order(t, pmc)
     while pmc.old_addr < pmc.old_end:
+        if pud_moves and moves_whole_pud(pmc) and move_normal_pud(t, pmc):
+            pmc.old_addr += PGDIR_SIZE
+            pmc.new_addr += PGDIR_SIZE
+            continue
         extent = table_end(pmc.old_addr, pmc.old_end) - pmc.old_addr
         pmd = pmd_offset(mm, pmc.old_addr)
         value = pmd_read(t, pmd) if pmd != NULL else 0

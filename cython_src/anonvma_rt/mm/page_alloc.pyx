@@ -2,12 +2,11 @@
 
 from libc.errno cimport EBUSY, ENOENT
 from libc.stdint cimport int32_t, uint32_t
-from libc.string cimport memcpy
 
-from anonvma_rt.engine.audit.access cimport rt_glance, rt_number
+from anonvma_rt.engine.audit.access cimport rt_enlarge, rt_enter, rt_glance, rt_glance_link, rt_number
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC
-from anonvma_rt.engine.base.os cimport read_once32, write_link, write_once64, write_onceu
+from anonvma_rt.engine.base.os cimport read_once32, write_once64, write_onceu
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport add_return, add_unless_zero, lock_init
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
@@ -23,6 +22,8 @@ from anonvma_rt.mm.slab cimport must_alloc
 cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
     """Enlarges mem_map by n chunks that lie side by side."""
     cdef page **larger
+    cdef page **smaller
+    cdef page **chunk
     cdef page *pages
     cdef uint32_t i
     # Numbers of frames, as in alloc_page: nothing depends on who gets which.
@@ -30,20 +31,20 @@ cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
     while chunks + n > rt_glance(&k.chunk_room):
         rt_number(&k.chunk_room, rt_glance(&k.chunk_room) + 8)
         larger = <page **>must_alloc(t, rt_glance(&k.chunk_room) * sizeof(void *), TYPE_SCRATCH)
-        if chunks:
-            memcpy(larger, k.chunk, chunks * sizeof(void *))
-            # Somebody may be looking into the old one at this moment; it goes with the execution.
-            if not t.x.parallel:
-                arena_free(&t.x.arena, k.chunk)
-        write_link(&k.chunk, larger)
+        smaller = <page **>rt_glance_link(&k.chunk)
+        rt_enlarge(&k.chunk, <void **>larger, chunks)
+        # Somebody may be looking into the old one at this moment; it goes with the execution.
+        if chunks and not t.x.parallel:
+            arena_free(&t.x.arena, smaller)
     pages = <page *>must_alloc(t, n * PAGES_PER_CHUNK * sizeof(page), TYPE_PAGES)
     for i in range(n * PAGES_PER_CHUNK):
         pages[i].pfn = chunks * PAGES_PER_CHUNK + i
         pages[i].head = pages[i].pfn
         pages[i].mapcount = -1
         lock_init(&pages[i].lock, CLASS_PAGE)
+    chunk = <page **>rt_glance_link(&k.chunk)
     for i in range(n):
-        k.chunk[chunks + i] = pages + i * PAGES_PER_CHUNK
+        rt_enter(<void **>&chunk[chunks + i], pages + i * PAGES_PER_CHUNK)
 
 
 cdef page *alloc_page(Task *t) noexcept nogil:

@@ -7,8 +7,8 @@ The failure is the one of kernel-reference Z2: a page table cannot be allocated 
 from errno import ENOMEM
 
 import pytest
-from calls import FAR, TABLE, at, compare, mmap, mremap, munmap, read, touch
-from kernels import ALL, built, clean, run, world_at
+from calls import FAR, TABLE, at, compare, migrate, mmap, mremap, munmap, read, touch
+from kernels import ALL, built, clean, run, sweep_both, world_at
 from looks import anon_vmas, contents, frame, only_list, tables, vmas
 
 from anonvma_rt.kernel.failing import ALLOCATIONS
@@ -235,3 +235,38 @@ def test_the_way_back_of_a_failed_move_fails_where_the_source_never_had_a_table(
     setup = [mmap(first, 3), touch(first + 1, 2, 3)]
     world = built(*setup, mremap(first, 3, to=FAR - 2, fail_after=1, errno=ENOMEM), algorithm=algorithm)
     assert contents(world, first, 3) == [None, None, 3], "the page that had moved is lost"
+
+
+# ---- whole tables of pmds --------------------------------------------------------------------------------------------
+
+GIG = 512 * TABLE  # pages of a table of pmds
+
+
+def gib_move(algorithm):
+    """A move of 1 GiB with pages in the first and in the last of its tables, beside nobody."""
+    setup = [mmap(0, GIG), touch(0, 1, 7), touch(GIG - 1, 1, 8)]
+    return clean(run(setup, [mremap(0, GIG, 3 * GIG)], algorithm=algorithm))
+
+
+@pytest.mark.parametrize(("algorithm", "at_once"), [("linux-5.14,pud_moves=false", False), ("linux-5.14", True)])
+def test_tables_of_pmds_move_under_one_hold_since_5_11(algorithm, at_once):
+    moved = gib_move(algorithm)
+    assert [moved.world.pte(at(3 * GIG + page))[0] for page in (0, 1, GIG - 1)] == ["present", "none", "present"]
+    assert len(moved.notes("table-move")) == 2
+    between = moved.locks("mutex", "page_table_lock", between=("table-move", "table-move"))
+    assert (between == []) == at_once
+
+
+def test_what_is_no_whole_table_of_pmds_moves_as_before():
+    setup = [mmap(0, GIG + TABLE), touch(0, 1, 7), touch(GIG, 1, 8)]
+    moved = clean(run(setup, [mremap(0, GIG + 1, 3 * GIG)], algorithm="linux-5.14"))
+    assert [moved.world.pte(at(3 * GIG + page))[0] for page in (0, GIG)] == ["present", "present"]
+    # Not at the beginning of one.
+    moved = clean(run(setup, [mremap(0, GIG, 3 * GIG + TABLE)], algorithm="linux-5.14"))
+    assert moved.world.pte(at(3 * GIG + TABLE))[0] == "present"
+
+
+def test_a_page_in_it_migrates_beside_the_move():
+    setup = [mmap(0, GIG), touch(0, 1, 7)]
+    for run_ in sweep_both(setup, [mremap(0, GIG, 3 * GIG)], [migrate(0)], algorithm="linux-5.14"):
+        clean(run_)

@@ -31,6 +31,18 @@ cdef extern from *:
     static inline RT_UNSEEN uint32_t rt_glance(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
     static inline RT_UNSEEN int64_t rt_glance64(const int64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 
+    /* A table that is replaced by a larger copy of itself: whoever reads an entry finds it in either. */
+    static inline RT_UNSEEN void *rt_glance_link(void *p) { return __atomic_load_n((void **)p, __ATOMIC_ACQUIRE); }
+    static inline RT_UNSEEN void rt_enter(void **entry, void *value)
+    { __atomic_store_n(entry, value, __ATOMIC_RELEASE); }
+    static inline RT_UNSEEN void rt_enlarge(void *p, void **larger, uint32_t n)
+    {
+        void **old = *(void **)p;
+        for (uint32_t i = 0; i < n; i++)
+            larger[i] = old[i];
+        __atomic_store_n((void **)p, (void *)larger, __ATOMIC_RELEASE);
+    }
+
     /* Numbers that only tell things of one kind apart, which nothing depends on: n of them, from the one returned. */
     static inline RT_UNSEEN uint32_t rt_number(volatile uint32_t *p, uint32_t n)
     { uint32_t first = *p; *p = first + n; return first; }
@@ -99,4 +111,7 @@ cdef extern from *:
     """
     uint32_t rt_glance(uint32_t *p) noexcept nogil
     int64_t rt_glance64(int64_t *p) noexcept nogil
+    void *rt_glance_link(void *p) noexcept nogil
+    void rt_enter(void **entry, void *value) noexcept nogil
+    void rt_enlarge(void *p, void **larger, uint32_t n) noexcept nogil
     uint32_t rt_number(uint32_t *p, uint32_t n) noexcept nogil

@@ -15,7 +15,7 @@ from anonvma_rt.engine.run.fault cimport Fault, Guard, crashed, guard_swap
 from anonvma_rt.engine.run.journal cimport journal_reset, journal_take
 from anonvma_rt.engine.run.task cimport (
     HALT_AGAIN, HALT_DIVERGED, HALT_EXIT, HALT_NONE, HALT_NO_MEMORY, HALT_PRUNED, HALT_STOPPED, HALT_STUCK, HALT_UNTIL,
-    HALT_VIOLATION, MAX_CLASSES, MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Finding,
+    HALT_VIOLATION, MAX_COUNTERS, VIOLATION_CRASH, VIOLATION_STUCK, CarrierCalls, Execution, Finding,
     Limits, Task, close_segment, cut_by, decide, hold_here, set_alarm, stuck, wait_outside,
 )
 
