@@ -19,7 +19,7 @@ __all__ = ["KernelTrace"]
 
 WALKS = {1: "unmap walk", 2: "restore walk", 3: "split walk", 4: "referenced walk"}
 MEMORY = dict(enumerate(ALLOCATIONS))
-STATES = ("none", "present", "migration entry", "?")
+STATES = ("none", "present", "migration entry", "swap entry")
 
 
 class Note(NamedTuple):
@@ -79,6 +79,18 @@ NOTE_SENTENCES: Mapping[str, Note] = {
     ),
     "collapse": _leads("makes a huge page of the small ones at {b:#x}: page {c}"),
     "table-move": Note("moves the whole page table to {place}", "a"),
+    "swap": Note(
+        ("page {a} gets slot {b} of the swap area", "writes page {a} to slot {b}",
+         "page {a} is in the swap cache no more (slot {b})", "reads slot {b} into page {a}"), by="c",
+    ),
+    "swap-out": Note("puts a swap entry at {place}, of page {c}", "a"),
+    "discard": Note("drops page {c} from {place}", "a"),
+    "keep": Note("puts the pte of page {c} back at {place}", "a"),
+    "swap-in": Note("maps page {c} at {b:#x} again"),
+    "reclaim": _leads(("reclaims page {a}", "page {a} is free", "keeps page {a}"), by="b"),
+    "pin": Note("takes a reference of page {c} at {b:#x}"),
+    "unpin": Note("gives the reference of page {c} back"),
+    "dma": Note("writes {b:#x} to page {a} through a reference"),
 }  # fmt: skip
 
 # Of the notes about entries, those of which the entry is the one at their own place.
@@ -244,7 +256,9 @@ class KernelTrace(Trace):
         found = self.finding
         if found is None:
             return False
-        addresses = {"lost-page": {found.a, found.b}, "unreachable-pte": {found.b}}.get(self.kind or "", set())
+        addresses = {"lost-page": {found.a, found.b}, "unreachable-pte": {found.b}, "lost-pin": {found.b}}.get(
+            self.kind or "", set()
+        )
         objects = {
             "mapcount-mismatch": {("page", found.a)},
             "use-after-free": {("page", found.b)},
@@ -304,7 +318,8 @@ class KernelTrace(Trace):
 
 def _pte(pte: int) -> str:
     state = STATES[pte & 3]
-    return state if pte & 3 == 0 else f"{state} (page {pte >> 8})"
+    what = "slot" if pte & 3 == 3 else "page"
+    return state if pte & 3 == 0 else f"{state} ({what} {pte >> 8})"
 
 
 def _pmd(pmd: int) -> str:

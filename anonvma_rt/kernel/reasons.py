@@ -133,6 +133,8 @@ CHECKS = {
     "wrong-protection": "the pte at {b:#x} of process {a} has not the protection of its vma: nobody may access the "
     "one, and everybody the other",
     "wrong-charge": "process {a} is charged for {b} pages, and its vmas will give back {c}",
+    "swap-mismatch": "slot {a} of the swap area counts {b} entries, and the page tables hold {c}",
+    "lost-pin": "process {a} has pinned page {c} at {b:#x}, and the address shows it no more",
     "list-corruption": "vma {a} and anon_vma {b} are not linked as they should be (rule {c})",
 }
 
@@ -151,6 +153,7 @@ ASSERTIONS = {
     "no-table": "it takes the pmd of {c:#x} for a page table, and it is empty by now",
     "counters": "anon_vma {b} is freed, and its children and users count {c}",
     "foreign-vma": "it handles its fault in {vma_b}, which is one of process {c} by now",
+    "bad-swap": "slot {b} of the swap area is freed, or gets one more entry, and nobody uses it",
     "split-writable": "huge page {b} is split, and {c} pmds show it, one of them writable",
 }
 
@@ -202,6 +205,10 @@ CAUSES: Mapping[str, "str | Callable[[KernelTrace, Finding], str]"] = {
     "writable-pte": _sentence(CHECKS["writable-pte"]),
     "wrong-protection": _sentence(CHECKS["wrong-protection"]),
     "wrong-charge": _sentence(CHECKS["wrong-charge"]),
+    "swap-mismatch": _sentence(CHECKS["swap-mismatch"]),
+    "lost-pin": _sentence(CHECKS["lost-pin"]),
+    "leaked-write": "At step {step} {who} wrote at {b:#x} of process {a} to a page of which process {c} has a "
+    "reference.",
     "wrong-merge": "{who} counted {b} vmas from {a:#x} on, and {c} would be right.",
     "use-after-free": _use_after_free,
     "list-corruption": _list_corruption,

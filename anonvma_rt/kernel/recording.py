@@ -225,6 +225,10 @@ class RecordedProcess:
         self._now(errnos, lambda process: process.collapse(addr))
         self._record("collapse", errnos, at=addr)
 
+    def free(self, addr: int, pages: int, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.free(addr, pages))
+        self._record("free", errnos, at=addr, pages=pages)
+
     def brk(self, addr: int, pages: int, errnos: Errnos = "") -> int:
         end = self._now(errnos, lambda process: process.brk(addr, pages))
         self._record("brk", errnos, at=addr, pages=pages)
@@ -264,6 +268,24 @@ class RecordedProcess:
         self._now(errnos, lambda process: process.uffd_move(addr, to))
         self._record("uffd_move", errnos, **{"from": addr, "to": to})
 
+    # ---- references that outlive the look --------------------------------------------------------------------------
+
+    def pin(self, addr: int, writable: bool = True, fast: bool = False, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.pin(addr, writable, fast))
+        self._record("pin", errnos, at=addr, writable=writable, fast=fast)
+
+    def get(self, addr: int, writable: bool = False, fast: bool = False, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.get(addr, writable, fast))
+        self._record("get", errnos, at=addr, writable=writable, fast=fast)
+
+    def unpin(self, addr: int, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.unpin(addr))
+        self._record("unpin", errnos, at=addr)
+
+    def dma(self, addr: int, tag: int, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.dma(addr, tag))
+        self._record("dma", errnos, at=addr, tag=tag)
+
     # ---- accesses --------------------------------------------------------------------------------------------------
 
     def touch(self, addr: int, pages: int = 1, write: bool = True, tag: int = 1, errnos: Errnos = "") -> None:
@@ -299,6 +321,11 @@ class RecordedProcess:
     def referenced(self, addr: int) -> None:
         self._now("", lambda process: self.recording.machine.referenced(self._frame(addr)))
         self._record("referenced", "", at=addr)
+
+    def reclaim(self, addr: int) -> None:
+        """kswapd frees the page that is there when the threads begin; where none is, that which is there by then."""
+        self._now("", lambda process: self.recording.machine.reclaim(self._frame(addr)))
+        self._record("reclaim", "", at=addr)
 
     def compare(self, a: int, b: int, pages: int, errnos: Errnos = "") -> None:
         """A violation (lost-page) unless both ranges have the same contents."""

@@ -99,6 +99,30 @@ class Choices:
     pud_moves
         a whole table of pmds moves by its pud (c49dd3401802, 5.11).
 
+    Swap, reclaim, and references from outside the page tables:
+
+    swapin
+        how a fault reads what only one entry names, from a device in memory: through the swap "cache"; "direct", past
+        it (0bcac06f27d7, 4.15), with a slot that nobody keeps; "prepared", and the slot is kept (13ddaf26be32, 6.8).
+    swapin_rechecks
+        who finds a page in the swap cache asks again, when it is locked, whether it is the slot's (4969c1192d15).
+    uffd_swap
+        what UFFDIO_MOVE does about the page of a swapped entry: "6.8", nothing; "6.14", moves the one that it found in
+        the swap cache (c50f8e6053b0); "6.16", and looks again under the locks of both entries (0ea148a79919).
+    lazyfree_refs
+        reclaim keeps a page of MADV_FREE that somebody has a reference of (6c8e2a256915, 5.18).
+    keeps_pinned
+        reclaim does not touch what may be pinned (feb889fb40fa, 5.11).
+    fork_copies_pinned
+        fork gives the child a copy of what may be pinned, at once (70e806e4e645, 5.9).
+    write_protect_seq
+        a pin without a lock is given back where the mm forked meanwhile (57efa1fe5957, 5.11).
+    gup_rechecks_pmd
+        a reference without a lock is given back where the table has gone meanwhile (70cbc3cc78a9, 6.1).
+    gup_cow
+        when a reference for reading breaks copy on write: "no"; "5.8", always (17839856fd58, until a308c71bf1e6 in
+        5.9); "5.19", for a pin, where the entry has not got its page alone (a7f226604170).
+
     Vmas and their anon_vmas:
 
     merge
@@ -244,3 +268,12 @@ class Choices:
     collapse_unlocked: bool = False
     huge_zero: bool = False
     pud_moves: bool = False
+    swapin: str = "cache"
+    swapin_rechecks: bool = True
+    keeps_pinned: bool = False
+    uffd_swap: str = "6.8"
+    gup_cow: str = "no"
+    fork_copies_pinned: bool = False
+    write_protect_seq: bool = False
+    lazyfree_refs: bool = False
+    gup_rechecks_pmd: bool = False

@@ -29,7 +29,8 @@ MODERN = TREE | {
     "reuse": "counters", "move_pages": "4.17", "wait_without_pin": True, "pmd_twice": False, "refuse_copies": True,
     "unstable_pmd": "no", "munmap_downgrades": True, "exclusive_growth": True, "restore_compares": True,
     "batches": "6.3", "cow_reuse": "5.19", "aligned": "6.8", "collapse": "5.8", "pud_moves": True,
-    "case_8_grows": False,
+    "case_8_grows": False, "swapin": "prepared", "keeps_pinned": True, "uffd_swap": "6.16", "gup_cow": "5.19",
+    "fork_copies_pinned": True, "write_protect_seq": True, "lazyfree_refs": True, "gup_rechecks_pmd": True,
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,

@@ -19,7 +19,7 @@ OF_2011 = ("peek", "merge", "lucky-merge", "error-path", "lkml-2011")
 # thousand times.
 RUNS, MARGIN = 10_000, 10
 # Where a thousandth of the executions is wrong: so many that the margin is no matter of luck.
-RARE = {"lucky-merge": 20_000}
+RARE = {"lucky-merge": 20_000, "uffd-move-swap-aba": 40_000}
 FEW_RUNS = 2500  # where an execution has thousands of steps
 
 STRICT = "unpatched moveto-tail moveto-tail-merge-only rmap-locks"
@@ -118,6 +118,16 @@ WRONG_AND_RIGHT = {
     "free_root_first": ("root-freed-first", "unpatched", "unpatched,free_root_first=false"),
     "isolate": ("two-batches", "modern,isolate=false,batches=waiting", "modern,batches=waiting"),
     "batches": ("two-batches", "modern,isolate=false,batches=waiting", "modern,isolate=false"),
+    "cow_reuse": ("vmsplice", "unpatched", "unpatched,cow_reuse=5.9"),
+    "swapin": ("swapin-skips-cache", "modern,swapin=direct", "modern"),
+    "swapin_rechecks": ("swapin-no-recheck", "unpatched,swapin_rechecks=false", "unpatched"),
+    "keeps_pinned": ("pinned-swapout", "unpatched,cow_reuse=5.9", "unpatched,cow_reuse=5.9,keeps_pinned=true"),
+    "uffd_swap": ("uffd-move-swapcache", "modern,uffd_swap=6.8", "modern"),
+    "gup_cow": ("read-only-pin", "modern,gup_cow=no", "modern"),
+    "fork_copies_pinned": ("fork-of-pinned", "modern,fork_copies_pinned=false", "modern"),
+    "write_protect_seq": ("fast-pin-vs-fork", "modern,write_protect_seq=false", "modern"),
+    "gup_rechecks_pmd": ("fast-pin-vs-collapse", "modern,gup_rechecks_pmd=false", "modern"),
+    "lazyfree_refs": ("free-vs-direct-io", "modern,lazyfree_refs=false", "modern"),
 }  # fmt: skip
 # No scenario can catch these, and docs/zoo.md says why: they only exclude interleavings, or only look at more.
 HARMLESS = ("single_ptl", "walk_root_list")
@@ -238,6 +248,17 @@ GUARDS = {
     "unpinned-migration": ["pin=false"],
     "reused-vma": ["vma_locks=6.15-any-mm"],
     "unpinned-mm": ["vma_locks=6.15-unpinned-mm"],
+    "swapin-skips-cache": ["swapin=direct"],
+    "swapin-no-recheck": ["swapin_rechecks=false", "swapin_rechecks=false,swapin=cache"],
+    "uffd-move-swapcache": ["uffd_swap=6.8"],
+    "uffd-move-swap-aba": ["uffd_swap=6.14"],
+    "vmsplice": ["cow_reuse=mapped-once,gup_cow=no"],
+    "fork-of-pinned": ["fork_copies_pinned=false"],
+    "fast-pin-vs-fork": ["write_protect_seq=false"],
+    "read-only-pin": ["gup_cow=no"],
+    "fast-pin-vs-collapse": ["gup_rechecks_pmd=false"],
+    "pinned-swapout": ["cow_reuse=5.9", "keeps_pinned=false,cow_reuse=5.9"],
+    "free-vs-direct-io": ["lazyfree_refs=false"],
 }
 
 

@@ -23,6 +23,12 @@ KNOWN = {
         ["free_root_first=true (88c22088bf23)"],
         ["free_root_first=false (624483f3ea82)"],
     ),
+    "swapin-skips-cache": (
+        [("4.15", "6.6")],
+        ["swapin=direct (0bcac06f27d7)"],
+        ["swapin=prepared (13ddaf26be32)"],
+    ),
+    "pinned-swapout": ([("5.9", "5.10")], ["cow_reuse=5.9 (09854ba94c6a)"], ["keeps_pinned=true (feb889fb40fa)"]),
     "double-reuse": ([("3.19", "5.19")], ["reuse=degree (7a3ef208e662)"], ["reuse=counters (2555283eb40d)"]),
     "thp-split-peek": ([("3.13", "3.13")], ["split_peeks=true (117b0791ac42)"], ["split_peeks=false (b5a8cad376ee)"]),
     "thp-split-vs-move": (
@@ -78,7 +84,7 @@ KNOWN = {
 }
 
 
-RARE = {"unpinned-mm": 1500}  # where less than a hundredth of the executions is wrong
+RARE = {"unpinned-mm": 1500, "uffd-move-swap-aba": 6000, "swapin-skips-cache": 1500}  # where less than a hundredth of the executions is wrong
 
 
 def matrix(name, releases=ALL, runs=400, **how):

@@ -73,6 +73,14 @@ class Machine:
         holds a reference); ValueError where there is no such frame, and for frame 0, which has no rmap."""
         return self._page_call("migrate", pfn)
 
+    def reclaim(self, pfn: int) -> None:
+        """Frees a page as kswapd does (shrink_page_list): what it held is in the swap area then, and the next access
+        reads it in; what MADV_FREE gave up, and nobody has written to since, is gone.
+
+        Raises OSError: ENOENT for a free page, EAGAIN where it is kept (somebody holds a reference, there is no slot,
+        it was written to); ValueError where there is no such frame."""
+        self._page_call("reclaim", pfn)
+
     def split_huge_page(self, pfn: int) -> None:
         """Makes small pages of the huge page that holds frame `pfn` (split_huge_page); nothing where it is a small one.
 

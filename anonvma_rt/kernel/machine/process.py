@@ -69,6 +69,11 @@ class Process:
         to), EAGAIN (a page is locked, isolated, pinned or shared), ENOMEM."""
         self._call("collapse", _address(addr))
 
+    def free(self, addr: int, pages: int) -> None:
+        """Lets reclaim drop the pages of a range as long as nobody writes to them (madvise with MADV_FREE); what was
+        swapped out goes at once. Raises OSError: EINVAL (unaligned), ENOMEM (some of it is not mapped)."""
+        self._call("free", _address(addr), _pages(pages))
+
     def brk(self, addr: int, pages: int) -> int:
         """Lets the heap that ends at addr grow by so many pages (do_brk): its new end. Raises OSError: EINVAL
         (unaligned, no length), ENOMEM (something is in the way)."""
@@ -113,6 +118,27 @@ class Process:
         """Moves one page to an empty place of another vma (UFFDIO_MOVE). Raises OSError: EINVAL (unaligned, not both
         writable), ENOENT (no mapping or no page there), EEXIST (the place has a page), EBUSY (the page is shared)."""
         self._call("uffd_move", _address(addr), _address(to))
+
+    # ---- references that outlive the look --------------------------------------------------------------------------
+
+    def pin(self, addr: int, writable: bool = True, fast: bool = False) -> None:
+        """Pins the page at addr for a device (pin_user_pages), so that the address shows it as long as it is mapped.
+        fast: without mmap_sem, if that goes. Raises OSError EFAULT outside every mapping and without the right to
+        it."""
+        self._call("pin", _address(addr), int(writable), int(fast))
+
+    def get(self, addr: int, writable: bool = False, fast: bool = False) -> None:
+        """Takes a plain reference, as vmsplice does (get_user_pages). Raises OSError EFAULT as above."""
+        self._call("get", _address(addr), int(writable), int(fast))
+
+    def unpin(self, addr: int) -> None:
+        """Gives back what pin() or get() took of that address. Raises OSError ENOENT where there is none."""
+        self._call("unpin", _address(addr))
+
+    def dma(self, addr: int, tag: int) -> None:
+        """A device writes a content tag to the page that is pinned under that address, wherever it is mapped by now.
+        Raises OSError ENOENT where there is none."""
+        self._call("dma", _address(addr), tag)
 
     # ---- accesses --------------------------------------------------------------------------------------------------
 

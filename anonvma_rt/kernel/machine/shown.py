@@ -43,8 +43,8 @@ class Vma:
 
 @dataclass(frozen=True)
 class Pte:
-    """A page-table entry. state: "none", "present", "migration", or "huge" (a huge pmd; pfn is that of the small page
-    inside). pfn 0 with "present" is the zero page."""
+    """A page-table entry. state: "none", "present", "migration", "swap" (pfn is the number of the slot), or "huge" (a
+    huge pmd; pfn is that of the small page inside). pfn 0 with "present" is the zero page."""
 
     state: str
     pfn: int

@@ -5,12 +5,12 @@ child's pte has not yet been at the parent's when that was copied.
 """
 
 from libc.errno cimport EEXIST, ENOMEM
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
-from anonvma_rt.engine.base.os cimport read_link
+from anonvma_rt.engine.base.os cimport read_link, read_onceu, write_onceu
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport (
     down_write, down_write_nested, lock_init, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t,
@@ -18,21 +18,25 @@ from anonvma_rt.engine.run.sync cimport (
 )
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_fork
+from anonvma_rt.mm.gup cimport maybe_dma_pinned
 from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
+from anonvma_rt.mm.hooks.pins cimport pins_by
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_MMAP_SEM, CLASS_PTL, PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM,
-    TYPE_SCRATCH, VMA_LOCKS_6_4_RELEASED, VMA_LOCKS_FORK, VM_ACCOUNT, announce_tree, is_migration_entry, kernel,
-    kernel_of, member_of, mm_struct, mm_walk, noted, page, page_at, page_directory, page_table, pte_pfn, pte_present,
+    CLASS_MMAP_SEM, CLASS_PTL, COW_REUSE_5_19, MAX_PROCESSES, PAGE_SIZE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE,
+    PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM, TYPE_SCRATCH, VMA_LOCKS_6_4_RELEASED,
+    VMA_LOCKS_FORK, VM_ACCOUNT, VM_WRITE, algorithm, announce_tree, is_migration_entry, is_swap_pte, kernel, kernel_of,
+    make_pte, member_of, mm_struct, mm_walk, noted, page, page_at, page_directory, page_table, pte_pfn, pte_present,
     pte_t, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
-from anonvma_rt.mm.page_alloc cimport get_page
+from anonvma_rt.mm.page_alloc cimport alloc_page, get_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport alloc_table, pte_lockptr, pte_offset, pte_read, set_pte
-from anonvma_rt.mm.rmap cimport page_dup_rmap
+from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_dup_rmap
 from anonvma_rt.mm.slab cimport must_alloc
+from anonvma_rt.mm.swap cimport swap_duplicate
 from anonvma_rt.mm.vma cimport vma_duplicate, vma_free, vma_link
 from anonvma_rt.mm.vma_lock cimport detach_all, lock_all, mmap_write_unlock, vma_end_write_all, vma_start_write
 
@@ -65,18 +69,50 @@ cdef mm_struct *mm_alloc(Task *t, kernel *k) noexcept nogil:
 # ---- copying ---------------------------------------------------------------------------------------------------------
 
 
-cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source, uint64_t address,
-                       pte_t pte) noexcept nogil:
+cdef int copy_pinned(Task *t, vm_area_struct *child, pte_t *to, uint64_t address, pte_t pte) noexcept nogil:
+    """copy_present_page(): since 5.9 (70e806e4e645) a page that may be pinned is the parent's, and the child gets a
+    copy at once; since 5.19 if the entry had it alone. Whether it did, or -ENOMEM."""
+    cdef algorithm *a = &kernel_of(t).algorithm
+    cdef page *p = page_at(t, pte_pfn(pte))
+    cdef page *new
+    cdef pte_t rights = PTE_EXCLUSIVE | PTE_WRITE if child.vm_flags & VM_WRITE else PTE_EXCLUSIVE
+    if not a.fork_copies_pinned or (a.cow_reuse == COW_REUSE_5_19 and not pte & PTE_EXCLUSIVE):
+        return False
+    if not maybe_dma_pinned(t, p):
+        return False
+    new = alloc_page(t)
+    if new == NULL:
+        return -ENOMEM
+    point(t, OP_LOAD, &p.tag)
+    new.tag = read_onceu(&p.tag)
+    page_add_new_anon_rmap(t, new, child, address)
+    set_pte(t, to, make_pte(PTE_PRESENT, new.pfn, rights) | pte & (PTE_DIRTY | PTE_PROTNONE))
+    note(t, NOTE_COPY, serial_of(child), <int64_t>address, noted(to[0]))
+    return True
+
+
+cdef int copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source, uint64_t address,
+                      pte_t pte) noexcept nogil:
     """Shares one page, without the right to write on both sides. A migration entry is copied as it is, but an entry
-    that would give back the right to write loses that first, in the parent too."""
+    that would give back the right to write loses that first, in the parent too. 0 or -ENOMEM."""
     cdef kernel *k = kernel_of(t)
     cdef page *p
+    cdef int copied = 0
+    if k.pins != NULL and pte_present(pte) and pte_pfn(pte):
+        copied = copy_pinned(t, child, to, address, pte)
+        if copied:
+            return 0 if copied > 0 else copied
     if is_migration_entry(pte):
         if k.algorithm.decode_in_zap:
             # For rss accounting, since 3.3.
             decode_migration_entry(t, pte, address)
         if pte & (PTE_WRITE | PTE_EXCLUSIVE):
             pte &= ~<pte_t>(PTE_WRITE | PTE_EXCLUSIVE)
+            set_pte(t, source, pte)
+    elif is_swap_pte(pte):
+        swap_duplicate(t, <uint32_t>pte_pfn(pte))
+        if pte & PTE_EXCLUSIVE:
+            pte &= ~<pte_t>PTE_EXCLUSIVE
             set_pte(t, source, pte)
     elif pte_present(pte):
         if pte & (PTE_WRITE | PTE_EXCLUSIVE):
@@ -88,6 +124,7 @@ cdef void copy_one_pte(Task *t, vm_area_struct *child, pte_t *to, pte_t *source,
             page_dup_rmap(t, p)
     set_pte(t, to, pte)
     note(t, NOTE_COPY, serial_of(child), <int64_t>address, noted(pte))
+    return 0
 
 
 cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t address, uint64_t end) noexcept nogil:
@@ -98,6 +135,7 @@ cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t add
     cdef spinlock_t *parent_ptl = pte_lockptr(t, walk.vma.vm_mm, source)
     cdef pte_t pte
     cdef int progress
+    cdef int error = 0
     if alloc_table(t, child.vm_mm, address, &table) < 0:
         return -ENOMEM
     if table == NULL:
@@ -107,14 +145,16 @@ cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t add
         spin_lock(t, child_ptl)
         spin_lock_nested(t, parent_ptl, 1)
         progress = 0
-        while address < end and progress < BATCH:
+        while address < end and progress < BATCH and error == 0:
             pte = pte_read(t, pte_offset(source, address))
             if pte != PTE_NONE:
-                copy_one_pte(t, child, pte_offset(table, address), pte_offset(source, address), address, pte)
+                error = copy_one_pte(t, child, pte_offset(table, address), pte_offset(source, address), address, pte)
             progress += COPY_COST if pte != PTE_NONE else 1
             address += PAGE_SIZE
         spin_unlock_nested(t, parent_ptl, 1)
         spin_unlock(t, child_ptl)
+        if error < 0:
+            return error
     return 0
 
 
@@ -122,10 +162,24 @@ cdef int copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent)
     """Shares all pages of a vma with the child's. Nothing to do where the parent's was never written to. 0, or -ENOMEM
     where a table of the child's cannot be had; what was shared before that is."""
     cdef mm_walk walk = mm_walk(vma=parent, huge=copy_huge_pmd, ptes=copy_pte_range, child=child, shared=False)
+    cdef int result
     point(t, OP_LOAD, member_of(t, &parent.anon_vma))
     if read_link(&parent.anon_vma) == NULL:
         return 0
-    return walk_page_range(t, &walk, parent.vm_start, parent.vm_end)
+    write_protects(t, parent.vm_mm)
+    result = walk_page_range(t, &walk, parent.vm_start, parent.vm_end)
+    write_protects(t, parent.vm_mm)
+    return result
+
+
+cdef void write_protects(Task *t, mm_struct *mm) noexcept nogil:
+    """write_protect_seq: odd from the first entry to the last (57efa1fe5957, 5.11), for gup_fast()."""
+    cdef uint32_t *seq
+    if kernel_of(t).pins == NULL or not kernel_of(t).algorithm.write_protect_seq:
+        return
+    seq = &pins_by(t).seq[mm.id & (MAX_PROCESSES - 1)]
+    point(t, OP_STORE, seq)
+    write_onceu(seq, read_onceu(seq) + 1)
 
 
 cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:

@@ -21,13 +21,18 @@ cdef struct vm_fault:
     spinlock_t *ptl
     # It was another one when it was looked at again.
     bint changed
+    # The page is to be this entry's alone, and is not written to (FAULT_FLAG_UNSHARE).
+    bint unshare
     # What comes of it: the page, NULL for the zero page, and a lock that keeps the entry until unpin_entry(), or NULL.
     page *content
     spinlock_t *pinned
+    # Where pages are written to through references, too: the lock of the entry, held until then.
+    spinlock_t *held
 
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
                         uint64_t ceiling, bint met) noexcept nogil
+cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil
 cdef int handle_mm_fault(Task *t, vm_fault *vmf) noexcept nogil
 cdef void unpin_entry(Task *t, vm_fault *vmf) noexcept nogil

@@ -5,21 +5,22 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_free, arena_retire
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
-from anonvma_rt.engine.base.os cimport read_once32, read_once64, read_onceu, write_link, write_once64, write_onceu
+from anonvma_rt.engine.base.os cimport read_once64, read_onceu, rt_unlikely, write_link, write_once64, write_onceu
 from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
 from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_COW, NOTE_FAULT, NOTE_ZAP
+from anonvma_rt.mm.hooks.pins cimport pin_unmapped
 from anonvma_rt.mm.huge_memory cimport (
     do_huge_pmd_anonymous_page, do_huge_pmd_wp_page, hugepage_fits, wait_split_huge_page, zap_huge_pmd,
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING,
-    PMD_WRITE, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA,
-    is_migration_entry, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_count,
-    page_table, pmd_huge, pmd_t, pmd_table, poison, pte_pfn, pte_present, pte_t,
+    PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA,
+    is_migration_entry, is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at,
+    page_count, page_slot, page_table, pmd_huge, pmd_t, pmd_table, poison, pte_pfn, pte_present, pte_t,
     vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
@@ -29,6 +30,8 @@ from anonvma_rt.mm.pgtable cimport (
     ptep_get_and_clear, set_pte,
 )
 from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
+from anonvma_rt.mm.swap cimport free_swap_and_cache, reuse_swap_page, try_to_free_swap
+from anonvma_rt.mm.swapin cimport do_swap_page
 
 cdef enum:
     # The rights of who wrote to a page that is its own.
@@ -51,10 +54,14 @@ cdef int zap_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addre
         if pte_read(t, ptep) != PTE_NONE:
             pte = ptep_get_and_clear(t, ptep)
             note(t, NOTE_ZAP, mm.id, <int64_t>address, noted(pte))
+            if k.pins != NULL:
+                pin_unmapped(t, mm, address)
             if pte_present(pte) and pte_pfn(pte):
                 p = page_at(t, pte_pfn(pte))
                 page_remove_rmap(t, p)
                 put_page(t, p)
+            elif is_swap_pte(pte):
+                free_swap_and_cache(t, <uint32_t>pte_pfn(pte))
             elif is_migration_entry(pte) and k.algorithm.decode_in_zap:
                 # For rss accounting, since 3.3.
                 decode_migration_entry(t, pte, address)
@@ -134,8 +141,7 @@ cdef bint reuse_mapped_once(Task *t, vm_fault *vmf, page *p) noexcept nogil:
         if vmf.changed:
             mutex_unlock(t, &p.lock)
             return False
-    point(t, OP_LOAD, &p.mapcount)
-    if read_once32(&p.mapcount) > 0:
+    if not reuse_swap_page(t, p):
         mutex_unlock(t, &p.lock)
         return False
     point(t, OP_STORE, &p.mapping)
@@ -144,9 +150,18 @@ cdef bint reuse_mapped_once(Task *t, vm_fault *vmf, page *p) noexcept nogil:
     return True
 
 
-cdef bint referenced_once(Task *t, page *p) noexcept nogil:
+cdef bint referenced_once(Task *t, page *p, bint cached) noexcept nogil:
+    """cached: and by the swap cache."""
     point(t, OP_LOAD, &p.count)
-    return page_count(p) == 1
+    return page_count(p) == 1 + cached
+
+
+cdef bint in_the_cache(Task *t, page *p) noexcept nogil:
+    """PageSwapCache() without the page lock."""
+    if kernel_of(t).swap == NULL:
+        return False
+    point(t, OP_LOAD, &p.flags)
+    return page_slot(p) != 0
 
 
 cdef bint reuse_page(Task *t, vm_fault *vmf, page *p) noexcept nogil:
@@ -159,13 +174,17 @@ cdef bint reuse_page(Task *t, vm_fault *vmf, page *p) noexcept nogil:
     """
     cdef int32_t rule = kernel_of(t).algorithm.cow_reuse
     cdef bint alone
+    cdef bint cached
     if rule == COW_REUSE_MAPPED_ONCE:
         return reuse_mapped_once(t, vmf, p)
     if rule == COW_REUSE_5_19 and vmf.seen & PTE_EXCLUSIVE:
         return True
-    if not referenced_once(t, p) or not mutex_trylock(t, &p.lock):
+    cached = rule == COW_REUSE_5_19 and in_the_cache(t, p)
+    if not referenced_once(t, p, cached) or not mutex_trylock(t, &p.lock):
         return False
-    alone = referenced_once(t, p)
+    if rule == COW_REUSE_5_19:
+        try_to_free_swap(t, p)
+    alone = referenced_once(t, p, False)
     if alone and rule == COW_REUSE_5_19:
         point(t, OP_STORE, &p.mapping)
         set_page_anon_vma(p, own_anon_vma(t, vmf.vma))
@@ -177,10 +196,11 @@ cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
     """Copy on write. ptl is held on entry and not on return; the fault looks again afterwards. Returns 0 or -ENOMEM."""
     cdef page *old = page_at(t, pte_pfn(vmf.seen)) if pte_pfn(vmf.seen) else NULL
     cdef page *new = NULL
+    cdef pte_t rights = PTE_EXCLUSIVE if vmf.unshare else NEW_PAGE
     if old != NULL:
         vmf.changed = False
         if reuse_page(t, vmf, old):
-            set_pte(t, vmf.pte, vmf.seen | NEW_PAGE)
+            set_pte(t, vmf.pte, vmf.seen | rights)
             spin_unlock(t, vmf.ptl)
             return 0
         if vmf.changed:
@@ -194,12 +214,14 @@ cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
         if old != NULL:
             put_page(t, old)
         return -ENOMEM
+    if old != NULL and kernel_of(t).pins != NULL:
+        point(t, OP_LOAD, &old.tag)
     new.tag = read_onceu(&old.tag) if old != NULL else 0
     spin_lock(t, vmf.ptl)
     if pte_read(t, vmf.pte) == vmf.seen:
         ptep_get_and_clear(t, vmf.pte)
         page_add_new_anon_rmap(t, new, vmf.vma, vmf.address)
-        set_pte(t, vmf.pte, make_pte(PTE_PRESENT, new.pfn, NEW_PAGE))
+        set_pte(t, vmf.pte, make_pte(PTE_PRESENT, new.pfn, rights))
         note(t, NOTE_COW, vmf.mm.id, <int64_t>vmf.address, new.pfn)
         new = NULL
         if old != NULL:
@@ -252,6 +274,22 @@ cdef void unpin_entry(Task *t, vm_fault *vmf) noexcept nogil:
     if vmf.pinned != NULL:
         quiet_unlock(t, vmf.pinned)
         vmf.pinned = NULL
+    if vmf.held != NULL:
+        spin_unlock(t, vmf.held)
+        vmf.held = NULL
+
+
+cdef bint hold_entry(Task *t, vm_fault *vmf, uint64_t *entry, spinlock_t *lock, uint64_t seen) noexcept nogil:
+    """The same where tasks take turns and pages are written to through references, too: so what the access does to the
+    page is a step of its own. False where the entry is another one by now."""
+    if t.x.parallel:
+        return True
+    spin_lock(t, lock)
+    if pte_read(t, entry) != seen:
+        spin_unlock(t, lock)
+        return False
+    vmf.held = lock
+    return True
 
 
 cdef inline bint pmd_allows(pmd_t pmd, bint write) noexcept nogil:
@@ -274,6 +312,8 @@ cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noex
             if not pmd_allows(value, vmf.write):
                 unpin_entry(t, vmf)
                 return 0
+        if kernel_of(t).pins != NULL and not hold_entry(t, vmf, pmd, &vmf.mm.page_table_lock, value):
+            return 0
         vmf.content = page_at(t, pte_pfn(value))
         vmf.content += (vmf.address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)
         return 1
@@ -301,10 +341,18 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
         elif pte == PTE_NONE:
             result = do_anonymous_page(t, vmf)
         elif pte_allows(pte, vmf.write):
+            if rt_unlikely(kernel_of(t).pins != NULL) and not hold_entry(t, vmf, vmf.pte, vmf.ptl, pte):
+                continue
             vmf.content = page_at(t, pte_pfn(pte)) if pte_pfn(pte) else NULL
+            if vmf.write and rt_unlikely(kernel_of(t).swap != NULL):
+                # The hardware marks it with the write; nobody changes the entry in between.
+                write_once64(vmf.pte, pte | PTE_DIRTY)
             return 0
         elif pte & PTE_PROTNONE:
             result = -EAGAIN
+        elif is_swap_pte(pte):
+            vmf.seen = pte
+            result = do_swap_page(t, vmf)
         else:
             vmf.seen = pte
             spin_lock(t, vmf.ptl)

@@ -24,9 +24,10 @@ cdef struct migration:
     anon_vma *pinned
     uint64_t pfn
     int state                 # of a batch (move_pages.pyx)
+    bint mapped               # something showed the page when the pass began; else it was only in the swap cache
 
 cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil
-cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcept nogil
+cdef int move_to_new_page(Task *t, migration *m, bint fail_copy) noexcept nogil
 cdef void end_migration(Task *t, migration *m, int result) noexcept nogil
 cdef void told(Task *t, page *old, int result) noexcept nogil
 cdef void finished(Task *t, page *old, int result) noexcept nogil

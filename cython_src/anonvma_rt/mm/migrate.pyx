@@ -22,9 +22,9 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
-    MOVE_PAGES_4_17, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of, make_pte, mm_of, mm_struct,
-    noted, page, page_anon_vma, page_at, page_compound, page_count, page_table, pte_pfn, pte_t, serial_of,
-    vm_area_struct, vma_page_prot,
+    MOVE_PAGES_4_17, PG_DIRTY, PG_LAZYFREE, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of,
+    make_pte, mm_of, mm_struct, noted, page, page_anon_vma, page_at, page_compound, page_count, page_slot, page_table,
+    pte_pfn, pte_t, serial_of, vm_area_struct, vma_page_prot,
 )
 from anonvma_rt.mm.page_alloc cimport (
     alloc_isolated_page, get_page, get_page_unless_zero, isolate_lru_page, put_page, putback_lru_page,
@@ -35,6 +35,8 @@ from anonvma_rt.mm.rmap cimport (
     WALK_RESTORE, must_be_its_anon_vma, page_add_anon_rmap, page_get_anon_vma, page_mapped, rmap_walk, rmap_walk_begin,
     rmap_walk_next, try_to_unmap, vma_address,
 )
+
+from anonvma_rt.mm.swap cimport change_flags, move_in_swap_cache
 
 
 cdef page *decode_migration_entry(Task *t, pte_t pte, uint64_t address) noexcept nogil:
@@ -145,17 +147,36 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
     anon_vma_unlock_read(t, av)
 
 
-cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcept nogil:
-    """0 when new took the place of old everywhere; -EAGAIN if somebody else holds a reference; -EIO if the copy
-    fails."""
+cdef bint replace_page(Task *t, page *old, page *new) noexcept nogil:
+    """migrate_page_move_mapping(): whether nobody but the caller and the swap cache, in which the new page takes the
+    old one's place, has a reference of that."""
+    if page_slot(old):
+        if not move_in_swap_cache(t, old, new):
+            return False
+    else:
+        point(t, OP_LOAD, &old.count)
+        if page_count(old) != 1:
+            return False
+    if kernel_of(t).swap != NULL:
+        point(t, OP_LOAD, &old.flags)
+        change_flags(t, new, 0, read_onceu(&old.flags) & (PG_DIRTY | PG_LAZYFREE))
+    return True
+
+
+cdef int move_to_new_page(Task *t, migration *m, bint fail_copy) noexcept nogil:
+    """0 when the new page took the place of the old one everywhere, and in the swap cache; -EAGAIN if somebody else
+    holds a reference; -EIO if the copy fails."""
+    cdef page *new = m.new
+    cdef page *old = m.old
     cdef int result = 0
     if not mutex_trylock(t, &new.lock):
         violate(t, BUG_ON, BUG_NEW_PAGE_LOCKED, new.pfn, 0)
     new.index = old.index
     point(t, OP_STORE, &new.mapping)
     write_once64(&new.mapping, read_once64(&old.mapping))
-    point(t, OP_LOAD, &old.count)
-    if page_count(old) != 1:
+    if fail_copy and page_slot(old):
+        result = -EIO
+    elif not replace_page(t, old, new):
         result = -EAGAIN
     elif fail_copy:
         result = -EIO
@@ -163,7 +184,8 @@ cdef int move_to_new_page(Task *t, page *new, page *old, bint fail_copy) noexcep
         new.tag = read_onceu(&old.tag)
         point(t, OP_STORE, &old.mapping)
         write_once64(&old.mapping, 0)
-        remove_migration_ptes(t, old, new)
+        if m.mapped:
+            remove_migration_ptes(t, old, new)
     if result < 0:
         point(t, OP_STORE, &new.mapping)
         write_once64(&new.mapping, 0)
@@ -203,13 +225,18 @@ cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
             putback_lru_page(t, m.new)
             return -EAGAIN
         mutex_lock(t, &old.lock)
+    m.mapped = True
     if pin:
         m.pinned = page_get_anon_vma(t, old)
         if m.pinned == NULL:
+            if page_slot(old):
+                # Nothing keeps its anon_vma alive, and nothing shows it.
+                m.mapped = False
+                return UNMAPPED
             mutex_unlock(t, &old.lock)
             putback_lru_page(t, m.new)
             return -EAGAIN
-    try_to_unmap(t, old)
+    try_to_unmap(t, old, True)
     if not page_mapped(t, old):
         return UNMAPPED
     end_migration(t, m, -EAGAIN)
@@ -218,7 +245,7 @@ cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
 
 cdef void end_migration(Task *t, migration *m, int result) noexcept nogil:
     """The end of a pass that unmapped the page. result: whether the new page is there, or the old one comes back."""
-    if result < 0:
+    if result < 0 and m.mapped:
         remove_migration_ptes(t, m.old, m.old)
     if m.pinned != NULL:
         put_anon_vma(t, m.pinned)
@@ -248,7 +275,7 @@ cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexc
     while result == -EAGAIN and tries < MAX_PASSES:
         result = begin_migration(t, &m, tries >= FORCE_PASS)
         if result == UNMAPPED:
-            result = move_to_new_page(t, m.new, p, fail_copy)
+            result = move_to_new_page(t, &m, fail_copy)
             end_migration(t, &m, result)
         tries += 1
         told(t, p, result)

@@ -47,6 +47,8 @@ cdef enum:
     TYPE_TABLE
     TYPE_DIRECTORY
     TYPE_SCRATCH
+    TYPE_SWAP
+    TYPE_PINS
 
 # Lock classes, in the order of the head of mm/rmap.c; the one after a class is its nested subclass.
 cdef enum:
@@ -183,6 +185,21 @@ cdef enum Aligned:
     ALIGNED_6_8
     ALIGNED_6_12
 
+cdef enum Swapin:
+    SWAPIN_CACHE
+    SWAPIN_DIRECT
+    SWAPIN_PREPARED
+
+cdef enum UffdSwap:
+    UFFD_SWAP_6_8
+    UFFD_SWAP_6_14
+    UFFD_SWAP_6_16
+
+cdef enum GupCow:
+    GUP_COW_NO
+    GUP_COW_5_8
+    GUP_COW_5_19
+
 # The kernel's choices. linux/choices.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
 # name, and has the words for the enums above, in their order. A byte each, or adding one would move what stays in its
 # place (kernel.unused).
@@ -245,6 +262,15 @@ cdef struct algorithm:
     int8_t collapse_unlocked
     int8_t huge_zero
     int8_t pud_moves
+    int8_t swapin
+    int8_t swapin_rechecks
+    int8_t keeps_pinned
+    int8_t uffd_swap
+    int8_t gup_cow
+    int8_t fork_copies_pinned
+    int8_t write_protect_seq
+    int8_t lazyfree_refs
+    int8_t gup_rechecks_pmd
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -413,7 +439,7 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[5]
+    uint64_t unused[4]
     # What only some programs need: NULL elsewhere. The swap area, the translations of the CPUs, the queue of huge pages
     # that are mapped in part, and the pages that tasks have pinned.
     void *swap
@@ -569,14 +595,25 @@ cdef inline bint is_migration_entry(pte_t pte) noexcept nogil:
     return pte & PTE_STATE == PTE_MIGRATION
 
 
+cdef inline bint is_swap_pte(pte_t pte) noexcept nogil:
+    return pte & PTE_STATE == PTE_SWAP
+
+
+cdef inline uint32_t page_slot(page *page) noexcept nogil:
+    """Its slot in the swap area; 0 where it is not in the swap cache. The page lock keeps that, and nothing else in the
+    flags."""
+    cdef uint32_t flags = rt_glance(&page.flags)
+    return flags >> PAGE_SLOT_SHIFT if flags & PG_SWAPCACHE else 0
+
+
 cdef inline pte_t make_pte(int state, uint64_t pfn, pte_t rights) noexcept nogil:
     """rights: PTE_WRITE and PTE_EXCLUSIVE; other bits of an entry are left out: PTE_PROTNONE is the vma's affair."""
     return pfn << PTE_PFN_SHIFT | <uint64_t>state | rights & (PTE_WRITE | PTE_EXCLUSIVE)
 
 
 cdef inline int64_t noted(uint64_t entry) noexcept nogil:
-    """A pte or huge pmd as notes have it, which had no exclusive pages at first."""
-    return <int64_t>(entry & ~<uint64_t>PTE_EXCLUSIVE)
+    """A pte or huge pmd as notes have it, which had no exclusive pages at first, and no dirty bits."""
+    return <int64_t>(entry & ~<uint64_t>(PTE_EXCLUSIVE | PTE_DIRTY))
 
 
 cdef inline bint pmd_huge(pmd_t pmd) noexcept nogil:

@@ -65,7 +65,7 @@ cdef void move_batch(Task *t, migration *batch, int n, int passes) noexcept nogi
             m = &batch[i]
             if m.state != UNMAPPED:
                 continue
-            result = move_to_new_page(t, m.new, m.old, False)
+            result = move_to_new_page(t, m, False)
             if result == -EAGAIN and tries + 1 < passes:
                 again += 1
                 continue

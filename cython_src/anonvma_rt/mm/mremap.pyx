@@ -16,6 +16,7 @@ from anonvma_rt.mm.anon_vma_chain cimport unlink_anon_vmas
 from anonvma_rt.mm.hooks.notes cimport (
     BUG_BAD_PMD, BUG_DESTINATION_NOT_NONE, BUG_ON, BUG_ORDER, NOTE_CLEAR, NOTE_MOVE, NOTE_SET, NOTE_TABLE_MOVE,
 )
+from anonvma_rt.mm.hooks.pins cimport pins_moved
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK
 from anonvma_rt.mm.hooks.watch cimport mark_move
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
@@ -64,6 +65,8 @@ cdef void move_ptes(Task *t, pagetable_move_control *pmc, uint64_t extent, page_
     spin_lock(t, old_ptl)
     if new_ptl != old_ptl:
         spin_lock_nested(t, new_ptl, 1)
+    if kernel_of(t).pins != NULL:
+        pins_moved(t, mm, pmc.old_addr, end, pmc.new_addr)
     while pmc.old_addr < end:
         ptep = pte_offset(old, pmc.old_addr)
         if pte_read(t, ptep) != PTE_NONE:
@@ -97,6 +100,8 @@ cdef bint move_normal_pmd(Task *t, pagetable_move_control *pmc, pmd_t *old, pmd_
     if value and not pmd_huge(value):
         set_pmd(t, old, 0)
         pmd_table(value).address = pmc.new_addr
+        if kernel_of(t).pins != NULL:
+            pins_moved(t, mm, pmc.old_addr, pmc.old_addr + PMD_SIZE, pmc.new_addr)
         set_pmd(t, new, value)
         note(t, NOTE_TABLE_MOVE, serial_of(pmc.new), <int64_t>pmc.new_addr, 0)
         moved = True

@@ -4,6 +4,8 @@ A frame is never used twice within an execution, so a number means one page for 
 Where tasks run at once each takes frames a chunk at a time, so that an allocation touches nothing shared.
 """
 
+from libc.stdint cimport int32_t
+
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC
 from anonvma_rt.engine.run.sync cimport add_return
 from anonvma_rt.engine.run.task cimport Task, point
@@ -15,6 +17,7 @@ cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil
 cdef page *alloc_isolated_page(Task *t) noexcept nogil
 cdef int isolate_lru_page(Task *t, page *p) noexcept nogil
 cdef void putback_lru_page(Task *t, page *p) noexcept nogil
+cdef void drop(Task *t, page *p, int32_t what) noexcept nogil
 cdef void put_page(Task *t, page *p) noexcept nogil
 
 

@@ -37,7 +37,7 @@ cdef uint64_t index_of(Task *t, vm_area_struct *vma, uint64_t address, bint on_l
 cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil
-cdef bint try_to_unmap(Task *t, page *p) noexcept nogil
+cdef bint try_to_unmap(Task *t, page *p, bint migration) noexcept nogil
 cdef int page_referenced(Task *t, page *p) noexcept nogil
 cdef rmap_walk rmap_walk_begin(Task *t, anon_vma *av, page *p, int walk) noexcept nogil
 cdef vm_area_struct *rmap_walk_next(Task *t, rmap_walk *w) noexcept nogil

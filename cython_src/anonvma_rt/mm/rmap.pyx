@@ -22,14 +22,16 @@ from anonvma_rt.mm.hooks.notes cimport (
 )
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
-    GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PTE_MIGRATION, TYPE_ANON_VMA, TYPE_AVC,
-    TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas, anon_vma, anon_vma_chain,
-    avc_of_same_anon_vma, by_sequence, kernel_of, linear_page_index, make_pte, member_of, page, page_anon_vma,
-    page_compound, page_generation, pte_t, serial_of, start_of, vm_area_struct,
+    GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PG_DIRTY, PTE_DIRTY, PTE_MIGRATION,
+    TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas, anon_vma,
+    anon_vma_chain, avc_of_same_anon_vma, by_sequence, kernel_of, linear_page_index, make_pte, member_of, page,
+    page_anon_vma, page_compound, page_generation, pte_t, serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
 from anonvma_rt.mm.pgtable cimport ptep_get_and_clear, set_pte
+from anonvma_rt.mm.swap cimport change_flags
+from anonvma_rt.mm.vmscan cimport unmap_to_swap
 
 
 # ---- from a page to its anon_vma -----------------------------------------------------------------------------------
@@ -311,6 +313,8 @@ cdef void try_to_unmap_one(Task *t, page *p, vm_area_struct *vma, uint64_t addre
     if ptep == NULL:
         return
     pte = ptep_get_and_clear(t, ptep)
+    if pte & PTE_DIRTY:
+        change_flags(t, p, 0, PG_DIRTY)
     set_pte(t, ptep, make_pte(PTE_MIGRATION, p.pfn, pte))
     note(t, NOTE_UNMAP, serial_of(vma), <int64_t>address, p.pfn)
     page_remove_rmap(t, p)
@@ -318,15 +322,16 @@ cdef void try_to_unmap_one(Task *t, page *p, vm_area_struct *vma, uint64_t addre
     spin_unlock(t, ptl)
 
 
-cdef bint try_to_unmap(Task *t, page *p) noexcept nogil:
-    """Walk 1 of a migration (try_to_unmap_anon with TTU_MIGRATION); whether no pte maps the page any more.
+cdef bint try_to_unmap(Task *t, page *p, bint migration) noexcept nogil:
+    """Walk 1 of a migration (try_to_unmap_anon with TTU_MIGRATION), or the walk of reclaim, which ends at a pte that
+    has to stay; whether no pte maps the page any more.
 
     The page is locked. Stops as soon as the page is unmapped. A pte that it missed keeps the mapcount up, the
     migration is given up, and nothing is wrong: such misses are only counted. The stack of a program that exec still
     builds is passed over, because its ptes are about to be where no walk computes them (a8bef8ff6ea1, 2.6.35).
     """
     cdef anon_vma *av = page_lock_anon_vma(t, p)
-    cdef bint skip_stacks = kernel_of(t).algorithm.stack_flag
+    cdef bint skip_stacks = migration and kernel_of(t).algorithm.stack_flag
     cdef vm_area_struct *vma
     cdef uint64_t address
     cdef rmap_walk w
@@ -342,7 +347,10 @@ cdef bint try_to_unmap(Task *t, page *p) noexcept nogil:
                 continue
             if not address_in(t, p, vma, &address):
                 continue
-            try_to_unmap_one(t, p, vma, address)
+            if migration:
+                try_to_unmap_one(t, p, vma, address)
+            elif not unmap_to_swap(t, p, vma, address):
+                break
             if not page_mapped(t, p):
                 break
         note(t, NOTE_WALK, WALK_UNMAP, p.pfn, 1)

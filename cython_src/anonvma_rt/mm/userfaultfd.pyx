@@ -15,17 +15,19 @@ from anonvma_rt.engine.run.sync cimport (
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
-from anonvma_rt.mm.gup cimport follow_page
+from anonvma_rt.mm.gup cimport follow_page, maybe_dma_pinned
 from anonvma_rt.mm.migrate cimport migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, VM_WRITE, anon_vma, is_migration_entry, mm_struct, page,
-    page_table, pte_pfn, pte_present, pte_t, start_of, vm_area_struct,
+    PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, UFFD_SWAP_6_16, UFFD_SWAP_6_8, VM_WRITE, anon_vma, is_migration_entry,
+    is_swap_pte, kernel_of, mm_struct, page, page_slot, page_table, pte_pfn, pte_present, pte_t, start_of,
+    vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.pgtable cimport (
     alloc_table, find_table, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
 )
 from anonvma_rt.mm.rmap cimport index_of, page_get_anon_vma, set_page_anon_vma
+from anonvma_rt.mm.swap cimport in_swap_cache, lookup_swap_cache
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
@@ -55,6 +57,8 @@ cdef int move_entry(Task *t, page *p, pte_t seen, vm_area_struct *vma, uint64_t 
         if read_once32(&p.mapcount) > 0 or not pte & PTE_EXCLUSIVE:
             # Somebody else maps the page, too, or did.
             result = -EBUSY
+        elif kernel_of(t).pins != NULL and maybe_dma_pinned(t, p):
+            result = -EBUSY
     if result == 0:
         ptep_get_and_clear(t, pte_offset(old, source))
         if p != NULL:
@@ -82,6 +86,60 @@ cdef int move_page(Task *t, page *p, pte_t seen, vm_area_struct *vma, uint64_t s
         put_anon_vma(t, pinned)
     mutex_unlock(t, &p.lock)
     put_page(t, p)
+    return result
+
+
+cdef int move_swap_entry(Task *t, page *p, pte_t seen, vm_area_struct *vma, uint64_t source, vm_area_struct *new_vma,
+                         uint64_t to) noexcept nogil:
+    """move_swap_pte() under both ptls. p: the page that was found in the swap cache, locked, or NULL. It gets its new
+    place, too; since 6.16 it must still be the slot's, or none must have come there."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef page_table *old = find_table(t, mm, source)
+    cdef page_table *new = find_table(t, mm, to)
+    cdef uint32_t slot = <uint32_t>pte_pfn(seen)
+    cdef bint rechecks = kernel_of(t).algorithm.uffd_swap == UFFD_SWAP_6_16
+    cdef spinlock_t *first
+    cdef spinlock_t *second
+    cdef int result = -EAGAIN
+    if old == NULL or new == NULL or (rechecks and p != NULL and page_slot(p) != slot):
+        return -EAGAIN
+    first = pte_lockptr(t, mm, old if source < to else new)
+    second = pte_lockptr(t, mm, new if source < to else old)
+    spin_lock(t, first)
+    if second != first:
+        spin_lock_nested(t, second, 1)
+    if pte_read(t, pte_offset(old, source)) == seen and pte_read(t, pte_offset(new, to)) == PTE_NONE:
+        if not rechecks or p != NULL or not in_swap_cache(t, slot):
+            result = 0
+    if result == 0:
+        ptep_get_and_clear(t, pte_offset(old, source))
+        if p != NULL:
+            point(t, OP_STORE, &p.mapping)
+            set_page_anon_vma(p, new_vma.anon_vma)
+            write_onceu(&p.index, <uint32_t>index_of(t, new_vma, to, False))
+        set_pte(t, pte_offset(new, to), seen)
+    if second != first:
+        spin_unlock_nested(t, second, 1)
+    spin_unlock(t, first)
+    return result
+
+
+cdef int move_swapped(Task *t, pte_t seen, vm_area_struct *vma, uint64_t source, vm_area_struct *new_vma,
+                      uint64_t to) noexcept nogil:
+    """Moves a swap entry that its owner has alone. Up to 6.13 its page, which may still be in the swap cache, was not
+    looked for (c50f8e6053b0); up to 6.15 not again, when both entries were locked (0ea148a79919)."""
+    cdef page *p = NULL
+    cdef int result
+    if not seen & PTE_EXCLUSIVE:
+        return -EBUSY
+    if kernel_of(t).algorithm.uffd_swap != UFFD_SWAP_6_8:
+        p = lookup_swap_cache(t, <uint32_t>pte_pfn(seen))
+    if p != NULL:
+        mutex_lock(t, &p.lock)
+    result = move_swap_entry(t, p, seen, vma, source, new_vma, to)
+    if p != NULL:
+        mutex_unlock(t, &p.lock)
+        put_page(t, p)
     return result
 
 
@@ -137,4 +195,6 @@ cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) no
         return move_page(t, p, seen, vma, source, new_vma, to)
     if is_migration_entry(seen):
         return wait_for_migration(t, mm, source)
+    if is_swap_pte(seen):
+        return move_swapped(t, seen, vma, source, new_vma, to)
     return move_entry(t, NULL, seen, vma, source, new_vma, to) if pte_present(seen) else -ENOENT

@@ -90,6 +90,12 @@ class Worlds:
             return getattr(calls, verb)(self.page(), **how)
         if verb == "referenced":
             return calls.call("referenced", calls.at(self.page()), **how)
+        if verb in ("reclaim", "unpin"):
+            return getattr(calls, verb)(self.page(), **how)
+        if verb in ("pin", "get"):
+            return getattr(calls, verb)(self.page(), draw.random() < 0.5, draw.random() < 0.3, **how)
+        if verb == "dma":
+            return calls.dma(self.page(), **how)
         if verb == "uffd_move":
             return calls.call("uffd_move", calls.at(self.page()), calls.at(self.page()), **how)
         if verb == "move_pages":

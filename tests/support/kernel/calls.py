@@ -69,6 +69,30 @@ def dontneed(page, pages, **how):
     return call("dontneed", at(page), pages, **how)
 
 
+def free(page, pages, **how):
+    return call("free", at(page), pages, **how)
+
+
+def reclaim(page, **how):
+    return call("reclaim", at(page), **how)
+
+
+def pin(page, writable=True, fast=False, **how):
+    return call("pin", at(page), int(writable), int(fast), **how)
+
+
+def get(page, writable=False, fast=False, **how):
+    return call("get", at(page), int(writable), int(fast), **how)
+
+
+def unpin(page, **how):
+    return call("unpin", at(page), **how)
+
+
+def dma(page, tag=9, **how):
+    return call("dma", at(page), tag, **how)
+
+
 def compare(a, b, pages, **how):
     return call("compare", at(a), at(b), pages, **how)
 

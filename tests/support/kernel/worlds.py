@@ -28,7 +28,7 @@ PROCESSES = ("main", "child", "other")
 OFTEN = {
     "mmap": 4, "munmap": 5, "mprotect": 5, "brk": 2, "touch": 9, "read": 5, "mremap": 6, "fork": 3, "exit": 1,
     "exec": 1, "migrate": 7, "move_pages": 2, "referenced": 4, "split": 1, "uffd_move": 2, "compare": 1, "vmas": 1,
-    "dontneed": 3, "collapse": 1,
+    "dontneed": 3, "collapse": 1, "free": 1, "reclaim": 3, "pin": 0.3, "get": 0.3, "unpin": 0.2, "dma": 0.2,
 }  # fmt: skip
 assert OFTEN.keys() == VERBS.keys(), "every verb that there is"
 
@@ -162,7 +162,7 @@ class _Places:
             step = _step(verb, process, at=at, pages=pages, **self.rights(0.5))
         elif verb == "touch":
             step = _step(verb, process, at=at, pages=draw.choice((1, 1, 1, 2)), tag=draw.randint(1, 5))
-        elif verb in ("munmap", "brk", "read", "move_pages", "dontneed"):
+        elif verb in ("munmap", "brk", "read", "move_pages", "dontneed", "free"):
             step = _step(verb, process, at=at, pages=pages)
         elif verb == "mremap":
             new = draw.choice((pages, pages, pages, pages + 1, 1))
@@ -180,6 +180,12 @@ class _Places:
             step = _step(verb, process, at=STACK, shift=draw.choice((1, 2, 4)))
         elif verb == "migrate":
             step = _step(verb, process, at=at, fail_copy=draw.random() < 0.15)
+        elif verb in ("pin", "get"):
+            step = _step(verb, process, at=at, writable=draw.random() < 0.5, fast=draw.random() < 0.3)
+        elif verb in ("reclaim", "unpin"):
+            step = _step(verb, process, at=at)
+        elif verb == "dma":
+            step = _step(verb, process, at=at, tag=draw.randint(1, 5))
         elif verb in ("referenced", "split", "collapse"):
             step = _step(verb, process, at=HUGE if HUGE in self.used and draw.random() < 0.5 else at)
         elif verb == "uffd_move":

@@ -38,6 +38,15 @@ cpdef enum Note:
     NOTE_HUGE_SPLIT      # a: pfn of the head; b: 0 begins, 1 pmds marked, 2 ends; c: pmds counted
     NOTE_TABLE_MOVE      # a: destination vma; b: address; the page table now serves it
     NOTE_COLLAPSE        # a: mm; b: address; c: pfn of the head; small pages became a huge one
+    NOTE_SWAP            # a: pfn; b: slot; c: 0 has it in the swap cache, 1 is written to it, 2 leaves it, 3 is read
+    NOTE_SWAP_OUT        # a: vma; b: address; c: pfn; the pte became a swap entry
+    NOTE_DISCARD         # a: vma; b: address; c: pfn; the pte of a lazily freed page became none
+    NOTE_KEEP            # a: vma; b: address; c: pfn; reclaim put the pte back
+    NOTE_SWAP_IN         # a: mm; b: address; c: pfn; a fault mapped what was swapped out
+    NOTE_RECLAIM         # a: pfn; b: 0 begins, 1 it is freed, 2 it is kept
+    NOTE_PIN             # a: mm; b: address; c: pfn; a reference from outside
+    NOTE_UNPIN           # a: mm; b: address; c: pfn
+    NOTE_DMA             # a: pfn; b: the content written through a reference
 
 # The kernel's own assertions: Finding.a of a BUG_ON violation.
 cpdef enum Bug:
@@ -59,6 +68,7 @@ cpdef enum Bug:
     BUG_NO_TABLE               # a walk follows a pmd as a page table, and it is none; b: vma, c: address
     BUG_COUNTERS               # an anon_vma is freed whose counters are not 0; b: anon_vma, c: children and users
     BUG_FOREIGN_VMA            # a fault is handled in a vma of another process; b: vma, c: mm
+    BUG_BAD_SWAP               # a slot that nobody uses is freed, c = 1: or gets one more entry; b: slot
 
 # The lab's rules, as numbers of violations behind the engine's own.
 cpdef enum Kind:
@@ -72,6 +82,9 @@ cpdef enum Kind:
     WRITABLE_PTE
     WRONG_PROTECTION
     WRONG_CHARGE
+    SWAP_MISMATCH
+    LOST_PIN
+    LEAKED_WRITE
 
 # Execution.counters.
 cpdef enum Counter:

@@ -19,6 +19,9 @@ CHOICES = {
     "cow_reuse": ("mapped-once", "5.9", "5.19"),
     "collapse": ("3.2", "4.1", "5.8"),
     "aligned": ("no", "6.8", "6.12"),
+    "swapin": ("cache", "direct", "prepared"),
+    "uffd_swap": ("6.8", "6.14", "6.16"),
+    "gup_cow": ("no", "5.8", "5.19"),
 }
 
 cdef algorithm BLANK

@@ -4,21 +4,26 @@ A stale migration entry is invisible in all counters, so the page tables themsel
 is the verdict, and a stale entry is looked for first: the rest may follow from it.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.arena cimport arena_alloc, arena_drop_last, arena_header_of, arena_live, arena_root
 from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_head, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
 from anonvma_rt.mm.hooks.notes cimport (
-    MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, UNREACHABLE_PTE, WRITABLE_PTE, WRONG_CHARGE, WRONG_PROTECTION,
+    LOST_PIN, MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, SWAP_MISMATCH, UNREACHABLE_PTE, WRITABLE_PTE, WRONG_CHARGE,
+    WRONG_PROTECTION,
 )
+from anonvma_rt.mm.hooks.pins cimport MOST_PINS, gup_pin, gup_pins
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC,
     TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_anon_vma,
-    avc_of_same_vma, is_migration_entry, kernel, linear_page_index, mm_struct, page, page_anon_vma, page_directory,
-    page_generation, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of,
-    vm_area_struct, vma_pages,
+    avc_of_same_vma, is_migration_entry, is_swap_pte, kernel, linear_page_index, mm_struct, page, page_anon_vma,
+    page_directory, page_generation, page_slot, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn,
+    pte_present, pte_t, serial_of, vm_area_struct, vma_pages,
 )
+from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
+from anonvma_rt.mm.swap cimport SWAP_SLOTS, swap_area, swap_slot
 
 # Which part of a rule was broken, in Finding.c of list-corruption and unreachable-pte.
 cdef enum:
@@ -49,14 +54,19 @@ cdef void check_world(Execution *x) noexcept nogil:
     """Linear in vmas, list entries and page-table entries."""
     cdef kernel *k = <kernel *>arena_root(&x.arena)
     cdef int32_t *mapped = <int32_t *>arena_alloc(&x.arena, k.n_pages * sizeof(int32_t), TYPE_SCRATCH)
+    cdef swap_area counted
     cdef uint64_t i
     cdef page *p
     k.check_round += 1
     k.n_findings = 0
     for i in range(<uint64_t>k.n_mm):
         check_chains(x, k, k.mm[i])
+    if k.swap != NULL:
+        memcpy(&counted, k.swap, sizeof(swap_area))
     for i in range(<uint64_t>k.n_mm):
         check_tables(x, k, k.mm[i], mapped)
+    if k.swap != NULL:
+        check_swap(x, k, &counted)
     if mapped != NULL and not x.finding.kind:
         for i in range(1, <uint64_t>k.n_pages):
             p = pfn_to_page(k, i)
@@ -65,6 +75,8 @@ cdef void check_world(Execution *x) noexcept nogil:
     if not x.finding.kind:
         for i in range(<uint64_t>k.n_mm):
             check_charge(x, k, k.mm[i])
+    if k.pins != NULL and not x.finding.kind:
+        check_pins(x, k)
     if k.algorithm.tree and not x.finding.kind:
         for i in range(<uint64_t>k.n_mm):
             check_trees(x, k, k.mm[i])
@@ -135,7 +147,10 @@ cdef uint64_t next_used(const uint64_t *entry, uint64_t i) noexcept nogil:
 
 cdef void check_pte(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma, uint64_t address, pte_t pte,
                     int32_t *mapped) noexcept nogil:
-    if is_migration_entry(pte):
+    if is_swap_pte(pte) and k.swap != NULL and pte_pfn(pte) < SWAP_SLOTS:
+        # Taken off here, and put back by check_swap().
+        (<swap_area *>k.swap).slot[pte_pfn(pte)].count -= 1
+    elif is_migration_entry(pte):
         # I6 and I7: no migration is under way, so this entry was missed by its restore walk.
         report(x, k, STALE_MIGRATION_ENTRY, mm.id, <int64_t>address, <int64_t>pte_pfn(pte))
     elif not pte_present(pte):
@@ -167,6 +182,44 @@ cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vm
         report(x, k, WRITABLE_PTE, mm.id, <int64_t>address, <int64_t>pfn)
     elif (entry & PTE_PROTNONE == 0) != (vma.vm_flags & VM_READ != 0):
         report(x, k, WRONG_PROTECTION, mm.id, <int64_t>address, <int64_t>pfn)
+
+
+cdef void check_swap(Execution *x, kernel *k, swap_area *was) noexcept nogil:
+    """A slot counts the entries that name it, and leads to a page in the cache if and only if that leads to it. No
+    reader has one any more. Afterwards all is as it was."""
+    cdef swap_area *area = <swap_area *>k.swap
+    cdef swap_slot *slot
+    cdef uint32_t i
+    for i in range(<uint32_t>SWAP_SLOTS):
+        slot = &area.slot[i]
+        if x.finding.kind == 0 or k.findings != NULL:
+            if slot.count:
+                report(x, k, SWAP_MISMATCH, i, was.slot[i].count, was.slot[i].count - slot.count)
+            elif slot.prepared or (slot.page and page_slot(pfn_to_page(k, slot.page)) != i):
+                report(x, k, SWAP_MISMATCH, i, 0, slot.page | slot.prepared)
+    memcpy(area, was, sizeof(swap_area))
+
+
+cdef void check_pins(Execution *x, kernel *k) noexcept nogil:
+    """What a pin promises, as the next access would see it."""
+    cdef gup_pins *pins = <gup_pins *>k.pins
+    cdef gup_pin *pin
+    cdef page_table *table
+    cdef pte_t pte
+    cdef bint kept
+    cdef int i
+    for i in range(MOST_PINS):
+        pin = &pins.pin[i]
+        if pin.page == NULL or not pin.promises or not pin.mapped:
+            continue
+        table = peek_table(k.mm[pin.mm], pin.address)
+        pte = pte_offset(table, pin.address)[0] if table != NULL else 0
+        if is_swap_pte(pte):
+            kept = page_slot(pin.page) == pte_pfn(pte)
+        else:
+            kept = pte_present(pte) and pte_pfn(pte) == pin.page.pfn
+        if not kept:
+            report(x, k, LOST_PIN, pin.mm, <int64_t>pin.address, pin.page.pfn)
 
 
 cdef void check_charge(Execution *x, kernel *k, mm_struct *mm) noexcept nogil:

@@ -17,19 +17,24 @@ from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Execution, Finding, Task
 from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
+from anonvma_rt.mm.hooks.pins cimport pins_open
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
 from anonvma_rt.mm.lab.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init, read_plan
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport next_object
-from anonvma_rt.mm.lab.syscall cimport RESOLVED, Call, read_call, resolve, system_call, wants_page
+from anonvma_rt.mm.lab.syscall cimport (
+    RECLAIM, RESOLVED, Call, is_about_pins, read_call, resolve, system_call, wants_page,
+)
 from anonvma_rt.mm.lab.world cimport World
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PTRS_PER_TABLE, TYPE_PAGES, TYPE_SCRATCH, algorithm, alloc_plan, kernel, kernel_of, page, page_anon_vma,
-    pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, rule_hook, vm_area_struct,
+    PAGE_SHIFT, PTRS_PER_TABLE, TYPE_PAGES, TYPE_PINS, TYPE_SCRATCH, TYPE_SWAP, algorithm, alloc_plan, kernel,
+    kernel_of, page, page_anon_vma, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, rule_hook,
+    vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
+from anonvma_rt.mm.swap cimport swap_open
 from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rmap_walk_next, vma_address
 
 from anonvma_rt.mm.hooks.notes import KINDS
@@ -71,6 +76,10 @@ cdef void new_mm(Task *t, Boot *b) noexcept nogil:
 
 
 cdef void make_call(Task *t, Made *made) noexcept nogil:
+    if made.call.verb == RECLAIM:
+        swap_open(t)
+    elif is_about_pins(made.call):
+        pins_open(t)
     if wants_page(made.call):
         resolve(t, made.call, made.call.args[RESOLVED])
     made.result = system_call(t, made.call)
@@ -241,7 +250,7 @@ cdef class Hand(World):
         header = next_object(&self.x.arena, NULL)
         live = 0
         while header != NULL:
-            live += not header.generation & 1 and header.type not in (TYPE_PAGES, TYPE_SCRATCH)
+            live += not header.generation & 1 and header.type not in (TYPE_PAGES, TYPE_PINS, TYPE_SCRATCH, TYPE_SWAP)
             header = next_object(&self.x.arena, header)
         return live
 

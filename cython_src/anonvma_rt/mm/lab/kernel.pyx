@@ -16,6 +16,7 @@ from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_REFUSED, Execution,
 from anonvma_rt.mm.failslab cimport failslab_arm, failslab_failures, failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
+from anonvma_rt.mm.hooks.pins cimport pins_open
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
 from anonvma_rt.mm.hooks.watch cimport watch
 from anonvma_rt.mm.lab.algorithm cimport read_algorithm
@@ -24,8 +25,8 @@ from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, is_interesting, 
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects, member_name
 from anonvma_rt.mm.lab.syscall cimport (
-    COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, VMAS, Call, is_right, mapped_pfn, read_call, resolve, system_call,
-    takes_all_rights, user_errno, wants_page,
+    COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, RECLAIM, VMAS, Call, is_about_pins, is_right, mapped_pfn, read_call, resolve,
+    system_call, takes_all_rights, user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, MOST_THREADS, PAGE_SIZE,
@@ -33,6 +34,7 @@ from anonvma_rt.mm.mm_types cimport (
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page
 from anonvma_rt.mm.slab cimport must_alloc
+from anonvma_rt.mm.swap cimport swap_open
 
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
@@ -170,6 +172,10 @@ cdef class Kernel(Subject):
         kernel_init(t, &self.algorithm, &self.hook, self.processes)
         for i in range(self.begin[SETUP], self.begin[self.tasks + 2]):
             kernel_of(t).prot_none |= takes_all_rights(&self.calls[i])
+            if self.calls[i].verb == RECLAIM:
+                swap_open(t)
+            elif is_about_pins(&self.calls[i]):
+                pins_open(t)
         if self.can_fail:
             failslab_open(t, &self.plan)
         failslab_race(t, False)
@@ -247,7 +253,7 @@ cdef void watch_call(Task *t, Call *c) noexcept nogil:
     cdef Call one = c[0]
     cdef int64_t i
     cdef int64_t pfn
-    if c.verb != MIGRATE and c.verb != MOVE_PAGES:
+    if c.verb != MIGRATE and c.verb != MOVE_PAGES and c.verb != RECLAIM:
         return
     for i in range(c.args[1] if c.verb == MOVE_PAGES else 1):
         one.args[0] = c.args[0] + i * PAGE_SIZE

@@ -9,11 +9,13 @@ from anonvma_rt.engine.base.arena cimport ARENA_TYPES, arena_header, arena_root
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport Execution
 from anonvma_rt.mm.hooks.notes cimport LEAK
+from anonvma_rt.mm.hooks.pins cimport gup_pins, pins_of
 from anonvma_rt.mm.lab.check cimport report
 from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.mm_types cimport (
     PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma, anon_vma_chain,
-    avc_of_same_vma, kernel, mm_struct, page, page_directory, pfn_to_page, pmd_table, serial_of, vm_area_struct,
+    avc_of_same_vma, kernel, mm_struct, page, page_directory, page_slot, pfn_to_page, pmd_table, serial_of,
+    vm_area_struct,
 )
 
 
@@ -80,13 +82,16 @@ cdef void count_live(Execution *x, kernel *k, int64_t *live, int64_t *lost) noex
 
 
 cdef void check_pages(Execution *x, kernel *k) noexcept nogil:
-    """A page has one reference for each entry that shows it; frame 0 is the zero page, which is never freed."""
+    """A page has one reference for each entry that shows it, one of the swap cache, and those that were taken from
+    outside; frame 0 is the zero page, which is never freed."""
     cdef uint64_t i
+    cdef int32_t others
     cdef page *p
     for i in range(1, <uint64_t>k.n_pages):
         p = pfn_to_page(k, i)
-        if p.head == p.pfn and p.count != p.mapcount + 1:
-            report(x, k, LEAK, TYPE_PAGES, p.pfn, p.count - p.mapcount - 1)
+        others = (page_slot(p) != 0) + (pins_of(<gup_pins *>k.pins, p) if k.pins != NULL else 0)
+        if p.head == p.pfn and p.count != p.mapcount + 1 + others:
+            report(x, k, LEAK, TYPE_PAGES, p.pfn, p.count - p.mapcount - 1 - others)
 
 
 cdef void check_leaks(Execution *x) noexcept nogil:

@@ -41,6 +41,12 @@ cdef enum Verb:
     VMAS
     DONTNEED
     COLLAPSE
+    FREE
+    RECLAIM
+    PIN
+    GET
+    UNPIN
+    DMA
 
 # right: a bit for each errno that the call may return, 0 for success. fail_after: the call's allocations of kind `fail`
 # fail once so many of them succeeded; -1: none fails on purpose.
@@ -68,6 +74,10 @@ cdef inline bint is_right(Call *c, int error) noexcept nogil:
 
 cdef inline bint takes_all_rights(Call *c) noexcept nogil:
     return (c.verb == MMAP or c.verb == MPROTECT) and c.args[2] == NO_RIGHTS
+
+
+cdef inline bint is_about_pins(Call *c) noexcept nogil:
+    return c.verb >= PIN
 
 
 cdef bint wants_page(Call *c) noexcept nogil

@@ -1,19 +1,22 @@
 """The system calls (see syscall.pxd): their arguments, locks, units and the kernel's own checks."""
 
-from libc.errno cimport EAGAIN, EFAULT, EINVAL
+from libc.errno cimport EAGAIN, EFAULT, EINVAL, ENOENT
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from anonvma_rt.engine.audit.access cimport rt_glance
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_onceu, write_onceu
 from anonvma_rt.engine.run.sync cimport down_read, down_write, up_read
-from anonvma_rt.engine.run.task cimport Task, violate
+from anonvma_rt.engine.run.task cimport Task, point, violate
 from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
+from anonvma_rt.mm.gup cimport dma_write, follow_page, pin_user_page, unpin_user_page
 from anonvma_rt.mm.hooks.notes cimport BUG_FOREIGN_VMA, BUG_ON, LOST_PAGE, WRONG_MERGE, WRONG_PROTECTION
+from anonvma_rt.mm.hooks.pins cimport pin_seen
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.khugepaged cimport collapse_huge_page
-from anonvma_rt.mm.madvise cimport madvise_dontneed
+from anonvma_rt.mm.madvise cimport madvise
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
 from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
@@ -31,6 +34,7 @@ from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.mm.userfaultfd cimport move_pages_pte
 from anonvma_rt.mm.vma_lock cimport lock_vma_under_rcu, mmap_unlock, vma_end_read
 from anonvma_rt.mm.vma_tree cimport find_vma
+from anonvma_rt.mm.vmscan cimport reclaim_page
 
 
 _AT, _PAGES = ("at", "address", None), ("pages", "length", None)
@@ -61,6 +65,12 @@ VERBS = {
     "vmas": (_AT, _PAGES, ("count", "count", None)),
     "dontneed": (_AT, _PAGES),
     "collapse": (_AT,),
+    "free": (_AT, _PAGES),
+    "reclaim": (_AT,),
+    "pin": (_AT, ("writable", "switch", 1), ("fast", "switch", 0)),
+    "get": (_AT, ("writable", "switch", 0), ("fast", "switch", 0)),
+    "unpin": (_AT,),
+    "dma": (_AT, ("tag", "tag", 1)),
 }  # fmt: skip
 cdef tuple NAMES = tuple(VERBS)
 BIT_OF_READ_ONLY, BIT_OF_NO_ACCESS = READ_ONLY, NO_ACCESS
@@ -118,6 +128,10 @@ cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     error = handle_mm_fault(t, &vmf)
     if error < 0:
         return error
+    if kernel_of(t).pins != NULL:
+        pin_seen(t, vma.vm_mm, address, vmf.content, write)
+        if vmf.content != NULL:
+            point(t, OP_STORE if write else OP_LOAD, &vmf.content.tag)
     if write and tag >= 0:
         write_onceu(&vmf.content.tag, <uint32_t>tag)
     result = vmf.content.tag if vmf.content != NULL else 0
@@ -189,7 +203,7 @@ cdef int count_vmas(Task *t, mm_struct *mm, uint64_t start, int64_t pages, int64
 
 
 cdef bint wants_page(Call *c) noexcept nogil:
-    return c.verb == MIGRATE or c.verb == REFERENCED or c.verb == SPLIT
+    return c.verb == MIGRATE or c.verb == REFERENCED or c.verb == SPLIT or c.verb == RECLAIM
 
 
 cdef int64_t mapped_pfn(Task *t, Call *c) noexcept nogil:
@@ -228,6 +242,27 @@ cdef int split_around(Task *t, page *head) noexcept nogil:
     return 0 if done else -EAGAIN
 
 
+cdef int reclaim_at(Task *t, Call *c) noexcept nogil:
+    """Reclaims the page that was at the address of the call when the tasks started; where none was, that which is there
+    now: 0, -ENOENT, or why it was kept. mmap_sem is held for reading during that look, and no longer."""
+    cdef kernel *k = kernel_of(t)
+    cdef mm_struct *mm = k.mm[c.mm]
+    cdef page *p = NULL
+    cdef pte_t seen
+    if c.args[RESOLVED] > 0:
+        if <uint64_t>c.args[RESOLVED] >= rt_glance(&k.n_pages):
+            return -EINVAL
+        p = pfn_to_page(k, <uint64_t>(c.args[HEAD] if c.args[HEAD] else c.args[RESOLVED]))
+    else:
+        down_read(t, &mm.mmap_sem)
+        p = follow_page(t, mm, <uint64_t>c.args[0], False, &seen)
+        up_read(t, &mm.mmap_sem)
+        if p == NULL:
+            return -ENOENT
+        put_page(t, p)
+    return reclaim_page(t, p)
+
+
 cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
     """compaction, reclaim and split name their page by its frame. migrate returns the new frame."""
     cdef kernel *k = kernel_of(t)
@@ -236,6 +271,8 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
     cdef int result = 0
     cdef page *p
     cdef page *head
+    if c.verb == RECLAIM:
+        return reclaim_at(t, c)
     if c.args[RESOLVED] <= 0 or pfn >= rt_glance(&k.n_pages):
         return -EINVAL
     p = pfn_to_page(k, pfn)
@@ -263,6 +300,15 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
         result = page_referenced(t, p)
         put_page(t, p)
     return result
+
+
+cdef int64_t pin_call(Task *t, mm_struct *mm, Call *c) noexcept nogil:
+    cdef uint64_t at = <uint64_t>c.args[0] & ~<uint64_t>(PAGE_SIZE - 1)
+    if c.verb == UNPIN:
+        return unpin_user_page(t, mm, at)
+    if c.verb == DMA:
+        return dma_write(t, mm, at, c.args[1])
+    return pin_user_page(t, mm, at, c.args[1] != 0, c.verb == PIN, c.args[2] != 0)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -321,9 +367,9 @@ cdef int64_t system_call(Task *t, Call *c) noexcept nogil:
         result = move_pages_pte(t, mm, <uint64_t>a[0], <uint64_t>a[1])
         up_read(t, &mm.mmap_sem)
         return result
-    if c.verb == DONTNEED:
+    if c.verb == DONTNEED or c.verb == FREE:
         down_read(t, &mm.mmap_sem)
-        result = madvise_dontneed(t, mm, <uint64_t>a[0], bytes_of(a[1]))
+        result = madvise(t, mm, <uint64_t>a[0], bytes_of(a[1]), c.verb == FREE)
         up_read(t, &mm.mmap_sem)
         return result
     if c.verb == COLLAPSE:
@@ -332,4 +378,6 @@ cdef int64_t system_call(Task *t, Call *c) noexcept nogil:
         return compare(t, mm, a[0], a[1], a[2])
     if c.verb == VMAS:
         return count_vmas(t, mm, <uint64_t>a[0], a[1], a[2])
+    if is_about_pins(c):
+        return pin_call(t, mm, c)
     return page_call(t, c)

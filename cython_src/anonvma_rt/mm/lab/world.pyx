@@ -12,8 +12,8 @@ from anonvma_rt.mm.lab.objects cimport MEMBER_PTE, index_objects, member_at, nex
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PMD_WRITE, PTE_WRITE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY,
     TYPE_KERNEL, TYPE_MM, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma,
-    is_migration_entry, kernel, mm_struct, page, page_anon_vma, page_count, page_table, pfn_to_page, pmd_huge, pmd_t,
-    pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    is_migration_entry, is_swap_pte, kernel, mm_struct, page, page_anon_vma, page_count, page_table, pfn_to_page,
+    pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
@@ -52,8 +52,8 @@ cdef tuple describe(arena_header *header, char *address):
 
 
 cdef tuple describe_entry(mm_struct *mm, uint64_t address):
-    """(state, pfn, writable) of the entry for an address: state is "none", "present", "migration" or "huge" (the pfn is
-    that of the small page inside), pfn 0 is the zero page."""
+    """(state, pfn, writable) of the entry for an address: state is "none", "present", "migration", "swap" (the pfn is
+    the slot's number) or "huge" (that of the small page inside), pfn 0 is the zero page."""
     cdef pmd_t *pmd = pmd_offset(mm, address)
     cdef page_table *table
     cdef pte_t pte
@@ -61,7 +61,8 @@ cdef tuple describe_entry(mm_struct *mm, uint64_t address):
         return "huge", pte_pfn(pmd[0]) + ((address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)), (pmd[0] & PMD_WRITE) != 0
     table = peek_table(mm, address)
     pte = pte_offset(table, address)[0] if table != NULL else 0
-    state = "present" if pte_present(pte) else "migration" if is_migration_entry(pte) else "none"
+    state = "swap" if is_swap_pte(pte) else "migration" if is_migration_entry(pte) else "none"
+    state = "present" if pte_present(pte) else state
     return state, pte_pfn(pte), (pte & PTE_WRITE) != 0
 
 
