@@ -84,7 +84,11 @@ KNOWN = {
 }
 
 
-RARE = {"unpinned-mm": 1500, "uffd-move-swap-aba": 6000, "swapin-skips-cache": 1500}  # where less than a hundredth of the executions is wrong
+RARE = {
+    "unpinned-mm": 1500,
+    "uffd-move-swap-aba": 6000,
+    "swapin-skips-cache": 1500,
+}  # where less than a hundredth of the executions is wrong
 
 
 def matrix(name, releases=ALL, runs=400, **how):

@@ -20,7 +20,7 @@ from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_fork
 from anonvma_rt.mm.gup cimport maybe_dma_pinned
 from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
-from anonvma_rt.mm.hooks.pins cimport pins_by
+from anonvma_rt.mm.pins cimport pins_by
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
 from anonvma_rt.mm.migrate cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_LOAD
 from anonvma_rt.engine.run.task cimport Task, point
-from anonvma_rt.mm.hooks.pins cimport GUP_PIN_COUNTING_BIAS
+from anonvma_rt.mm.pins cimport GUP_PIN_COUNTING_BIAS
 from anonvma_rt.mm.mm_types cimport mm_struct, page, page_count, pte_t
 
 cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address, bint isolate, pte_t *seen) noexcept nogil

@@ -11,11 +11,11 @@ from anonvma_rt.engine.run.sync cimport (
 )
 from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.hooks.notes cimport NOTE_DMA, NOTE_PIN, NOTE_UNPIN
-from anonvma_rt.mm.hooks.pins cimport (
+from anonvma_rt.mm.pins cimport (
     GUP_PIN_COUNTING_BIAS, gup_pin, pin_given_back, pin_taken, pin_written, pins_by,
 )
 from anonvma_rt.mm.huge_memory cimport split_huge_page_pmd
-from anonvma_rt.mm.memory cimport do_wp_page, handle_mm_fault, unpin_entry, vm_fault
+from anonvma_rt.mm.memory cimport do_wp_page, handle_mm_fault, unpin_entry
 from anonvma_rt.mm.mm_types cimport (
     GUP_COW_5_19, GUP_COW_5_8, MAX_PROCESSES, PG_DIRTY, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PROTNONE, PTE_WRITE,
     VM_READ, VM_WRITE, is_poison, kernel_of, mm_struct, page, page_at, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present,
@@ -24,6 +24,7 @@ from anonvma_rt.mm.mm_types cimport (
 from anonvma_rt.mm.page_alloc cimport drop, get_page, isolate_lru_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
 from anonvma_rt.mm.swap cimport change_flags
+from anonvma_rt.mm.vm_fault cimport vm_fault
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 

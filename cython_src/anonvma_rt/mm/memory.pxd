@@ -6,28 +6,9 @@ is held meanwhile, and no lock of the subject's is taken by that.
 
 from libc.stdint cimport uint64_t
 
-from anonvma_rt.engine.run.sync cimport spinlock_t
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.mm_types cimport mm_struct, page, pte_t, vm_area_struct
-
-# A user's access while it is dealt with. `ptl` guards the entry `pte`, in which `seen` was read.
-cdef struct vm_fault:
-    vm_area_struct *vma
-    mm_struct *mm
-    uint64_t address
-    bint write
-    pte_t *pte
-    pte_t seen
-    spinlock_t *ptl
-    # It was another one when it was looked at again.
-    bint changed
-    # The page is to be this entry's alone, and is not written to (FAULT_FLAG_UNSHARE).
-    bint unshare
-    # What comes of it: the page, NULL for the zero page, and a lock that keeps the entry until unpin_entry(), or NULL.
-    page *content
-    spinlock_t *pinned
-    # Where pages are written to through references, too: the lock of the entry, held until then.
-    spinlock_t *held
+from anonvma_rt.mm.mm_types cimport mm_struct, vm_area_struct
+from anonvma_rt.mm.vm_fault cimport vm_fault
 
 cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil

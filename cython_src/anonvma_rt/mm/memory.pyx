@@ -11,7 +11,7 @@ from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_trylock, mutex_unlock,
 from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_COW, NOTE_FAULT, NOTE_ZAP
-from anonvma_rt.mm.hooks.pins cimport pin_unmapped
+from anonvma_rt.mm.pins cimport pin_unmapped
 from anonvma_rt.mm.huge_memory cimport (
     do_huge_pmd_anonymous_page, do_huge_pmd_wp_page, hugepage_fits, wait_split_huge_page, zap_huge_pmd,
 )
@@ -32,6 +32,7 @@ from anonvma_rt.mm.pgtable cimport (
 from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 from anonvma_rt.mm.swap cimport free_swap_and_cache, reuse_swap_page, try_to_free_swap
 from anonvma_rt.mm.swapin cimport do_swap_page
+from anonvma_rt.mm.vm_fault cimport vm_fault
 
 cdef enum:
     # The rights of who wrote to a page that is its own.

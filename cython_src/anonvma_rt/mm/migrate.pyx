@@ -236,7 +236,7 @@ cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
             mutex_unlock(t, &old.lock)
             putback_lru_page(t, m.new)
             return -EAGAIN
-    try_to_unmap(t, old, True)
+    try_to_unmap(t, old, NULL)
     if not page_mapped(t, old):
         return UNMAPPED
     end_migration(t, m, -EAGAIN)

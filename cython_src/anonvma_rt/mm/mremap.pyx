@@ -16,7 +16,7 @@ from anonvma_rt.mm.anon_vma_chain cimport unlink_anon_vmas
 from anonvma_rt.mm.hooks.notes cimport (
     BUG_BAD_PMD, BUG_DESTINATION_NOT_NONE, BUG_ON, BUG_ORDER, NOTE_CLEAR, NOTE_MOVE, NOTE_SET, NOTE_TABLE_MOVE,
 )
-from anonvma_rt.mm.hooks.pins cimport pins_moved
+from anonvma_rt.mm.pins cimport pins_moved
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK
 from anonvma_rt.mm.hooks.watch cimport mark_move
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd

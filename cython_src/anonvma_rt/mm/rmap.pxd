@@ -27,6 +27,9 @@ cdef struct rmap_walk:
     bint tree
     int loops                 # that are still to come
 
+# What reclaim does at each place that may show the page: False where that has to stay.
+ctypedef bint (*unmap_entry)(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
+
 cdef anon_vma *page_lock_anon_vma(Task *t, page *p) noexcept nogil
 cdef anon_vma *page_get_anon_vma(Task *t, page *p) noexcept nogil
 cdef anon_vma *must_be_its_anon_vma(Task *t, page *p) noexcept nogil
@@ -37,7 +40,7 @@ cdef uint64_t index_of(Task *t, vm_area_struct *vma, uint64_t address, bint on_l
 cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil
-cdef bint try_to_unmap(Task *t, page *p, bint migration) noexcept nogil
+cdef bint try_to_unmap(Task *t, page *p, unmap_entry reclaims) noexcept nogil
 cdef int page_referenced(Task *t, page *p) noexcept nogil
 cdef rmap_walk rmap_walk_begin(Task *t, anon_vma *av, page *p, int walk) noexcept nogil
 cdef vm_area_struct *rmap_walk_next(Task *t, rmap_walk *w) noexcept nogil

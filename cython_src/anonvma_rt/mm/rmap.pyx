@@ -31,7 +31,6 @@ from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
 from anonvma_rt.mm.pgtable cimport ptep_get_and_clear, set_pte
 from anonvma_rt.mm.swap cimport change_flags
-from anonvma_rt.mm.vmscan cimport unmap_to_swap
 
 
 # ---- from a page to its anon_vma -----------------------------------------------------------------------------------
@@ -322,7 +321,7 @@ cdef void try_to_unmap_one(Task *t, page *p, vm_area_struct *vma, uint64_t addre
     spin_unlock(t, ptl)
 
 
-cdef bint try_to_unmap(Task *t, page *p, bint migration) noexcept nogil:
+cdef bint try_to_unmap(Task *t, page *p, unmap_entry reclaims) noexcept nogil:
     """Walk 1 of a migration (try_to_unmap_anon with TTU_MIGRATION), or the walk of reclaim, which ends at a pte that
     has to stay; whether no pte maps the page any more.
 
@@ -331,7 +330,7 @@ cdef bint try_to_unmap(Task *t, page *p, bint migration) noexcept nogil:
     builds is passed over, because its ptes are about to be where no walk computes them (a8bef8ff6ea1, 2.6.35).
     """
     cdef anon_vma *av = page_lock_anon_vma(t, p)
-    cdef bint skip_stacks = migration and kernel_of(t).algorithm.stack_flag
+    cdef bint skip_stacks = reclaims == NULL and kernel_of(t).algorithm.stack_flag
     cdef vm_area_struct *vma
     cdef uint64_t address
     cdef rmap_walk w
@@ -347,9 +346,9 @@ cdef bint try_to_unmap(Task *t, page *p, bint migration) noexcept nogil:
                 continue
             if not address_in(t, p, vma, &address):
                 continue
-            if migration:
+            if reclaims == NULL:
                 try_to_unmap_one(t, p, vma, address)
-            elif not unmap_to_swap(t, p, vma, address):
+            elif not reclaims(t, p, vma, address):
                 break
             if not page_mapped(t, p):
                 break

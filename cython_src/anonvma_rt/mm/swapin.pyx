@@ -12,7 +12,6 @@ from anonvma_rt.engine.base.os cimport read_link, write_onceu
 from anonvma_rt.engine.run.sync cimport add_return, lock_wait, mutex_lock, mutex_unlock, spin_lock, spin_unlock
 from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.hooks.notes cimport NOTE_SWAP_IN
-from anonvma_rt.mm.memory cimport vm_fault
 from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PRESENT, PTE_WRITE, SWAPIN_CACHE, SWAPIN_PREPARED, anon_vma,
     kernel_of, make_pte, page, page_anon_vma, page_count, page_slot, pte_pfn, pte_t, vm_area_struct, vma_page_prot,
@@ -24,6 +23,7 @@ from anonvma_rt.mm.swap cimport (
     lookup_swap_cache, read_swap_cache, reuse_swap_page, swap_count, swap_free, swap_readpage, swapcache_clear,
     swapcache_prepare, try_to_free_swap,
 )
+from anonvma_rt.mm.vm_fault cimport vm_fault
 
 
 cdef void page_add_swapped_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address, bint exclusive) noexcept nogil:

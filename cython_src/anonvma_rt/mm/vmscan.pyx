@@ -122,7 +122,7 @@ cdef bint shrink_locked(Task *t, page *p, bint *locked) noexcept nogil:
             return False
         if not add_to_swap(t, p):
             return False
-    if page_mapped(t, p) and not try_to_unmap(t, p, False):
+    if page_mapped(t, p) and not try_to_unmap(t, p, unmap_to_swap):
         return False
     if not page_slot(p):
         # All entries are gone, and so is what it held: only the caller's reference is left, or it is in use.

@@ -14,7 +14,7 @@ from anonvma_rt.mm.hooks.notes cimport (
     LOST_PIN, MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, SWAP_MISMATCH, UNREACHABLE_PTE, WRITABLE_PTE, WRONG_CHARGE,
     WRONG_PROTECTION,
 )
-from anonvma_rt.mm.hooks.pins cimport MOST_PINS, gup_pin, gup_pins
+from anonvma_rt.mm.pins cimport MOST_PINS, gup_pin, gup_pins
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC,
     TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_anon_vma,

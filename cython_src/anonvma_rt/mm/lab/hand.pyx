@@ -17,7 +17,7 @@ from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Execution, Finding, Task
 from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
-from anonvma_rt.mm.hooks.pins cimport pins_open
+from anonvma_rt.mm.pins cimport pins_open
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
 from anonvma_rt.mm.lab.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world

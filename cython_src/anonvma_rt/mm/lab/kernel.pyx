@@ -16,7 +16,7 @@ from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_REFUSED, Execution,
 from anonvma_rt.mm.failslab cimport failslab_arm, failslab_failures, failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
-from anonvma_rt.mm.hooks.pins cimport pins_open
+from anonvma_rt.mm.pins cimport pins_open
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
 from anonvma_rt.mm.hooks.watch cimport watch
 from anonvma_rt.mm.lab.algorithm cimport read_algorithm

@@ -9,7 +9,7 @@ from anonvma_rt.engine.base.arena cimport ARENA_TYPES, arena_header, arena_root
 from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport Execution
 from anonvma_rt.mm.hooks.notes cimport LEAK
-from anonvma_rt.mm.hooks.pins cimport gup_pins, pins_of
+from anonvma_rt.mm.pins cimport gup_pins, pins_of
 from anonvma_rt.mm.lab.check cimport report
 from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.mm_types cimport (

@@ -13,11 +13,11 @@ from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
 from anonvma_rt.mm.gup cimport dma_write, follow_page, pin_user_page, unpin_user_page
 from anonvma_rt.mm.hooks.notes cimport BUG_FOREIGN_VMA, BUG_ON, LOST_PAGE, WRONG_MERGE, WRONG_PROTECTION
-from anonvma_rt.mm.hooks.pins cimport pin_seen
+from anonvma_rt.mm.pins cimport pin_seen
 from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.khugepaged cimport collapse_huge_page
 from anonvma_rt.mm.madvise cimport madvise
-from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry, vm_fault
+from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry
 from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PAGE_SIZE, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_READ, VM_STACK_INCOMPLETE_SETUP,
@@ -32,6 +32,7 @@ from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
 from anonvma_rt.mm.rmap cimport page_referenced
 from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.mm.userfaultfd cimport move_pages_pte
+from anonvma_rt.mm.vm_fault cimport vm_fault
 from anonvma_rt.mm.vma_lock cimport lock_vma_under_rcu, mmap_unlock, vma_end_read
 from anonvma_rt.mm.vma_tree cimport find_vma
 from anonvma_rt.mm.vmscan cimport reclaim_page
