@@ -53,6 +53,7 @@ SENTENCES = [
         "Process 0 is charged for 3 pages, and its vmas will give back 2.",
     ),
     ("fork-of-pinned", "unpatched", "Process 0 has pinned page"),
+    ("free-vs-direct-io", "linux-5.15", "and at 0x40001000 it is 0x9: a page was lost"),
     ("vmsplice", "unpatched", "wrote at 0x40000000 of process 0 to a page of which process 1 has a reference"),
     ("peek", "peeking", "looked at A+0 when mremap had taken it out and not yet put it anywhere"),
     ("fork-child-first", "unpatched,child_first=true", "looked at B+0 before fork had copied the entry there"),
