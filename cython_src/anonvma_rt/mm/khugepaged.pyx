@@ -127,6 +127,8 @@ cdef void copy_pages(Task *t, page_table *table, spinlock_t *ptl, page *new) noe
         p = NULL
         if shows_page(t, pte):
             p = page_at(t, pte_pfn(pte))
+            if kernel_of(t).pins != NULL:
+                point(t, OP_LOAD, &p.tag)
             new[i].tag = read_onceu(&p.tag)
             release_page(t, p)
         spin_lock(t, ptl)

@@ -328,7 +328,7 @@ cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noex
 
 cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
     """Again and again until the pte allows the access. Returns 0, -ENOMEM, or -EAGAIN where it is one that nobody may
-    access."""
+    access. Where pages are reclaimed a write marks the entry dirty, in one step with the last look at it."""
     cdef pte_t pte
     cdef int result = 0
     while result >= 0:
@@ -346,7 +346,8 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
                 continue
             vmf.content = page_at(t, pte_pfn(pte)) if pte_pfn(pte) else NULL
             if vmf.write and rt_unlikely(kernel_of(t).swap != NULL):
-                # The hardware marks it with the write; nobody changes the entry in between.
+                if vmf.held != NULL:
+                    point(t, OP_STORE, vmf.pte)
                 write_once64(vmf.pte, pte | PTE_DIRTY)
             return 0
         elif pte & PTE_PROTNONE:
