@@ -34,7 +34,7 @@ from anonvma_rt.storming.storm import storm  # noqa: E402
 
 PROCESSES = 3
 BOUND = 20_000
-OFTEN = ["mmap", "munmap", "mprotect", "touch", "read", "mremap", "fork", "exit", "migrate", "referenced", "split",
+OFTEN = ["reclaim", "reclaim", "free", "pin", "get", "unpin", "dma", "mmap", "munmap", "mprotect", "touch", "read", "mremap", "fork", "exit", "migrate", "referenced", "split",
          "move_pages", "uffd_move", "brk", "dontneed", "collapse", "exec", "mmap", "touch", "touch", "read", "mremap",
          "migrate"]  # fmt: skip
 
