@@ -91,6 +91,9 @@ NOTE_SENTENCES: Mapping[str, Note] = {
     "pin": Note("takes a reference of page {c} at {b:#x}"),
     "unpin": Note("gives the reference of page {c} back"),
     "dma": Note("writes {b:#x} to page {a} through a reference"),
+    "tlb-fill": Note("its CPU keeps the translation of {b:#x} to page {c}"),
+    "tlb-hit": Note("accesses page {c} by a translation of {b:#x}"),
+    "tlb-flush": Note(("flushes the TLB from {b:#x} on: nothing was there", "flushes the TLB from {b:#x} on"), by="c"),
 }  # fmt: skip
 
 # Of the notes about entries, those of which the entry is the one at their own place.

@@ -135,8 +135,13 @@ CHECKS = {
     "wrong-charge": "process {a} is charged for {b} pages, and its vmas will give back {c}",
     "swap-mismatch": "slot {a} of the swap area counts {b} entries, and the page tables hold {c}",
     "lost-pin": "process {a} has pinned page {c} at {b:#x}, and the address shows it no more",
+    "stale-translation": "a CPU has a translation of {b:#x} in process {a} to page {c}, which allows more than the "
+    "page tables do",
     "list-corruption": "vma {a} and anon_vma {b} are not linked as they should be (rule {c})",
 }
+
+# The notes of an access and of the end of a call.
+ACCESSES = ("tlb-hit", "tlb-fill", "tlb-flush")
 
 # The kernel's own assertions.
 ASSERTIONS = {
@@ -191,6 +196,17 @@ def _leak(trace: "KernelTrace", found: Finding) -> str:
     return f"At the end {{c}} {LOST.get(found.a, 'objects')} are allocated that nothing leads to."
 
 
+def _stale_translation(trace: "KernelTrace", found: Finding) -> str:
+    if found.task < 0:
+        return _sentence(CHECKS["stale-translation"])
+    last = next(
+        (event for event in reversed(trace.events) if event.task == found.task and event.what in ACCESSES), None
+    )
+    if last is not None and last.what == "tlb-hit" and (last.b, last.c) == (found.b, found.c):
+        return "{who} accessed page {c} at step {step}, by a translation of {b:#x}, after the page was freed."
+    return "{who} was done at step {step}, and a CPU still has a translation of {b:#x} to page {c} from before."
+
+
 def _lost_page(trace: "KernelTrace", found: Finding) -> str:
     contents = f"The content at {{a:#x}} is {found.c >> 32:#x}, and at {{b:#x}} it is {found.c & 0xFFFFFFFF:#x}"
     return f"{contents}: a page was lost."
@@ -209,6 +225,7 @@ CAUSES: Mapping[str, "str | Callable[[KernelTrace, Finding], str]"] = {
     "lost-pin": _sentence(CHECKS["lost-pin"]),
     "leaked-write": "At step {step} {who} wrote at {b:#x} of process {a} to a page of which process {c} has a "
     "reference.",
+    "stale-translation": _stale_translation,
     "wrong-merge": "{who} counted {b} vmas from {a:#x} on, and {c} would be right.",
     "use-after-free": _use_after_free,
     "list-corruption": _list_corruption,

@@ -72,7 +72,7 @@ class Call(NamedTuple):
     and 1, processes by index. For mremap, to = -1 means not MREMAP_FIXED. `process` is an index into
     BoundScenario.processes, `errno` what the call is expected to return (0: success), or a tuple of which each is
     right, and `where` the place in the scenario, for messages. `fails`: (kind, n) where the call's allocations of that
-    kind fail once n of them were had.
+    kind fail once n of them were had. cpu: the number of the CPU that keeps the translations of an access of setup.
     """
 
     verb: str
@@ -81,6 +81,7 @@ class Call(NamedTuple):
     errno: int | tuple[int, ...]
     where: str
     fails: tuple[str, int] | None = None
+    cpu: int | None = None
 
     @property
     def right(self) -> tuple[int, ...]:
@@ -89,10 +90,11 @@ class Call(NamedTuple):
 
 
 class Thread(NamedTuple):
-    """One racing task and its calls, in order."""
+    """One racing task and its calls, in order. cpu: the number of the CPU that it names, if it does."""
 
     name: str
     calls: tuple[Call, ...]
+    cpu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,20 +132,37 @@ class BoundScenario(KnownAtOnce):
     def make_subject(self, algorithm: Algorithm) -> Kernel:
         every = self.scenario.thread_names()
         named = dict(zip(every, for_threads(self.interesting, every, OPERATIONS, UserError, OPTION), strict=True))
+        setup, cpus = self.cpus()
         return Kernel(
             algorithm.as_dict(),
             len(self.processes),
-            self.setup,
+            setup,
             [thread.calls for thread in self.threads],
             self.after,
             [named[thread.name] for thread in self.threads],
             self.failing,
             algorithm.rule,
+            cpus,
         )
 
     @property
+    def has_tlb(self) -> bool:
+        """Whether a thread names its CPU."""
+        return any(thread.cpu is not None for thread in self.threads)
+
+    def cpus(self) -> tuple[tuple[Call, ...], list[int] | None]:
+        """setup, and for each thread the number of its CPU, both by the order in which CPUs come up; a thread that
+        names none has its own. None where there is no TLB."""
+        if not self.has_tlb:
+            return self.setup, None
+        named: dict[object, int] = {}
+        keys = [thread.name if thread.cpu is None else thread.cpu for thread in self.threads]
+        threads = [named.setdefault(key, len(named)) for key in keys]
+        return tuple(one._replace(cpu=named.get(one.cpu)) for one in self.setup), threads
+
+    @property
     def only_in_turns(self) -> str:
-        return ""
+        return "the translations of its CPUs change step by step" if self.has_tlb else ""
 
     def own_code(self, choices: Iterable[Algorithm]) -> list[type]:
         return [type(choice.rule) for choice in choices if choice.rule is not None]
@@ -317,7 +336,9 @@ class Scenario:
         """
         bound = bind_parameters(self.parameters, values, self.source)
         names = self._document.definitions.evaluate(bound, self.source)
-        threads = tuple(Thread(thread.name, _calls(thread.calls, names)) for thread in self._document.threads)
+        threads = tuple(
+            Thread(thread.name, _calls(thread.calls, names), thread.cpu) for thread in self._document.threads
+        )
         if not any(thread.calls for thread in threads):
             raise ScenarioError(f'{self.source}: no thread has a step left (every "when" is false)')
         setup, after = _calls(self._document.setup, names), _calls(self._document.after, names)
@@ -385,7 +406,7 @@ def _call(raw: RawCall, names: Mapping[str, int | bool]) -> Call:
     if FAIL_AFTER.name in raw.values:
         where = f"{raw.where}: {FAIL_AFTER.name}"
         fails = (raw.fail, _in_range(evaluate(raw.values[FAIL_AFTER.name], names, where), FAIL_AFTER, where))
-    return Call(raw.verb, raw.process, tuple(args.values()), raw.errno, raw.where, fails)
+    return Call(raw.verb, raw.process, tuple(args.values()), raw.errno, raw.where, fails, raw.cpu)
 
 
 def _in_range(value: int | bool, key: Key, where: str) -> int:

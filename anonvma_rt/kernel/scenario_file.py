@@ -74,6 +74,7 @@ STEP_KEYS: Mapping[str, str] = {
     "when": "true, false or an expression: whether the step is there at all",
     "errno": 'what it returns if not success: a name as "EFAULT", or several as ["", "EFAULT"], each of which is right '
     'and "" is success',
+    "cpu": "of a touch or read in setup: the number of the CPU that keeps its translations",
     "fail": f"which of its allocations fail: {', '.join(ALLOCATIONS)} (default table)",
     "fail_after": "how many of these it gets before",
 }
@@ -90,11 +91,13 @@ class RawCall(NamedTuple):
     errno: int | tuple[int, ...]
     where: str
     fail: str
+    cpu: int | None
 
 
 class RawThread(NamedTuple):
     name: str
     calls: tuple[RawCall, ...]
+    cpu: int | None
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,12 @@ class _CallReader:
     """Reads calls, and counts them over the whole file."""
 
     def __init__(self, source: str, processes: list[str]) -> None:
-        self.source, self.processes, self.count = source, processes, 0
+        self.source, self.processes, self.count, self.alone = source, processes, 0, False
 
     def read_thread(self, value: object, place: str, taken: list[str]) -> RawThread:
         where = f"{self.source}: {place}"
         table = as_table(value, where)
-        check_keys(table, ["name", "process", "steps"], where)
+        check_keys(table, ["name", "process", "cpu", "steps"], where)
         name = get_word(table, "name", where)
         if name in taken:
             raise ScenarioError(f"{where}: there are two threads of the name {quote(name)} (names must differ)")
@@ -166,10 +169,11 @@ class _CallReader:
         steps = get_list(table, "steps", where)
         if not steps:
             raise ScenarioError(f"{where}: thread {quote(name)} has no steps (at least 1 is right)")
-        return RawThread(name, self.read(steps, f"thread {quote(name)}", process))
+        return RawThread(name, self.read(steps, f"thread {quote(name)}", process), _cpu(table, where))
 
     def read(self, values: list[object], place: str, process: int = 0) -> tuple[RawCall, ...]:
         self.count += len(values)
+        self.alone = place == "setup"
         if self.count > MOST_STEPS:
             raise ScenarioError(f"{self.source}: more than {MOST_STEPS} steps")
         steps = enumerate(values, 1)
@@ -195,7 +199,10 @@ class _CallReader:
         values = prot | {key.name: self._value(key, table, where) for key in (*keys, FAIL_AFTER) if key.name in table}
         when = as_value(table.get("when", True), f"{where}: when")
         process = self._process(table, where, process)
-        return RawCall(verb, process, values, when, _errno(table, where), where, _fail(table, where))
+        cpu = _cpu(table, where)
+        if cpu is not None and (verb not in ("touch", "read") or not self.alone):
+            raise ScenarioError(f"{where}: cpu: belongs to a touch or read of setup, or to a thread")
+        return RawCall(verb, process, values, when, _errno(table, where), where, _fail(table, where), cpu)
 
     def _value(self, key: Key, table: dict[str, Any], where: str) -> int | bool | str:
         if key.kind == "process":
@@ -209,6 +216,14 @@ class _CallReader:
         if name not in self.processes:
             raise ScenarioError(f"{where}: unknown process {quote(name)}{nearest(name, self.processes)}")
         return self.processes.index(name)
+
+
+def _cpu(table: dict[str, Any], where: str) -> int | None:
+    """The number of a thread's CPU, which keeps translations; None where it names none."""
+    cpu = table.get("cpu")
+    if cpu is None or (isinstance(cpu, int) and not isinstance(cpu, bool) and 0 <= cpu < MOST_THREADS):
+        return cpu
+    raise ScenarioError(f"{where}: cpu: must be a number, from 0 to {MOST_THREADS - 1}, not {shown(cpu)}")
 
 
 def _prot(table: dict[str, Any], rights: str, where: str) -> int:

@@ -197,8 +197,33 @@ class Choices:
     free_root_first
         the last put of an anon_vma drops its root before itself (until 624483f3ea82 in 3.16).
 
+    When translations are flushed, in programs whose threads have CPUs with a TLB:
+
+    move_flush
+        of old addresses that mremap moved: "each", as its pte moves (up to 3.1); "end", all of them when the last one
+        has moved and no page-table lock is held (7b6efc2bc4f1, 3.2); "dirty", those of an extent with a dirty pte
+        before the source's lock is dropped (5d1904204c99, 4.9); "locked", each extent before both locks are
+        (eb66ae030829, 4.19). A whole table is flushed under the lock of pmds in every release.
+    gather_flush
+        what is flushed before a full gather frees its pages: "mm", everything of the process; "rest", from the last
+        page on (3.6); "short", what is before the last page (e6c495a96ce0, 3.11); "gathered", that page as well
+        (ce9ec37bddb6, 3.18).
+    protect_counts
+        mprotect flushes only where it met a present entry (7da4d641c58d, 3.8).
+    nested_flush
+        a call that clears entries flushes its range even if it met none, while another one has not flushed yet
+        (99baac21e458, 4.13).
+    deferred_flush
+        reclaim flushes when it has unmapped all its pages, and not each (72b252aed506, 4.3). Migration does so where it
+        makes batches (7e12beb8ca2a, 6.3).
+    batched_pending
+        whoever changes entries flushes first what an unmap walk has left to be flushed (3ea277194daa, 4.13).
+
     Mistakes that no release made, to see that the lab would notice:
 
+    missing_flush
+        what does not flush translations: "fork" those of the parent, "cow" the old page's, "protect" (mprotect) those
+        of its range, "unmap" (the unmap walk) the page's.
     child_first
         fork puts the child's vma before the parent's.
     tail_own_only
@@ -277,3 +302,10 @@ class Choices:
     write_protect_seq: bool = False
     lazyfree_refs: bool = False
     gup_rechecks_pmd: bool = False
+    move_flush: str = "end"
+    gather_flush: str = "mm"
+    protect_counts: bool = False
+    nested_flush: bool = False
+    deferred_flush: bool = False
+    batched_pending: bool = False
+    missing_flush: str = "no"

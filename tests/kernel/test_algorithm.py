@@ -22,7 +22,7 @@ DIFFERENT = {
 }
 TREE = {
     "ordering": "need-rmap-locks", "tree": True, "decode_in_zap": True, "shift_locks": True,
-    "place_before_clone": True, "unstable_pmd": "faults",
+    "place_before_clone": True, "unstable_pmd": "faults", "gather_flush": "rest",
 }  # fmt: skip
 MODERN = TREE | {
     "shared_walks": True, "whole_tables": True, "free_root_first": False, "recheck_mapping": True, "import_ahead": True,
@@ -31,10 +31,12 @@ MODERN = TREE | {
     "batches": "6.3", "cow_reuse": "5.19", "aligned": "6.8", "collapse": "5.8", "pud_moves": True,
     "case_8_grows": False, "swapin": "prepared", "keeps_pinned": True, "uffd_swap": "6.16", "gup_cow": "5.19",
     "fork_copies_pinned": True, "write_protect_seq": True, "lazyfree_refs": True, "gup_rechecks_pmd": True,
+    "move_flush": "locked", "gather_flush": "gathered", "protect_counts": True,
+    "nested_flush": True, "deferred_flush": True, "batched_pending": True,
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,
-    "interval-tree-shared": TREE | {"shared_walks": True},
+    "interval-tree-shared": TREE | {"shared_walks": True, "gather_flush": "short", "protect_counts": True},
     "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
     "modern": MODERN,
     "linux-6.19": MODERN

@@ -116,6 +116,15 @@ WRONG_AND_RIGHT = {
     ),
     "unstable_pmd": ("dontneed-vs-fault", "unpatched", "unpatched,unstable_pmd=no"),
     "free_root_first": ("root-freed-first", "unpatched", "unpatched,free_root_first=false"),
+    "move_flush": ("move-vs-free", "modern,batches=no,move_flush=end", "modern,batches=no"),
+    "gather_flush": ("full-gather", "modern,gather_flush=rest", "modern"),
+    "nested_flush": ("dontneed-twice", "modern,nested_flush=false", "modern"),
+    "batched_pending": ("protect-vs-unmap", "modern,batched_pending=false", "modern"),
+    "tables_unlocked": ("table-vs-free", "modern,batches=no,tables_unlocked=true", "modern,batches=no"),
+    "protect_counts": (
+        "protect-vs-unmap", "modern,batched_pending=false", "modern,batched_pending=false,protect_counts=false",
+    ),
+    "missing_flush": ("protect-vs-unmap", "unpatched,missing_flush=protect", "unpatched"),
     "isolate": ("two-batches", "modern,isolate=false,batches=waiting", "modern,batches=waiting"),
     "batches": ("two-batches", "modern,isolate=false,batches=waiting", "modern,isolate=false"),
     "cow_reuse": ("vmsplice", "unpatched", "unpatched,cow_reuse=5.9"),
@@ -133,7 +142,7 @@ WRONG_AND_RIGHT = {
 HARMLESS = ("single_ptl", "walk_root_list")
 # Nor these: they are how kernels differ, not what went wrong in one.
 ERAS = (
-    "tree", "shared_walks", "whole_tables", "tables_unlocked", "wait_without_pin", "munmap_downgrades",
+    "tree", "shared_walks", "whole_tables", "deferred_flush", "wait_without_pin", "munmap_downgrades",
     "restore_compares", "huge_zero", "pud_moves",
 )  # fmt: skip
 
@@ -229,6 +238,11 @@ GUARDS = {
     "merge-asymmetry": ["merge=3.0"],
     "merge-no-memory": ["import_ahead=false"],
     "own-locks": ["own_lock=true"],
+    "move-vs-free": ["move_flush=end,batches=no", "move_flush=end,batches=no,restore_peeks=false"],
+    "table-vs-free": ["whole_tables=true,tables_unlocked=true,batches=no"],
+    "dontneed-twice": ["nested_flush=false"],
+    "protect-vs-unmap": ["batched_pending=false", "missing_flush=protect"],
+    "full-gather": ["gather_flush=rest", "gather_flush=short"],
     "own-mm-migration": ["ordering=none", "move_pages=4.17", "move_pages=4.17,ordering=none"],
     "stack-beside-munmap": ["downgrade_beside_stack=true,exclusive_growth=false"],
     "stack-index": ["exclusive_growth=false"],

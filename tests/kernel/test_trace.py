@@ -68,6 +68,7 @@ SENTENCES = [
     ("merge-asymmetry", "unpatched", "counted 2 vmas"),
     ("double-reuse", "modern,reuse=degree", "has been freed"),
     ("two-batches", "modern,isolate=false,batches=waiting", "took a lock of class 3 while it held one of class 3"),
+    ("dontneed-twice", "unpatched", "a CPU still has a translation of 0x40000000 to page 1 from before"),
     ("forked-reuse", "unpatched,reuse_forked=true", "are not linked as they should be"),
     (
         "unlocked-new-anon-vma",

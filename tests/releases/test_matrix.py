@@ -60,7 +60,23 @@ KNOWN = {
         ["dontunmap_uncharges=true (b714ccb02a76)"],
         ["dontunmap_uncharges=false (0e59f47c15ce)"],
     ),
-    "copy-of-private": ([("2.6.38", "4.9")], [], ["refuse_copies=true (dba58d3b8c50)"]),
+    "copy-of-private": ([("2.6.38", "4.13")], [], ["refuse_copies=true (dba58d3b8c50)"]),
+    "move-vs-free": (
+        [("2.6.38", "3.0"), ("3.2", "4.8")],
+        ["move_flush=end (7b6efc2bc4f1)"],
+        ["restore_peeks=false (486cf46f3f9b)", "move_flush=dirty (5d1904204c99)"],
+    ),
+    "table-vs-free": (
+        [("5.1", "5.10")],
+        ["whole_tables=true (2c91bd4a4e2e)", "tables_unlocked=true (2c91bd4a4e2e)"],
+        ["tables_unlocked=false (97113eb39fa7)"],
+    ),
+    "dontneed-twice": ([("2.6.38", "4.9")], [], ["nested_flush=true (99baac21e458)"]),
+    "full-gather": (
+        [("3.6", "3.16")],
+        ["gather_flush=rest (597e1c3580b7)"],
+        ["gather_flush=gathered (ce9ec37bddb6)"],
+    ),
     "grow-from-middle": (
         [("6.1", "6.1")],
         ["growth=merge-from-address (ca3d76b0aa80)"],

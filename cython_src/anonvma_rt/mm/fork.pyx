@@ -28,7 +28,7 @@ from anonvma_rt.mm.mm_types cimport (
     PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM, TYPE_SCRATCH, VMA_LOCKS_6_4_RELEASED,
     VMA_LOCKS_FORK, VM_ACCOUNT, VM_WRITE, algorithm, announce_tree, is_migration_entry, is_swap_pte, kernel, kernel_of,
     make_pte, member_of, mm_struct, mm_walk, noted, page, page_at, page_directory, page_table, pte_pfn, pte_present,
-    pte_t, serial_of, vm_area_struct, vma_pages,
+    pte_t, serial_of, vm_area_struct, vma_pages, MISSING_FLUSH_FORK,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, unmap_region
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page
@@ -37,6 +37,7 @@ from anonvma_rt.mm.pgtable cimport alloc_table, pte_lockptr, pte_offset, pte_rea
 from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_dup_rmap
 from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.swap cimport swap_duplicate
+from anonvma_rt.mm.tlb cimport flush_tlb_mm
 from anonvma_rt.mm.vma cimport vma_duplicate, vma_free, vma_link
 from anonvma_rt.mm.vma_lock cimport detach_all, lock_all, mmap_write_unlock, vma_end_write_all, vma_start_write
 
@@ -161,7 +162,8 @@ cdef int copy_pte_range(Task *t, mm_walk *walk, page_table *source, uint64_t add
 cdef int copy_page_range(Task *t, vm_area_struct *child, vm_area_struct *parent) noexcept nogil:
     """Shares all pages of a vma with the child's. Nothing to do where the parent's was never written to. 0, or -ENOMEM
     where a table of the child's cannot be had; what was shared before that is."""
-    cdef mm_walk walk = mm_walk(vma=parent, huge=copy_huge_pmd, ptes=copy_pte_range, child=child, shared=False)
+    cdef mm_walk walk = mm_walk(vma=parent, huge=copy_huge_pmd, ptes=copy_pte_range, child=child, tlb=NULL,
+                                shared=False)
     cdef int result
     point(t, OP_LOAD, member_of(t, &parent.anon_vma))
     if read_link(&parent.anon_vma) == NULL:
@@ -234,6 +236,8 @@ cdef int dup_mmap(Task *t, mm_struct *mm, mm_struct *parent) noexcept nogil:
     note(t, NOTE_FORK, parent.id, mm.id, 1)
     vma_end_write_all(t, mm)
     up_write_nested(t, &mm.mmap_sem, 1)
+    if kernel_of(t).algorithm.missing_flush != MISSING_FLUSH_FORK:
+        flush_tlb_mm(t, parent)
     mmap_write_unlock(t, parent)
     if result < 0:
         exit_mmap(t, mm)

@@ -17,8 +17,8 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
 cdef bint copy_huge_pmd(Task *t, mm_walk *walk, pmd_t *source, uint64_t address) noexcept nogil
 cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil
 cdef bint change_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil
-cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, pmd_t *new,
-                        uint64_t new_address) noexcept nogil
+cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, uint64_t old_address,
+                        vm_area_struct *new_vma, pmd_t *new, uint64_t new_address) noexcept nogil
 cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil
 cdef bint split_huge_page(Task *t, page *p) noexcept nogil
 cdef void split_huge_page_pmd(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil

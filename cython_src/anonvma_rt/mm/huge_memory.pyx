@@ -14,11 +14,12 @@ from anonvma_rt.mm.hooks.notes cimport (
     NOTE_ZAP,
 )
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PMD_EXCLUSIVE, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, TYPE_VMA,
-    UNSTABLE_PMD_NO, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of, make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk,
-    noted, page, page_at, page_compound, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, pte_t, serial_of,
-    vm_area_struct, vma_page_prot,
+    HPAGE_PMD_NR, MOVE_FLUSH_DIRTY, MOVE_FLUSH_END, PMD_DIRTY, PMD_EXCLUSIVE, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING,
+    PMD_WRITE, PTE_PRESENT, TYPE_VMA, UNSTABLE_PMD_NO, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of, make_huge_pmd,
+    make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_compound, page_table, pfn_to_page, pmd_huge,
+    pmd_t, pte_pfn, pte_t, serial_of, vm_area_struct, vma_page_prot,
 )
+from anonvma_rt.mm.mmu_gather cimport tlb_flush_full, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
 from anonvma_rt.mm.pgtable cimport make_table, new_table, pmd_offset, pmd_read, set_pmd
@@ -26,6 +27,7 @@ from anonvma_rt.mm.rmap cimport (
     WALK_SPLIT, page_add_new_anon_rmap, page_dup_rmap, page_get_anon_vma, page_lock_anon_vma, page_remove_rmap,
     rmap_walk, rmap_walk_begin, rmap_walk_next, set_page_anon_vma, vma_address,
 )
+from anonvma_rt.mm.tlb cimport announce_contents, flush_tlb_page, flush_tlb_range
 
 
 cdef inline page *pmd_page(Task *t, pmd_t pmd) noexcept nogil:
@@ -99,12 +101,14 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
         split_huge_page(t, old)
         put_page(t, old)
         return 0
+    announce_contents(t)
     for i in range(<uint32_t>HPAGE_PMD_NR):
         new[i].tag = read_onceu(&old[i].tag)
     spin_lock(t, &mm.page_table_lock)
     put_page(t, old)
     if pmd_read(t, pmd) == seen:
         set_pmd(t, pmd, 0)
+        flush_tlb_page(t, mm, address)
         page_add_new_anon_rmap(t, new, vma, address & ~<uint64_t>(PMD_SIZE - 1))
         set_pmd(t, pmd, make_huge_pmd(new.pfn, True))
         note(t, NOTE_HUGE_FAULT, mm.id, <int64_t>(address & ~<uint64_t>(PMD_SIZE - 1)), new.pfn)
@@ -170,7 +174,9 @@ cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noe
     note(t, NOTE_ZAP, mm.id, <int64_t>address, noted(value))
     page_remove_rmap(t, head)
     spin_unlock(t, &mm.page_table_lock)
-    put_page(t, head)
+    tlb_remove_entry(t, walk.tlb, address, PMD_SIZE)
+    if tlb_remove_page(t, walk.tlb, head):
+        tlb_flush_full(t, walk.tlb, address, address + PMD_SIZE)
     return True
 
 
@@ -184,13 +190,16 @@ cdef bint change_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) 
     # pmdp_get_and_clear() and set_pmd_at(): none in between, for whoever peeks.
     set_pmd(t, pmd, 0)
     set_pmd(t, pmd, value & ~<pmd_t>(PMD_WRITE | PMD_PROTNONE) | prot)
+    tlb_remove_entry(t, walk.tlb, address, PMD_SIZE)
     spin_unlock(t, &walk.vma.vm_mm.page_table_lock)
     return True
 
 
-cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct *new_vma, pmd_t *new,
-                        uint64_t new_address) noexcept nogil:
-    """Moves one huge pmd to an empty one; False where it cannot be moved and must be split, or is split by now."""
+cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, uint64_t old_address, vm_area_struct *new_vma,
+                        pmd_t *new, uint64_t new_address) noexcept nogil:
+    """Moves one huge pmd to an empty one; False where it cannot be moved and must be split, or is split by now. It is
+    flushed as ptes are (move_ptes)."""
+    cdef int rule = kernel_of(t).algorithm.move_flush
     cdef pmd_t value
     if not new_vma.vm_flags & VM_HUGEPAGE or pmd_read(t, new):
         return False
@@ -199,6 +208,8 @@ cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, vm_area_struct
         return False
     set_pmd(t, old, 0)
     set_pmd(t, new, value)
+    if rule != MOVE_FLUSH_END and (rule != MOVE_FLUSH_DIRTY or value & (PMD_WRITE | PMD_DIRTY)):
+        flush_tlb_range(t, vma.vm_mm, old_address, old_address + PMD_SIZE)
     note(t, NOTE_HUGE_MOVE, serial_of(new_vma), <int64_t>new_address, noted(value))
     spin_unlock(t, &vma.vm_mm.page_table_lock)
     return True
@@ -246,6 +257,7 @@ cdef int map_small_pages(Task *t, page *head, vm_area_struct *vma, uint64_t addr
             # The rights have the same bits.
             table.pte[i] = make_pte(PTE_PRESENT, head.pfn + i, pmd[0]) | prot
         set_pmd(t, pmd, <pmd_t>table)
+        flush_tlb_range(t, mm, address, address + PMD_SIZE)
     spin_unlock(t, &mm.page_table_lock)
     return pmd != NULL
 

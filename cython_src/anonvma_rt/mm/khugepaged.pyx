@@ -25,6 +25,7 @@ from anonvma_rt.mm.mm_types cimport (
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, isolate_lru_page, put_page, putback_lru_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_read, ptep_get_and_clear, set_pmd
 from anonvma_rt.mm.rmap cimport page_add_new_anon_rmap, page_remove_rmap
+from anonvma_rt.mm.tlb cimport flush_tlb_range
 from anonvma_rt.mm.vma_lock cimport mmap_write_unlock, vma_start_write
 from anonvma_rt.mm.vma_tree cimport find_vma
 
@@ -165,6 +166,7 @@ cdef int collapse_table(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *p
         anon_vma_lock(t, av)
     spin_lock(t, &mm.page_table_lock)
     set_pmd(t, pmd, 0)
+    flush_tlb_range(t, mm, address, address + PMD_SIZE)
     spin_unlock(t, &mm.page_table_lock)
     spin_lock(t, ptl)
     result = isolate_pages(t, table)

@@ -17,6 +17,7 @@ from anonvma_rt.mm.mm_types cimport (
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
 from anonvma_rt.mm.swap cimport change_flags, free_swap_and_cache, swap_of, try_to_free_swap
+from anonvma_rt.mm.tlb cimport flush_tlb_batched_pending, flush_tlb_range
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
@@ -45,6 +46,7 @@ cdef int free_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addr
     cdef pte_t pte
     cdef page *p
     spin_lock(t, ptl)
+    flush_tlb_batched_pending(t, mm)
     while address < end:
         ptep = pte_offset(table, address)
         pte = pte_read(t, ptep)
@@ -71,8 +73,9 @@ cdef bint split_first(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noex
 
 cdef void free_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
     """MADV_FREE of a part of a vma. Where nothing reclaims pages it does nothing that could be seen."""
-    cdef mm_walk walk = mm_walk(vma=vma, huge=split_first, ptes=free_pte_range, child=NULL, shared=True)
+    cdef mm_walk walk = mm_walk(vma=vma, huge=split_first, ptes=free_pte_range, child=NULL, tlb=NULL, shared=True)
     walk_page_range(t, &walk, start, end)
+    flush_tlb_range(t, vma.vm_mm, start, end)
 
 
 cdef int madvise(Task *t, mm_struct *mm, uint64_t start, uint64_t length, bint lazily) noexcept nogil:

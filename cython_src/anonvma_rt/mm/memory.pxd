@@ -7,10 +7,11 @@ is held meanwhile, and no lock of the subject's is taken by that.
 from libc.stdint cimport uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
-from anonvma_rt.mm.mm_types cimport mm_struct, vm_area_struct
+from anonvma_rt.mm.mm_types cimport mm_struct, mmu_gather, vm_area_struct
 from anonvma_rt.mm.vm_fault cimport vm_fault
 
-cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
+cdef void unmap_page_range(Task *t, mmu_gather *tlb, vm_area_struct *vma, uint64_t start,
+                           uint64_t end) noexcept nogil
 cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
 cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
                         uint64_t ceiling, bint met) noexcept nogil

@@ -20,18 +20,22 @@ from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING,
     PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA,
     is_migration_entry, is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at,
-    page_count, page_slot, page_table, pmd_huge, pmd_t, pmd_table, poison, pte_pfn, pte_present, pte_t,
-    vm_area_struct,
+    page_count, page_slot, page_table, pmd_huge, pmd_t, pmd_table, poison, pte_pfn, pte_present, pte_t, vm_area_struct,
+    MISSING_FLUSH_COW, mmu_gather,
 )
+from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_flush_full, tlb_gather_mmu, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport (
-    must_have_pmd, new_table, pmd_access, pmd_offset, pmd_read, pte_access, pte_lockptr, pte_offset, pte_read,
-    ptep_get_and_clear, set_pte,
+    entry_object, must_have_pmd, new_table, pmd_access, pmd_offset, pmd_read, pte_access, pte_lockptr, pte_offset,
+    pte_read, ptep_get_and_clear, set_pte,
 )
 from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 from anonvma_rt.mm.swap cimport free_swap_and_cache, reuse_swap_page, try_to_free_swap
 from anonvma_rt.mm.swapin cimport do_swap_page
+from anonvma_rt.mm.tlb cimport (
+    announce_contents, flush_tlb_batched_pending, flush_tlb_page, shares_cpu, tlb_fill, tlb_of,
+)
 from anonvma_rt.mm.vm_fault cimport vm_fault
 
 cdef enum:
@@ -50,6 +54,7 @@ cdef int zap_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addre
     cdef pte_t pte
     cdef page *p
     spin_lock(t, ptl)
+    flush_tlb_batched_pending(t, mm)
     while address < end:
         ptep = pte_offset(table, address)
         if pte_read(t, ptep) != PTE_NONE:
@@ -57,10 +62,15 @@ cdef int zap_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addre
             note(t, NOTE_ZAP, mm.id, <int64_t>address, noted(pte))
             if k.pins != NULL:
                 pin_unmapped(t, mm, address)
+            if pte_present(pte):
+                tlb_remove_entry(t, walk.tlb, address, PAGE_SIZE)
             if pte_present(pte) and pte_pfn(pte):
                 p = page_at(t, pte_pfn(pte))
                 page_remove_rmap(t, p)
-                put_page(t, p)
+                if tlb_remove_page(t, walk.tlb, p):
+                    spin_unlock(t, ptl)
+                    tlb_flush_full(t, walk.tlb, address, end)
+                    spin_lock(t, ptl)
             elif is_swap_pte(pte):
                 free_swap_and_cache(t, <uint32_t>pte_pfn(pte))
             elif is_migration_entry(pte) and k.algorithm.decode_in_zap:
@@ -71,16 +81,20 @@ cdef int zap_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addre
     return 0
 
 
-cdef void unmap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
+cdef void unmap_page_range(Task *t, mmu_gather *tlb, vm_area_struct *vma, uint64_t start,
+                           uint64_t end) noexcept nogil:
     """Clears what a vma maps in a range; mmap_sem is held for writing, or nobody uses the mm."""
-    cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL, shared=False)
+    cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL, tlb=tlb, shared=False)
     walk_page_range(t, &walk, start, end)
 
 
 cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
     """The same for whoever holds mmap_sem for reading: faults come in between."""
-    cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL, shared=True)
+    cdef mmu_gather gathered
+    cdef mmu_gather *tlb = tlb_gather_mmu(t, &gathered, vma.vm_mm)
+    cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL, tlb=tlb, shared=True)
     walk_page_range(t, &walk, start, end)
+    tlb_finish_mmu(t, tlb, start, end)
 
 
 cdef void free_met(Task *t, page_table *table) noexcept nogil:
@@ -88,7 +102,7 @@ cdef void free_met(Task *t, page_table *table) noexcept nogil:
     behind that."""
     cdef int i
     for i in range(PTRS_PER_TABLE):
-        point(t, OP_STORE, &table.pte[i])
+        point(t, OP_STORE, entry_object(t, &table.pte[i]))
         write_once64(&table.pte[i], poison())
     point(t, OP_STORE, &table.ptl)
     write_onceu(&table.ptl.word, <uint32_t>poison())
@@ -111,10 +125,10 @@ cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, ui
             address = ((address >> PGDIR_SHIFT) + 1) << PGDIR_SHIFT
             continue
         if met:
-            point(t, OP_LOAD, pmd)
+            point(t, OP_LOAD, entry_object(t, pmd))
         if pmd[0] and address >= floor and address + PMD_SIZE <= ceiling:
             spin_lock(t, &mm.page_table_lock)
-            point(t, OP_STORE, pmd)
+            point(t, OP_STORE, entry_object(t, pmd))
             table = pmd_table(pmd[0])
             if table == NULL:
                 violate(t, BUG_ON, BUG_BAD_PMD, 0, <int64_t>address)
@@ -217,10 +231,13 @@ cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
         return -ENOMEM
     if old != NULL and kernel_of(t).pins != NULL:
         point(t, OP_LOAD, &old.tag)
+    announce_contents(t)
     new.tag = read_onceu(&old.tag) if old != NULL else 0
     spin_lock(t, vmf.ptl)
     if pte_read(t, vmf.pte) == vmf.seen:
         ptep_get_and_clear(t, vmf.pte)
+        if kernel_of(t).algorithm.missing_flush != MISSING_FLUSH_COW:
+            flush_tlb_page(t, vmf.mm, vmf.address)
         page_add_new_anon_rmap(t, new, vmf.vma, vmf.address)
         set_pte(t, vmf.pte, make_pte(PTE_PRESENT, new.pfn, rights))
         note(t, NOTE_COW, vmf.mm.id, <int64_t>vmf.address, new.pfn)
@@ -304,9 +321,9 @@ cdef inline bint pte_allows(pte_t pte, bint write) noexcept nogil:
 cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noexcept nogil:
     """A fault where a huge pmd is: 1 when the access may happen, 0 to look again, or -ENOMEM or -EAGAIN."""
     if pmd_allows(value, vmf.write):
-        if vmf.write:
+        if vmf.write or shares_cpu(t):
             value = pmd_access(t, pmd)
-            if not pmd_allows(value, True):
+            if not pmd_allows(value, vmf.write):
                 return 0
         if t.x.parallel:
             value = pin_entry(t, vmf, pmd, &vmf.mm.page_table_lock)
@@ -315,6 +332,8 @@ cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noex
                 return 0
         if kernel_of(t).pins != NULL and not hold_entry(t, vmf, pmd, &vmf.mm.page_table_lock, value):
             return 0
+        if tlb_of(t) != NULL:
+            tlb_fill(t, vmf.mm, vmf.address, value, True, vmf.write)
         vmf.content = page_at(t, pte_pfn(value))
         vmf.content += (vmf.address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)
         return 1
@@ -332,7 +351,7 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
     cdef pte_t pte
     cdef int result = 0
     while result >= 0:
-        pte = pte_access(t, vmf.pte, vmf.write)
+        pte = pte_access(t, vmf.pte, vmf.write or shares_cpu(t))
         if t.x.parallel and pte_allows(pte, vmf.write):
             pte = pin_entry(t, vmf, vmf.pte, vmf.ptl)
             if not pte_allows(pte, vmf.write):
@@ -344,6 +363,8 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
         elif pte_allows(pte, vmf.write):
             if rt_unlikely(kernel_of(t).pins != NULL) and not hold_entry(t, vmf, vmf.pte, vmf.ptl, pte):
                 continue
+            if tlb_of(t) != NULL:
+                tlb_fill(t, vmf.mm, vmf.address, pte, False, vmf.write)
             vmf.content = page_at(t, pte_pfn(pte)) if pte_pfn(pte) else NULL
             if vmf.write and rt_unlikely(kernel_of(t).swap != NULL):
                 if vmf.held != NULL:

@@ -35,6 +35,7 @@ from anonvma_rt.mm.rmap cimport (
     WALK_RESTORE, must_be_its_anon_vma, page_add_anon_rmap, page_get_anon_vma, page_mapped, rmap_walk, rmap_walk_begin,
     rmap_walk_next, try_to_unmap, vma_address,
 )
+from anonvma_rt.mm.tlb cimport announce_contents, try_to_unmap_flush
 
 from anonvma_rt.mm.swap cimport change_flags, move_in_swap_cache
 
@@ -181,6 +182,7 @@ cdef int move_to_new_page(Task *t, migration *m, bint fail_copy) noexcept nogil:
     elif fail_copy:
         result = -EIO
     else:
+        announce_contents(t)
         new.tag = read_onceu(&old.tag)
         point(t, OP_STORE, &old.mapping)
         write_once64(&old.mapping, 0)
@@ -274,6 +276,7 @@ cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexc
     m.pfn = pfn[0]
     while result == -EAGAIN and tries < MAX_PASSES:
         result = begin_migration(t, &m, tries >= FORCE_PASS)
+        try_to_unmap_flush(t)
         if result == UNMAPPED:
             result = move_to_new_page(t, &m, fail_copy)
             end_migration(t, &m, result)

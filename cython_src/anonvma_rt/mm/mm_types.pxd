@@ -200,6 +200,26 @@ cdef enum GupCow:
     GUP_COW_5_8
     GUP_COW_5_19
 
+cdef enum MoveFlush:
+    MOVE_FLUSH_END
+    MOVE_FLUSH_EACH
+    MOVE_FLUSH_DIRTY
+    MOVE_FLUSH_LOCKED
+
+cdef enum GatherFlush:
+    GATHER_FLUSH_MM
+    GATHER_FLUSH_REST
+    GATHER_FLUSH_SHORT
+    GATHER_FLUSH_GATHERED
+
+# What does not flush, which no release forgot.
+cdef enum MissingFlush:
+    MISSING_FLUSH_NO
+    MISSING_FLUSH_FORK
+    MISSING_FLUSH_COW
+    MISSING_FLUSH_PROTECT
+    MISSING_FLUSH_UNMAP
+
 # The kernel's choices. linux/choices.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
 # name, and has the words for the enums above, in their order. A byte each, or adding one would move what stays in its
 # place (kernel.unused).
@@ -271,6 +291,13 @@ cdef struct algorithm:
     int8_t write_protect_seq
     int8_t lazyfree_refs
     int8_t gup_rechecks_pmd
+    int8_t move_flush
+    int8_t gather_flush
+    int8_t protect_counts
+    int8_t nested_flush
+    int8_t deferred_flush
+    int8_t batched_pending
+    int8_t missing_flush
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -386,6 +413,18 @@ cdef struct mm_struct:
     uint32_t gone             # mmap_sem: it came to its end
     page_directory *pgd
 
+cdef enum:
+    # Pages that a gather holds before it flushes: in Linux more, while there is memory for that.
+    MMU_GATHER_BUNDLE = 8
+
+# What was cleared since the last flush, and the pages that are freed behind the next (mmu_gather.pxd).
+cdef struct mmu_gather:
+    mm_struct *mm
+    uint64_t start
+    uint64_t end
+    int32_t n
+    page *pages[MMU_GATHER_BUNDLE]
+
 # A walk over the entries of a range of one vma (pagewalk.pxd).
 cdef struct mm_walk:
     vm_area_struct *vma
@@ -395,6 +434,8 @@ cdef struct mm_walk:
     int (*ptes)(Task *t, mm_walk *walk, page_table *table, uint64_t address, uint64_t end) noexcept nogil
     # Of a fork: the vma that gets copies.
     vm_area_struct *child
+    # Of a zap: where pages go until they are flushed; NULL without a TLB.
+    mmu_gather *tlb
     # mmap_sem is held for reading, so a fault may map a huge page meanwhile.
     bint shared
 
@@ -439,7 +480,7 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[4]
+    uint64_t unused[3]
     # What only some programs need: NULL elsewhere. The swap area, the translations of the CPUs, the queue of huge pages
     # that are mapped in part, and the pages that tasks have pinned.
     void *swap

@@ -17,9 +17,10 @@ from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     ALIGNED_6_8, ALIGNED_NO, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS,
     ORDERING_TAIL, ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_ACCOUNT,
-    VM_GROWSDOWN, VM_NORESERVE, VM_WRITE, algorithm, anon_vma, kernel_of, member_of, mm_struct, rule_hook, serial_of,
-    start_of, vm_area_struct, vma_pages,
+    VM_GROWSDOWN, VM_NORESERVE, VM_WRITE, algorithm, anon_vma, kernel_of, member_of, mm_struct, mmu_gather, rule_hook,
+    serial_of, start_of, vm_area_struct, vma_pages,
 )
+from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_gather_mmu
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.vma cimport (
     set_range, split_vma, vma_alloc, vma_duplicate, vma_free, vma_link, vma_merge, vma_merge_struct, vma_unlink,
@@ -214,8 +215,10 @@ cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64
     cdef vm_area_struct *vma = detached
     cdef uint64_t start = detached.vm_start
     cdef uint64_t end = start
+    cdef mmu_gather gathered
+    cdef mmu_gather *tlb = tlb_gather_mmu(t, &gathered, mm)
     while vma != NULL:
-        unmap_page_range(t, vma, vma.vm_start, vma.vm_end)
+        unmap_page_range(t, tlb, vma, vma.vm_start, vma.vm_end)
         end = vma.vm_end
         vma = vma.vm_next
     vma = detached
@@ -223,6 +226,7 @@ cdef void unmap_region(Task *t, vm_area_struct *detached, uint64_t floor, uint64
         unlink_anon_vmas(t, vma)
         vma = vma.vm_next
     free_pgtables(t, mm, start, end, floor, ceiling, met)
+    tlb_finish_mmu(t, tlb, start, end)
     while detached != NULL:
         vma = detached.vm_next
         vma_free(t, detached)

@@ -19,6 +19,7 @@ from anonvma_rt.mm.mm_types cimport (
     BATCHES_NO, BATCHES_WAITING, MOVE_PAGES_3_2, MOVE_PAGES_4_17, PAGE_SIZE, kernel_of, mm_struct, page, pte_pfn,
     pte_present, pte_t, start_of, vm_area_struct,
 )
+from anonvma_rt.mm.tlb cimport try_to_unmap_flush
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 cdef enum:
@@ -59,6 +60,7 @@ cdef void move_batch(Task *t, migration *batch, int n, int passes) noexcept nogi
     cdef int again
     cdef int result
     cdef int i
+    try_to_unmap_flush(t)
     for tries in range(passes):
         again = 0
         for i in range(n):

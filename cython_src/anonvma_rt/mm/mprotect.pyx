@@ -14,13 +14,15 @@ from anonvma_rt.engine.run.task cimport Task, must_live, note
 from anonvma_rt.mm.hooks.notes cimport NOTE_PROTECT
 from anonvma_rt.mm.huge_memory cimport change_huge_pmd
 from anonvma_rt.mm.mm_types cimport (
-    CALLS_6_17, MAX_MAP_COUNT, PAGE_SHIFT, PAGE_SIZE, PTE_PROTNONE, PTE_WRITE, TYPE_VMA, VM_ACCOUNT, VM_NORESERVE,
-    VM_READ, VM_WRITE, announce_flags, kernel_of, mm_struct, mm_walk, noted, page_table, pte_present, pte_t,
-    vm_area_struct, vma_set_page_prot,
+    CALLS_6_17, MAX_MAP_COUNT, MISSING_FLUSH_PROTECT, PAGE_SHIFT, PAGE_SIZE, PTE_PROTNONE, PTE_WRITE, TYPE_VMA,
+    VM_ACCOUNT, VM_NORESERVE, VM_READ, VM_WRITE, algorithm, announce_flags, kernel_of, mm_struct, mm_walk,
+    mmu_gather, noted, page_table, pte_present, pte_t, vm_area_struct, vma_set_page_prot,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT
+from anonvma_rt.mm.mmu_gather cimport tlb_remove_entry
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
+from anonvma_rt.mm.tlb cimport flush_tlb_batched_pending, flush_tlb_range
 from anonvma_rt.mm.vma cimport split_vma, vma_merge, vma_merge_struct
 from anonvma_rt.mm.vma_lock cimport vma_start_write
 from anonvma_rt.mm.vma_tree cimport find_vma
@@ -37,12 +39,14 @@ cdef int change_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t ad
     cdef pte_t *ptep
     cdef pte_t pte
     spin_lock(t, ptl)
+    flush_tlb_batched_pending(t, mm)
     while address < end:
         ptep = pte_offset(table, address)
         pte = pte_read(t, ptep)
         if pte_present(pte) or pte & PTE_WRITE:
             if pte_present(pte):
                 pte = ptep_get_and_clear(t, ptep) & ~<pte_t>PTE_PROTNONE | prot
+                tlb_remove_entry(t, walk.tlb, address, PAGE_SIZE)
             set_pte(t, ptep, pte & ~<pte_t>PTE_WRITE)
             note(t, NOTE_PROTECT, mm.id, <int64_t>address, noted(pte & ~<pte_t>PTE_WRITE))
         address += PAGE_SIZE
@@ -51,8 +55,15 @@ cdef int change_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t ad
 
 
 cdef void change_protection(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil:
-    cdef mm_walk walk = mm_walk(vma=vma, huge=change_huge_pmd, ptes=change_pte_range, child=NULL, shared=False)
+    """Since 3.8 it flushes only where a present entry was among them (7da4d641c58d), with mmap_sem still held."""
+    cdef algorithm *a = &kernel_of(t).algorithm
+    cdef mmu_gather changed
+    cdef mm_walk walk = mm_walk(vma=vma, huge=change_huge_pmd, ptes=change_pte_range, child=NULL, tlb=&changed,
+                                shared=False)
+    changed.start = changed.end = 0
     walk_page_range(t, &walk, start, end)
+    if (changed.start < changed.end or not a.protect_counts) and a.missing_flush != MISSING_FLUSH_PROTECT:
+        flush_tlb_range(t, vma.vm_mm, start, end)
 
 
 cdef int mprotect_fixup(Task *t, vm_area_struct *vma, vm_area_struct **prev, uint64_t start, uint64_t end,

@@ -21,9 +21,10 @@ from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK
 from anonvma_rt.mm.hooks.watch cimport mark_move
 from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
-    LATENCY_LIMIT, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_TAIL, PAGE_SHIFT, PAGE_SIZE, PGDIR_SIZE, PMD_SIZE,
-    PTE_NONE, PTRS_PER_TABLE, VM_ACCOUNT, algorithm, announce_flags, anon_vma, avc_of_same_anon_vma, avc_of_same_vma,
-    kernel_of, mm_struct, noted, page_directory, page_table, pmd_huge, pmd_t, pmd_table, pte_t, serial_of,
+    LATENCY_LIMIT, MAX_MAP_COUNT, MOVE_FLUSH_DIRTY, MOVE_FLUSH_EACH, MOVE_FLUSH_END, MOVE_FLUSH_LOCKED,
+    ORDERING_FRESH_VMA, ORDERING_TAIL, PAGE_SHIFT, PAGE_SIZE, PGDIR_SIZE, PMD_SIZE, PTE_DIRTY, PTE_NONE, PTE_WRITE,
+    PTRS_PER_TABLE, VM_ACCOUNT, algorithm, announce_flags, anon_vma, avc_of_same_anon_vma, avc_of_same_vma, kernel_of,
+    mm_struct, noted, page_directory, page_table, pmd_huge, pmd_t, pmd_table, pte_present, pte_t, serial_of,
     vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport TASK_SIZE_SHIFT, copy_vma, do_munmap, order_destination
@@ -31,6 +32,7 @@ from anonvma_rt.mm.pgtable cimport (
     alloc_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pmd, set_pte,
     table_end,
 )
+from anonvma_rt.mm.tlb cimport flush_tlb_batched_pending, flush_tlb_page, flush_tlb_range
 from anonvma_rt.mm.vma cimport vma_merge, vma_merge_struct
 from anonvma_rt.mm.vma_lock cimport vma_start_write
 
@@ -52,7 +54,14 @@ cdef void drop_rmap_locks(Task *t, anon_vma *locked) noexcept nogil:
 
 cdef void move_ptes(Task *t, pagetable_move_control *pmc, uint64_t extent, page_table *old,
                     page_table *new) noexcept nogil:
-    """Moves the ptes of one extent. Clear and set are one step to whoever takes either lock, two to whoever peeks."""
+    """Moves the ptes of one extent. Clear and set are one step to whoever takes either lock, two to whoever peeks.
+
+    Up to 3.1 each old address was flushed as its pte moved. Then all were at the end of move_page_tables(), when the
+    locks had been dropped long ago; since 4.9 an extent with a dirty pte is before the source's lock is (5d1904204c99),
+    and since 4.19 each is before both are (eb66ae030829).
+    """
+    cdef int rule = kernel_of(t).algorithm.move_flush
+    cdef bint flush = False
     cdef mm_struct *mm = pmc.old.vm_mm
     cdef spinlock_t *old_ptl = pte_lockptr(t, mm, old)
     cdef spinlock_t *new_ptl = pte_lockptr(t, mm, new)
@@ -67,10 +76,15 @@ cdef void move_ptes(Task *t, pagetable_move_control *pmc, uint64_t extent, page_
         spin_lock_nested(t, new_ptl, 1)
     if kernel_of(t).pins != NULL:
         pins_moved(t, mm, pmc.old_addr, end, pmc.new_addr)
+    flush_tlb_batched_pending(t, mm)
     while pmc.old_addr < end:
         ptep = pte_offset(old, pmc.old_addr)
         if pte_read(t, ptep) != PTE_NONE:
             pte = ptep_get_and_clear(t, ptep)
+            if rule == MOVE_FLUSH_EACH:
+                flush_tlb_page(t, mm, pmc.old_addr)
+            # Whoever wrote through it has left it writable, and dirty.
+            flush |= pte_present(pte) and (rule == MOVE_FLUSH_LOCKED or pte & (PTE_WRITE | PTE_DIRTY) != 0)
             note(t, NOTE_CLEAR, serial_of(pmc.old), <int64_t>pmc.old_addr, noted(pte))
             new_ptep = pte_offset(new, pmc.new_addr)
             if new_ptep[0] != PTE_NONE:
@@ -79,8 +93,12 @@ cdef void move_ptes(Task *t, pagetable_move_control *pmc, uint64_t extent, page_
             note(t, NOTE_SET, serial_of(pmc.new), <int64_t>pmc.new_addr, noted(pte))
         pmc.old_addr += PAGE_SIZE
         pmc.new_addr += PAGE_SIZE
+    if flush and rule == MOVE_FLUSH_LOCKED:
+        flush_tlb_range(t, mm, end - extent, end)
     if new_ptl != old_ptl:
         spin_unlock_nested(t, new_ptl, 1)
+    if flush and rule == MOVE_FLUSH_DIRTY:
+        flush_tlb_range(t, mm, end - extent, end)
     spin_unlock(t, old_ptl)
     drop_rmap_locks(t, locked)
 
@@ -103,6 +121,7 @@ cdef bint move_normal_pmd(Task *t, pagetable_move_control *pmc, pmd_t *old, pmd_
         if kernel_of(t).pins != NULL:
             pins_moved(t, mm, pmc.old_addr, pmc.old_addr + PMD_SIZE, pmc.new_addr)
         set_pmd(t, new, value)
+        flush_tlb_range(t, mm, pmc.old_addr, pmc.old_addr + PMD_SIZE)
         note(t, NOTE_TABLE_MOVE, serial_of(pmc.new), <int64_t>pmc.new_addr, 0)
         moved = True
     spin_unlock(t, &mm.page_table_lock)
@@ -143,6 +162,7 @@ cdef bint move_normal_pud(Task *t, pagetable_move_control *pmc) noexcept nogil:
                 pmd_table(value).address = pmc.new_addr + i * PMD_SIZE
             set_pmd(t, &new.entry[i], value)
             note(t, NOTE_TABLE_MOVE, serial_of(pmc.new), <int64_t>(pmc.new_addr + i * PMD_SIZE), 0)
+        flush_tlb_range(t, mm, pmc.old_addr, pmc.old_addr + PGDIR_SIZE)
         moved = True
     spin_unlock(t, &mm.page_table_lock)
     drop_rmap_locks(t, locked)
@@ -159,7 +179,7 @@ cdef bint move_whole_pmd(Task *t, pagetable_move_control *pmc, pmd_t *old) noexc
     if pmd_huge(value):
         # 3.7 to 3.14 forgot the lock here (dd18dbc2d42a).
         locked = take_rmap_locks(t, pmc.old, pmc.need_rmap_locks and not a.huge_ignores_locks)
-        moved = move_huge_pmd(t, pmc.old, old, pmc.new, new, pmc.new_addr)
+        moved = move_huge_pmd(t, pmc.old, old, pmc.old_addr, pmc.new, new, pmc.new_addr)
         drop_rmap_locks(t, locked)
         return moved
     return value and a.whole_tables and move_normal_pmd(t, pmc, old, new)
@@ -204,6 +224,7 @@ cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept no
     """
     cdef bint whole_tables = kernel_of(t).algorithm.whole_tables
     cdef bint pud_moves = kernel_of(t).algorithm.pud_moves
+    cdef int rule = kernel_of(t).algorithm.move_flush
     cdef mm_struct *mm = pmc.old.vm_mm
     cdef uint64_t start = pmc.old_addr
     cdef uint64_t extent
@@ -241,6 +262,8 @@ cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept no
         if extent > LATENCY_LIMIT * PAGE_SIZE and not whole_tables:
             extent = LATENCY_LIMIT * PAGE_SIZE
         move_ptes(t, pmc, extent, pmd_table(value), new)
+    if (rule == MOVE_FLUSH_END or rule == MOVE_FLUSH_DIRTY) and start < pmc.old_addr:
+        flush_tlb_range(t, mm, start, pmc.old_addr)
     return pmc.old_addr - start
 
 

@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, uint32_t
 from anonvma_rt.engine.audit.access cimport rt_enlarge, rt_enter, rt_glance, rt_glance_link, rt_number
 from anonvma_rt.engine.base.arena cimport arena_free
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC
-from anonvma_rt.engine.base.os cimport read_once32, write_once64, write_onceu
+from anonvma_rt.engine.base.os cimport read_once32, rt_unlikely, write_once64, write_onceu
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport add_return, add_unless_zero, lock_init
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
@@ -17,6 +17,7 @@ from anonvma_rt.mm.mm_types cimport (
     TYPE_SCRATCH, compound_mapcount, kernel, kernel_of, page, page_count, pfn_to_page,
 )
 from anonvma_rt.mm.slab cimport must_alloc
+from anonvma_rt.mm.tlb cimport tlb_page_freed
 
 
 cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
@@ -119,6 +120,8 @@ cdef void drop(Task *t, page *p, int32_t what) noexcept nogil:
     if left == 0:
         note(t, NOTE_FREE_PAGE, p.pfn, 0, 0)
         write_once64(&p.mapping, 0)
+        if rt_unlikely(kernel_of(t).tlb != NULL):
+            tlb_page_freed(t, p)
 
 
 cdef void put_page(Task *t, page *p) noexcept nogil:

@@ -8,12 +8,12 @@ are two steps.
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
-from anonvma_rt.engine.base.os cimport read_link, read_once64, write_link, write_once64
+from anonvma_rt.engine.base.os cimport read_link, read_once64, rt_unlikely, write_link, write_once64
 from anonvma_rt.engine.run.sync cimport spinlock_t
 from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, point, violate
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PMD_SIZE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_TABLE, is_poison, kernel_of,
-    mm_struct, page_directory, page_table, pmd_t, pmd_table, pte_t,
+    CLASS_PTL, CLASS_PTL_NESTED, PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PMD_SIZE, PTRS_PER_TABLE, TYPE_DIRECTORY,
+    TYPE_TABLE, is_poison, kernel_of, mm_struct, page_directory, page_table, pmd_t, pmd_table, pte_t,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 
@@ -69,13 +69,25 @@ cdef inline pmd_t *must_have_pmd(Task *t, mm_struct *mm, uint64_t address) noexc
     return pmd
 
 
+cdef inline void *entry_object(Task *t, void *entry) noexcept nogil:
+    """What is announced of an operation on an entry: with a TLB all of them are one object (tlb.pxd)."""
+    return &kernel_of(t).tlb if rt_unlikely(kernel_of(t).tlb != NULL) else entry
+
+
+cdef inline void *looked_at(Task *t, void *entry) noexcept nogil:
+    """The same of a look: whoever holds the lock that orders the changes of an entry looks at it alone."""
+    if rt_unlikely(kernel_of(t).tlb != NULL) and not t.held & (1 << CLASS_PTL | 1 << CLASS_PTL_NESTED):
+        return &kernel_of(t).tlb
+    return entry
+
+
 cdef inline pmd_t pmd_read(Task *t, pmd_t *pmd) noexcept nogil:
-    point(t, OP_LOAD, pmd)
+    point(t, OP_LOAD, looked_at(t, pmd))
     return live_entry(t, pmd, <uint64_t>read_link(pmd), TYPE_DIRECTORY)
 
 
 cdef inline void set_pmd(Task *t, pmd_t *pmd, pmd_t value) noexcept nogil:
-    point(t, OP_STORE, pmd)
+    point(t, OP_STORE, entry_object(t, pmd))
     live_entry(t, pmd, <uint64_t>read_link(pmd), TYPE_DIRECTORY)
     write_link(pmd, <void *>value)
 
@@ -89,32 +101,32 @@ cdef inline spinlock_t *pte_lockptr(Task *t, mm_struct *mm, page_table *table) n
 
 
 cdef inline pte_t pte_read(Task *t, pte_t *ptep) noexcept nogil:
-    point(t, OP_LOAD, ptep)
+    point(t, OP_LOAD, looked_at(t, ptep))
     return live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
 
 
 cdef inline pte_t pte_access(Task *t, pte_t *ptep, bint write) noexcept nogil:
     """A user's look at an entry, with which what it does to the page is one step. Hardware marks the entry dirty before
     a write, so that is announced as a change of it: the contents of a page are ordered by the entries that show it."""
-    point(t, OP_ATOMIC if write else OP_LOAD, ptep)
+    point(t, OP_ATOMIC if write else OP_LOAD, entry_object(t, ptep))
     return live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
 
 
 cdef inline pmd_t pmd_access(Task *t, pmd_t *pmd) noexcept nogil:
     """The same for a write to a page inside a huge one."""
-    point(t, OP_ATOMIC, pmd)
+    point(t, OP_ATOMIC, entry_object(t, pmd))
     return live_entry(t, pmd, <uint64_t>read_link(pmd), TYPE_DIRECTORY)
 
 
 cdef inline void set_pte(Task *t, pte_t *ptep, pte_t pte) noexcept nogil:
-    point(t, OP_STORE, ptep)
+    point(t, OP_STORE, entry_object(t, ptep))
     live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
     write_once64(ptep, pte)
 
 
 cdef inline pte_t ptep_get_and_clear(Task *t, pte_t *ptep) noexcept nogil:
     cdef pte_t pte
-    point(t, OP_ATOMIC, ptep)
+    point(t, OP_ATOMIC, entry_object(t, ptep))
     # Every writer holds the lock of the table, so this need not be an exchange.
     pte = live_entry(t, ptep, read_once64(ptep), TYPE_TABLE)
     write_once64(ptep, 0)

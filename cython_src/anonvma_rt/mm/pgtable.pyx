@@ -46,7 +46,7 @@ cdef int new_table(Task *t, mm_struct *mm, uint64_t address, page_table **table)
         return -ENOMEM
     fresh = make_table(t, address)
     spin_lock(t, &mm.page_table_lock)
-    point(t, OP_STORE, pmd)
+    point(t, OP_STORE, entry_object(t, pmd))
     value = live_entry(t, pmd, <uint64_t>read_link(pmd), TYPE_DIRECTORY)
     if value == 0:
         value = <pmd_t>fresh

@@ -22,15 +22,16 @@ from anonvma_rt.mm.hooks.notes cimport (
 )
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
-    GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PG_DIRTY, PTE_DIRTY, PTE_MIGRATION,
+    BATCHES_NO, GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PG_DIRTY, PTE_DIRTY, PTE_MIGRATION,
     TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas, anon_vma,
     anon_vma_chain, avc_of_same_anon_vma, by_sequence, kernel_of, linear_page_index, make_pte, member_of, page,
     page_anon_vma, page_compound, page_generation, pte_t, serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
-from anonvma_rt.mm.pgtable cimport ptep_get_and_clear, set_pte
+from anonvma_rt.mm.pgtable cimport set_pte
 from anonvma_rt.mm.swap cimport change_flags
+from anonvma_rt.mm.tlb cimport ptep_clear_later
 
 
 # ---- from a page to its anon_vma -----------------------------------------------------------------------------------
@@ -311,7 +312,7 @@ cdef void try_to_unmap_one(Task *t, page *p, vm_area_struct *vma, uint64_t addre
     cdef pte_t pte
     if ptep == NULL:
         return
-    pte = ptep_get_and_clear(t, ptep)
+    pte = ptep_clear_later(t, vma.vm_mm, address, ptep, kernel_of(t).algorithm.batches != BATCHES_NO)
     if pte & PTE_DIRTY:
         change_flags(t, p, 0, PG_DIRTY)
     set_pte(t, ptep, make_pte(PTE_MIGRATION, p.pfn, pte))

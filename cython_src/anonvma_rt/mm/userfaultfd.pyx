@@ -28,6 +28,7 @@ from anonvma_rt.mm.pgtable cimport (
 )
 from anonvma_rt.mm.rmap cimport index_of, page_get_anon_vma, set_page_anon_vma
 from anonvma_rt.mm.swap cimport in_swap_cache, lookup_swap_cache
+from anonvma_rt.mm.tlb cimport ptep_clear_flush
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
@@ -60,7 +61,7 @@ cdef int move_entry(Task *t, page *p, pte_t seen, vm_area_struct *vma, uint64_t 
         elif kernel_of(t).pins != NULL and maybe_dma_pinned(t, p):
             result = -EBUSY
     if result == 0:
-        ptep_get_and_clear(t, pte_offset(old, source))
+        ptep_clear_flush(t, vma.vm_mm, source, pte_offset(old, source))
         if p != NULL:
             point(t, OP_STORE, &p.mapping)
             set_page_anon_vma(p, new_vma.anon_vma)

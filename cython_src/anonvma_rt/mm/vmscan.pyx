@@ -21,11 +21,12 @@ from anonvma_rt.mm.mm_types cimport (
 )
 from anonvma_rt.mm.page_alloc cimport isolate_lru_page, put_page, putback_lru_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address
-from anonvma_rt.mm.pgtable cimport ptep_get_and_clear, set_pte
+from anonvma_rt.mm.pgtable cimport set_pte
 from anonvma_rt.mm.rmap cimport page_mapped, page_remove_rmap, try_to_unmap
 from anonvma_rt.mm.swap cimport (
     add_to_swap, change_flags, remove_mapping, swap_duplicate, swap_writepage, try_to_free_swap,
 )
+from anonvma_rt.mm.tlb cimport ptep_clear_later, try_to_unmap_flush
 
 
 cdef uint32_t flags_of(Task *t, page *p) noexcept nogil:
@@ -67,7 +68,7 @@ cdef bint unmap_to_swap(Task *t, page *p, vm_area_struct *vma, uint64_t address)
     cdef bint goes
     if ptep == NULL:
         return True
-    pte = ptep_get_and_clear(t, ptep)
+    pte = ptep_clear_later(t, vma.vm_mm, address, ptep, kernel_of(t).algorithm.deferred_flush)
     if pte & PTE_DIRTY:
         change_flags(t, p, 0, PG_DIRTY)
     if not page_slot(p):
@@ -130,6 +131,7 @@ cdef bint shrink_locked(Task *t, page *p, bint *locked) noexcept nogil:
         return page_count(p) == 1 and not flags_of(t, p) & PG_DIRTY
     if flags_of(t, p) & PG_DIRTY:
         # Where flushes are put off, here is one before a dirty page is written (try_to_unmap_flush_dirty).
+        try_to_unmap_flush(t)
         if not pageout(t, p, locked):
             return False
     return remove_mapping(t, p)
@@ -150,7 +152,8 @@ cdef int reclaim_page(Task *t, page *p) noexcept nogil:
         locked = False
     else:
         freed = shrink_locked(t, p, &locked)
-    # Where flushes are put off, the last one is here: before the page is free (try_to_unmap_flush).
+    # Where flushes are put off, the last one is here: before the page is free.
+    try_to_unmap_flush(t)
     if locked:
         mutex_unlock(t, &p.lock)
     note(t, NOTE_RECLAIM, p.pfn, 1 if freed else 2, 0)

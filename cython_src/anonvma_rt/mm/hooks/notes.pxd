@@ -47,6 +47,9 @@ cpdef enum Note:
     NOTE_PIN             # a: mm; b: address; c: pfn; a reference from outside
     NOTE_UNPIN           # a: mm; b: address; c: pfn
     NOTE_DMA             # a: pfn; b: the content written through a reference
+    NOTE_TLB_FILL        # a: mm; b: address; c: pfn; the task's CPU keeps this translation
+    NOTE_TLB_HIT         # a: mm; b: address; c: pfn; an access by it
+    NOTE_TLB_FLUSH       # a: mm; b: start; c: 1 if a CPU had a translation of the range
 
 # The kernel's own assertions: Finding.a of a BUG_ON violation.
 cpdef enum Bug:
@@ -85,6 +88,7 @@ cpdef enum Kind:
     SWAP_MISMATCH
     LOST_PIN
     LEAKED_WRITE
+    STALE_TRANSLATION
 
 # Execution.counters.
 cpdef enum Counter:

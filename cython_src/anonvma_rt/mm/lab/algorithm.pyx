@@ -22,6 +22,9 @@ CHOICES = {
     "swapin": ("cache", "direct", "prepared"),
     "uffd_swap": ("6.8", "6.14", "6.16"),
     "gup_cow": ("no", "5.8", "5.19"),
+    "move_flush": ("end", "each", "dirty", "locked"),
+    "missing_flush": ("no", "fork", "cow", "protect", "unmap"),
+    "gather_flush": ("mm", "rest", "short", "gathered"),
 }
 
 cdef algorithm BLANK

@@ -12,6 +12,7 @@ from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_head, li
 from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
 from anonvma_rt.mm.hooks.notes cimport (
     LOST_PIN, MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, SWAP_MISMATCH, UNREACHABLE_PTE, WRITABLE_PTE, WRONG_CHARGE,
+    STALE_TRANSLATION,
     WRONG_PROTECTION,
 )
 from anonvma_rt.mm.pins cimport MOST_PINS, gup_pin, gup_pins
@@ -24,6 +25,7 @@ from anonvma_rt.mm.mm_types cimport (
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 from anonvma_rt.mm.swap cimport SWAP_SLOTS, swap_area, swap_slot
+from anonvma_rt.mm.tlb cimport tlb_excess, translation
 
 # Which part of a rule was broken, in Finding.c of list-corruption and unreachable-pte.
 cdef enum:
@@ -72,6 +74,8 @@ cdef void check_world(Execution *x) noexcept nogil:
             p = pfn_to_page(k, i)
             if p.mapcount + 1 != mapped[i]:
                 report(x, k, MAPCOUNT_MISMATCH, p.pfn, p.mapcount + 1, mapped[i])
+    if k.tlb != NULL and not x.finding.kind:
+        check_translations(x, k)
     if not x.finding.kind:
         for i in range(<uint64_t>k.n_mm):
             check_charge(x, k, k.mm[i])
@@ -82,6 +86,13 @@ cdef void check_world(Execution *x) noexcept nogil:
             check_trees(x, k, k.mm[i])
     if mapped != NULL:
         arena_drop_last(&x.arena, mapped)
+
+
+cdef void check_translations(Execution *x, kernel *k) noexcept nogil:
+    """What CPUs still keep allows no more than the page tables do."""
+    cdef translation *one = tlb_excess(k)
+    if one != NULL:
+        report(x, k, STALE_TRANSLATION, one.mm.id, <int64_t>one.address, <int64_t>one.pfn)
 
 
 cdef void check_owner(Execution *x, kernel *k, page *p) noexcept nogil:

@@ -1,6 +1,6 @@
 """Kernel: the simulated kernel as a subject of the engine."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int32_t, uint32_t
 
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.task cimport Task
@@ -21,6 +21,8 @@ cdef class Kernel(Subject):
     # Calls begin[i] to begin[i + 1] are those of: setup, each thread, after.
     cdef int *begin
     cdef int refused_errno
+    cdef bint has_tlb
+    cdef int32_t cpu_of[MOST_THREADS]
     # Which operations of each task are interesting, and what is needed to recognise them; made by the first build.
     cdef uint32_t kinds_of_task[MOST_THREADS]
     cdef object_index objects

@@ -26,6 +26,7 @@ from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects, member_name
 from anonvma_rt.mm.lab.syscall cimport (
     COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, RECLAIM, VMAS, Call, is_about_pins, is_right, mapped_pfn, read_call, resolve,
+    READ, TOUCH,
     system_call, takes_all_rights, user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
@@ -35,6 +36,7 @@ from anonvma_rt.mm.mm_types cimport (
 from anonvma_rt.mm.page_alloc cimport alloc_page
 from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.swap cimport swap_open
+from anonvma_rt.mm.tlb cimport tlb_keep, tlb_open
 
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.mm.lab.interesting import DEFAULT as USUALLY_INTERESTING
@@ -66,16 +68,18 @@ cdef int read_plan(object failing, alloc_plan *plan) except -1:
 
 cdef Call read_scenario_call(object call) except *:
     """From an anonvma_rt.kernel.scenario.Call, or a tuple like it."""
-    verb, process, args, errno, _, *fails = call
+    verb, process, args, errno, _, *more = call
     cdef Call c = read_call(verb, process, args)
     for right in errno if isinstance(errno, tuple) else (errno,):
         if not 0 <= right < ERRNOS:
             raise ValueError(f"no call returns errno {right}")
         c.right[right >> 6] |= <uint64_t>1 << (right & 63)
-    if fails and fails[0] is not None:
-        kind, after = fails[0]
+    if more and more[0] is not None:
+        kind, after = more[0]
         c.fail = ALLOCATIONS.index(kind)
         c.fail_after = after
+    if len(more) > 1 and more[1] is not None:
+        c.cpu = more[1]
     return c
 
 
@@ -98,9 +102,11 @@ cdef class Kernel(Subject):
     for each task the names of mm/interesting that are so in its own operations; None for the usual one. failing: an
     anonvma_rt.kernel.failing.Failing, which allocations of the threads fail; None for none. Then every result of a call
     is as good as another, and what looks at contents or counts vmas is left out where an allocation did fail. rule: an
-    ordering in the place of the algorithm's own. """
+    ordering in the place of the algorithm's own. cpus: for each task the number of its CPU, from 0 on without a gap;
+    None for CPUs that keep no translations. """
 
-    def __init__(self, fields, processes, setup, threads, after, interesting=None, failing=None, Rule rule=None):
+    def __init__(self, fields, processes, setup, threads, after, interesting=None, failing=None, Rule rule=None,
+                 cpus=None):
         sections = [setup, *threads, after]
         cdef int i
         if not 1 <= processes <= MAX_PROCESSES:
@@ -120,6 +126,9 @@ cdef class Kernel(Subject):
             if self.kinds_of_task[i] & ~<uint32_t>WATCH_MIGRATING_PTL:
                 self.sees_points = True
         self.release()
+        self.has_tlb = cpus is not None
+        for i, cpu in enumerate(cpus or ()):
+            self.cpu_of[i] = cpu
         self.failing = failing is not None
         self.can_fail = self.failing
         if self.failing:
@@ -194,6 +203,10 @@ cdef class Kernel(Subject):
             watch_call(t, &self.calls[i])
         if self.sees_points and self.objects.start == NULL and index_objects(&self.objects, &t.x.arena) < 0:
             halt(t, HALT_NO_MEMORY)
+        if self.has_tlb:
+            tlb_open(t, self.cpu_of, self.tasks)
+            for i in range(self.begin[SETUP], self.begin[SETUP + 1]):
+                keep_translations(t, &self.calls[i])
         return 0
 
     cdef bint marks(self, Task *t) noexcept nogil:
@@ -211,6 +224,8 @@ cdef class Kernel(Subject):
         if self.can_fail:
             check_leaks(x)
         if whole and not x.finding.kind and self.begin[self.tasks + 1] < self.begin[self.tasks + 2]:
+            # They run on no CPU that keeps anything.
+            (<kernel *>arena_root(&x.arena)).tlb = NULL
             run_alone(x, self.after, <void *>self)
             if self.after_changes and not x.finding.kind:
                 check_world(x)
@@ -246,6 +261,15 @@ cdef class Kernel(Subject):
         if result >= 0 or (wants_page(c) and result != -EINVAL):
             return 0
         return <int>-result
+
+
+cdef void keep_translations(Task *t, Call *c) noexcept nogil:
+    """What an access of setup leaves on the CPU that it names."""
+    cdef int64_t i
+    if c.cpu < 0 or (c.verb != TOUCH and c.verb != READ):
+        return
+    for i in range(c.args[1]):
+        tlb_keep(t, c.cpu, kernel_of(t).mm[c.mm], <uint64_t>(c.args[0] + i * PAGE_SIZE), c.verb == TOUCH)
 
 
 cdef void watch_call(Task *t, Call *c) noexcept nogil:

@@ -38,6 +38,7 @@ cdef enum Member:
     MEMBER_GONE
     MEMBER_VM_REFCNT
     MEMBER_VM_PAGE_PROT
+    MEMBER_TLB
 
 # Where the objects of a built kernel begin, ascending, as offsets into the arena; later ones lie behind `end`.
 cdef struct object_index:

@@ -70,6 +70,8 @@ cdef int member_at(arena_header *header, char *address) noexcept nogil:
 
 
 cdef int member_of_kernel(kernel *k, char *address) noexcept nogil:
+    if address == <char *>&k.tlb:
+        return MEMBER_TLB
     if address == <char *>&k.free_vma:
         return MEMBER_VMA_POOL
     return MEMBER_POOL if address == <char *>&k.free_anon_vma else MEMBER_VMAS

@@ -57,6 +57,8 @@ cdef struct Call:
     int32_t fail
     int64_t fail_after
     int64_t args[MAX_ARGS]
+    # Of a setup's access, the CPU that keeps its translations; -1: none.
+    int32_t cpu
     # Of a call about many pages, what became of each; NULL where nobody asks.
     int32_t *status
 

@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
-from anonvma_rt.engine.base.os cimport read_onceu, write_onceu
+from anonvma_rt.engine.base.os cimport read_onceu, write_onceu, rt_unlikely
 from anonvma_rt.engine.run.sync cimport down_read, down_write, up_read
 from anonvma_rt.engine.run.task cimport Task, point, violate
 from anonvma_rt.mm.exec cimport setup_arg_pages
@@ -31,6 +31,7 @@ from anonvma_rt.mm.page_alloc cimport get_page_unless_zero, put_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
 from anonvma_rt.mm.rmap cimport page_referenced
 from anonvma_rt.mm.sys_mremap cimport do_mremap
+from anonvma_rt.mm.tlb cimport call_begins, call_returns, tlb_access, tlb_of
 from anonvma_rt.mm.userfaultfd cimport move_pages_pte
 from anonvma_rt.mm.vm_fault cimport vm_fault
 from anonvma_rt.mm.vma_lock cimport lock_vma_under_rcu, mmap_unlock, vma_end_read
@@ -96,6 +97,7 @@ cdef Call read_call(object verb, int process, object args) except *:
     c.verb = NAMES.index(verb)
     c.mm = process
     c.fail_after = -1
+    c.cpu = -1
     for at, value in enumerate(args):
         c.args[at] = value
     return c
@@ -143,6 +145,8 @@ cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint wr
 cdef int64_t access_one(Task *t, mm_struct *mm, uint64_t address, bint write, int64_t tag) noexcept nogil:
     cdef vm_area_struct *vma = NULL
     cdef int64_t result
+    if rt_unlikely(tlb_of(t) != NULL) and tlb_access(t, mm, address, write, tag, &result):
+        return result
     if kernel_of(t).algorithm.vma_locks != VMA_LOCKS_NO:
         vma = lock_vma_under_rcu(t, mm, address)
     if vma != NULL:
@@ -343,7 +347,42 @@ cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
     return result
 
 
+cdef void must_be_flushed(Task *t, mm_struct *mm, Call *c, int64_t result) noexcept nogil:
+    """A call succeeded: what it took from users, no CPU gives them any more."""
+    cdef int64_t *a = c.args
+    cdef uint64_t start = <uint64_t>a[0]
+    cdef uint64_t end = start + bytes_of(a[1])
+    if c.verb == FORK:
+        call_returns(t, mm, 0, <uint64_t>-1, True)
+    elif c.verb == UFFD_MOVE:
+        call_returns(t, mm, start, start + PAGE_SIZE, False)
+    elif c.verb == MREMAP:
+        call_returns(t, mm, start + bytes_of(a[2]) if result == a[0] else start, end, False)
+    elif c.verb != MPROTECT or a[2] == NO_RIGHTS:
+        call_returns(t, mm, start, end, False)
+    elif not a[2]:
+        call_returns(t, mm, start, end, True)
+
+
+cdef bint takes_from_users(Call *c) noexcept nogil:
+    return (c.verb == MUNMAP or c.verb == MPROTECT or c.verb == MREMAP or c.verb == FORK or c.verb == UFFD_MOVE
+            or c.verb == DONTNEED or (c.verb == MMAP and c.args[0] != -1))
+
+
 cdef int64_t system_call(Task *t, Call *c) noexcept nogil:
+    """One call, of which user_errno() is what a user sees if it is none."""
+    cdef mm_struct *mm = kernel_of(t).mm[c.mm]
+    cdef bint takes = rt_unlikely(tlb_of(t) != NULL) and takes_from_users(c)
+    cdef int64_t result
+    if takes:
+        call_begins(t, mm)
+    result = make_call(t, c)
+    if takes and result >= 0:
+        must_be_flushed(t, mm, c, result)
+    return result
+
+
+cdef int64_t make_call(Task *t, Call *c) noexcept nogil:
     """Makes the call; its result (an address, a frame, a count or 0) or -errno, of which user_errno() is what a user
     sees."""
     cdef kernel *k = kernel_of(t)

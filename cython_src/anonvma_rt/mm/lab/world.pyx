@@ -23,6 +23,7 @@ MEMBERS = (
     "?", "mmap_sem", "page_table_lock", "vm_lock", "vm_start", "vm_end", "vm_pgoff", "vm_flags", "anon_vma", "mutex",
     "head", "refcount", "root", "PG_locked", "mapcount", "count", "mapping", "ptl", "pte", "pmd",
     "the pool of anon_vmas", "the vmas", "the pool of vmas", "tree", "mm_lock_seq", "gone", "vm_refcnt", "vm_page_prot",
+    "the translations",
 )  # fmt: skip
 OBJECTS = {
     TYPE_MM: "mm", TYPE_VMA: "vma", TYPE_ANON_VMA: "anon_vma", TYPE_PAGES: "page", TYPE_TABLE: "table",
