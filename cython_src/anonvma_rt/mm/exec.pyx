@@ -14,7 +14,7 @@ from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_post_update, anon_vma_pre_update
 from anonvma_rt.mm.fork cimport exit_mmap
-from anonvma_rt.mm.memory cimport free_pgtables
+from anonvma_rt.mm.free_pgtables cimport free_pgtables
 from anonvma_rt.mm.mm_types cimport (
     EXEC_LOCK_ACROSS, EXEC_LOCK_MOVE, PAGE_SHIFT, PAGE_SIZE, VM_ACCOUNT, VM_STACK_INCOMPLETE_SETUP, announce_flags,
     anon_vma, kernel_of, member_of, mm_struct, vm_area_struct,

@@ -13,8 +13,6 @@ from anonvma_rt.mm.vm_fault cimport vm_fault
 cdef void unmap_page_range(Task *t, mmu_gather *tlb, vm_area_struct *vma, uint64_t start,
                            uint64_t end) noexcept nogil
 cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end) noexcept nogil
-cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
-                        uint64_t ceiling, bint met) noexcept nogil
 cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil
 cdef int handle_mm_fault(Task *t, vm_fault *vmf) noexcept nogil
 cdef void unpin_entry(Task *t, vm_fault *vmf) noexcept nogil

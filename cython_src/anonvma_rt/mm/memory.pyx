@@ -3,32 +3,30 @@
 from libc.errno cimport EAGAIN, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.arena cimport arena_free, arena_retire
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
-from anonvma_rt.engine.base.os cimport read_once64, read_onceu, rt_unlikely, write_link, write_once64, write_onceu
+from anonvma_rt.engine.base.os cimport read_once64, read_onceu, rt_unlikely, write_once64
 from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
 from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
-from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
+from anonvma_rt.engine.run.task cimport Task, must_live, note, point
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
-from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_COW, NOTE_FAULT, NOTE_ZAP
+from anonvma_rt.mm.hooks.notes cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
 from anonvma_rt.mm.pins cimport pin_unmapped
 from anonvma_rt.mm.huge_memory cimport (
     do_huge_pmd_anonymous_page, do_huge_pmd_wp_page, hugepage_fits, wait_split_huge_page, zap_huge_pmd,
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING,
-    PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA,
-    is_migration_entry, is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at,
-    page_count, page_slot, page_table, pmd_huge, pmd_t, pmd_table, poison, pte_pfn, pte_present, pte_t, vm_area_struct,
-    MISSING_FLUSH_COW, mmu_gather,
+    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PMD_PROTNONE, PMD_SPLITTING, PMD_WRITE, PTE_DIRTY,
+    PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA, is_migration_entry,
+    is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_count, page_slot,
+    page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct, MISSING_FLUSH_COW, mmu_gather,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_flush_full, tlb_gather_mmu, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport (
-    entry_object, must_have_pmd, new_table, pmd_access, pmd_offset, pmd_read, pte_access, pte_lockptr, pte_offset,
-    pte_read, ptep_get_and_clear, set_pte,
+    must_have_pmd, new_table, pmd_access, pmd_read, pte_access, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear,
+    set_pte,
 )
 from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 from anonvma_rt.mm.swap cimport free_swap_and_cache, reuse_swap_page, try_to_free_swap
@@ -95,50 +93,6 @@ cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t 
     cdef mm_walk walk = mm_walk(vma=vma, huge=zap_huge_pmd, ptes=zap_pte_range, child=NULL, tlb=tlb, shared=True)
     walk_page_range(t, &walk, start, end)
     tlb_finish_mmu(t, tlb, start, end)
-
-
-cdef void free_met(Task *t, page_table *table) noexcept nogil:
-    """Frees a page table that others may have found, piece by piece: who uses an entry, or the lock, comes before or
-    behind that."""
-    cdef int i
-    for i in range(PTRS_PER_TABLE):
-        point(t, OP_STORE, entry_object(t, &table.pte[i]))
-        write_once64(&table.pte[i], poison())
-    point(t, OP_STORE, &table.ptl)
-    write_onceu(&table.ptl.word, <uint32_t>poison())
-    arena_retire(&t.x.arena, table)
-
-
-cdef void free_pgtables(Task *t, mm_struct *mm, uint64_t start, uint64_t end, uint64_t floor,
-                        uint64_t ceiling, bint met) noexcept nogil:
-    """Frees the page tables of [start, end) that lie wholly between the neighbouring vmas (floor and ceiling).
-
-    No vma covers the range any more and mmap_sem is held, so no walk can arrive here. met: one can, because mmap_sem is
-    shared and a stack grows into the range (downgrade_beside_stack).
-    """
-    cdef uint64_t address = start & ~<uint64_t>(PMD_SIZE - 1)
-    cdef page_table *table
-    cdef pmd_t *pmd
-    while address < end:
-        pmd = pmd_offset(mm, address)
-        if pmd == NULL:
-            address = ((address >> PGDIR_SHIFT) + 1) << PGDIR_SHIFT
-            continue
-        if met:
-            point(t, OP_LOAD, entry_object(t, pmd))
-        if pmd[0] and address >= floor and address + PMD_SIZE <= ceiling:
-            spin_lock(t, &mm.page_table_lock)
-            point(t, OP_STORE, entry_object(t, pmd))
-            table = pmd_table(pmd[0])
-            if table == NULL:
-                violate(t, BUG_ON, BUG_BAD_PMD, 0, <int64_t>address)
-            write_link(pmd, NULL)
-            if met:
-                free_met(t, table)
-            else:
-                arena_free(&t.x.arena, table)
-            spin_unlock(t, &mm.page_table_lock)
-        address += PMD_SIZE
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------

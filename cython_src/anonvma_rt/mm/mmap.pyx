@@ -13,7 +13,8 @@ from anonvma_rt.mm.anon_vma_chain cimport (
 )
 from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SELF_MERGE, NOTE_FRESH_VMA
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK, ARRIVES_FRESH, ARRIVES_MERGED
-from anonvma_rt.mm.memory cimport free_pgtables, unmap_page_range
+from anonvma_rt.mm.free_pgtables cimport free_pgtables
+from anonvma_rt.mm.memory cimport unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     ALIGNED_6_8, ALIGNED_NO, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS,
     ORDERING_TAIL, ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_ACCOUNT,
