@@ -78,6 +78,7 @@ NOTE_SENTENCES: Mapping[str, Note] = {
         ("splits huge page {a}", "has marked {c} pmds of page {a}", "has replaced {c} pmds of page {a}"), by="b"
     ),
     "collapse": _leads("makes a huge page of the small ones at {b:#x}: page {c}"),
+    "retract": Note("frees the page table of {b:#x}"),
     "table-move": Note("moves the whole page table to {place}", "a"),
     "swap": Note(
         ("page {a} gets slot {b} of the swap area", "writes page {a} to slot {b}",

@@ -96,6 +96,9 @@ class Choices:
         khugepaged goes on with the vma that it found before it dropped mmap_sem (4.8-rc, until c131f751ab1a).
     huge_zero
         a fault that reads gets the huge zero page (3.8), not a huge page of its own.
+    retract_asks_early
+        khugepaged asks whether a mapping of a file has an anon_vma before it holds mmap_sem, and then frees its page
+        table (4.8 until 023f47a8250c in 6.2).
     pud_moves
         a whole table of pmds moves by its pud (c49dd3401802, 5.11).
 
@@ -309,3 +312,4 @@ class Choices:
     deferred_flush: bool = False
     batched_pending: bool = False
     missing_flush: str = "no"
+    retract_asks_early: bool = False

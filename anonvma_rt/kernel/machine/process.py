@@ -47,6 +47,11 @@ class Process:
         how = huge, False, grows_down, noreserve
         return self._call("mmap", start, _pages(pages), rights(writable, prot), *map(int, how))
 
+    def mmap_file(self, pages: int, at: int | None = None, writable: bool = True, prot: str | None = None) -> int:
+        """A private mapping of the file that there is, as mmap(): what is read is the file's (0 everywhere) until it is
+        written to. Its offset in the file is its address."""
+        return self._call("mmap_file", -1 if at is None else _address(at), _pages(pages), rights(writable, prot))
+
     def munmap(self, addr: int, pages: int) -> None:
         """Unmaps a range (do_munmap); holes in it are no error. Raises OSError: EINVAL (unaligned, no length, outside),
         ENOMEM (too many vmas)."""

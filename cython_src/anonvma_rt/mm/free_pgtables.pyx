@@ -18,11 +18,12 @@ cdef void free_met(Task *t, page_table *table) noexcept nogil:
     """Frees a page table that others may have found, piece by piece: who uses an entry, or the lock, comes before or
     behind that."""
     cdef int i
+    # The lock first: most of those who come too late want that.
+    point(t, OP_STORE, &table.ptl)
+    write_onceu(&table.ptl.word, <uint32_t>poison())
     for i in range(PTRS_PER_TABLE):
         point(t, OP_STORE, entry_object(t, &table.pte[i]))
         write_once64(&table.pte[i], poison())
-    point(t, OP_STORE, &table.ptl)
-    write_onceu(&table.ptl.word, <uint32_t>poison())
     arena_retire(&t.x.arena, table)
 
 

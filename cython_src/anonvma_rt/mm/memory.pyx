@@ -9,6 +9,7 @@ from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
 from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note, point
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
+from anonvma_rt.mm.filemap cimport do_fault
 from anonvma_rt.mm.hooks.notes cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
 from anonvma_rt.mm.pins cimport pin_unmapped
 from anonvma_rt.mm.huge_memory cimport (
@@ -16,10 +17,11 @@ from anonvma_rt.mm.huge_memory cimport (
 )
 from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, PAGE_SHIFT, PAGE_SIZE, PMD_PROTNONE, PMD_SPLITTING, PMD_WRITE, PTE_DIRTY,
-    PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA, is_migration_entry,
-    is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_count, page_slot,
-    page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct, MISSING_FLUSH_COW, mmu_gather,
+    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, MISSING_FLUSH_COW, PAGE_SHIFT, PAGE_SIZE, PG_FILE, PMD_PROTNONE,
+    PMD_SPLITTING, PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE,
+    TYPE_VMA, VM_FILE, is_migration_entry, is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk,
+    mmu_gather, noted, page, page_at, page_count, page_slot, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn,
+    pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_flush_full, tlb_gather_mmu, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
@@ -168,7 +170,7 @@ cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
     cdef pte_t rights = PTE_EXCLUSIVE if vmf.unshare else NEW_PAGE
     if old != NULL:
         vmf.changed = False
-        if reuse_page(t, vmf, old):
+        if not read_onceu(&old.flags) & PG_FILE and reuse_page(t, vmf, old):
             set_pte(t, vmf.pte, vmf.seen | rights)
             spin_unlock(t, vmf.ptl)
             return 0
@@ -313,7 +315,7 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
         if is_migration_entry(pte):
             migration_entry_wait(t, vmf.mm, vmf.pte, vmf.ptl, vmf.address)
         elif pte == PTE_NONE:
-            result = do_anonymous_page(t, vmf)
+            result = do_fault(t, vmf) if vmf.vma.vm_flags & VM_FILE else do_anonymous_page(t, vmf)
         elif pte_allows(pte, vmf.write):
             if rt_unlikely(kernel_of(t).pins != NULL) and not hold_entry(t, vmf, vmf.pte, vmf.ptl, pte):
                 continue

@@ -73,6 +73,8 @@ cdef enum:
     VM_NORESERVE = 32
     # A fault below it makes it grow (MAP_GROWSDOWN), as the stack of a process does.
     VM_GROWSDOWN = 0x100
+    # A private mapping of the file (filemap).
+    VM_FILE = 0x200
 
 # What a pte holds: a state in the low bits, rights, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
@@ -298,6 +300,7 @@ cdef struct algorithm:
     int8_t deferred_flush
     int8_t batched_pending
     int8_t missing_flush
+    int8_t retract_asks_early
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -332,6 +335,8 @@ cdef enum:
     PG_SWAPCACHE = 8
     # MADV_FREE: reclaim may drop it while it is clean.
     PG_LAZYFREE = 16
+    # It is in the page cache: not anonymous, and with one reference more than it has entries.
+    PG_FILE = 128
     PAGE_ORDER_SHIFT = 8
     PAGE_ORDER_MASK = 15
     PAGE_SLOT_SHIFT = 12
@@ -480,13 +485,14 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[3]
+    uint64_t unused[2]
     # What only some programs need: NULL elsewhere. The swap area, the translations of the CPUs, the queue of huge pages
-    # that are mapped in part, and the pages that tasks have pinned.
+    # that are mapped in part, the pages that tasks have pinned, and the file.
     void *swap
     void *tlb
     void *deferred
     void *pins
+    void *file
     # The pool of vmas from 6.15 on, as that of anon_vmas below.
     vm_area_struct *free_vma
     mm_struct **mm
@@ -525,7 +531,8 @@ cdef inline kernel *kernel_of(Task *t) noexcept nogil:
 
 cdef inline page *pfn_to_page(kernel *k, uint64_t pfn) noexcept nogil:
     # Shifts, because whoever cimports this may have other rules for the division of integers.
-    return <page *>rt_glance_link(<page **>rt_glance_link(&k.chunk) + (pfn >> CHUNK_SHIFT)) + (pfn & (PAGES_PER_CHUNK - 1))
+    cdef page **chunk = <page **>rt_glance_link(&k.chunk)
+    return <page *>rt_glance_link(&chunk[pfn >> CHUNK_SHIFT]) + (pfn & (PAGES_PER_CHUNK - 1))
 
 
 cdef inline uint64_t poison() noexcept nogil:

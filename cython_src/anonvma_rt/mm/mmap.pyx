@@ -17,9 +17,9 @@ from anonvma_rt.mm.free_pgtables cimport free_pgtables
 from anonvma_rt.mm.memory cimport unmap_page_range
 from anonvma_rt.mm.mm_types cimport (
     ALIGNED_6_8, ALIGNED_NO, MAX_MAP_COUNT, ORDERING_FRESH_VMA, ORDERING_NEED_RMAP_LOCKS, ORDERING_RMAP_LOCKS,
-    ORDERING_TAIL, ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_ACCOUNT,
-    VM_GROWSDOWN, VM_NORESERVE, VM_WRITE, algorithm, anon_vma, kernel_of, member_of, mm_struct, mmu_gather, rule_hook,
-    serial_of, start_of, vm_area_struct, vma_pages,
+    ORDERING_STRICT_RMAP_LOCKS, ORDERING_TAIL, ORDERING_TAIL_AFTER_MERGE, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_ACCOUNT,
+    VM_FILE, VM_GROWSDOWN, VM_NORESERVE, VM_WRITE, algorithm, anon_vma, kernel_of, member_of, mm_struct, mmu_gather,
+    rule_hook, serial_of, start_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_gather_mmu
 from anonvma_rt.mm.pgtable cimport pgd_populate
@@ -109,7 +109,7 @@ cdef vm_area_struct *copy_vma(Task *t, vm_area_struct **source, uint64_t address
     cdef vm_area_struct *prev
     cdef vm_area_struct *new = NULL
     cdef vma_merge_struct vmg
-    if not faulted:
+    if not faulted and not vma.vm_flags & VM_FILE:
         # No page has an index yet, so the one that merges best may be chosen.
         pgoff = address >> PAGE_SHIFT
     prev = find_vma_prev(t, mm, address)

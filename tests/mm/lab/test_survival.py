@@ -34,9 +34,9 @@ from anonvma_rt.storming.storm import storm  # noqa: E402
 
 PROCESSES = 3
 BOUND = 20_000
-OFTEN = ["reclaim", "reclaim", "free", "pin", "get", "unpin", "dma", "mmap", "munmap", "mprotect", "touch", "read", "mremap", "fork", "exit", "migrate", "referenced", "split",
-         "move_pages", "uffd_move", "brk", "dontneed", "collapse", "exec", "mmap", "touch", "touch", "read", "mremap",
-         "migrate"]  # fmt: skip
+OFTEN = ["mmap", "munmap", "mprotect", "touch", "read", "mremap", "fork", "exit", "migrate", "referenced", "split",
+         "move_pages", "uffd_move", "brk", "dontneed", "collapse", "mmap_file", "free", "reclaim", "reclaim",
+         "pin", "get", "unpin", "dma", "exec", "mmap", "touch", "touch", "read", "mremap", "migrate"]  # fmt: skip
 
 
 class Worlds:

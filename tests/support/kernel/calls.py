@@ -61,6 +61,10 @@ def read(page, pages, **how):
     return call("read", at(page), pages, **how)
 
 
+def mmap_file(page, pages, writable=True, **how):
+    return call("mmap_file", at(page), pages, int(writable), **how)
+
+
 def collapse(page, **how):
     return call("collapse", at(page), **how)
 

@@ -49,9 +49,9 @@ def release():
 
 class Host:
     """A child process that makes calls. `reason`: why this host cannot be a judge, or None; `moves`: whether it has
-    move_pages and UFFDIO_MOVE."""
+    move_pages and UFFDIO_MOVE. script: the file that is run for it, with its arguments."""
 
-    def __init__(self):
+    def __init__(self, *script):
         self.child, self.reason, self.moves = None, None, False
         if sys.platform != "linux":
             self.reason = "the host is not Linux"
@@ -61,7 +61,10 @@ class Host:
             self.reason = "the host is older than MREMAP_DONTUNMAP (Linux 5.7)"
         else:
             self.child = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, "-I", "-S", *(script or [__file__])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             self.reason, self.moves = json.loads(self.child.stdout.readline())
 
@@ -74,8 +77,8 @@ class Host:
             self.child.stdin.flush()
             answer = self.child.stdout.readline()
             assert answer, f"the child of the judge died of {sequence}"
-            steps, contents = json.loads(answer)
-            yield steps, dict(contents)
+            steps, contents, *more = json.loads(answer)
+            yield steps, dict(contents), *more
 
     def close(self):
         if self.child is not None:
@@ -89,6 +92,8 @@ class Host:
 
 class Window:
     """The reserved part of this process's address space, and the calls in it."""
+
+    base, room, guard = BASE, ROOM, GUARD  # in bytes, and in pages
 
     def __init__(self):
         self.libc = ctypes.CDLL(None, use_errno=True)
@@ -152,15 +157,15 @@ class Window:
     def reserve(self):
         """Why there is no window here, or None."""
         self.libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
-        whole = (ROOM + 2 * GUARD) * PAGE
+        first, whole = self.base - self.guard * PAGE, (self.room + 2 * self.guard) * PAGE
         flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
-        if self.libc.mmap(BASE - GUARD * PAGE, whole, 0, flags, -1, 0) != BASE - GUARD * PAGE:
-            return f"no address space can be reserved at {BASE:#x}"
+        if self.libc.mmap(first, whole, 0, flags, -1, 0) != first:
+            return f"no address space can be reserved at {self.base:#x}"
         self.reset()
         return None if self.vmas() == [] else "the window is not empty"
 
     def reset(self):
-        self.libc.munmap(BASE, ROOM * PAGE)
+        self.libc.munmap(self.base, self.room * PAGE)
 
     def vmas(self):
         """The vmas between the guards, which stand at the beginning of maps."""
@@ -173,9 +178,9 @@ class Window:
             for line in lines:
                 where, rights = line.split(b" ", 2)[:2]
                 start, end = (int(number, 16) for number in where.split(b"-"))
-                if start >= BASE + ROOM * PAGE:
+                if start >= self.base + self.room * PAGE:
                     return found
-                if start >= BASE:
+                if start >= self.base:
                     found.append([start, end, {b"rw-p": True, b"r--p": False, b"---p": NONE}[rights]])
             text = rest
             if not piece:
@@ -242,17 +247,22 @@ class Window:
                     # No call of the subject's did that: who begins or ceases to be watched is merged once more.
                     steps[-1] = None
                     break
+        more = self.seen()
         open_ones = [(start, end) for start, end, rights in self.vmas() if rights != NONE]
         contents = [[page, self.read(page)] for start, end in open_ones for page in range(start, end, PAGE)]
-        print(json.dumps([steps, contents]), flush=True)
+        print(json.dumps([steps, contents, *more]), flush=True)
+
+    def seen(self):
+        """What else there is to tell, before the contents are looked at."""
+        return []
 
 
 def prot(rights):
     return 0 if rights == NONE else PROT_READ | PROT_WRITE * rights
 
 
-def main():
-    window = Window()
+def serve(window):
+    """Makes the sequences that come in, one a line."""
     print(json.dumps([window.reserve(), window.uffd >= 0]), flush=True)
     for line in sys.stdin:
         process = os.getpid()
@@ -263,4 +273,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    serve(Window())

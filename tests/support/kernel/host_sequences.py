@@ -38,16 +38,18 @@ def word(rights):
     return rights if rights == NONE else "write" if rights else "read"
 
 
-def make(process, call):
-    """One call on the Machine's process: its result, or a negative errno."""
+def make(process, call, huge=False):
+    """One call on the Machine's process: its result, or a negative errno. huge: what it maps may have huge pages."""
     verb, address, pages, *rest = call
     try:
         if verb == "mmap":
-            return process.mmap(pages, at=address, prot=word(rest[0]), noreserve=any(rest[1:]))
+            return process.mmap(pages, at=address, prot=word(rest[0]), huge=huge, noreserve=any(rest[1:]))
         if verb == "munmap":
             return process.munmap(address, pages) or 0
         if verb == "dontneed":
             return process.dontneed(address, pages) or 0
+        if verb == "collapse":
+            return process.collapse(address) or 0
         if verb == "mprotect":
             return process.mprotect(address, pages, prot=word(rest[0])) or 0
         if verb == "mremap":

@@ -29,6 +29,7 @@ OFTEN = {
     "mmap": 4, "munmap": 5, "mprotect": 5, "brk": 2, "touch": 9, "read": 5, "mremap": 6, "fork": 3, "exit": 1,
     "exec": 1, "migrate": 7, "move_pages": 2, "referenced": 4, "split": 1, "uffd_move": 2, "compare": 1, "vmas": 1,
     "dontneed": 3, "collapse": 1, "free": 1, "reclaim": 3, "pin": 0.3, "get": 0.3, "unpin": 0.2, "dma": 0.2,
+    "mmap_file": 1,
 }  # fmt: skip
 assert OFTEN.keys() == VERBS.keys(), "every verb that there is"
 
@@ -158,7 +159,7 @@ class _Places:
             step = _step(verb, process, at=at if draw.random() < 0.3 else to, pages=pages, **self.rights(0.7))
             if draw.random() < 0.05:
                 step["noreserve"] = True
-        elif verb == "mprotect":
+        elif verb in ("mprotect", "mmap_file"):
             step = _step(verb, process, at=at, pages=pages, **self.rights(0.5))
         elif verb == "touch":
             step = _step(verb, process, at=at, pages=draw.choice((1, 1, 1, 2)), tag=draw.randint(1, 5))

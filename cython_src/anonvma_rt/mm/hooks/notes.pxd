@@ -50,6 +50,7 @@ cpdef enum Note:
     NOTE_TLB_FILL        # a: mm; b: address; c: pfn; the task's CPU keeps this translation
     NOTE_TLB_HIT         # a: mm; b: address; c: pfn; an access by it
     NOTE_TLB_FLUSH       # a: mm; b: start; c: 1 if a CPU had a translation of the range
+    NOTE_RETRACT         # a: mm; b: address; the page table of a mapping of the file is freed
 
 # The kernel's own assertions: Finding.a of a BUG_ON violation.
 cpdef enum Bug:

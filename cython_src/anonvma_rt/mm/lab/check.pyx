@@ -17,10 +17,11 @@ from anonvma_rt.mm.hooks.notes cimport (
 )
 from anonvma_rt.mm.pins cimport MOST_PINS, gup_pin, gup_pins
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PGDIR_SHIFT, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA, TYPE_AVC,
-    TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, anon_vma_chain, avc_of_same_anon_vma,
-    avc_of_same_vma, is_migration_entry, is_swap_pte, kernel, linear_page_index, mm_struct, page, page_anon_vma,
-    page_directory, page_generation, page_slot, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn,
+    PAGE_SHIFT, PGDIR_SHIFT, PG_FILE, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA,
+    TYPE_AVC, TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, anon_vma_chain,
+    avc_of_same_anon_vma, avc_of_same_vma, is_migration_entry, is_swap_pte, kernel, linear_page_index, mm_struct, page,
+    page_anon_vma, page_directory, page_generation, page_slot, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table,
+    pte_pfn,
     pte_present, pte_t, serial_of, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
@@ -180,14 +181,15 @@ cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vm
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NOT_A_PTE)
         return
     p = pfn_to_page(k, pfn)
-    check_owner(x, k, p)
+    if not p.flags & PG_FILE:
+        check_owner(x, k, p)
     if mapped != NULL:
         mapped[p.pfn] += 1
     if vma == NULL or address < vma.vm_start:
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NO_VMA)
     elif linear_page_index(vma, address) != p.index:
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I5_INDEX)
-    elif not listed(vma, page_anon_vma(p)):
+    elif not p.flags & PG_FILE and not listed(vma, page_anon_vma(p)):
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I4_NOT_LISTED)
     elif entry & PTE_WRITE and not vma.vm_flags & VM_WRITE:
         report(x, k, WRITABLE_PTE, mm.id, <int64_t>address, <int64_t>pfn)

@@ -13,8 +13,9 @@ from anonvma_rt.mm.pins cimport gup_pins, pins_of
 from anonvma_rt.mm.lab.check cimport report
 from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.mm_types cimport (
-    PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma, anon_vma_chain,
-    avc_of_same_vma, kernel, mm_struct, page, page_directory, page_slot, pfn_to_page, pmd_table, serial_of,
+    PG_FILE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma,
+    anon_vma_chain, avc_of_same_vma, kernel, mm_struct, page, page_directory, page_slot, pfn_to_page, pmd_table,
+    serial_of,
     vm_area_struct,
 )
 
@@ -89,7 +90,8 @@ cdef void check_pages(Execution *x, kernel *k) noexcept nogil:
     cdef page *p
     for i in range(1, <uint64_t>k.n_pages):
         p = pfn_to_page(k, i)
-        others = (page_slot(p) != 0) + (pins_of(<gup_pins *>k.pins, p) if k.pins != NULL else 0)
+        others = (page_slot(p) != 0) + (p.flags & PG_FILE != 0)
+        others += pins_of(<gup_pins *>k.pins, p) if k.pins != NULL else 0
         if p.head == p.pfn and p.count != p.mapcount + 1 + others:
             report(x, k, LEAK, TYPE_PAGES, p.pfn, p.count - p.mapcount - 1 - others)
 

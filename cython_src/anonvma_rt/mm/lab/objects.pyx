@@ -210,6 +210,7 @@ cdef dict MEMBERS = {
         (<size_t>&(<kernel *>NULL).unused, "unused"),
         (<size_t>&(<kernel *>NULL).swap, "swap"), (<size_t>&(<kernel *>NULL).tlb, "tlb"),
         (<size_t>&(<kernel *>NULL).deferred, "deferred"), (<size_t>&(<kernel *>NULL).pins, "pins"),
+        (<size_t>&(<kernel *>NULL).file, "file"),
         (<size_t>&(<kernel *>NULL).free_vma, "free_vma"), (<size_t>&(<kernel *>NULL).mm, "mm"),
         (<size_t>&(<kernel *>NULL).n_mm, "n_mm"), (<size_t>&(<kernel *>NULL).mm_room, "mm_room"),
         (<size_t>&(<kernel *>NULL).n_pages, "n_pages"), (<size_t>&(<kernel *>NULL).chunk, "chunk"),

@@ -47,6 +47,7 @@ cdef enum Verb:
     GET
     UNPIN
     DMA
+    MMAP_FILE
 
 # right: a bit for each errno that the call may return, 0 for success. fail_after: the call's allocations of kind `fail`
 # fail once so many of them succeeded; -1: none fails on purpose.

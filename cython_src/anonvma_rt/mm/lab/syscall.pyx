@@ -10,6 +10,7 @@ from anonvma_rt.engine.base.os cimport read_onceu, write_onceu, rt_unlikely
 from anonvma_rt.engine.run.sync cimport down_read, down_write, up_read
 from anonvma_rt.engine.run.task cimport Task, point, violate
 from anonvma_rt.mm.exec cimport setup_arg_pages
+from anonvma_rt.mm.filemap cimport collapse_file, make_file
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
 from anonvma_rt.mm.gup cimport dma_write, follow_page, pin_user_page, unpin_user_page
 from anonvma_rt.mm.hooks.notes cimport BUG_FOREIGN_VMA, BUG_ON, LOST_PAGE, WRONG_MERGE, WRONG_PROTECTION
@@ -20,9 +21,9 @@ from anonvma_rt.mm.madvise cimport madvise
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry
 from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, VMA_LOCKS_NO, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_READ, VM_STACK_INCOMPLETE_SETUP,
-    VM_WRITE, kernel, kernel_of, mm_struct, page, page_compound, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn,
-    pte_present, pte_t, serial_of, start_of, vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, VMA_LOCKS_NO, VM_FILE, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_READ,
+    VM_STACK_INCOMPLETE_SETUP, VM_WRITE, kernel, kernel_of, mm_struct, page, page_compound, pfn_to_page, pmd_huge,
+    pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, lock_mm_and_find_vma
 from anonvma_rt.mm.move_pages cimport move_pages
@@ -73,6 +74,7 @@ VERBS = {
     "get": (_AT, ("writable", "switch", 0), ("fast", "switch", 0)),
     "unpin": (_AT,),
     "dma": (_AT, ("tag", "tag", 1)),
+    "mmap_file": (_AT, _PAGES, ("writable", "rights", 1)),
 }  # fmt: skip
 cdef tuple NAMES = tuple(VERBS)
 BIT_OF_READ_ONLY, BIT_OF_NO_ACCESS = READ_ONLY, NO_ACCESS
@@ -187,6 +189,12 @@ cdef int compare(Task *t, mm_struct *mm, int64_t a, int64_t b, int64_t pages) no
         if left != right:
             violate(t, LOST_PAGE, a + i * PAGE_SIZE, b + i * PAGE_SIZE, left << 32 | right)
     return 0
+
+
+cdef int collapse(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
+    """khugepaged comes to a range: of the file, or of anonymous memory."""
+    cdef int result = collapse_file(t, mm, address) if kernel_of(t).file != NULL else -EINVAL
+    return result if result != -EINVAL else collapse_huge_page(t, mm, address)
 
 
 cdef int count_vmas(Task *t, mm_struct *mm, uint64_t start, int64_t pages, int64_t expected) noexcept nogil:
@@ -335,6 +343,9 @@ cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
     down_write(t, &mm.mmap_sem)
     if c.verb == MMAP:
         result = do_mmap(t, mm, a[0], bytes_of(a[1]), mmap_flags(a))
+    elif c.verb == MMAP_FILE:
+        make_file(t)
+        result = do_mmap(t, mm, a[0], bytes_of(a[1]), rights_of(a[2]) | VM_FILE)
     elif c.verb == MUNMAP:
         result = do_munmap(t, mm, <uint64_t>a[0], bytes_of(a[1]), True)
     elif c.verb == MPROTECT:
@@ -389,7 +400,7 @@ cdef int64_t make_call(Task *t, Call *c) noexcept nogil:
     cdef mm_struct *mm = k.mm[c.mm]
     cdef int64_t *a = c.args
     cdef int64_t result
-    if c.verb <= BRK or c.verb == MREMAP:
+    if c.verb <= BRK or c.verb == MREMAP or c.verb == MMAP_FILE:
         return change_maps(t, mm, c)
     if c.verb == TOUCH or c.verb == READ:
         return access_range(t, mm, a[0], a[1], c.verb == TOUCH, a[2])
@@ -413,7 +424,7 @@ cdef int64_t make_call(Task *t, Call *c) noexcept nogil:
         up_read(t, &mm.mmap_sem)
         return result
     if c.verb == COLLAPSE:
-        return collapse_huge_page(t, mm, <uint64_t>a[0])
+        return collapse(t, mm, <uint64_t>a[0])
     if c.verb == COMPARE:
         return compare(t, mm, a[0], a[1], a[2])
     if c.verb == VMAS:
