@@ -75,7 +75,8 @@ NOTE_SENTENCES: Mapping[str, Note] = {
     "huge-look": Note("looks at the pmd of {place}: {pmd}", "a"),
     "huge-move": Note("puts the huge pmd at {place}", "a"),
     "huge-split": Note(
-        ("splits huge page {a}", "has marked {c} pmds of page {a}", "has replaced {c} pmds of page {a}"), by="b"
+        ("splits huge page {a}", "has marked {c} pmds of page {a}", "has replaced {c} pmds of page {a}",
+         "has split page {a}", "leaves huge page {a} as it is"), by="b"
     ),
     "collapse": _leads("makes a huge page of the small ones at {b:#x}: page {c}"),
     "retract": Note("frees the page table of {b:#x}"),
@@ -95,6 +96,9 @@ NOTE_SENTENCES: Mapping[str, Note] = {
     "tlb-fill": Note("its CPU keeps the translation of {b:#x} to page {c}"),
     "tlb-hit": Note("accesses page {c} by a translation of {b:#x}"),
     "tlb-flush": Note(("flushes the TLB from {b:#x} on: nothing was there", "flushes the TLB from {b:#x} on"), by="c"),
+    "pmd-split": Note(
+        ("makes a table of the huge pmd at {place}", "makes migration entries of the huge pmd at {place}"), "a", by="c"
+    ),
 }  # fmt: skip
 
 # Of the notes about entries, those of which the entry is the one at their own place.

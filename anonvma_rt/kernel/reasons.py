@@ -137,6 +137,7 @@ CHECKS = {
     "lost-pin": "process {a} has pinned page {c} at {b:#x}, and the address shows it no more",
     "stale-translation": "a CPU has a translation of {b:#x} in process {a} to page {c}, which allows more than the "
     "page tables do",
+    "shared-writable": "an entry may write to page {a}, and {b} entries show it",
     "list-corruption": "vma {a} and anon_vma {b} are not linked as they should be (rule {c})",
 }
 
@@ -159,6 +160,7 @@ ASSERTIONS = {
     "counters": "anon_vma {b} is freed, and its children and users count {c}",
     "foreign-vma": "it handles its fault in {vma_b}, which is one of process {c} by now",
     "bad-swap": "slot {b} of the swap area is freed, or gets one more entry, and nobody uses it",
+    "split-mapped": "huge page {b} is to be split, and {c} entries show it still",
     "split-writable": "huge page {b} is split, and {c} pmds show it, one of them writable",
 }
 
@@ -226,6 +228,7 @@ CAUSES: Mapping[str, "str | Callable[[KernelTrace, Finding], str]"] = {
     "leaked-write": "At step {step} {who} wrote at {b:#x} of process {a} to a page of which process {c} has a "
     "reference.",
     "stale-translation": _stale_translation,
+    "shared-writable": _sentence(CHECKS["shared-writable"]),
     "wrong-merge": "{who} counted {b} vmas from {a:#x} on, and {c} would be right.",
     "use-after-free": _use_after_free,
     "list-corruption": _list_corruption,

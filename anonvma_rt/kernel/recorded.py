@@ -107,6 +107,10 @@ class RecordedProcess:
         self._now(errnos, lambda process: process.free(addr, pages))
         self._record("free", errnos, at=addr, pages=pages)
 
+    def deferred_split(self) -> None:
+        self._now("", lambda process: self.recording.machine.deferred_split())
+        self._record("deferred_split", "")
+
     def brk(self, addr: int, pages: int, errnos: Errnos = "") -> int:
         end = self._now(errnos, lambda process: process.brk(addr, pages))
         self._record("brk", errnos, at=addr, pages=pages)

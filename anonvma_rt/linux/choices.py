@@ -101,6 +101,23 @@ class Choices:
         table (4.8 until 023f47a8250c in 6.2).
     pud_moves
         a whole table of pmds moves by its pud (c49dd3401802, 5.11).
+    thp
+        "3.2": a split makes small pages of a huge one everywhere; "4.5": a pmd is split by itself, so a huge page may
+        be mapped by ptes, and the page is split through migration entries (eef1b3ba053a, e9b61f19858a); "4.14": and it
+        migrates as a whole, by a migration entry in the pmd (616b8371539a).
+    cow_splits
+        a write to a huge page that others map, too, splits the pmd and copies one small page (3917c80280c9, 5.8); until
+        then all of it is copied.
+    split_locks
+        a pmd is split under the page lock, which keeps the mapcounts from changing while somebody asks whether a page
+        is his alone (c444eb564fb1, 5.8; who asks for references does without since 5.19).
+    split_warns
+        a page that is still mapped when it is to be split is left alone (504e070dc08f, 5.13); until then that is a BUG.
+    split_sync
+        the walk that unmaps it looks at every entry under its lock (up to 4.5, and again since 732ed55823fc in 5.13).
+    split_migrating
+        what a split of a pmd that is a migration entry counts: "counts", entries and references, as if the page were
+        mapped (4.14 until ec0abae6dcdf in 5.9); "references", these only (until 9d84604b845c in 5.18); "no".
 
     Swap, reclaim, and references from outside the page tables:
 
@@ -313,3 +330,9 @@ class Choices:
     batched_pending: bool = False
     missing_flush: str = "no"
     retract_asks_early: bool = False
+    thp: str = "3.2"
+    cow_splits: bool = False
+    split_locks: bool = False
+    split_warns: bool = False
+    split_sync: bool = False
+    split_migrating: str = "no"

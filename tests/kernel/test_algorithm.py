@@ -33,6 +33,7 @@ MODERN = TREE | {
     "fork_copies_pinned": True, "write_protect_seq": True, "lazyfree_refs": True, "gup_rechecks_pmd": True,
     "move_flush": "locked", "gather_flush": "gathered", "protect_counts": True,
     "nested_flush": True, "deferred_flush": True, "batched_pending": True,
+    "thp": "4.14", "cow_splits": True, "split_locks": True, "split_warns": True, "split_sync": True,
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,

@@ -19,7 +19,7 @@ OF_2011 = ("peek", "merge", "lucky-merge", "error-path", "lkml-2011")
 # thousand times.
 RUNS, MARGIN = 10_000, 10
 # Where a thousandth of the executions is wrong: so many that the margin is no matter of luck.
-RARE = {"lucky-merge": 20_000, "uffd-move-swap-aba": 40_000}
+RARE = {"lucky-merge": 20_000, "uffd-move-swap-aba": 40_000, "thp-split-vs-munmap": 60_000}
 FEW_RUNS = 2500  # where an execution has thousands of steps
 
 STRICT = "unpatched moveto-tail moveto-tail-merge-only rmap-locks"
@@ -114,6 +114,13 @@ WRONG_AND_RIGHT = {
         "modern,downgrade_beside_stack=true,exclusive_growth=false",
         "modern,exclusive_growth=false",
     ),
+    "thp": ("thp-split-vs-write", "unpatched,thp=4.5", "unpatched,thp=4.14"),
+    "split_locks": ("thp-shared-write", "unpatched,thp=4.14", "unpatched,thp=4.14,split_locks=true"),
+    "split_sync": ("thp-split-vs-munmap", "unpatched,thp=4.5", "unpatched,thp=4.5,split_sync=true"),
+    "split_warns": ("thp-split-vs-munmap", "unpatched,thp=4.5", "unpatched,thp=4.5,split_warns=true"),
+    "split_migrating": (
+        "thp-split-migrating", "unpatched,thp=4.14,split_migrating=counts", "unpatched,thp=4.14",
+    ),
     "unstable_pmd": ("dontneed-vs-fault", "unpatched", "unpatched,unstable_pmd=no"),
     "free_root_first": ("root-freed-first", "unpatched", "unpatched,free_root_first=false"),
     "move_flush": ("move-vs-free", "modern,batches=no,move_flush=end", "modern,batches=no"),
@@ -144,6 +151,8 @@ HARMLESS = ("single_ptl", "walk_root_list")
 ERAS = (
     "tree", "shared_walks", "whole_tables", "deferred_flush", "wait_without_pin", "munmap_downgrades",
     "restore_compares", "huge_zero", "pud_moves",
+    "tree", "shared_walks", "whole_tables", "tables_unlocked", "wait_without_pin", "munmap_downgrades",
+    "restore_compares", "huge_zero", "pud_moves", "cow_splits",
 )  # fmt: skip
 # Too rare for a hunt: an exhaustive search finds them, in tests of their own.
 BY_SEARCH = ("retract_asks_early",)
@@ -234,7 +243,7 @@ GUARDS = {
     "fallback-vs-dontneed": ["unstable_pmd=faults"],
     "forkcrash-munmap": ["ordering=none", "decode_in_zap=true"],
     "grow-from-middle": ["growth=merge-from-address", "growth=merge-from-address,calls=3.2"],
-    "huge-pmd-twice": ["pmd_twice=true"],
+    "huge-pmd-twice": ["pmd_twice=true", "pmd_twice=true,thp=3.2,cow_splits=false,cow_reuse=mapped-once"],
     "import-unset": ["import_unset=true", "import_unset=true,case_8_grows=true", "reuse=degree"],
     "lucky-merge": ["restore_peeks=true", "restore_peeks=true,ordering=none"],
     "merge-asymmetry": ["merge=3.0"],
@@ -253,7 +262,13 @@ GUARDS = {
     "reused-pin": ["careful_pin=false"],
     "reused-root": ["recheck_mapped=false"],
     "root-freed-first": ["free_root_first=true"],
+    "thp-migrate-vs-move": ["ordering=none", "huge_ignores_locks=true", "thp=4.14", "thp=4.14,ordering=none"],
+    "thp-shared-write": ["split_locks=false", "thp=4.5", "thp=4.5,cow_reuse=mapped-once"],
+    "thp-split-migrating": ["split_migrating=counts", "thp=4.14,split_migrating=counts"],
     "thp-split-peek": ["split_peeks=true"],
+    "thp-split-vs-mremap": ["ordering=none", "thp=4.5,ordering=none,split_sync=true"],
+    "thp-split-vs-munmap": ["split_sync=false,split_warns=false", "thp=4.5,split_sync=false,split_warns=false"],
+    "thp-split-vs-write": ["thp=4.5", "thp=4.5,cow_reuse=mapped-once"],
     "thp-split-vs-fork": ["child_first=true", "child_first=true,tree=false"],
     "thp-split-vs-move": ["ordering=none", "huge_ignores_locks=true", "mremap_splits=false"],
     "two-batches": ["batches=waiting,isolate=false"],

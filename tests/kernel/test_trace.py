@@ -61,6 +61,8 @@ SENTENCES = [
     ("own-locks", "unpatched,own_lock=true", "passed over B while munmap was moving its beginning"),
     ("border-shift", "unpatched", "while mprotect was moving the beginning of A"),
     ("thp-split-vs-move", "unpatched", "split_huge_page counted 0 pmds, and 1 are mapped"),
+    ("thp-shared-write", "unpatched,thp=4.5", "An entry may write to page 64, and 2 entries show it"),
+    ("thp-split-vs-munmap", "unpatched,thp=4.5", "huge page 64 is to be split, and 1 entries show it still"),
     ("forkcrash", "unpatched", "its migration has ended"),
     ("unpinned-migration", "unpatched,pin=false", "followed page 2 to anon_vma 1"),
     ("reused-root", "unpatched,remember_root=false", "reclaim unlocked the root's mutex (1)"),

@@ -36,7 +36,27 @@ KNOWN = {
         ["mremap_splits=false (37a1c49a91ad)", "tree=true (bf181b9f9d8d)"],
         ["ordering=tail (948f017b)", "huge_ignores_locks=false (dd18dbc2d42a)"],
     ),
-    "merge-no-memory": ([("2.6.38", "4.5")], [], ["import_ahead=true (734537c9cb72)"]),
+    "thp-split-vs-munmap": (
+        [("4.6", "5.11")],
+        ["split_sync=false (fec89c109f3a)"],
+        ["split_warns=true (504e070dc08f)", "split_sync=true (732ed55823fc)"],
+    ),
+    "thp-shared-write": (
+        [("4.5", "5.4")],
+        ["thp=4.5 (eef1b3ba053a, e9b61f19858a)"],
+        ["split_locks=true (c444eb564fb1)"],
+    ),
+    "thp-split-vs-write": (
+        [("4.5", "4.9")],
+        ["thp=4.5 (eef1b3ba053a, e9b61f19858a)"],
+        ["thp=4.14 (616b8371539a)"],
+    ),
+    "thp-split-migrating": (
+        [("4.14", "5.8")],
+        ["split_migrating=counts (84c3fc4e9c56)"],
+        ["split_migrating=references (ec0abae6dcdf)"],
+    ),
+    "merge-no-memory": ([("2.6.38", "4.6")], [], ["import_ahead=true (734537c9cb72)"]),
     "failed-clone": (
         [("3.19", "3.19")],
         ["reuse=degree (7a3ef208e662)", "uncounted_clone=true (7a3ef208e662)"],  # it takes both
@@ -174,8 +194,6 @@ def test_a_release_without_the_call_has_no_verdict():
 
 
 def test_what_a_row_does_not_know_is_no_verdict():
-    huge = matrix("thp-split-vs-fork", ["4.4", "4.8"], runs=20)
-    assert [cell.verdict for cell in huge.cells] == ["none", "unknown"] and "huge pages" in huge.cells[1].why
     faults = matrix("fault-during-fork", ["6.2", "6.4", "6.5"], runs=20)
     assert [cell.verdict for cell in faults.cells] == ["none", "unknown", "none"]
     assert "private file mappings" in faults.cells[1].why

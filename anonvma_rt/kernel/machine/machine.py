@@ -69,8 +69,9 @@ class Machine:
     def migrate(self, pfn: int) -> int:
         """Moves a page to a new frame as compaction does (migrate_pages) and returns the new frame's number.
 
-        A huge page is split first. Raises OSError: ENOENT for a free page, EAGAIN where the move was given up (somebody
-        holds a reference); ValueError where there is no such frame, and for frame 0, which has no rmap."""
+        A huge page is split first, and since 4.14 goes as a whole. Raises OSError: ENOENT for a free page, EAGAIN where
+        the move was given up (somebody holds a reference); ValueError where there is no such frame, and for frame 0,
+        which has no rmap."""
         return self._page_call("migrate", pfn)
 
     def reclaim(self, pfn: int) -> None:
@@ -84,8 +85,15 @@ class Machine:
     def split_huge_page(self, pfn: int) -> None:
         """Makes small pages of the huge page that holds frame `pfn` (split_huge_page); nothing where it is a small one.
 
-        Raises OSError EAGAIN where nothing maps it; ValueError where there is no such frame."""
+        Raises OSError EAGAIN where nothing maps it or, since 4.5, somebody else uses it; ValueError where there is no
+        such frame."""
         self._page_call("split", pfn)
+
+    def deferred_split(self) -> int:
+        """Splits the huge pages of which only a part is still mapped, as the shrinker does (deferred_split_scan, 4.5).
+
+        Returns how many; 0 under older rules."""
+        return self._call("deferred_split", 0, ())
 
     def referenced(self, pfn: int) -> int:
         """How many ptes page_referenced() finds that show the page."""

@@ -22,7 +22,7 @@ from anonvma_rt.mm.gup cimport maybe_dma_pinned
 from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_CHILD_VMA, NOTE_COPY, NOTE_FORK
 from anonvma_rt.mm.pins cimport pins_by
 from anonvma_rt.mm.huge_memory cimport copy_huge_pmd
-from anonvma_rt.mm.migrate cimport decode_migration_entry
+from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     CLASS_MMAP_SEM, CLASS_PTL, COW_REUSE_5_19, MAX_PROCESSES, PAGE_SIZE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE,
     PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_DIRECTORY, TYPE_MM, TYPE_SCRATCH, VMA_LOCKS_6_4_RELEASED,

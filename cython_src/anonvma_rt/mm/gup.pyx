@@ -7,55 +7,112 @@ from libc.string cimport memset
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once64, read_onceu, write_onceu
 from anonvma_rt.engine.run.sync cimport (
-    add_return, add_unless_zero, down_read, mutex_lock, mutex_unlock, spin_lock, spin_unlock, spinlock_t, up_read,
+    add_return, add_unless_zero, down_read, spin_lock, spin_unlock, spinlock_t, up_read,
 )
 from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.hooks.notes cimport NOTE_DMA, NOTE_PIN, NOTE_UNPIN
 from anonvma_rt.mm.pins cimport (
     GUP_PIN_COUNTING_BIAS, gup_pin, pin_given_back, pin_taken, pin_written, pins_by,
 )
-from anonvma_rt.mm.huge_memory cimport split_huge_page_pmd
 from anonvma_rt.mm.memory cimport do_wp_page, handle_mm_fault, unpin_entry
 from anonvma_rt.mm.mm_types cimport (
     GUP_COW_5_19, GUP_COW_5_8, MAX_PROCESSES, PG_DIRTY, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PROTNONE, PTE_WRITE,
     VM_READ, VM_WRITE, is_poison, kernel_of, mm_struct, page, page_at, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present,
-    pte_t, start_of, vm_area_struct,
+    pte_t, start_of, vm_area_struct, PMD_MIGRATION, PTE_MIGRATION, PTE_PRESENT, THP_3_2, THP_4_14, make_pte,
+    compound_head, page_in_compound,
 )
-from anonvma_rt.mm.page_alloc cimport drop, get_page, isolate_lru_page
+from anonvma_rt.mm.page_alloc cimport drop, get_page, isolate_lru_page, put_page
+from anonvma_rt.mm.page_lock cimport lock_page, unlock_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read
+from anonvma_rt.mm.split_huge_page cimport split_huge_page, split_huge_page_pmd, split_huge_pmd
 from anonvma_rt.mm.swap cimport change_flags
 from anonvma_rt.mm.vm_fault cimport vm_fault
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
-cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address, bint isolate, pte_t *seen) noexcept nogil:
-    """The page at an address with a reference, or NULL; a huge page there is split first (FOLL_SPLIT). mmap_sem is held
-    for reading. seen: the pte that was there under its lock, which says why there is no page.
+cdef page *take(Task *t, page *p, bint isolate) noexcept nogil:
+    """A reference, and off the LRU if asked for; NULL where somebody has taken it off. The lock of an entry is held."""
+    if not isolate:
+        get_page(t, p)
+        return p
+    return p if isolate_lru_page(t, p) == 0 else NULL
 
-    isolate: takes it off the LRU as well, or gives NULL where somebody has."""
+
+cdef bint split_held(Task *t, page *p, pte_t *seen) noexcept nogil:
+    """Splits the huge page of p, of which the caller has a reference that ends here; False, with an entry for "busy" in
+    seen, where that cannot be."""
+    cdef bint done = split_huge_page(t, p)
+    put_page(t, p)
+    if not done:
+        seen[0] = make_pte(PTE_PRESENT, p.pfn, 0)
+    return done
+
+
+cdef page *follow_huge_pmd(Task *t, mm_struct *mm, pmd_t *pmd, bint isolate, pte_t *seen) noexcept nogil:
+    """follow_trans_huge_pmd() since 4.5: NULL, with nothing in seen, where to look again. Who migrates takes a huge
+    page as it is since 4.14."""
+    cdef bint whole = isolate and kernel_of(t).algorithm.thp == THP_4_14
+    cdef page *p
+    cdef pmd_t value
+    spin_lock(t, &mm.page_table_lock)
+    value = pmd_read(t, pmd)
+    if not pmd_huge(value) or value & PMD_MIGRATION:
+        spin_unlock(t, &mm.page_table_lock)
+        seen[0] = make_pte(PTE_MIGRATION, pte_pfn(value), 0) if pmd_huge(value) else PTE_NONE
+        return NULL
+    p = page_at(t, pte_pfn(value))
+    if whole:
+        seen[0] = make_pte(PTE_PRESENT, p.pfn, 0)
+    p = take(t, p, whole)
+    spin_unlock(t, &mm.page_table_lock)
+    if not whole:
+        split_held(t, p, seen)
+        return NULL
+    return p
+
+
+cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address, bint isolate, pte_t *seen) noexcept nogil:
+    """The page at an address with a reference, or NULL; a huge page there is split first (FOLL_SPLIT), also if ptes map
+    it. mmap_sem is held for reading. seen: the pte that was there under its lock, which says why there is no page.
+
+    isolate: takes it off the LRU as well, or gives NULL where somebody has. Since 4.14 that is for a migration of huge
+    pages, too: then the page is the head of one, and not split."""
     cdef pmd_t *pmd = pmd_offset(mm, address)
     cdef pmd_t value = pmd_read(t, pmd) if pmd != NULL else 0
-    cdef page *p = NULL
+    cdef bint old = kernel_of(t).algorithm.thp == THP_3_2
+    cdef page *p
     cdef spinlock_t *ptl
     cdef pte_t pte
     seen[0] = PTE_NONE
-    while pmd_huge(value):
-        split_huge_page_pmd(t, mm, pmd)
-        value = pmd_read(t, pmd)
-    if value == 0:
-        return NULL
-    ptl = pte_lockptr(t, mm, pmd_table(value))
-    spin_lock(t, ptl)
-    pte = pte_read(t, pte_offset(pmd_table(value), address))
-    seen[0] = pte
-    if pte_present(pte) and pte_pfn(pte):
+    while True:
+        while pmd_huge(value):
+            if old:
+                split_huge_page_pmd(t, mm, pmd)
+            else:
+                p = follow_huge_pmd(t, mm, pmd, isolate, seen)
+                if p != NULL or seen[0] != PTE_NONE:
+                    return p
+            value = pmd_read(t, pmd)
+        if value == 0:
+            return NULL
+        ptl = pte_lockptr(t, mm, pmd_table(value))
+        spin_lock(t, ptl)
+        pte = pte_read(t, pte_offset(pmd_table(value), address))
+        seen[0] = pte
+        if not pte_present(pte) or pte_pfn(pte) == 0:
+            spin_unlock(t, ptl)
+            return NULL
         p = page_at(t, pte_pfn(pte))
-        if not isolate:
-            get_page(t, p)
-        elif isolate_lru_page(t, p) < 0:
-            p = NULL
-    spin_unlock(t, ptl)
-    return p
+        if not page_in_compound(p) or (isolate and kernel_of(t).algorithm.thp == THP_4_14):
+            p = take(t, p, isolate)
+            spin_unlock(t, ptl)
+            return p
+        get_page(t, p)
+        spin_unlock(t, ptl)
+        if not split_held(t, p, seen):
+            return NULL
+        seen[0] = PTE_NONE
+        value = pmd_read(t, pmd)
 
 
 # ---- references that outlive the look --------------------------------------------------------------------------------
@@ -112,11 +169,11 @@ cdef page *gup_fast(Task *t, mm_struct *mm, uint64_t address, bint write, bint p
     if not shows(pte, write) or pte_pfn(pte) == 0:
         return NULL
     p = page_at(t, pte_pfn(pte))
-    point(t, OP_ATOMIC, &p.count)
-    if not add_unless_zero(t, &p.count):
+    point(t, OP_ATOMIC, &compound_head(t, p).count)
+    if not add_unless_zero(t, &compound_head(t, p).count):
         return NULL
     if pin:
-        add_return(t, &p.count, GUP_PIN_COUNTING_BIAS - 1)
+        add_return(t, &compound_head(t, p).count, GUP_PIN_COUNTING_BIAS - 1)
     same = entry_without_lock(t, ptep) == pte
     if same and kernel_of(t).algorithm.gup_rechecks_pmd:
         same = entry_without_lock(t, <uint64_t *>pmd) == value
@@ -138,7 +195,7 @@ cdef int follow_and_pin(Task *t, vm_fault *vmf, bint write, bint pin) noexcept n
     cdef page *p
     cdef pte_t pte
     while pmd_huge(value):
-        split_huge_page_pmd(t, mm, pmd)
+        split_huge_pmd(t, vmf.vma, pmd, vmf.address)
         value = pmd_read(t, pmd)
     if value == 0:
         return 0
@@ -157,8 +214,8 @@ cdef int follow_and_pin(Task *t, vm_fault *vmf, bint write, bint pin) noexcept n
         spin_unlock(t, vmf.ptl)
         return 2
     p = page_at(t, pte_pfn(pte))
-    point(t, OP_ATOMIC, &p.count)
-    add_return(t, &p.count, GUP_PIN_COUNTING_BIAS if pin else 1)
+    point(t, OP_ATOMIC, &compound_head(t, p).count)
+    add_return(t, &compound_head(t, p).count, GUP_PIN_COUNTING_BIAS if pin else 1)
     if write and kernel_of(t).swap != NULL and not pte & PTE_DIRTY:
         # FOLL_TOUCH; the fast way leaves that to whoever writes.
         change_flags(t, p, 0, PG_DIRTY)
@@ -213,9 +270,9 @@ cdef int unpin_user_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogi
     if p == NULL:
         return -ENOENT
     if was.written and kernel_of(t).swap != NULL:
-        mutex_lock(t, &p.lock)
+        lock_page(t, p)
         change_flags(t, p, 0, PG_DIRTY)
-        mutex_unlock(t, &p.lock)
+        unlock_page(t, p)
     note(t, NOTE_UNPIN, mm.id, <int64_t>address, p.pfn)
     drop(t, p, GUP_PIN_COUNTING_BIAS if was.promises else 1)
     return 0

@@ -3,30 +3,28 @@
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
-from anonvma_rt.engine.base.os cimport read_link, read_once32, read_onceu, write_once32, write_onceu
+from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
+from anonvma_rt.engine.base.os cimport read_once32, read_onceu
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested
 from anonvma_rt.engine.run.task cimport Task, must_live, note, point, violate
-from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
-from anonvma_rt.mm.hooks.notes cimport (
-    BUG_NO_TABLE, BUG_ON, BUG_SPLIT_COUNT, BUG_SPLIT_WRITABLE, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_HUGE_SPLIT,
-    NOTE_ZAP,
-)
+from anonvma_rt.mm.compound_rmap cimport page_dup_pmd_rmap, page_remove_pmd_rmap, page_trans_huge_mapcount
+from anonvma_rt.mm.hooks.notes cimport BUG_NO_TABLE, BUG_ON, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_ZAP
+from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, MOVE_FLUSH_DIRTY, MOVE_FLUSH_END, PMD_DIRTY, PMD_EXCLUSIVE, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING,
-    PMD_WRITE, PTE_PRESENT, TYPE_VMA, UNSTABLE_PMD_NO, VM_HUGEPAGE, VM_WRITE, anon_vma, kernel_of, make_huge_pmd,
-    make_pte, mm_of, mm_struct, mm_walk, noted, page, page_at, page_compound, page_table, pfn_to_page, pmd_huge,
-    pmd_t, pte_pfn, pte_t, serial_of, vm_area_struct, vma_page_prot,
+    COW_REUSE_5_19, HPAGE_PMD_NR, MOVE_FLUSH_DIRTY, MOVE_FLUSH_END, PMD_DIRTY, PMD_EXCLUSIVE, PMD_MIGRATION,
+    PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, THP_3_2, THP_4_14, TYPE_VMA, UNSTABLE_PMD_NO,
+    VM_HUGEPAGE, VM_WRITE, algorithm, anon_vma, kernel_of, make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk, noted,
+    page, page_at, page_compound, page_count, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, pte_t, serial_of,
+    vm_area_struct, vma_page_prot,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_flush_full, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
-from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
-from anonvma_rt.mm.pgtable cimport make_table, new_table, pmd_offset, pmd_read, set_pmd
-from anonvma_rt.mm.rmap cimport (
-    WALK_SPLIT, page_add_new_anon_rmap, page_dup_rmap, page_get_anon_vma, page_lock_anon_vma, page_remove_rmap,
-    rmap_walk, rmap_walk_begin, rmap_walk_next, set_page_anon_vma, vma_address,
-)
+from anonvma_rt.mm.page_lock cimport unlock_page
+from anonvma_rt.mm.pgtable cimport new_table, pmd_offset, pmd_read, set_pmd
+from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, set_page_anon_vma
+from anonvma_rt.mm.split_huge_page cimport split_huge_page, split_huge_pmd, wait_split_huge_page
+from anonvma_rt.mm.split_huge_pmd cimport lock_page_of_pmd
 from anonvma_rt.mm.tlb cimport announce_contents, flush_tlb_page, flush_tlb_range
 
 
@@ -75,21 +73,58 @@ cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t addre
     return 0
 
 
+cdef int reuse_huge_page(Task *t, vm_area_struct *vma, pmd_t *pmd, pmd_t seen, page *head) noexcept nogil:
+    """Whether a huge page that is written to is of this pmd alone; -1: the pmd changed while the page lock was waited
+    for. page_table_lock is held on entry and on return.
+
+    Up to 4.4 the mapcount says so, and from 4.5 on those of the parts, too, which nothing kept as they are until 4.14
+    and 5.8 (split_locks). Since 5.19 references are counted, and a page that was not shared since it was last
+    written to is used again without a question.
+    """
+    cdef algorithm *a = &kernel_of(t).algorithm
+    cdef bint alone
+    cdef int total
+    if a.thp == THP_3_2:
+        point(t, OP_LOAD, &head.mapcount)
+        return read_once32(&head.mapcount) == 0
+    if a.cow_reuse == COW_REUSE_5_19 and seen & PMD_EXCLUSIVE:
+        return True
+    if a.thp != THP_4_14:
+        return page_trans_huge_mapcount(t, head, &total) == 1
+    if not lock_page_of_pmd(t, vma.vm_mm, pmd, seen, head):
+        return -1
+    if a.cow_reuse == COW_REUSE_5_19:
+        point(t, OP_LOAD, &head.count)
+        alone = page_count(head) == 1
+        if alone:
+            point(t, OP_STORE, &head.mapping)
+            set_page_anon_vma(head, own_anon_vma(t, vma))
+    else:
+        alone = page_trans_huge_mapcount(t, head, &total) == 1
+    unlock_page(t, head)
+    return alone
+
+
 cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, pmd_t seen) noexcept nogil:
     """Copy on write of a whole huge page; a page mapped nowhere else is written to where it is. Without memory for a
-    huge page it is split, and the fault looks again. Returns 0 or -ENOMEM."""
+    huge page it is split, and the fault looks again, as it does since 5.8 in any case (cow_splits), with the pmd split
+    and not the page. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
     cdef page *old = pmd_page(t, seen)
     cdef page *new
     cdef uint32_t i
+    cdef int alone = -1
     spin_lock(t, &mm.page_table_lock)
-    if pmd_read(t, pmd) != seen:
+    if pmd_read(t, pmd) == seen:
+        alone = reuse_huge_page(t, vma, pmd, seen, old)
+    if alone:
+        if alone > 0:
+            set_pmd(t, pmd, seen | PMD_WRITE | PMD_EXCLUSIVE)
         spin_unlock(t, &mm.page_table_lock)
         return 0
-    point(t, OP_LOAD, &old.mapcount)
-    if read_once32(&old.mapcount) == 0:
-        set_pmd(t, pmd, seen | PMD_WRITE | PMD_EXCLUSIVE)
+    if kernel_of(t).algorithm.cow_splits:
         spin_unlock(t, &mm.page_table_lock)
+        split_huge_pmd(t, vma, pmd, address)
         return 0
     get_page(t, old)
     spin_unlock(t, &mm.page_table_lock)
@@ -98,7 +133,10 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
         return -ENOMEM
     new = alloc_hugepage(t)
     if new == NULL:
-        split_huge_page(t, old)
+        if kernel_of(t).algorithm.thp == THP_3_2:
+            split_huge_page(t, old)
+        else:
+            split_huge_pmd(t, vma, pmd, address)
         put_page(t, old)
         return 0
     announce_contents(t)
@@ -112,7 +150,7 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
         page_add_new_anon_rmap(t, new, vma, address & ~<uint64_t>(PMD_SIZE - 1))
         set_pmd(t, pmd, make_huge_pmd(new.pfn, True))
         note(t, NOTE_HUGE_FAULT, mm.id, <int64_t>(address & ~<uint64_t>(PMD_SIZE - 1)), new.pfn)
-        page_remove_rmap(t, old)
+        page_remove_pmd_rmap(t, old)
         put_page(t, old)
         new = NULL
     spin_unlock(t, &mm.page_table_lock)
@@ -151,8 +189,11 @@ cdef bint copy_huge_pmd(Task *t, mm_walk *walk, pmd_t *source, uint64_t address)
         if pmd_huge(pmd):
             wait_split_huge_page(t, walk.vma.anon_vma)
         return False
-    get_page(t, pmd_page(t, pmd))
-    page_dup_rmap(t, pmd_page(t, pmd))
+    if pmd & PMD_MIGRATION:
+        decode_migration_entry(t, pmd, address)
+    else:
+        get_page(t, pmd_page(t, pmd))
+        page_dup_pmd_rmap(t, pmd_page(t, pmd))
     pmd &= ~<pmd_t>(PMD_WRITE | PMD_EXCLUSIVE)
     set_pmd(t, source, pmd)
     set_pmd(t, to, pmd)
@@ -172,7 +213,11 @@ cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noe
     head = pmd_page(t, value)
     set_pmd(t, pmd, 0)
     note(t, NOTE_ZAP, mm.id, <int64_t>address, noted(value))
-    page_remove_rmap(t, head)
+    if value & PMD_MIGRATION:
+        decode_migration_entry(t, value, address)
+        spin_unlock(t, &mm.page_table_lock)
+        return True
+    page_remove_pmd_rmap(t, head)
     spin_unlock(t, &mm.page_table_lock)
     tlb_remove_entry(t, walk.tlb, address, PMD_SIZE)
     if tlb_remove_page(t, walk.tlb, head):
@@ -187,6 +232,10 @@ cdef bint change_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) 
     cdef pmd_t value = pmd_trans_huge_lock(t, walk.vma, pmd)
     if value == 0:
         return False
+    if value & PMD_MIGRATION:
+        set_pmd(t, pmd, value & ~<pmd_t>PMD_WRITE)
+        spin_unlock(t, &walk.vma.vm_mm.page_table_lock)
+        return True
     # pmdp_get_and_clear() and set_pmd_at(): none in between, for whoever peeks.
     set_pmd(t, pmd, 0)
     set_pmd(t, pmd, value & ~<pmd_t>(PMD_WRITE | PMD_PROTNONE) | prot)
@@ -213,166 +262,3 @@ cdef bint move_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *old, uint64_t old_a
     note(t, NOTE_HUGE_MOVE, serial_of(new_vma), <int64_t>new_address, noted(value))
     spin_unlock(t, &vma.vm_mm.page_table_lock)
     return True
-
-
-# ---- the split -------------------------------------------------------------------------------------------------------
-
-
-cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil:
-    """A split holds the root's lock from its first walk to its last."""
-    anon_vma_lock(t, av)
-    anon_vma_unlock(t, av)
-
-
-cdef int mark_splitting(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
-    """__split_huge_page_splitting: 1 if a pmd was marked. In 3.13 and 3.14 it peeked first (b5a8cad376ee)."""
-    cdef mm_struct *mm = mm_of(t, vma)
-    cdef pmd_t *pmd
-    if kernel_of(t).algorithm.split_peeks:
-        if page_check_address_pmd(t, head, vma, address, False) == NULL:
-            return 0
-    spin_lock(t, &mm.page_table_lock)
-    pmd = page_check_address_pmd(t, head, vma, address, False)
-    if pmd != NULL:
-        set_pmd(t, pmd, pmd[0] | PMD_SPLITTING)
-    spin_unlock(t, &mm.page_table_lock)
-    return pmd != NULL
-
-
-cdef int map_small_pages(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
-    """__split_huge_page_map: 1 if a splitting pmd became a table of small pages."""
-    cdef mm_struct *mm = mm_of(t, vma)
-    cdef page_table *table
-    cdef pte_t prot
-    cdef pmd_t *pmd
-    cdef uint64_t i
-    spin_lock(t, &mm.page_table_lock)
-    pmd = page_check_address_pmd(t, head, vma, address, True)
-    if pmd != NULL:
-        prot = vma_page_prot(t, vma)
-        table = make_table(t, address)
-        if pmd[0] & PMD_WRITE and read_once32(&head.mapcount):
-            violate(t, BUG_ON, BUG_SPLIT_WRITABLE, head.pfn, read_once32(&head.mapcount) + 1)
-        for i in range(<uint64_t>HPAGE_PMD_NR):
-            # The rights have the same bits.
-            table.pte[i] = make_pte(PTE_PRESENT, head.pfn + i, pmd[0]) | prot
-        set_pmd(t, pmd, <pmd_t>table)
-        flush_tlb_range(t, mm, address, address + PMD_SIZE)
-    spin_unlock(t, &mm.page_table_lock)
-    return pmd != NULL
-
-
-cdef void split_refcounts(Task *t, page *head, anon_vma *av) noexcept nogil:
-    """__split_huge_page_refcount: every small page gets the mapcount and as many references, an index and an
-    anon_vma."""
-    cdef uint32_t i
-    point(t, OP_ATOMIC, &head.count)
-    for i in range(1, <uint32_t>HPAGE_PMD_NR):
-        write_once32(&head[i].mapcount, head.mapcount)
-        write_once32(&head[i].count, head.mapcount + 1)
-        write_onceu(&head[i].index, head.index + i)
-        set_page_anon_vma(head + i, av)
-    for i in range(<uint32_t>HPAGE_PMD_NR):
-        write_onceu(&head[i].head, head[i].pfn)
-    write_onceu(&head.flags, 0)
-
-
-cdef int split_walk(Task *t, page *head, anon_vma *av, bint mark) noexcept nogil:
-    """One of the two walks over all vmas that may show the page; how many pmds it changed."""
-    cdef rmap_walk w = rmap_walk_begin(t, av, head, WALK_SPLIT)
-    cdef vm_area_struct *vma
-    cdef uint64_t address
-    cdef int count = 0
-    while True:
-        vma = rmap_walk_next(t, &w)
-        if vma == NULL:
-            return count
-        if not vma_address(t, head, vma, &address):
-            continue
-        count += mark_splitting(t, head, vma, address) if mark else map_small_pages(t, head, vma, address)
-
-
-cdef anon_vma *lock_for_split(Task *t, page *head) noexcept nogil:
-    """Exclusive also where walks share the lock (3.8): then the anon_vma is pinned first."""
-    cdef anon_vma *av
-    if not kernel_of(t).algorithm.shared_walks:
-        return page_lock_anon_vma(t, head)
-    av = page_get_anon_vma(t, head)
-    if av != NULL:
-        anon_vma_lock(t, av)
-    return av
-
-
-cdef void unlock_for_split(Task *t, anon_vma *av) noexcept nogil:
-    anon_vma_unlock(t, av)
-    if kernel_of(t).algorithm.shared_walks:
-        put_anon_vma(t, av)
-
-
-cdef bint split_huge_page(Task *t, page *p) noexcept nogil:
-    """Makes small pages of a huge one, everywhere; False where nothing maps it any more.
-
-    The root's lock is held throughout. Whoever is mapped and was not met by the first walk would keep a huge pmd of
-    a page that is none: the kernel's BUG, counted pmds against mapcount, and the second walk against the first.
-    """
-    cdef page *head = pfn_to_page(kernel_of(t), p.head)
-    cdef anon_vma *av
-    cdef int counted
-    cdef int again
-    av = lock_for_split(t, head)
-    if av == NULL:
-        return False
-    if not page_compound(head):
-        unlock_for_split(t, av)
-        return True
-    note(t, NOTE_HUGE_SPLIT, head.pfn, 0, 0)
-    counted = split_walk(t, head, av, True)
-    note(t, NOTE_HUGE_SPLIT, head.pfn, 1, counted)
-    point(t, OP_LOAD, &head.mapcount)
-    if counted != read_once32(&head.mapcount) + 1:
-        violate(t, BUG_ON, BUG_SPLIT_COUNT, counted, head.mapcount + 1)
-    split_refcounts(t, head, av)
-    again = split_walk(t, head, av, False)
-    note(t, NOTE_HUGE_SPLIT, head.pfn, 2, again)
-    if again != counted:
-        violate(t, BUG_ON, BUG_SPLIT_COUNT, again, counted)
-    unlock_for_split(t, av)
-    return True
-
-
-cdef void split_huge_page_pmd(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil:
-    """Splits the huge page at a pmd, if there is one; afterwards a table is there, or nothing."""
-    cdef page *head
-    cdef pmd_t value
-    spin_lock(t, &mm.page_table_lock)
-    value = pmd_read(t, pmd)
-    if not pmd_huge(value):
-        spin_unlock(t, &mm.page_table_lock)
-        return
-    head = pmd_page(t, value)
-    get_page(t, head)
-    spin_unlock(t, &mm.page_table_lock)
-    split_huge_page(t, head)
-    put_page(t, head)
-
-
-cdef void split_at_border(Task *t, vm_area_struct *vma, uint64_t border) noexcept nogil:
-    """Splits the huge page of vma that a new border would cut. mmap_sem is held for writing, so that none can
-    appear."""
-    cdef uint64_t start = border & ~<uint64_t>(PMD_SIZE - 1)
-    cdef pmd_t *pmd
-    if start == border or start < vma.vm_start or start + PMD_SIZE > vma.vm_end:
-        return
-    pmd = pmd_offset(vma.vm_mm, border)
-    if pmd != NULL and pmd_huge(<pmd_t>read_link(pmd)):
-        split_huge_page_pmd(t, vma.vm_mm, pmd)
-
-
-cdef void vma_adjust_trans_huge(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, vm_area_struct *next,
-                                int64_t shift) noexcept nogil:
-    """Before borders change: a huge page lies in one vma as a whole. next, shift: the neighbour whose start moves, or
-    0."""
-    split_at_border(t, vma, start)
-    split_at_border(t, vma, end)
-    if shift > 0:
-        split_at_border(t, next, next.vm_start + shift)

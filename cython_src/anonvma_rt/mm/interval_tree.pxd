@@ -10,5 +10,5 @@ from anonvma_rt.mm.mm_types cimport anon_vma, anon_vma_chain
 
 cdef void anon_vma_interval_tree_insert(anon_vma *av, anon_vma_chain *avc) noexcept nogil
 cdef void anon_vma_interval_tree_remove(anon_vma *av, anon_vma_chain *avc) noexcept nogil
-cdef anon_vma_chain *anon_vma_interval_tree_first(anon_vma *av, uint64_t index) noexcept nogil
-cdef anon_vma_chain *anon_vma_interval_tree_next(anon_vma_chain *avc, uint64_t index) noexcept nogil
+cdef anon_vma_chain *anon_vma_interval_tree_first(anon_vma *av, uint64_t index, uint64_t last) noexcept nogil
+cdef anon_vma_chain *anon_vma_interval_tree_next(anon_vma_chain *avc, uint64_t index, uint64_t last) noexcept nogil

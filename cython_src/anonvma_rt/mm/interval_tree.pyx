@@ -99,13 +99,13 @@ cdef void anon_vma_interval_tree_remove(anon_vma *av, anon_vma_chain *avc) noexc
         up = up.up
 
 
-cdef anon_vma_chain *leftmost(anon_vma_chain *node, uint64_t index) noexcept nogil:
-    """The first entry of the subtree whose vma contains index, or NULL."""
+cdef anon_vma_chain *leftmost(anon_vma_chain *node, uint64_t index, uint64_t last) noexcept nogil:
+    """The first entry of the subtree whose vma contains any of index to last, or NULL."""
     while node != NULL and node.subtree_last >= index:
         if node.left != NULL and node.left.subtree_last >= index:
             node = node.left
             continue
-        if first_of(node) > index:
+        if first_of(node) > last:
             return NULL
         if last_of(node) >= index:
             return node
@@ -113,22 +113,22 @@ cdef anon_vma_chain *leftmost(anon_vma_chain *node, uint64_t index) noexcept nog
     return NULL
 
 
-cdef anon_vma_chain *anon_vma_interval_tree_first(anon_vma *av, uint64_t index) noexcept nogil:
-    """The first entry, by (vm_pgoff, insertion), whose vma contains page index `index`, or NULL."""
-    return leftmost(av.tree, index)
+cdef anon_vma_chain *anon_vma_interval_tree_first(anon_vma *av, uint64_t index, uint64_t last) noexcept nogil:
+    """The first entry, by (vm_pgoff, insertion), whose vma contains a page index from `index` to `last`, or NULL."""
+    return leftmost(av.tree, index, last)
 
 
-cdef anon_vma_chain *anon_vma_interval_tree_next(anon_vma_chain *avc, uint64_t index) noexcept nogil:
+cdef anon_vma_chain *anon_vma_interval_tree_next(anon_vma_chain *avc, uint64_t index, uint64_t last) noexcept nogil:
     """The one after avc, or NULL."""
-    cdef anon_vma_chain *found = leftmost(avc.right, index)
+    cdef anon_vma_chain *found = leftmost(avc.right, index, last)
     while found == NULL and avc.up != NULL:
         if avc.up.left == avc:
             avc = avc.up
-            if first_of(avc) > index:
+            if first_of(avc) > last:
                 return NULL
             if last_of(avc) >= index:
                 return avc
-            found = leftmost(avc.right, index)
+            found = leftmost(avc.right, index, last)
         else:
             avc = avc.up
     return found

@@ -8,14 +8,14 @@ from anonvma_rt.engine.base.os cimport read_once32, read_onceu
 from anonvma_rt.engine.run.sync cimport mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.hooks.notes cimport NOTE_ZAP
-from anonvma_rt.mm.huge_memory cimport split_huge_page_pmd
 from anonvma_rt.mm.memory cimport zap_page_range
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SIZE, PG_DIRTY, PG_LAZYFREE, PG_SWAPCACHE, PTE_DIRTY, is_swap_pte, mm_struct, mm_walk, noted, page,
-    page_at, page_slot, page_table, pmd_t, pte_pfn, pte_present, pte_t, start_of, vm_area_struct,
+    page_at, page_in_compound, page_slot, page_table, pmd_t, pte_pfn, pte_present, pte_t, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
+from anonvma_rt.mm.split_huge_page cimport split_huge_pmd
 from anonvma_rt.mm.swap cimport change_flags, free_swap_and_cache, swap_of, try_to_free_swap
 from anonvma_rt.mm.tlb cimport flush_tlb_batched_pending, flush_tlb_range
 from anonvma_rt.mm.vma_tree cimport find_vma
@@ -56,7 +56,8 @@ cdef int free_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addr
             free_swap_and_cache(t, <uint32_t>pte_pfn(pte))
         elif pte_present(pte) and pte_pfn(pte) and swap_of(t) != NULL:
             p = page_at(t, pte_pfn(pte))
-            if clean_page(t, p):
+            # Part of a huge page: it stays as it is, where the kernel splits the page first.
+            if not page_in_compound(p) and clean_page(t, p):
                 # Cleared and set again: what is written meanwhile faults, and waits.
                 pte = ptep_get_and_clear(t, ptep)
                 set_pte(t, ptep, pte & ~<pte_t>PTE_DIRTY)
@@ -67,7 +68,7 @@ cdef int free_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addr
 
 
 cdef bint split_first(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil:
-    split_huge_page_pmd(t, walk.vma.vm_mm, pmd)
+    split_huge_pmd(t, walk.vma, pmd, address)
     return False
 
 

@@ -6,31 +6,36 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once64, read_onceu, rt_unlikely, write_once64
 from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
-from anonvma_rt.engine.run.sync cimport mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t
+from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note, point
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
+from anonvma_rt.mm.compound_rmap cimport page_trans_huge_mapcount
 from anonvma_rt.mm.filemap cimport do_fault
 from anonvma_rt.mm.hooks.notes cimport NOTE_COW, NOTE_FAULT, NOTE_ZAP
 from anonvma_rt.mm.pins cimport pin_unmapped
 from anonvma_rt.mm.huge_memory cimport (
-    do_huge_pmd_anonymous_page, do_huge_pmd_wp_page, hugepage_fits, wait_split_huge_page, zap_huge_pmd,
+    do_huge_pmd_anonymous_page, do_huge_pmd_wp_page, hugepage_fits, zap_huge_pmd,
 )
-from anonvma_rt.mm.migrate cimport decode_migration_entry, migration_entry_wait
+from anonvma_rt.mm.huge_migration cimport pmd_migration_entry_wait
+from anonvma_rt.mm.migrate cimport migration_entry_wait
+from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
-    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, MISSING_FLUSH_COW, PAGE_SHIFT, PAGE_SIZE, PG_FILE, PMD_PROTNONE,
-    PMD_SPLITTING, PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE,
-    TYPE_VMA, VM_FILE, is_migration_entry, is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk,
-    mmu_gather, noted, page, page_at, page_count, page_slot, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn,
-    pte_present, pte_t, vm_area_struct,
+    COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, MISSING_FLUSH_COW, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PG_FILE,
+    PMD_MIGRATION, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT,
+    PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_VMA, VM_FILE, compound_head, is_migration_entry, is_swap_pte, kernel,
+    kernel_of, make_pte, mm_of, mm_struct, mm_walk, mmu_gather, noted, page, page_at, page_count, page_in_compound,
+    page_slot, page_table, pmd_huge, pmd_t, pmd_table, poison, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_flush_full, tlb_gather_mmu, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
+from anonvma_rt.mm.page_lock cimport lock_page, trylock_page, unlock_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport (
     must_have_pmd, new_table, pmd_access, pmd_read, pte_access, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear,
     set_pte,
 )
 from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
+from anonvma_rt.mm.split_huge_page cimport wait_split_huge_page
 from anonvma_rt.mm.swap cimport free_swap_and_cache, reuse_swap_page, try_to_free_swap
 from anonvma_rt.mm.swapin cimport do_swap_page
 from anonvma_rt.mm.tlb cimport (
@@ -102,27 +107,38 @@ cdef void zap_page_range(Task *t, vm_area_struct *vma, uint64_t start, uint64_t 
 
 cdef bint reuse_mapped_once(Task *t, vm_fault *vmf, page *p) noexcept nogil:
     """Up to 5.8: the page lock is waited for, and what is mapped nowhere else is used again."""
-    if not mutex_trylock(t, &p.lock):
+    cdef int total
+    if not trylock_page(t, p):
         get_page(t, p)
         spin_unlock(t, vmf.ptl)
-        mutex_lock(t, &p.lock)
+        lock_page(t, p)
         spin_lock(t, vmf.ptl)
         vmf.changed = pte_read(t, vmf.pte) != vmf.seen
         put_page(t, p)
         if vmf.changed:
-            mutex_unlock(t, &p.lock)
+            unlock_page(t, p)
             return False
-    if not reuse_swap_page(t, p):
-        mutex_unlock(t, &p.lock)
+    if page_in_compound(p):
+        # Part of a huge page: nobody else may map any part, and it is no other anon_vma's while another part is mapped.
+        if page_trans_huge_mapcount(t, compound_head(t, p), &total) > 1:
+            unlock_page(t, p)
+            return False
+        if total > 1:
+            unlock_page(t, p)
+            return True
+        p = compound_head(t, p)
+    elif not reuse_swap_page(t, p):
+        unlock_page(t, p)
         return False
     point(t, OP_STORE, &p.mapping)
     set_page_anon_vma(p, own_anon_vma(t, vmf.vma))
-    mutex_unlock(t, &p.lock)
+    unlock_page(t, p)
     return True
 
 
 cdef bint referenced_once(Task *t, page *p, bint cached) noexcept nogil:
     """cached: and by the swap cache."""
+    p = compound_head(t, p)
     point(t, OP_LOAD, &p.count)
     return page_count(p) == 1 + cached
 
@@ -151,15 +167,15 @@ cdef bint reuse_page(Task *t, vm_fault *vmf, page *p) noexcept nogil:
     if rule == COW_REUSE_5_19 and vmf.seen & PTE_EXCLUSIVE:
         return True
     cached = rule == COW_REUSE_5_19 and in_the_cache(t, p)
-    if not referenced_once(t, p, cached) or not mutex_trylock(t, &p.lock):
+    if not referenced_once(t, p, cached) or not trylock_page(t, p):
         return False
     if rule == COW_REUSE_5_19:
         try_to_free_swap(t, p)
     alone = referenced_once(t, p, False)
     if alone and rule == COW_REUSE_5_19:
-        point(t, OP_STORE, &p.mapping)
-        set_page_anon_vma(p, own_anon_vma(t, vmf.vma))
-    mutex_unlock(t, &p.lock)
+        point(t, OP_STORE, &compound_head(t, p).mapping)
+        set_page_anon_vma(compound_head(t, p), own_anon_vma(t, vmf.vma))
+    unlock_page(t, p)
     return alone
 
 
@@ -267,7 +283,7 @@ cdef bint hold_entry(Task *t, vm_fault *vmf, uint64_t *entry, spinlock_t *lock, 
 
 
 cdef inline bint pmd_allows(pmd_t pmd, bint write) noexcept nogil:
-    return pmd_huge(pmd) and not pmd & PMD_PROTNONE and (not write or pmd & PMD_WRITE)
+    return pmd_huge(pmd) and not pmd & (PMD_PROTNONE | PMD_MIGRATION) and (not write or pmd & PMD_WRITE)
 
 
 cdef inline bint pte_allows(pte_t pte, bint write) noexcept nogil:
@@ -293,6 +309,9 @@ cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noex
         vmf.content = page_at(t, pte_pfn(value))
         vmf.content += (vmf.address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)
         return 1
+    if value & PMD_MIGRATION:
+        pmd_migration_entry_wait(t, vmf.mm, pmd, vmf.address)
+        return 0
     if value & PMD_PROTNONE:
         return -EAGAIN
     if value & PMD_SPLITTING:

@@ -34,4 +34,3 @@ cdef void finished(Task *t, page *old, int result) noexcept nogil
 cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil
 cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil
 cdef void migration_entry_wait(Task *t, mm_struct *mm, pte_t *ptep, spinlock_t *ptl, uint64_t address) noexcept nogil
-cdef page *decode_migration_entry(Task *t, pte_t pte, uint64_t address) noexcept nogil

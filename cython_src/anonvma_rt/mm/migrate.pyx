@@ -4,49 +4,44 @@ halves, because later releases make each for several pages together (move_pages.
 The walker of migrate_page is compaction: it comes without any mmap_sem, so nothing keeps it apart from an mremap.
 """
 
-from libc.errno cimport EAGAIN, EIO, ENOMEM
+from libc.errno cimport EAGAIN, EBUSY, EIO, ENOMEM
 from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport arena_glance
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once64, read_onceu, write_once64
 from anonvma_rt.engine.run.sync cimport (
-    lock_is_held, lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_lock, spin_unlock, spinlock_t,
+    lock_wait, spin_lock, spin_unlock, spinlock_t,
 )
 from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
 from anonvma_rt.mm.hooks.notes cimport (
-    ABORTED, BUG_NEW_PAGE_LOCKED, BUG_ON, BUG_PAGE_NOT_LOCKED, MIGRATED, NOTE_LOOK, NOTE_MIGRATE, NOTE_RESTORE,
+    ABORTED, BENIGN_MISSES, BUG_NEW_PAGE_LOCKED, BUG_ON, MIGRATED, NOTE_LOOK, NOTE_MIGRATE, NOTE_RESTORE,
     NOTE_WAIT, NOTE_WALK,
 )
 from anonvma_rt.mm.hooks.watch cimport mark_look
-from anonvma_rt.mm.huge_memory cimport split_huge_page
+from anonvma_rt.mm.huge_migration cimport remap_huge_page, unmap_huge_page
+from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     MOVE_PAGES_4_17, PG_DIRTY, PG_LAZYFREE, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of,
-    make_pte, mm_of, mm_struct, noted, page, page_anon_vma, page_at, page_compound, page_count, page_slot, page_table,
-    pte_pfn, pte_t, serial_of, vm_area_struct, vma_page_prot,
+    make_pte, mm_of, mm_struct, noted, page, page_anon_vma, page_compound, page_count, page_slot, page_table,
+    pte_pfn, pte_t, serial_of, vm_area_struct, vma_page_prot, HPAGE_PMD_NR, THP_3_2, THP_4_14, compound_head,
 )
 from anonvma_rt.mm.page_alloc cimport (
-    alloc_isolated_page, get_page, get_page_unless_zero, isolate_lru_page, put_page, putback_lru_page,
+    alloc_isolated_hugepage, alloc_isolated_page, get_page, get_page_unless_zero, isolate_lru_page, put_page,
+    putback_lru_page,
 )
+from anonvma_rt.mm.page_lock cimport lock_page, page_lockptr, trylock_page, unlock_page
 from anonvma_rt.mm.page_vma_mapped cimport walked_table
 from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, set_pte
 from anonvma_rt.mm.rmap cimport (
-    WALK_RESTORE, must_be_its_anon_vma, page_add_anon_rmap, page_get_anon_vma, page_mapped, rmap_walk, rmap_walk_begin,
-    rmap_walk_next, try_to_unmap, vma_address,
+    WALK_RESTORE, must_be_its_anon_vma, page_add_anon_rmap, page_get_anon_vma, page_lock_anon_vma, page_mapped,
+    rmap_walk, rmap_walk_begin, rmap_walk_next, try_to_unmap, vma_address,
 )
+from anonvma_rt.mm.split_huge_page cimport split_huge_page
 from anonvma_rt.mm.tlb cimport announce_contents, try_to_unmap_flush
 
 from anonvma_rt.mm.swap cimport change_flags, move_in_swap_cache
-
-
-cdef page *decode_migration_entry(Task *t, pte_t pte, uint64_t address) noexcept nogil:
-    """migration_entry_to_page: an entry whose page is not locked is a BUG, because its migration has ended."""
-    cdef page *p = page_at(t, pte_pfn(pte))
-    point(t, OP_LOAD, &p.lock)
-    if not lock_is_held(&p.lock):
-        violate(t, BUG_ON, BUG_PAGE_NOT_LOCKED, p.pfn, <int64_t>address)
-    return p
 
 
 cdef void migration_entry_wait(Task *t, mm_struct *mm, pte_t *ptep, spinlock_t *ptl, uint64_t address) noexcept nogil:
@@ -63,13 +58,13 @@ cdef void migration_entry_wait(Task *t, mm_struct *mm, pte_t *ptep, spinlock_t *
     if kernel_of(t).algorithm.wait_without_pin:
         # Who waits keeps no migration from success: it looks at nothing of the page but the lock.
         spin_unlock(t, ptl)
-        lock_wait(t, &p.lock)
+        lock_wait(t, page_lockptr(t, p))
         return
     if not get_page_unless_zero(t, p):
         spin_unlock(t, ptl)
         return
     spin_unlock(t, ptl)
-    lock_wait(t, &p.lock)
+    lock_wait(t, page_lockptr(t, p))
     put_page(t, p)
 
 
@@ -116,6 +111,16 @@ cdef void remove_migration_pte(Task *t, page *new, vm_area_struct *vma, uint64_t
     spin_unlock(t, ptl)
 
 
+cdef void unmap_whole(Task *t, page *head) noexcept nogil:
+    """Walk 1 for a huge page that migrates as such (4.14)."""
+    cdef anon_vma *av = page_lock_anon_vma(t, head)
+    if av == NULL:
+        return
+    if not unmap_huge_page(t, head, av, False):
+        t.x.counters[<int>BENIGN_MISSES] += 1
+    anon_vma_unlock_read(t, av)
+
+
 cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
     """Walk 2 (rmap_walk_anon with remove_migration_pte): the whole list, no early end.
 
@@ -134,6 +139,10 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
     if not arena_glance(&t.x.arena, av, TYPE_ANON_VMA):
         violate(t, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, <int64_t>(<char *>av - t.x.arena.base), new.pfn)
     anon_vma_lock_read(t, av)
+    if page_compound(old):
+        remap_huge_page(t, old, new, av, NULL)
+        anon_vma_unlock_read(t, av)
+        return
     # Now and at the end of the walk: nothing but the migration's own reference has kept it alive meanwhile.
     must_be_its_anon_vma(t, new)
     w = rmap_walk_begin(t, av, old, WALK_RESTORE)
@@ -170,7 +179,8 @@ cdef int move_to_new_page(Task *t, migration *m, bint fail_copy) noexcept nogil:
     cdef page *new = m.new
     cdef page *old = m.old
     cdef int result = 0
-    if not mutex_trylock(t, &new.lock):
+    cdef int i
+    if not trylock_page(t, new):
         violate(t, BUG_ON, BUG_NEW_PAGE_LOCKED, new.pfn, 0)
     new.index = old.index
     point(t, OP_STORE, &new.mapping)
@@ -183,7 +193,8 @@ cdef int move_to_new_page(Task *t, migration *m, bint fail_copy) noexcept nogil:
         result = -EIO
     else:
         announce_contents(t)
-        new.tag = read_onceu(&old.tag)
+        for i in range(HPAGE_PMD_NR if page_compound(old) else 1):
+            new[i].tag = read_onceu(&old[i].tag)
         point(t, OP_STORE, &old.mapping)
         write_once64(&old.mapping, 0)
         if m.mapped:
@@ -191,7 +202,7 @@ cdef int move_to_new_page(Task *t, migration *m, bint fail_copy) noexcept nogil:
     if result < 0:
         point(t, OP_STORE, &new.mapping)
         write_once64(&new.mapping, 0)
-    mutex_unlock(t, &new.lock)
+    unlock_page(t, new)
     return result
 
 
@@ -207,7 +218,8 @@ cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
     cdef page *old = m.old
     cdef bint pin = kernel_of(t).algorithm.pin
     m.pinned = NULL
-    m.new = alloc_isolated_page(t)
+    cdef bint whole = page_compound(old) and kernel_of(t).algorithm.thp == THP_4_14
+    m.new = alloc_isolated_hugepage(t) if whole else alloc_isolated_page(t)
     if m.new == NULL:
         return -ENOMEM
     note(t, NOTE_MIGRATE, old.pfn, m.new.pfn, 0)
@@ -217,16 +229,23 @@ cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
         # Freed by its last user; only the isolation holds it.
         putback_lru_page(t, m.new)
         return 0
-    if page_compound(old) and not split_huge_page(t, old):
-        # Nothing maps it any more. Up to 4.16 that passes for done.
+    if not whole and page_compound(old) and not split_huge_page(t, old):
         putback_lru_page(t, m.new)
         m.pfn = old.pfn
+        if kernel_of(t).algorithm.thp != THP_3_2:
+            return -EBUSY
+        # Nothing maps it any more. Up to 4.16 that passes for done.
         return -EAGAIN if kernel_of(t).algorithm.move_pages == MOVE_PAGES_4_17 else 0
-    if not mutex_trylock(t, &old.lock):
+    if not trylock_page(t, old):
         if not force:
             putback_lru_page(t, m.new)
             return -EAGAIN
-        mutex_lock(t, &old.lock)
+        lock_page(t, old)
+    if whole != page_compound(old):
+        # It was split meanwhile.
+        unlock_page(t, old)
+        putback_lru_page(t, m.new)
+        return -EAGAIN
     m.mapped = True
     if pin:
         m.pinned = page_get_anon_vma(t, old)
@@ -235,10 +254,13 @@ cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
                 # Nothing keeps its anon_vma alive, and nothing shows it.
                 m.mapped = False
                 return UNMAPPED
-            mutex_unlock(t, &old.lock)
+            unlock_page(t, old)
             putback_lru_page(t, m.new)
             return -EAGAIN
-    try_to_unmap(t, old, NULL)
+    if whole:
+        unmap_whole(t, old)
+    else:
+        try_to_unmap(t, old, NULL)
     if not page_mapped(t, old):
         return UNMAPPED
     end_migration(t, m, -EAGAIN)
@@ -251,7 +273,7 @@ cdef void end_migration(Task *t, migration *m, int result) noexcept nogil:
         remove_migration_ptes(t, m.old, m.old)
     if m.pinned != NULL:
         put_anon_vma(t, m.pinned)
-    mutex_unlock(t, &m.old.lock)
+    unlock_page(t, m.old)
     putback_lru_page(t, m.new)
 
 
@@ -290,6 +312,16 @@ cdef int migrate_isolated(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexc
 cdef int migrate_page(Task *t, page *p, bint fail_copy, uint64_t *pfn) noexcept nogil:
     """Compaction moves one page. 0; -EAGAIN given up after ten passes; -EIO where the copy fails for good (fail_copy),
     so that the restore walk puts the old page back; -ENOENT a page that is free; -EBUSY one that somebody else has
-    isolated; -ENOMEM. pfn: where it is now."""
-    cdef int result = isolate_lru_page(t, p)
-    return migrate_isolated(t, p, fail_copy, pfn) if result == 0 else result
+    isolated; -ENOMEM. pfn: where it is now. A huge page migrates as a whole since 4.14."""
+    cdef page *head = compound_head(t, p)
+    cdef int result = isolate_lru_page(t, head)
+    while result == 0 and head != compound_head(t, p):
+        # It was split before there was a reference.
+        putback_lru_page(t, head)
+        head = compound_head(t, p)
+        result = isolate_lru_page(t, head)
+    if result == 0:
+        result = migrate_isolated(t, head, fail_copy, pfn)
+    if result == 0:
+        pfn[0] += p.pfn - head.pfn
+    return result

@@ -182,6 +182,16 @@ cdef enum Collapse:
     COLLAPSE_4_1
     COLLAPSE_5_8
 
+cdef enum HugePages:
+    THP_3_2
+    THP_4_5
+    THP_4_14
+
+cdef enum SplitMigrating:
+    SPLIT_MIGRATING_NO
+    SPLIT_MIGRATING_COUNTS
+    SPLIT_MIGRATING_REFERENCES
+
 cdef enum Aligned:
     ALIGNED_NO
     ALIGNED_6_8
@@ -301,6 +311,12 @@ cdef struct algorithm:
     int8_t batched_pending
     int8_t missing_flush
     int8_t retract_asks_early
+    int8_t thp
+    int8_t cow_splits
+    int8_t split_locks
+    int8_t split_warns
+    int8_t split_sync
+    int8_t split_migrating
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -327,8 +343,8 @@ cdef enum:
 # page.flags. Who changes them holds the page lock, unless it says otherwise.
 cdef enum:
     PG_HEAD = 1
-    # Of a head: some process maps the huge page by ptes while another maps it by a pmd (4.5).
-    PG_DOUBLE_MAP = 2
+    # It is a part of a huge page whose references are all on the head, while each part counts its ptes (4.5).
+    PG_COMPOUND = 2
     # Its content differs from that in the swap area.
     PG_DIRTY = 4
     # It is in the swap cache; the number of its slot is above PAGE_SLOT_SHIFT.
@@ -485,7 +501,7 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[2]
+    uint64_t unused[1]
     # What only some programs need: NULL elsewhere. The swap area, the translations of the CPUs, the queue of huge pages
     # that are mapped in part, the pages that tasks have pinned, and the file.
     void *swap
@@ -701,6 +717,22 @@ cdef inline int32_t *compound_mapcount(page *head) noexcept nogil:
     """How many pmds map a huge page minus one, since 4.5: in the second page, whose index means nothing until a split.
     Then each page's own mapcount is of ptes."""
     return <int32_t *>&head[1].index
+
+
+cdef inline bint page_in_compound(page *page) noexcept nogil:
+    """Whether it is a part of a huge page as they are since 4.5. Who has an entry or a reference of it knows that this
+    stays so."""
+    return rt_unlikely(rt_glance(&page.flags) & PG_COMPOUND != 0)
+
+
+cdef inline page *compound_head(Task *t, page *page) noexcept nogil:
+    """Where the references, the anon_vma and the index of a page are."""
+    return pfn_to_page(kernel_of(t), rt_glance(&page.head)) if page_in_compound(page) else page
+
+
+cdef inline int32_t *pmd_mapcount(page *head) noexcept nogil:
+    """How many pmds map a huge page minus one: where it is depends on the release."""
+    return compound_mapcount(head) if page_in_compound(head) else &head.mapcount
 
 
 cdef inline int32_t page_count(page *page) noexcept nogil:

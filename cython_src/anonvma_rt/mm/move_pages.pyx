@@ -16,8 +16,8 @@ from anonvma_rt.mm.migrate cimport (
     move_to_new_page, told,
 )
 from anonvma_rt.mm.mm_types cimport (
-    BATCHES_NO, BATCHES_WAITING, MOVE_PAGES_3_2, MOVE_PAGES_4_17, PAGE_SIZE, kernel_of, mm_struct, page, pte_pfn,
-    pte_present, pte_t, start_of, vm_area_struct,
+    BATCHES_NO, BATCHES_WAITING, MOVE_PAGES_3_2, MOVE_PAGES_4_17, PAGE_SIZE, compound_head, kernel_of, mm_struct, page,
+    pte_pfn, pte_present, pte_t, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.tlb cimport try_to_unmap_flush
 from anonvma_rt.mm.vma_tree cimport find_vma
@@ -112,6 +112,8 @@ cdef int find_page(Task *t, mm_struct *mm, uint64_t address, page **p) noexcept 
         return -EFAULT
     p[0] = follow_page(t, mm, address, True, &seen)
     if p[0] != NULL:
+        # Since 4.14 the whole huge page is isolated.
+        p[0] = compound_head(t, p[0])
         return 0
     if not pte_present(seen):
         return -ENOENT

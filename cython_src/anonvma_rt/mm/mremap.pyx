@@ -19,7 +19,7 @@ from anonvma_rt.mm.hooks.notes cimport (
 from anonvma_rt.mm.pins cimport pins_moved
 from anonvma_rt.mm.hooks.rule cimport ARRIVES_BACK
 from anonvma_rt.mm.hooks.watch cimport mark_move
-from anonvma_rt.mm.huge_memory cimport move_huge_pmd, split_huge_page_pmd
+from anonvma_rt.mm.huge_memory cimport move_huge_pmd
 from anonvma_rt.mm.mm_types cimport (
     LATENCY_LIMIT, MAX_MAP_COUNT, MOVE_FLUSH_DIRTY, MOVE_FLUSH_EACH, MOVE_FLUSH_END, MOVE_FLUSH_LOCKED,
     ORDERING_FRESH_VMA, ORDERING_TAIL, PAGE_SHIFT, PAGE_SIZE, PGDIR_SIZE, PMD_SIZE, PTE_DIRTY, PTE_NONE, PTE_WRITE,
@@ -32,6 +32,7 @@ from anonvma_rt.mm.pgtable cimport (
     alloc_table, pmd_offset, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pmd, set_pte,
     table_end,
 )
+from anonvma_rt.mm.split_huge_page cimport split_huge_pmd
 from anonvma_rt.mm.tlb cimport flush_tlb_batched_pending, flush_tlb_page, flush_tlb_range
 from anonvma_rt.mm.vma cimport vma_merge, vma_merge_struct
 from anonvma_rt.mm.vma_lock cimport vma_start_write
@@ -242,7 +243,7 @@ cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept no
         pmd = pmd_offset(mm, pmc.old_addr)
         value = pmd_read(t, pmd) if pmd != NULL else 0
         if pmd_huge(value) and kernel_of(t).algorithm.mremap_splits:
-            split_huge_page_pmd(t, mm, pmd)
+            split_huge_pmd(t, pmc.old, pmd, pmc.old_addr)
             continue
         whole = value == 0
         if extent == PMD_SIZE and not pmc.new_addr & (PMD_SIZE - 1) and (pmd_huge(value) or (value and whole_tables)):
@@ -252,7 +253,7 @@ cdef uint64_t move_page_tables(Task *t, pagetable_move_control *pmc) noexcept no
             pmc.new_addr += extent
             continue
         if pmd_huge(value):
-            split_huge_page_pmd(t, mm, pmd)
+            split_huge_pmd(t, pmc.old, pmd, pmc.old_addr)
             continue
         if alloc_table(t, mm, pmc.new_addr, &new) < 0:
             break

@@ -9,12 +9,13 @@ from libc.stdint cimport int32_t
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC
 from anonvma_rt.engine.run.sync cimport add_return
 from anonvma_rt.engine.run.task cimport Task, point
-from anonvma_rt.mm.mm_types cimport page
+from anonvma_rt.mm.mm_types cimport compound_head, page
 
 cdef page *alloc_page(Task *t) noexcept nogil
 cdef page *alloc_hugepage(Task *t) noexcept nogil
 cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil
 cdef page *alloc_isolated_page(Task *t) noexcept nogil
+cdef page *alloc_isolated_hugepage(Task *t) noexcept nogil
 cdef int isolate_lru_page(Task *t, page *p) noexcept nogil
 cdef void putback_lru_page(Task *t, page *p) noexcept nogil
 cdef void drop(Task *t, page *p, int32_t what) noexcept nogil
@@ -22,5 +23,6 @@ cdef void put_page(Task *t, page *p) noexcept nogil
 
 
 cdef inline void get_page(Task *t, page *p) noexcept nogil:
+    p = compound_head(t, p)
     point(t, OP_ATOMIC, &p.count)
     add_return(t, &p.count, 1)

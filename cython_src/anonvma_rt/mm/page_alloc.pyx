@@ -10,11 +10,13 @@ from anonvma_rt.engine.base.os cimport read_once32, rt_unlikely, write_once64, w
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
 from anonvma_rt.engine.run.sync cimport add_return, add_unless_zero, lock_init
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
+from anonvma_rt.mm.deferred_queue cimport forget_deferred
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_PAGE, BUG_DOUBLE_FREE, BUG_ON, NOTE_FREE_PAGE
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, PAGE_ORDER_SHIFT, PG_HEAD, PG_ISOLATED, PMD_ORDER, TYPE_PAGES,
-    TYPE_SCRATCH, compound_mapcount, kernel, kernel_of, page, page_count, pfn_to_page,
+    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, PAGE_ORDER_SHIFT, PG_COMPOUND, PG_HEAD, PG_ISOLATED, PMD_ORDER, THP_3_2,
+    TYPE_PAGES, TYPE_SCRATCH, compound_head, compound_mapcount, kernel, kernel_of, page, page_count, page_in_compound,
+    pfn_to_page,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.tlb cimport tlb_page_freed
@@ -99,18 +101,31 @@ cdef page *alloc_hugepage(Task *t) noexcept nogil:
         unguard(&k.frames_guard)
     head.count = 1
     head.flags = PG_HEAD | PMD_ORDER << PAGE_ORDER_SHIFT
+    if k.algorithm.thp != THP_3_2:
+        for i in range(<uint32_t>HPAGE_PMD_NR):
+            head[i].flags |= PG_COMPOUND
     compound_mapcount(head)[0] = -1
     return head
 
 
 cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil:
-    point(t, OP_ATOMIC, &p.count)
-    return add_unless_zero(t, &p.count)
+    """Of the head, if p is a part of a huge page, which may be split before the reference is there: then it is the
+    part's own that is wanted."""
+    cdef page *head = compound_head(t, p)
+    point(t, OP_ATOMIC, &head.count)
+    while add_unless_zero(t, &head.count):
+        if head == compound_head(t, p):
+            return True
+        drop(t, head, 1)
+        head = compound_head(t, p)
+        point(t, OP_ATOMIC, &head.count)
+    return False
 
 
 cdef void drop(Task *t, page *p, int32_t what) noexcept nogil:
     """Takes `what` off the count, one reference among it; the last one frees the page."""
     cdef int32_t left
+    p = compound_head(t, p)
     point(t, OP_ATOMIC, &p.count)
     if page_count(p) == 0:
         violate(t, BUG_ON, BUG_DOUBLE_FREE, p.pfn, 0)
@@ -122,6 +137,8 @@ cdef void drop(Task *t, page *p, int32_t what) noexcept nogil:
         write_once64(&p.mapping, 0)
         if rt_unlikely(kernel_of(t).tlb != NULL):
             tlb_page_freed(t, p)
+        if page_in_compound(p):
+            forget_deferred(t, p)
 
 
 cdef void put_page(Task *t, page *p) noexcept nogil:
@@ -139,12 +156,21 @@ cdef page *alloc_isolated_page(Task *t) noexcept nogil:
     return p
 
 
+cdef page *alloc_isolated_hugepage(Task *t) noexcept nogil:
+    """The same for a huge page."""
+    cdef page *head = alloc_hugepage(t)
+    if head != NULL and kernel_of(t).algorithm.isolate:
+        add_return(t, &head.count, PG_ISOLATED)
+    return head
+
+
 cdef int isolate_lru_page(Task *t, page *p) noexcept nogil:
     """Takes a page off the LRU, and a reference of it: 0; -ENOENT if it is free; -EBUSY if somebody else has it off.
 
     One step, as under the lock of the LRU. A page is on the LRU from its fault on: there are no pagevecs.
     """
     cdef bint isolate = kernel_of(t).algorithm.isolate
+    p = compound_head(t, p)
     point(t, OP_ATOMIC, &p.count)
     if isolate and read_once32(&p.count) >= PG_ISOLATED:
         return -EBUSY

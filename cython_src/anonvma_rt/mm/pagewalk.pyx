@@ -4,11 +4,11 @@ from libc.stdint cimport int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task, violate
 from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON
-from anonvma_rt.mm.huge_memory cimport split_huge_page_pmd
 from anonvma_rt.mm.mm_types cimport (
     PMD_SIZE, UNSTABLE_PMD_WALKS, kernel_of, mm_struct, mm_walk, pmd_huge, pmd_t, pmd_table,
 )
 from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, table_end
+from anonvma_rt.mm.split_huge_page cimport split_huge_pmd
 
 
 cdef pmd_t look_again(Task *t, mm_walk *walk, pmd_t *pmd, pmd_t value, uint64_t address) noexcept nogil:
@@ -35,7 +35,7 @@ cdef int walk_page_range(Task *t, mm_walk *walk, uint64_t address, uint64_t end)
         value = pmd_read(t, pmd) if pmd != NULL else 0
         if pmd_huge(value):
             if stop - address < PMD_SIZE:
-                split_huge_page_pmd(t, mm, pmd)
+                split_huge_pmd(t, walk.vma, pmd, address)
                 continue
             if not walk.huge(t, walk, pmd, address):
                 continue

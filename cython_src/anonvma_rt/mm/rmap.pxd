@@ -4,14 +4,15 @@ A walker locks the root but walks the list of the page's own anon_vma, in the or
 tree where the algorithm has one. It holds one page-table lock at a time.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from anonvma_rt.engine.base.klist cimport list_cursor
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.base.os cimport read_once32
 from anonvma_rt.engine.run.sync cimport add_return
 from anonvma_rt.engine.run.task cimport Task, point
-from anonvma_rt.mm.mm_types cimport anon_vma, anon_vma_chain, page, vm_area_struct
+from anonvma_rt.mm.compound_rmap cimport compound_mapped, page_dup_part_rmap
+from anonvma_rt.mm.mm_types cimport anon_vma, anon_vma_chain, page, page_in_compound, vm_area_struct
 
 cdef enum:
     WALK_UNMAP = 1
@@ -25,6 +26,7 @@ cdef struct rmap_walk:
     list_cursor cursor
     anon_vma_chain *node
     bint tree
+    uint32_t pages            # of the huge page that the walk is for, from the index of `page` on; or 1
     int loops                 # that are still to come
 
 # What reclaim does at each place that may show the page: False where that has to stay.
@@ -41,17 +43,22 @@ cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t
 cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil
 cdef bint try_to_unmap(Task *t, page *p, unmap_entry reclaims) noexcept nogil
-cdef int page_referenced(Task *t, page *p) noexcept nogil
+cdef rmap_walk rmap_walk_range(Task *t, anon_vma *av, page *p, int walk, uint32_t pages) noexcept nogil
 cdef rmap_walk rmap_walk_begin(Task *t, anon_vma *av, page *p, int walk) noexcept nogil
 cdef vm_area_struct *rmap_walk_next(Task *t, rmap_walk *w) noexcept nogil
 
 
 cdef inline bint page_mapped(Task *t, page *p) noexcept nogil:
+    if page_in_compound(p):
+        return compound_mapped(t, p)
     point(t, OP_LOAD, &p.mapcount)
     return read_once32(&p.mapcount) >= 0
 
 
 cdef inline void page_dup_rmap(Task *t, page *p) noexcept nogil:
     """One more pte maps a page, a copy of one that did."""
+    if page_in_compound(p):
+        page_dup_part_rmap(t, p)
+        return
     point(t, OP_ATOMIC, &p.mapcount)
     add_return(t, &p.mapcount, 1)

@@ -16,6 +16,7 @@ from anonvma_rt.mm.anon_vma cimport (
     anon_vma_lock_read, anon_vma_trylock, anon_vma_unlock_read, dec_and_test, free_unused, get_anon_vma, inc_not_zero,
     lock_owner, put_anon_vma,
 )
+from anonvma_rt.mm.compound_rmap cimport page_remove_part_rmap
 from anonvma_rt.mm.hooks.notes cimport (
     BENIGN_MISSES, BUG_MAPCOUNT, BUG_NO_ANON_VMA, BUG_ON, BUG_RMAP_INDEX, BUG_RMAP_ROOT, NOTE_LIST, NOTE_NO_LOOK,
     NOTE_UNMAP, NOTE_WALK,
@@ -25,10 +26,11 @@ from anonvma_rt.mm.mm_types cimport (
     BATCHES_NO, GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PG_DIRTY, PTE_DIRTY, PTE_MIGRATION,
     TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas, anon_vma,
     anon_vma_chain, avc_of_same_anon_vma, by_sequence, kernel_of, linear_page_index, make_pte, member_of, page,
-    page_anon_vma, page_compound, page_generation, pte_t, serial_of, start_of, vm_area_struct,
+    page_anon_vma, page_generation, pte_t, serial_of, start_of, vm_area_struct, compound_head,
+    page_in_compound, pmd_mapcount,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
-from anonvma_rt.mm.page_vma_mapped cimport huge_page_referenced, page_check_address
+from anonvma_rt.mm.page_vma_mapped cimport page_check_address
 from anonvma_rt.mm.pgtable cimport set_pte
 from anonvma_rt.mm.swap cimport change_flags
 from anonvma_rt.mm.tlb cimport ptep_clear_later
@@ -170,7 +172,7 @@ cdef void set_page_anon_vma(page *p, anon_vma *av) noexcept nogil:
 cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil:
     """A page that only this pte will map: it belongs to the vma's own anon_vma."""
     cdef anon_vma *av = own_anon_vma(t, vma)
-    write_once32(&p.mapcount, 0)
+    write_once32(pmd_mapcount(p), 0)
     set_page_anon_vma(p, av)
     write_onceu(&p.index, <uint32_t>index_of(t, vma, address, False))
 
@@ -198,18 +200,22 @@ cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t add
     the vma's (__page_check_anon_rmap, of kernels that are built to check themselves)."""
     cdef anon_vma *av
     cdef anon_vma *own
-    point(t, OP_ATOMIC, &p.mapcount)
+    cdef page *head = compound_head(t, p)
+    point(t, OP_ATOMIC, &head.mapcount)
     if add_return(t, &p.mapcount, 1) == 0:
         return
-    av = page_anon_vma(p)
+    av = page_anon_vma(head)
     own = own_anon_vma(t, vma)
     if av == NULL or read_link(&av.root) != read_link(&own.root):
         violate(t, BUG_ON, BUG_RMAP_ROOT, p.pfn, <int64_t>address)
-    if p.index != <uint32_t>index_of(t, vma, address, True):
+    if head.index + (p.pfn - head.pfn) != <uint32_t>index_of(t, vma, address, True):
         violate(t, BUG_ON, BUG_RMAP_INDEX, p.pfn, <int64_t>address)
 
 
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil:
+    if page_in_compound(p):
+        page_remove_part_rmap(t, p)
+        return
     point(t, OP_ATOMIC, &p.mapcount)
     if read_once32(&p.mapcount) < 0:
         violate(t, BUG_ON, BUG_MAPCOUNT, p.pfn, 0)
@@ -249,17 +255,23 @@ cdef void start_loop(rmap_walk *w) noexcept nogil:
 
 cdef anon_vma_chain *step(rmap_walk *w) noexcept nogil:
     """The next entry in the order of the walk, or NULL."""
+    cdef uint64_t last = w.page.index + w.pages - 1
     if not w.tree:
         return avc_of_same_anon_vma(w.cursor.pos) if list_step(&w.cursor) else NULL
     if w.node == NULL:
-        w.node = anon_vma_interval_tree_first(w.anon_vma, w.page.index)
+        w.node = anon_vma_interval_tree_first(w.anon_vma, w.page.index, last)
     else:
-        w.node = anon_vma_interval_tree_next(w.node, w.page.index)
+        w.node = anon_vma_interval_tree_next(w.node, w.page.index, last)
     return w.node
 
 
 cdef rmap_walk rmap_walk_begin(Task *t, anon_vma *av, page *p, int walk) noexcept nogil:
-    """Oldest first, or by vm_pgoff in the tree. The caller holds the root's lock until the walk has ended.
+    return rmap_walk_range(t, av, p, walk, 1)
+
+
+cdef rmap_walk rmap_walk_range(Task *t, anon_vma *av, page *p, int walk, uint32_t pages) noexcept nogil:
+    """For so many pages that lie side by side. Oldest first, or by vm_pgoff in the tree. The caller holds the root's
+    lock until the walk has ended.
 
     Walks that must not miss anything go round twice under "double-walk".
     """
@@ -268,6 +280,7 @@ cdef rmap_walk rmap_walk_begin(Task *t, anon_vma *av, page *p, int walk) noexcep
     cdef anon_vma_chain *avc
     cdef int position = 0
     w.page = p
+    w.pages = pages
     w.anon_vma = av.root if a.walk_root_list else av
     w.tree = a.tree
     w.loops = 2 if a.ordering == ORDERING_DOUBLE_WALK and (walk == WALK_RESTORE or walk == WALK_SPLIT) else 1
@@ -359,36 +372,3 @@ cdef bint try_to_unmap(Task *t, page *p, unmap_entry reclaims) noexcept nogil:
         t.x.counters[<int>BENIGN_MISSES] += 1
         return False
     return True
-
-
-cdef int page_referenced(Task *t, page *p) noexcept nogil:
-    """How many ptes show the page, as reclaim asks it: without the page lock, and a miss does no harm.
-
-    Ends when as many were seen as are mapped.
-    """
-    cdef anon_vma *av = page_lock_anon_vma(t, p)
-    cdef int mapped
-    cdef int seen = 0
-    cdef spinlock_t *ptl = NULL
-    cdef vm_area_struct *vma
-    cdef uint64_t address
-    cdef rmap_walk w
-    if av == NULL:
-        return 0
-    point(t, OP_LOAD, &p.mapcount)
-    mapped = read_once32(&p.mapcount) + 1
-    w = rmap_walk_begin(t, av, p, WALK_REFERENCED)
-    while seen < mapped:
-        vma = rmap_walk_next(t, &w)
-        if vma == NULL:
-            break
-        if not vma_address(t, p, vma, &address):
-            continue
-        if page_compound(p):
-            seen += huge_page_referenced(t, p, vma, address)
-        elif page_check_address(t, p, vma, address, &ptl) != NULL:
-            spin_unlock(t, ptl)
-            seen += 1
-    note(t, NOTE_WALK, WALK_REFERENCED, p.pfn, 1)
-    anon_vma_unlock_read(t, av)
-    return seen

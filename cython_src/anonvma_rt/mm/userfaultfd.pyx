@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once32, write_onceu
 from anonvma_rt.engine.run.sync cimport (
-    mutex_lock, mutex_unlock, spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t,
+    spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t,
 )
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
@@ -23,6 +23,7 @@ from anonvma_rt.mm.mm_types cimport (
     vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
+from anonvma_rt.mm.page_lock cimport lock_page, unlock_page
 from anonvma_rt.mm.pgtable cimport (
     alloc_table, find_table, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
 )
@@ -78,14 +79,14 @@ cdef int move_page(Task *t, page *p, pte_t seen, vm_area_struct *vma, uint64_t s
     """Moves a page that the caller holds a reference of, under its lock and that of its old root."""
     cdef anon_vma *pinned
     cdef int result = -EAGAIN
-    mutex_lock(t, &p.lock)
+    lock_page(t, p)
     pinned = page_get_anon_vma(t, p)
     if pinned != NULL:
         anon_vma_lock(t, pinned)
         result = move_entry(t, p, seen, vma, source, new_vma, to)
         anon_vma_unlock(t, pinned)
         put_anon_vma(t, pinned)
-    mutex_unlock(t, &p.lock)
+    unlock_page(t, p)
     put_page(t, p)
     return result
 
@@ -136,10 +137,10 @@ cdef int move_swapped(Task *t, pte_t seen, vm_area_struct *vma, uint64_t source,
     if kernel_of(t).algorithm.uffd_swap != UFFD_SWAP_6_8:
         p = lookup_swap_cache(t, <uint32_t>pte_pfn(seen))
     if p != NULL:
-        mutex_lock(t, &p.lock)
+        lock_page(t, p)
     result = move_swap_entry(t, p, seen, vma, source, new_vma, to)
     if p != NULL:
-        mutex_unlock(t, &p.lock)
+        unlock_page(t, p)
         put_page(t, p)
     return result
 

@@ -15,7 +15,6 @@ from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_clone, anon_vma_post_update, anon_vma_pre_update, unlink_anon_vmas
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_VMA, NOTE_MERGE, NOTE_RANGE, NOTE_SPLIT, NOTE_VMA_GONE
-from anonvma_rt.mm.huge_memory cimport vma_adjust_trans_huge
 from anonvma_rt.mm.mm_types cimport (
     MERGE_3_0, MERGE_6_16, MERGE_6_16_FORKED, MERGE_6_16_UNREPAIRED, MERGE_SYMMETRIC, PAGE_SHIFT, TYPE_VMA, algorithm,
     announce_tree, announce_vmas, anon_vma, by_sequence, kernel_of, member_of, mm_struct, protection_of, serial_of,
@@ -23,6 +22,7 @@ from anonvma_rt.mm.mm_types cimport (
 )
 from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.slab cimport must_alloc
+from anonvma_rt.mm.split_huge_page cimport vma_adjust_trans_huge
 from anonvma_rt.mm.vma_lock cimport (
     import_unlocked, locked_vma_alloc, locked_vma_free, rekey, set_key, vma_mark_attached, vma_mark_detached,
     vma_start_write,

@@ -14,15 +14,15 @@ from anonvma_rt.engine.run.sync cimport mutex_trylock, mutex_unlock, spin_unlock
 from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.gup cimport maybe_dma_pinned
 from anonvma_rt.mm.hooks.notes cimport NOTE_DISCARD, NOTE_KEEP, NOTE_RECLAIM, NOTE_SWAP_OUT
-from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, PG_DIRTY, PG_HEAD, PG_LAZYFREE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_SWAP, kernel_of, make_pte, page,
-    page_count, page_slot, pte_t, serial_of, vm_area_struct,
+    page_compound, page_count, page_in_compound, page_slot, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport isolate_lru_page, put_page, putback_lru_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address
 from anonvma_rt.mm.pgtable cimport set_pte
 from anonvma_rt.mm.rmap cimport page_mapped, page_remove_rmap, try_to_unmap
+from anonvma_rt.mm.split_huge_page cimport split_huge_page
 from anonvma_rt.mm.swap cimport (
     add_to_swap, change_flags, remove_mapping, swap_duplicate, swap_writepage, try_to_free_swap,
 )
@@ -146,7 +146,7 @@ cdef int reclaim_page(Task *t, page *p) noexcept nogil:
     if result < 0:
         return result
     note(t, NOTE_RECLAIM, p.pfn, 0, 0)
-    if flags_of(t, p) & PG_HEAD and not split_huge_page(t, p):
+    if (page_compound(p) or page_in_compound(p)) and not split_huge_page(t, p):
         locked = False
     elif not mutex_trylock(t, &p.lock):
         locked = False

@@ -37,6 +37,9 @@ BOUND = 20_000
 OFTEN = ["mmap", "munmap", "mprotect", "touch", "read", "mremap", "fork", "exit", "migrate", "referenced", "split",
          "move_pages", "uffd_move", "brk", "dontneed", "collapse", "mmap_file", "free", "reclaim", "reclaim",
          "pin", "get", "unpin", "dma", "exec", "mmap", "touch", "touch", "read", "mremap", "migrate"]  # fmt: skip
+         "move_pages", "uffd_move", "brk", "dontneed", "collapse", "deferred_split", "exec", "mmap", "touch", "touch",
+         "read", "mremap",
+         "migrate"]  # fmt: skip
 
 
 class Worlds:
@@ -86,6 +89,8 @@ class Worlds:
             return fork(draw.randrange(PROCESSES), **how)
         if verb == "exit":
             return exit_process(**how)
+        if verb == "deferred_split":
+            return calls.deferred_split(**how)
         if verb in ("migrate", "split", "collapse"):
             return getattr(calls, verb)(self.page(), **how)
         if verb == "referenced":

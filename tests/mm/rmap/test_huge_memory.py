@@ -8,24 +8,11 @@ from errno import EFAULT
 
 import pytest
 from calls import FAR, FAR2, at, exit_process, fork, migrate, mmap, mprotect, mremap, munmap, read, split, touch
+from huge import AREA, AWAY, CHILD, CONTENTS, CUTS, HOME, HUGE, PARENT, TWO, frames, states
 from kernels import built, clean, explorer, run, sweep, sweep_both, world_at
 from looks import contents, frame, pages_at, tables, vmas, writable
 
 from anonvma_rt.engine.strategy.pct import Pct
-
-HUGE = 512  # pages
-AREA = [mmap(0, HUGE, huge=True), touch(0, 3, 5), touch(HUGE - 1, 1, 6)]
-CONTENTS = [5] * 3 + [0] * (HUGE - 4) + [6]
-TWO = {"processes": 2}
-PARENT, CHILD = 0, 1
-
-
-def states(world, page=0, pages=HUGE, process=0):
-    return {world.pte(at(number), process)[0] for number in range(page, page + pages)}
-
-
-def frames(world, page=0, process=0):
-    return [world.pte(at(number), process)[1] for number in range(page, page + HUGE)]
 
 
 def small(world, page=0, process=0, mapped=1):
@@ -164,17 +151,7 @@ def test_a_second_split_is_no_error_and_changes_nothing():
     small(run_.world)
 
 
-CUTS = {
-    "munmap of the front": (munmap(0, 100), [(100, HUGE, 100)], range(100, HUGE)),
-    "munmap of the end": (munmap(100, HUGE), [(0, 100, 0)], range(100)),
-    "munmap of the middle": (munmap(100, 7), [(0, 100, 0), (107, HUGE, 107)], [*range(100), *range(107, HUGE)]),
-    "mprotect of a part": (mprotect(0, 2, False), [(0, 2, 0), (2, HUGE, 2)], range(HUGE)),
-    "mremap to fewer pages": (mremap(0, HUGE, new_pages=100), [(0, 100, 0)], range(100)),
-    "mremap of a part": (mremap(0, 100, to=FAR), [(100, HUGE, 100), (FAR, FAR + 100, 0)], range(100, HUGE)),
-}
-
-
-@pytest.mark.parametrize("algorithm", ["unpatched", "interval-tree", "modern"])
+@pytest.mark.parametrize("algorithm", ["unpatched", "interval-tree", "modern,thp=3.2,cow_splits=false"])
 @pytest.mark.parametrize("cut", CUTS)
 def test_whoever_cuts_it_splits_it_first(cut, algorithm):
     step, left, pages = CUTS[cut]
@@ -190,7 +167,7 @@ def test_whoever_cuts_it_splits_it_first(cut, algorithm):
         assert contents(run_.world, FAR, 100) == CONTENTS[:100]
 
 
-@pytest.mark.parametrize("algorithm", ["unpatched", "moveto-tail", "modern"])
+@pytest.mark.parametrize("algorithm", ["unpatched", "moveto-tail", "modern,thp=3.2,cow_splits=false"])
 def test_a_move_to_where_no_2_mib_begin_splits_it(algorithm):
     run_ = clean(run(AREA, [mremap(0, HUGE, to=FAR + 1)], algorithm=algorithm))
     assert states(run_.world, FAR + 1) == {"present"} and contents(run_.world, FAR + 1, HUGE) == CONTENTS
@@ -216,10 +193,6 @@ def test_exit_frees_it_whoever_goes_first(breaker):
 
 
 # ---- races -----------------------------------------------------------------------------------------------------------
-
-# The upper of two huge pages was moved away and comes home: the destination grows (case 2), and it is the older vma.
-AWAY = [mmap(0, 2 * HUGE, huge=True), touch(0, 1), touch(HUGE, 1), mremap(HUGE, HUGE, to=FAR)]
-HOME = mremap(FAR, HUGE, to=HUGE)
 
 
 def bugs(runs):

@@ -336,11 +336,11 @@ cdef list in_order(anon_vma_chain *node):
 
 
 cdef list stabbed(anon_vma *av, uint64_t index):
-    cdef anon_vma_chain *avc = anon_vma_interval_tree_first(av, index)
+    cdef anon_vma_chain *avc = anon_vma_interval_tree_first(av, index, index)
     found = []
     while avc != NULL:
         found.append(serial_of(avc.vma))
-        avc = anon_vma_interval_tree_next(avc, index)
+        avc = anon_vma_interval_tree_next(avc, index, index)
     return found
 
 
@@ -418,11 +418,11 @@ cdef class Tree:
         return self.numbers(self.av.tree, 0)
 
     def stab(self, uint64_t index):
-        cdef anon_vma_chain *avc = anon_vma_interval_tree_first(self.av, index)
+        cdef anon_vma_chain *avc = anon_vma_interval_tree_first(self.av, index, index)
         found = []
         while avc != NULL:
             found.append(self.number(avc))
-            avc = anon_vma_interval_tree_next(avc, index)
+            avc = anon_vma_interval_tree_next(avc, index, index)
         return found
 
 

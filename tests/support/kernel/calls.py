@@ -69,6 +69,10 @@ def collapse(page, **how):
     return call("collapse", at(page), **how)
 
 
+def deferred_split(**how):
+    return call("deferred_split", **how)
+
+
 def dontneed(page, pages, **how):
     return call("dontneed", at(page), pages, **how)
 

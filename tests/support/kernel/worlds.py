@@ -30,6 +30,7 @@ OFTEN = {
     "exec": 1, "migrate": 7, "move_pages": 2, "referenced": 4, "split": 1, "uffd_move": 2, "compare": 1, "vmas": 1,
     "dontneed": 3, "collapse": 1, "free": 1, "reclaim": 3, "pin": 0.3, "get": 0.3, "unpin": 0.2, "dma": 0.2,
     "mmap_file": 1,
+    "deferred_split": 1,
 }  # fmt: skip
 assert OFTEN.keys() == VERBS.keys(), "every verb that there is"
 
@@ -175,7 +176,7 @@ class _Places:
                 step["dontunmap"] = True
         elif verb == "fork":
             step = _step(verb, process, child=draw.choice([one for one in PROCESSES if one != process]))
-        elif verb == "exit":
+        elif verb in ("exit", "deferred_split"):
             step = _step(verb, process)
         elif verb == "exec":
             step = _step(verb, process, at=STACK, shift=draw.choice((1, 2, 4)))

@@ -35,7 +35,7 @@ cpdef enum Note:
     NOTE_HUGE_FAULT      # a: mm; b: address; c: pfn of the head
     NOTE_HUGE_LOOK       # a: vma; b: address; c: the pmd that was seen
     NOTE_HUGE_MOVE       # a: destination vma; b: address; c: the pmd that moved
-    NOTE_HUGE_SPLIT      # a: pfn of the head; b: 0 begins, 1 pmds marked, 2 ends; c: pmds counted
+    NOTE_HUGE_SPLIT      # a: pfn of the head; b: 0 begins, 1 pmds marked, 2 ends, 3 done, 4 given up; c: pmds counted
     NOTE_TABLE_MOVE      # a: destination vma; b: address; the page table now serves it
     NOTE_COLLAPSE        # a: mm; b: address; c: pfn of the head; small pages became a huge one
     NOTE_SWAP            # a: pfn; b: slot; c: 0 has it in the swap cache, 1 is written to it, 2 leaves it, 3 is read
@@ -51,6 +51,7 @@ cpdef enum Note:
     NOTE_TLB_HIT         # a: mm; b: address; c: pfn; an access by it
     NOTE_TLB_FLUSH       # a: mm; b: start; c: 1 if a CPU had a translation of the range
     NOTE_RETRACT         # a: mm; b: address; the page table of a mapping of the file is freed
+    NOTE_PMD_SPLIT       # a: vma; b: address; c: 0 the huge pmd became a table of entries, 1 of migration entries
 
 # The kernel's own assertions: Finding.a of a BUG_ON violation.
 cpdef enum Bug:
@@ -73,6 +74,7 @@ cpdef enum Bug:
     BUG_COUNTERS               # an anon_vma is freed whose counters are not 0; b: anon_vma, c: children and users
     BUG_FOREIGN_VMA            # a fault is handled in a vma of another process; b: vma, c: mm
     BUG_BAD_SWAP               # a slot that nobody uses is freed, c = 1: or gets one more entry; b: slot
+    BUG_SPLIT_MAPPED           # a huge page is to be split that is mapped still; b: head, c: how often
 
 # The lab's rules, as numbers of violations behind the engine's own.
 cpdef enum Kind:
@@ -90,6 +92,7 @@ cpdef enum Kind:
     LOST_PIN
     LEAKED_WRITE
     STALE_TRANSLATION
+    SHARED_WRITABLE
 
 # Execution.counters.
 cpdef enum Counter:

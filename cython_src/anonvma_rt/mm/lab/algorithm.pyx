@@ -18,6 +18,8 @@ CHOICES = {
     "batches": ("no", "6.3", "waiting"),
     "cow_reuse": ("mapped-once", "5.9", "5.19"),
     "collapse": ("3.2", "4.1", "5.8"),
+    "thp": ("3.2", "4.5", "4.14"),
+    "split_migrating": ("no", "counts", "references"),
     "aligned": ("no", "6.8", "6.12"),
     "swapin": ("cache", "direct", "prepared"),
     "uffd_swap": ("6.8", "6.14", "6.16"),

@@ -12,17 +12,17 @@ from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_head, li
 from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
 from anonvma_rt.mm.hooks.notes cimport (
     LOST_PIN, MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, SWAP_MISMATCH, UNREACHABLE_PTE, WRITABLE_PTE, WRONG_CHARGE,
-    STALE_TRANSLATION,
+    SHARED_WRITABLE, STALE_TRANSLATION,
     WRONG_PROTECTION,
 )
 from anonvma_rt.mm.pins cimport MOST_PINS, gup_pin, gup_pins
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PGDIR_SHIFT, PG_FILE, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO, TYPE_ANON_VMA,
-    TYPE_AVC, TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, anon_vma_chain,
-    avc_of_same_anon_vma, avc_of_same_vma, is_migration_entry, is_swap_pte, kernel, linear_page_index, mm_struct, page,
-    page_anon_vma, page_directory, page_generation, page_slot, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table,
-    pte_pfn,
-    pte_present, pte_t, serial_of, vm_area_struct, vma_pages,
+    PAGE_SHIFT, PGDIR_SHIFT, PG_FILE, PMD_MIGRATION, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO,
+    THP_3_2, TYPE_ANON_VMA, TYPE_AVC, TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma,
+    anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma, compound_mapcount, is_migration_entry, is_swap_pte, kernel,
+    linear_page_index, mm_struct, page, page_anon_vma, page_compound, page_directory, page_generation, page_in_compound,
+    page_slot, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of,
+    vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 from anonvma_rt.mm.swap cimport SWAP_SLOTS, swap_area, swap_slot
@@ -42,6 +42,10 @@ cdef enum:
     TREE_ORDER = 10
     LINKED_TWICE = 11
 
+cdef enum:
+    # Beside a count of entries: one of them may write.
+    WRITABLE = 1 << 30
+
 
 cdef void report(Execution *x, kernel *k, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil:
     found(x, kind, -1, a, b, c)
@@ -56,10 +60,11 @@ cdef void report(Execution *x, kernel *k, int kind, int64_t a, int64_t b, int64_
 cdef void check_world(Execution *x) noexcept nogil:
     """Linear in vmas, list entries and page-table entries."""
     cdef kernel *k = <kernel *>arena_root(&x.arena)
-    cdef int32_t *mapped = <int32_t *>arena_alloc(&x.arena, k.n_pages * sizeof(int32_t), TYPE_SCRATCH)
+    cdef uint64_t counts = k.n_pages if k.algorithm.thp == THP_3_2 else 2 * k.n_pages
+    # Entries that show each frame, and behind these numbers, of a frame that is a head since 4.5, its pmds.
+    cdef int32_t *mapped = <int32_t *>arena_alloc(&x.arena, counts * sizeof(int32_t), TYPE_SCRATCH)
     cdef swap_area counted
     cdef uint64_t i
-    cdef page *p
     k.check_round += 1
     k.n_findings = 0
     for i in range(<uint64_t>k.n_mm):
@@ -72,9 +77,7 @@ cdef void check_world(Execution *x) noexcept nogil:
         check_swap(x, k, &counted)
     if mapped != NULL and not x.finding.kind:
         for i in range(1, <uint64_t>k.n_pages):
-            p = pfn_to_page(k, i)
-            if p.mapcount + 1 != mapped[i]:
-                report(x, k, MAPCOUNT_MISMATCH, p.pfn, p.mapcount + 1, mapped[i])
+            check_mapcount(x, k, pfn_to_page(k, i), mapped)
     if k.tlb != NULL and not x.finding.kind:
         check_translations(x, k)
     if not x.finding.kind:
@@ -96,10 +99,33 @@ cdef void check_translations(Execution *x, kernel *k) noexcept nogil:
         report(x, k, STALE_TRANSLATION, one.mm.id, <int64_t>one.address, <int64_t>one.pfn)
 
 
+cdef void check_mapcount(Execution *x, kernel *k, page *p, int32_t *mapped) noexcept nogil:
+    """As many entries as are counted; and one that may write is the only one."""
+    cdef int32_t entries = mapped[p.pfn] & ~WRITABLE
+    cdef bint writable = mapped[p.pfn] & WRITABLE != 0
+    cdef int32_t pmds
+    if p.mapcount + 1 != entries:
+        report(x, k, MAPCOUNT_MISMATCH, p.pfn, p.mapcount + 1, entries)
+    if page_in_compound(p):
+        pmds = mapped[k.n_pages + p.head] & ~WRITABLE
+        if page_compound(p) and compound_mapcount(p)[0] + 1 != pmds:
+            report(x, k, MAPCOUNT_MISMATCH, p.pfn, compound_mapcount(p)[0] + 1, pmds)
+        writable |= mapped[k.n_pages + p.head] & WRITABLE != 0
+        entries += pmds
+    if writable and entries > 1 and not x.finding.kind:
+        report(x, k, SHARED_WRITABLE, p.pfn, entries, 0)
+
+
+cdef page *owner_of(kernel *k, page *p) noexcept nogil:
+    """compound_head(), where the anon_vma and the index are."""
+    return pfn_to_page(k, p.head) if page_in_compound(p) else p
+
+
 cdef void check_owner(Execution *x, kernel *k, page *p) noexcept nogil:
     """I9: a mapped page points to the anon_vma that it was given, which lives and whose list is not empty."""
-    cdef anon_vma *av = page_anon_vma(p)
-    if not arena_live(&x.arena, av, TYPE_ANON_VMA) or <uint16_t>arena_header_of(av).generation != page_generation(p):
+    cdef anon_vma *av = page_anon_vma(owner_of(k, p))
+    cdef uint16_t generation = page_generation(owner_of(k, p))
+    if not arena_live(&x.arena, av, TYPE_ANON_VMA) or <uint16_t>arena_header_of(av).generation != generation:
         report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, p.pfn, I9_DANGLING)
     elif list_empty(&av.head):
         report(x, k, UNREACHABLE_PTE, 0, p.pfn, I9_DANGLING)
@@ -128,7 +154,10 @@ cdef void check_tables(Execution *x, kernel *k, mm_struct *mm, int32_t *mapped) 
                 while vma != NULL and vma.vm_end <= address:
                     vma = vma.vm_next
                 # The rights of a huge pmd have a pte's bits.
-                check_entry(x, k, mm, vma, address, pmd, mapped)
+                if pmd & PMD_MIGRATION:
+                    report(x, k, STALE_MIGRATION_ENTRY, mm.id, <int64_t>address, <int64_t>pte_pfn(pmd))
+                else:
+                    check_entry(x, k, mm, vma, address, pmd, pmds_counted(k, pmd, mapped))
             elif not arena_live(&x.arena, pmd_table(pmd), TYPE_TABLE):
                 report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_TABLE, mm.id, <int64_t>address)
             else:
@@ -157,6 +186,12 @@ cdef uint64_t next_used(const uint64_t *entry, uint64_t i) noexcept nogil:
     return i
 
 
+cdef int32_t *pmds_counted(kernel *k, pmd_t pmd, int32_t *mapped) noexcept nogil:
+    """Where huge pmds are counted: since 4.5 not where the ptes of the head are."""
+    cdef bint apart = mapped != NULL and pte_pfn(pmd) < k.n_pages and page_in_compound(pfn_to_page(k, pte_pfn(pmd)))
+    return mapped + k.n_pages if apart else mapped
+
+
 cdef void check_pte(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma, uint64_t address, pte_t pte,
                     int32_t *mapped) noexcept nogil:
     if is_swap_pte(pte) and k.swap != NULL and pte_pfn(pte) < SWAP_SLOTS:
@@ -176,6 +211,7 @@ cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vm
     """A present pte or huge pmd: its vma, its index and its anon_vma must lead back to it; if it may write, so may the
     vma, and it may be accessed if and only if the vma may."""
     cdef uint64_t pfn = pte_pfn(entry)
+    cdef int32_t *count
     cdef page *p
     if pfn >= k.n_pages:
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NOT_A_PTE)
@@ -184,12 +220,15 @@ cdef void check_entry(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vm
     if not p.flags & PG_FILE:
         check_owner(x, k, p)
     if mapped != NULL:
-        mapped[p.pfn] += 1
+        count = &mapped[p.pfn]
+        count[0] += 1
+        if entry & PTE_WRITE:
+            count[0] |= WRITABLE
     if vma == NULL or address < vma.vm_start:
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, NO_VMA)
-    elif linear_page_index(vma, address) != p.index:
+    elif linear_page_index(vma, address) != owner_of(k, p).index + (p.pfn - owner_of(k, p).pfn):
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I5_INDEX)
-    elif not p.flags & PG_FILE and not listed(vma, page_anon_vma(p)):
+    elif not p.flags & PG_FILE and not listed(vma, page_anon_vma(owner_of(k, p))):
         report(x, k, UNREACHABLE_PTE, mm.id, <int64_t>address, I4_NOT_LISTED)
     elif entry & PTE_WRITE and not vma.vm_flags & VM_WRITE:
         report(x, k, WRITABLE_PTE, mm.id, <int64_t>address, <int64_t>pfn)

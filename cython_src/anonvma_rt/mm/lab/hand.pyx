@@ -15,6 +15,7 @@ from anonvma_rt.engine.base.grow cimport grow
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Execution, Finding, Task
+from anonvma_rt.mm.deferred_queue cimport make_deferred_queue
 from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.pins cimport pins_open
@@ -31,11 +32,11 @@ from anonvma_rt.mm.lab.world cimport World
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PTRS_PER_TABLE, TYPE_PAGES, TYPE_PINS, TYPE_SCRATCH, TYPE_SWAP, algorithm, alloc_plan, kernel,
     kernel_of, page, page_anon_vma, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, rule_hook,
-    vm_area_struct,
+    vm_area_struct, HPAGE_PMD_NR, PMD_MIGRATION, THP_3_2, page_compound, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
+from anonvma_rt.mm.rmap cimport WALK_REFERENCED, page_mapped, rmap_walk, rmap_walk_next, rmap_walk_range
 from anonvma_rt.mm.swap cimport swap_open
-from anonvma_rt.mm.rmap cimport WALK_REFERENCED, rmap_walk, rmap_walk_begin, rmap_walk_next, vma_address
 
 from anonvma_rt.mm.hooks.notes import KINDS
 
@@ -67,6 +68,8 @@ cdef void boot(Task *t, Boot *b) noexcept nogil:
     memset(&nothing, 0, sizeof(nothing))
     kernel_init(t, b.algorithm, &b.rule, 0)
     kernel_of(t).prot_none = True
+    if b.algorithm.thp != THP_3_2:
+        make_deferred_queue(t)
     failslab_open(t, &nothing)
     failslab_race(t, True)
 
@@ -91,6 +94,8 @@ cdef bint shows(vm_area_struct *vma, uint64_t address, page *p) noexcept nogil:
     cdef pte_t pte
     if pmd == NULL or pmd[0] == 0:
         return False
+    if pmd_huge(pmd[0]) and pmd[0] & PMD_MIGRATION:
+        return False
     if pmd_huge(pmd[0]):
         # A vma that moved may hold the head's index at another place, so far from here that this is not its entry.
         return pte_pfn(pmd[0]) == p.head and (address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1) == p.pfn - p.head
@@ -105,16 +110,17 @@ cdef void walk(Task *t, Walk *w) noexcept nogil:
     cdef rmap_walk r
     cdef vm_area_struct *vma
     cdef uint64_t address
-    if page_anon_vma(head) == NULL or head.mapcount < 0:
+    cdef uint64_t index = head.index + (p.pfn - head.pfn)
+    if page_anon_vma(head) == NULL or not page_mapped(t, head):
         return
-    r = rmap_walk_begin(t, page_anon_vma(head), head, WALK_REFERENCED)
+    r = rmap_walk_range(t, page_anon_vma(head), head, WALK_REFERENCED, HPAGE_PMD_NR if page_compound(head) else 1)
     while True:
         vma = rmap_walk_next(t, &r)
         if vma == NULL:
             return
-        if not vma_address(t, head, vma, &address):
+        if index < vma.vm_pgoff or index >= vma.vm_pgoff + vma_pages(vma):
             continue
-        address += <uint64_t>(p.pfn - head.pfn) << PAGE_SHIFT
+        address = vma.vm_start + ((index - vma.vm_pgoff) << PAGE_SHIFT)
         if not shows(vma, address, p):
             continue
         if grow(<void **>&w.found, &w.room, <uint64_t>w.n + 1, sizeof(Mapping)) < 0:

@@ -13,6 +13,7 @@ from anonvma_rt.engine.run.block cimport run_alone
 from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport declare_lock_order
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_REFUSED, Execution, Task, halt, note
+from anonvma_rt.mm.deferred_queue cimport make_deferred_queue
 from anonvma_rt.mm.failslab cimport failslab_arm, failslab_failures, failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
@@ -26,7 +27,7 @@ from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects, member_name
 from anonvma_rt.mm.lab.syscall cimport (
     COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, RECLAIM, VMAS, Call, is_about_pins, is_right, mapped_pfn, read_call, resolve,
-    READ, TOUCH,
+    DEFERRED_SPLIT, READ, TOUCH,
     system_call, takes_all_rights, user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
@@ -185,6 +186,8 @@ cdef class Kernel(Subject):
                 swap_open(t)
             elif is_about_pins(&self.calls[i]):
                 pins_open(t)
+            if self.calls[i].verb == DEFERRED_SPLIT and kernel_of(t).deferred == NULL:
+                make_deferred_queue(t)
         if self.can_fail:
             failslab_open(t, &self.plan)
         failslab_race(t, False)

@@ -13,10 +13,9 @@ from anonvma_rt.mm.pins cimport gup_pins, pins_of
 from anonvma_rt.mm.lab.check cimport report
 from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.mm_types cimport (
-    PG_FILE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma,
-    anon_vma_chain, avc_of_same_vma, kernel, mm_struct, page, page_directory, page_slot, pfn_to_page, pmd_table,
-    serial_of,
-    vm_area_struct,
+    HPAGE_PMD_NR, PG_FILE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA,
+    anon_vma, anon_vma_chain, avc_of_same_vma, compound_mapcount, kernel, mm_struct, page, page_directory,
+    page_in_compound, page_slot, pfn_to_page, pmd_table, serial_of, vm_area_struct,
 )
 
 
@@ -82,6 +81,17 @@ cdef void count_live(Execution *x, kernel *k, int64_t *live, int64_t *lost) noex
         header = next_object(&x.arena, header)
 
 
+cdef int entries_of(page *p) noexcept nogil:
+    """How many entries show a page, or a huge page and its parts."""
+    cdef int entries = p.mapcount + 1
+    cdef int i
+    if page_in_compound(p):
+        entries += compound_mapcount(p)[0] + 1
+        for i in range(1, HPAGE_PMD_NR):
+            entries += p[i].mapcount + 1
+    return entries
+
+
 cdef void check_pages(Execution *x, kernel *k) noexcept nogil:
     """A page has one reference for each entry that shows it, one of the swap cache, and those that were taken from
     outside; frame 0 is the zero page, which is never freed."""
@@ -92,8 +102,8 @@ cdef void check_pages(Execution *x, kernel *k) noexcept nogil:
         p = pfn_to_page(k, i)
         others = (page_slot(p) != 0) + (p.flags & PG_FILE != 0)
         others += pins_of(<gup_pins *>k.pins, p) if k.pins != NULL else 0
-        if p.head == p.pfn and p.count != p.mapcount + 1 + others:
-            report(x, k, LEAK, TYPE_PAGES, p.pfn, p.count - p.mapcount - 1 - others)
+        if p.head == p.pfn and p.count != entries_of(p) + others:
+            report(x, k, LEAK, TYPE_PAGES, p.pfn, p.count - entries_of(p) - others)
 
 
 cdef void check_leaks(Execution *x) noexcept nogil:

@@ -48,6 +48,7 @@ cdef enum Verb:
     UNPIN
     DMA
     MMAP_FILE
+    DEFERRED_SPLIT
 
 # right: a bit for each errno that the call may return, 0 for success. fail_after: the call's allocations of kind `fail`
 # fail once so many of them succeeded; -1: none fails on purpose.

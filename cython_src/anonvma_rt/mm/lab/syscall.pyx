@@ -9,19 +9,19 @@ from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_onceu, write_onceu, rt_unlikely
 from anonvma_rt.engine.run.sync cimport down_read, down_write, up_read
 from anonvma_rt.engine.run.task cimport Task, point, violate
+from anonvma_rt.mm.deferred_split cimport deferred_split_scan
 from anonvma_rt.mm.exec cimport setup_arg_pages
 from anonvma_rt.mm.filemap cimport collapse_file, make_file
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
 from anonvma_rt.mm.gup cimport dma_write, follow_page, pin_user_page, unpin_user_page
 from anonvma_rt.mm.hooks.notes cimport BUG_FOREIGN_VMA, BUG_ON, LOST_PAGE, WRONG_MERGE, WRONG_PROTECTION
 from anonvma_rt.mm.pins cimport pin_seen
-from anonvma_rt.mm.huge_memory cimport split_huge_page
 from anonvma_rt.mm.khugepaged cimport collapse_huge_page
 from anonvma_rt.mm.madvise cimport madvise
 from anonvma_rt.mm.memory cimport handle_mm_fault, unpin_entry
 from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, VMA_LOCKS_NO, VM_FILE, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_READ,
+    PAGE_SHIFT, PAGE_SIZE, THP_4_14, VMA_LOCKS_NO, VM_FILE, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_READ,
     VM_STACK_INCOMPLETE_SETUP, VM_WRITE, kernel, kernel_of, mm_struct, page, page_compound, pfn_to_page, pmd_huge,
     pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, start_of, vm_area_struct,
 )
@@ -29,8 +29,9 @@ from anonvma_rt.mm.mmap cimport do_brk, do_mmap, do_munmap, lock_mm_and_find_vma
 from anonvma_rt.mm.move_pages cimport move_pages
 from anonvma_rt.mm.mprotect cimport do_mprotect
 from anonvma_rt.mm.page_alloc cimport get_page_unless_zero, put_page
+from anonvma_rt.mm.page_referenced cimport page_referenced
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
-from anonvma_rt.mm.rmap cimport page_referenced
+from anonvma_rt.mm.split_huge_page cimport split_huge_page
 from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.mm.tlb cimport call_begins, call_returns, tlb_access, tlb_of
 from anonvma_rt.mm.userfaultfd cimport move_pages_pte
@@ -75,6 +76,7 @@ VERBS = {
     "unpin": (_AT,),
     "dma": (_AT, ("tag", "tag", 1)),
     "mmap_file": (_AT, _PAGES, ("writable", "rights", 1)),
+    "deferred_split": (),
 }  # fmt: skip
 cdef tuple NAMES = tuple(VERBS)
 BIT_OF_READ_ONLY, BIT_OF_NO_ACCESS = READ_ONLY, NO_ACCESS
@@ -294,7 +296,7 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
     if c.verb == SPLIT:
         return split_around(t, head) if c.args[HEAD] else 0
     if c.verb == MIGRATE:
-        if p != head:
+        if p != head and k.algorithm.thp != THP_4_14:
             result = split_around(t, head)
             if read_onceu(&p.head) == p.pfn:
                 # Also where somebody else split it, and nothing maps the head by now.
@@ -302,7 +304,7 @@ cdef int64_t page_call(Task *t, Call *c) noexcept nogil:
         if result == 0:
             result = migrate_page(t, p, c.args[1] != 0, &new)
         return <int64_t>new if result == 0 else result
-    # A small page inside a huge one has no counters of its own.
+    # A small page inside a huge one is asked about as a whole.
     if get_page_unless_zero(t, head):
         if p == head or read_onceu(&p.head) != p.pfn:
             result = page_referenced(t, head)
@@ -427,6 +429,8 @@ cdef int64_t make_call(Task *t, Call *c) noexcept nogil:
         return collapse(t, mm, <uint64_t>a[0])
     if c.verb == COMPARE:
         return compare(t, mm, a[0], a[1], a[2])
+    if c.verb == DEFERRED_SPLIT:
+        return deferred_split_scan(t)
     if c.verb == VMAS:
         return count_vmas(t, mm, <uint64_t>a[0], a[1], a[2])
     if is_about_pins(c):

@@ -13,7 +13,8 @@ from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PMD_WRITE, PTE_WRITE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY,
     TYPE_KERNEL, TYPE_MM, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma,
     is_migration_entry, is_swap_pte, kernel, mm_struct, page, page_anon_vma, page_count, page_table, pfn_to_page,
-    pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct, PMD_MIGRATION,
+    compound_mapcount, page_in_compound,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
@@ -59,12 +60,21 @@ cdef tuple describe_entry(mm_struct *mm, uint64_t address):
     cdef page_table *table
     cdef pte_t pte
     if pmd != NULL and pmd_huge(pmd[0]):
-        return "huge", pte_pfn(pmd[0]) + ((address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)), (pmd[0] & PMD_WRITE) != 0
+        state = "migration" if pmd[0] & PMD_MIGRATION else "huge"
+        pfn = pte_pfn(pmd[0]) + ((address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1))
+        return state, pfn, (pmd[0] & PMD_WRITE) != 0
     table = peek_table(mm, address)
     pte = pte_offset(table, address)[0] if table != NULL else 0
     state = "swap" if is_swap_pte(pte) else "migration" if is_migration_entry(pte) else "none"
     state = "present" if pte_present(pte) else state
     return state, pte_pfn(pte), (pte & PTE_WRITE) != 0
+
+
+cdef int page_mapcount(page *p, page *head) noexcept nogil:
+    """page_mapcount(): entries that show this page, with the pmds of the huge page around it."""
+    if page_in_compound(p):
+        return p.mapcount + 1 + compound_mapcount(head)[0] + 1
+    return head.mapcount + 1
 
 
 cdef int64_t live_serial(Arena *arena, void *object, int type) noexcept nogil:
@@ -155,7 +165,7 @@ cdef class World:
 
     def page(self, uint64_t pfn):
         """Counters of a page: mapcount is the number of present ptes, refcount and index as in the kernel. A small page
-        inside a huge one has the counters of that."""
+        inside a huge one has the counters of that; since 4.5 the ptes that show it count, too."""
         cdef kernel *k = self.idle_kernel()
         cdef page *p
         cdef page *head
@@ -164,7 +174,7 @@ cdef class World:
         p = pfn_to_page(k, pfn)
         head = pfn_to_page(k, p.head)
         return {
-            "mapcount": head.mapcount + 1,
+            "mapcount": page_mapcount(p, head),
             "refcount": page_count(head),
             "index": head.index + (p.pfn - head.pfn),
             "locked": lock_is_held(&head.lock),

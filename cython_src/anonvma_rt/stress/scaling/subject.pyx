@@ -24,7 +24,7 @@ from anonvma_rt.mm.mm_types cimport (
 )
 from anonvma_rt.mm.mmap cimport do_mmap
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
-from anonvma_rt.mm.rmap cimport page_referenced
+from anonvma_rt.mm.page_referenced cimport page_referenced
 from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.stress.scaling.meter cimport METER_BUCKETS, lock_meter, measure, nanoseconds
 
