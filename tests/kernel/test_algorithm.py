@@ -15,7 +15,7 @@ DIFFERENT = {
     "unpatched": {},
     "moveto-tail": {"ordering": "tail", "decode_in_zap": True},
     "moveto-tail-merge-only": {"ordering": "tail-after-merge"},
-    "peeking": {"restore_peeks": True, "mremap_splits": True},
+    "peeking": {"restore_peeks": True, "mremap_splits": True, "move_flush": "each"},
     "rmap-locks": {"ordering": "rmap-locks"},
     "fresh-vma": {"ordering": "fresh-vma"},
     "double-walk": {"ordering": "double-walk"},

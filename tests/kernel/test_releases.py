@@ -229,8 +229,8 @@ def test_several_releases_are_chosen_by_names_and_ranges(text, releases) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("3.6", '--releases: "3.6" is not in the table of releases (near it: 3.4, 3.7)'),
-        ("3.2..3.6", '--releases: "3.6" is not in the table of releases (near it: 3.4, 3.7)'),
+        ("3.5", '--releases: "3.5" is not in the table of releases (near it: 3.4, 3.6)'),
+        ("3.2..3.5", '--releases: "3.5" is not in the table of releases (near it: 3.4, 3.6)'),
         ("2.4", '--releases: "2.4" is not in the table of releases (near it: 2.6.38)'),
         ("9.9", '--releases: "9.9" is not in the table of releases (near it: 7.0)'),
         ("x", '--releases: "x" is not in the table of releases (it goes from 2.6.38 to 7.0)'),

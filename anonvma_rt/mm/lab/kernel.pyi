@@ -23,6 +23,7 @@ class Kernel(Subject):
         interesting: Iterable[Iterable[str]] | None = None,
         failing: Any = None,
         rule: Rule | None = None,
+        cpus: list[int] | None = None,
     ) -> None: ...
     @property
     def processes(self) -> int: ...
