@@ -12,8 +12,8 @@ from typing import Any, cast
 from anonvma_rt.errors import AlgorithmError, UserError, nearest, quote
 from anonvma_rt.linux import table
 from anonvma_rt.linux.choices import Choices
+from anonvma_rt.mm.hooks import algorithm as kernel_side
 from anonvma_rt.mm.hooks.rule import Rule
-from anonvma_rt.mm.lab import algorithm as kernel_side
 from anonvma_rt.own.gate import find, import_class, must_be_checked
 from anonvma_rt.text.parameters import read_bool
 

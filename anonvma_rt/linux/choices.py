@@ -1,7 +1,7 @@
 """What each choice of the kernel means, and what Linux 3.2 chose: the fields of an Algorithm (kernel/algorithm.py).
 
 A release is a row of these (releases.toml). The kernel's own list of them is the struct of mm/mm_types.pxd, which is
-filled in by name; the words of those that are no switches are in mm/lab/algorithm.
+filled in by name; the words of those that are no switches are in mm/hooks/algorithm.
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from anonvma_rt.errors import AlgorithmError, UserError
 from anonvma_rt.kernel.algorithm import ALIASES, BEHAVIOUR, CHOICES, PRESETS, SWITCHES, Algorithm
-from anonvma_rt.mm.lab.algorithm import FIELDS
+from anonvma_rt.mm.hooks.algorithm import FIELDS
 
 # What a preset does unlike Linux 3.2, from which all of them are made.
 DIFFERENT = {

@@ -13,10 +13,9 @@ from anonvma_rt.mm.hooks.notes cimport BUG_NO_TABLE, BUG_ON, NOTE_HUGE_FAULT, NO
 from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, HPAGE_PMD_NR, MOVE_FLUSH_DIRTY, MOVE_FLUSH_END, PMD_DIRTY, PMD_EXCLUSIVE, PMD_MIGRATION,
-    PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, THP_3_2, THP_4_14, TYPE_VMA, UNSTABLE_PMD_NO,
-    VM_HUGEPAGE, VM_WRITE, algorithm, anon_vma, kernel_of, make_huge_pmd, make_pte, mm_of, mm_struct, mm_walk, noted,
-    page, page_at, page_compound, page_count, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, pte_t, serial_of,
-    vm_area_struct, vma_page_prot,
+    PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, THP_3_2, THP_4_14, TYPE_VMA, UNSTABLE_PMD_NO, VM_HUGEPAGE,
+    VM_WRITE, algorithm, kernel_of, make_huge_pmd, mm_struct, mm_walk, noted, page, page_at, page_count, page_table,
+    pmd_huge, pmd_t, pte_pfn, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_flush_full, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page

@@ -232,7 +232,7 @@ cdef enum MissingFlush:
     MISSING_FLUSH_PROTECT
     MISSING_FLUSH_UNMAP
 
-# The kernel's choices. linux/choices.py explains each under the same name; mm/lab/algorithm.pyx fills them in by
+# The kernel's choices. linux/choices.py explains each under the same name; mm/hooks/algorithm.pyx fills them in by
 # name, and has the words for the enums above, in their order. A byte each, or adding one would move what stays in its
 # place (kernel.unused).
 cdef struct algorithm:

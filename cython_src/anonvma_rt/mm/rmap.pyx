@@ -23,11 +23,11 @@ from anonvma_rt.mm.hooks.notes cimport (
 )
 from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_interval_tree_next
 from anonvma_rt.mm.mm_types cimport (
-    BATCHES_NO, GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PG_DIRTY, PTE_DIRTY, PTE_MIGRATION,
-    TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas, anon_vma,
-    anon_vma_chain, avc_of_same_anon_vma, by_sequence, kernel_of, linear_page_index, make_pte, member_of, page,
-    page_anon_vma, page_generation, pte_t, serial_of, start_of, vm_area_struct, compound_head,
-    page_in_compound, pmd_mapcount,
+    BATCHES_NO, GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PG_DIRTY, PTE_DIRTY,
+    PTE_MIGRATION, TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas,
+    anon_vma, anon_vma_chain, avc_of_same_anon_vma, by_sequence, compound_head, kernel_of, linear_page_index, make_pte,
+    member_of, page, page_anon_vma, page_generation, page_in_compound, pmd_mapcount, pte_t, serial_of, start_of,
+    vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address

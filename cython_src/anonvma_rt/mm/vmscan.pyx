@@ -15,8 +15,8 @@ from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.gup cimport maybe_dma_pinned
 from anonvma_rt.mm.hooks.notes cimport NOTE_DISCARD, NOTE_KEEP, NOTE_RECLAIM, NOTE_SWAP_OUT
 from anonvma_rt.mm.mm_types cimport (
-    COW_REUSE_5_19, PG_DIRTY, PG_HEAD, PG_LAZYFREE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_SWAP, kernel_of, make_pte, page,
-    page_compound, page_count, page_in_compound, page_slot, pte_t, serial_of, vm_area_struct,
+    COW_REUSE_5_19, PG_DIRTY, PG_LAZYFREE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_SWAP, kernel_of, make_pte, page, page_compound,
+    page_count, page_in_compound, page_slot, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport isolate_lru_page, put_page, putback_lru_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address

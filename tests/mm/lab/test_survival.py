@@ -35,10 +35,8 @@ from anonvma_rt.storming.storm import storm  # noqa: E402
 PROCESSES = 3
 BOUND = 20_000
 OFTEN = ["mmap", "munmap", "mprotect", "touch", "read", "mremap", "fork", "exit", "migrate", "referenced", "split",
-         "move_pages", "uffd_move", "brk", "dontneed", "collapse", "mmap_file", "free", "reclaim", "reclaim",
-         "pin", "get", "unpin", "dma", "exec", "mmap", "touch", "touch", "read", "mremap", "migrate"]  # fmt: skip
-         "move_pages", "uffd_move", "brk", "dontneed", "collapse", "deferred_split", "exec", "mmap", "touch", "touch",
-         "read", "mremap",
+         "move_pages", "uffd_move", "brk", "dontneed", "collapse", "mmap_file", "deferred_split", "free",
+         "reclaim", "reclaim", "pin", "get", "unpin", "dma", "exec", "mmap", "touch", "touch", "read", "mremap",
          "migrate"]  # fmt: skip
 
 

@@ -8,8 +8,11 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.arena cimport arena_alloc, arena_drop_last, arena_header_of, arena_live, arena_root
-from anonvma_rt.engine.base.klist cimport list_cursor, list_empty, list_head, list_for_each, list_step
-from anonvma_rt.engine.run.task cimport VIOLATION_LIST_CORRUPTION, VIOLATION_USE_AFTER_FREE, Execution, found
+from anonvma_rt.engine.base.klist cimport list_empty
+from anonvma_rt.engine.run.task cimport Execution, VIOLATION_USE_AFTER_FREE
+from anonvma_rt.mm.lab.chains cimport (
+    I4_NOT_LISTED, I5_INDEX, I9_DANGLING, NOT_A_PTE, NO_VMA, check_chains, check_trees, listed, report,
+)
 from anonvma_rt.mm.hooks.notes cimport (
     LOST_PIN, MAPCOUNT_MISMATCH, STALE_MIGRATION_ENTRY, SWAP_MISMATCH, UNREACHABLE_PTE, WRITABLE_PTE, WRONG_CHARGE,
     SHARED_WRITABLE, STALE_TRANSLATION,
@@ -17,44 +20,19 @@ from anonvma_rt.mm.hooks.notes cimport (
 )
 from anonvma_rt.mm.pins cimport MOST_PINS, gup_pin, gup_pins
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PGDIR_SHIFT, PG_FILE, PMD_MIGRATION, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, REUSE_NO,
-    THP_3_2, TYPE_ANON_VMA, TYPE_AVC, TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma,
-    anon_vma_chain, avc_of_same_anon_vma, avc_of_same_vma, compound_mapcount, is_migration_entry, is_swap_pte, kernel,
-    linear_page_index, mm_struct, page, page_anon_vma, page_compound, page_directory, page_generation, page_in_compound,
-    page_slot, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of,
-    vm_area_struct, vma_pages,
+    PAGE_SHIFT, PGDIR_SHIFT, PG_FILE, PMD_MIGRATION, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, THP_3_2,
+    TYPE_ANON_VMA, TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, compound_mapcount,
+    is_migration_entry, is_swap_pte, kernel, linear_page_index, mm_struct, page, page_anon_vma, page_compound,
+    page_directory, page_generation, page_in_compound, page_slot, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table,
+    pte_pfn, pte_present, pte_t, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 from anonvma_rt.mm.swap cimport SWAP_SLOTS, swap_area, swap_slot
 from anonvma_rt.mm.tlb cimport tlb_excess, translation
 
-# Which part of a rule was broken, in Finding.c of list-corruption and unreachable-pte.
-cdef enum:
-    I1_CHAIN = 1
-    I1_ROOT = 2
-    I2_ORDER = 3
-    I3_SETS = 4
-    I4_NOT_LISTED = 5
-    I5_INDEX = 6
-    I9_DANGLING = 7
-    NO_VMA = 8
-    NOT_A_PTE = 9
-    TREE_ORDER = 10
-    LINKED_TWICE = 11
-
 cdef enum:
     # Beside a count of entries: one of them may write.
     WRITABLE = 1 << 30
-
-
-cdef void report(Execution *x, kernel *k, int kind, int64_t a, int64_t b, int64_t c) noexcept nogil:
-    found(x, kind, -1, a, b, c)
-    if k.n_findings < k.findings_room:
-        k.findings[k.n_findings].kind = kind
-        k.findings[k.n_findings].a = a
-        k.findings[k.n_findings].b = b
-        k.findings[k.n_findings].c = c
-        k.n_findings += 1
 
 
 cdef void check_world(Execution *x) noexcept nogil:
@@ -284,157 +262,3 @@ cdef void check_charge(Execution *x, kernel *k, mm_struct *mm) noexcept nogil:
         vma = vma.vm_next
     if vma == NULL and pages != mm.charged:
         report(x, k, WRONG_CHARGE, mm.id, mm.charged, pages)
-
-
-cdef bint listed(vm_area_struct *vma, anon_vma *av) noexcept nogil:
-    """Whether av's list contains an entry of vma, looked up from the vma's side."""
-    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
-    while list_step(&c):
-        if avc_of_same_vma(c.pos).anon_vma == av:
-            return True
-    return False
-
-
-# ---- chains and lists: I1 to I3 --------------------------------------------------------------------------------------
-
-
-cdef void check_chains(Execution *x, kernel *k, mm_struct *mm) noexcept nogil:
-    cdef vm_area_struct *vma = mm.mmap
-    while vma != NULL:
-        if not arena_live(&x.arena, vma, TYPE_VMA):
-            report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_VMA, mm.id, 0)
-            return
-        if not check_chain(x, k, mm, vma):
-            return
-        vma = vma.vm_next
-
-
-cdef bint check_chain(Execution *x, kernel *k, mm_struct *mm, vm_area_struct *vma) noexcept nogil:
-    """I1, I2 and I3 of one vma; False where nothing behind it can be trusted."""
-    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
-    cdef anon_vma *root = NULL
-    cdef anon_vma_chain *avc
-    cdef bint own = False
-    cdef int links = 0
-    while list_step(&c):
-        avc = avc_of_same_vma(c.pos)
-        if not arena_live(&x.arena, avc, TYPE_AVC) or not arena_live(&x.arena, avc.anon_vma, TYPE_ANON_VMA):
-            report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_AVC, serial_of(vma), 0)
-            return False
-        if links and chained_before(vma, c.pos):
-            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), LINKED_TWICE)
-        own |= avc.anon_vma == vma.anon_vma
-        # Where forks reuse anon_vmas, a vma's own one need not be the newest.
-        if links == 0 and not own and k.algorithm.reuse == REUSE_NO:
-            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), I2_ORDER)
-        check_list(x, k, avc.anon_vma)
-        if avc.vma != vma or avc.checked_round != k.check_round:
-            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), I1_CHAIN)
-        if root != NULL and avc.anon_vma.root != root:
-            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), I1_ROOT)
-        root = avc.anon_vma.root
-        links += 1
-    if c.corrupt or own != (vma.anon_vma != NULL) or (links == 0) != (vma.anon_vma == NULL):
-        report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), c.corrupt, I1_CHAIN)
-        return not c.corrupt
-    if links and avc.anon_vma != root_of_chain(vma):
-        report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc.anon_vma), I2_ORDER)
-    if links:
-        if vma.anon_vma.checked_mm != mm:
-            vma.anon_vma.checked_mm = mm
-            vma.anon_vma.checked = vma
-        elif not same_chains(vma, vma.anon_vma.checked):
-            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma.anon_vma.checked), serial_of(vma), I3_SETS)
-    return True
-
-
-cdef bint chained_before(vm_area_struct *vma, list_head *link) noexcept nogil:
-    """Whether an entry of vma's chain before `link` has the same anon_vma: a vma is on a list once."""
-    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
-    while list_step(&c) and c.pos != link:
-        if avc_of_same_vma(c.pos).anon_vma == avc_of_same_vma(link).anon_vma:
-            return True
-    return False
-
-
-cdef void check_list(Execution *x, kernel *k, anon_vma *av) noexcept nogil:
-    """I1 from the other side: a walker may follow every entry of the list. Once per anon_vma; marks what it meets."""
-    cdef list_cursor c = list_for_each(&av.head)
-    cdef anon_vma_chain *avc
-    if av.checked_round == k.check_round:
-        return
-    av.checked_round = k.check_round
-    av.checked_mm = NULL
-    while list_step(&c):
-        avc = avc_of_same_anon_vma(c.pos)
-        if not arena_live(&x.arena, avc, TYPE_AVC):
-            report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_AVC, serial_of(av), I1_CHAIN)
-            return
-        if not arena_live(&x.arena, avc.vma, TYPE_VMA):
-            report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_VMA, serial_of(av), I1_CHAIN)
-            return
-        if avc.anon_vma != av:
-            report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(avc.vma), serial_of(av), I1_CHAIN)
-        avc.checked_round = k.check_round
-    if c.corrupt:
-        report(x, k, VIOLATION_LIST_CORRUPTION, 0, serial_of(av), I1_CHAIN)
-
-
-cdef void check_trees(Execution *x, kernel *k, mm_struct *mm) noexcept nogil:
-    """Whether the interval tree finds every vma by the first index that it has; after all lists were found sound."""
-    cdef vm_area_struct *vma = mm.mmap
-    cdef list_cursor c
-    while vma != NULL:
-        c = list_for_each(&vma.anon_vma_chain)
-        while list_step(&c):
-            if not in_tree(avc_of_same_vma(c.pos)):
-                report(x, k, VIOLATION_LIST_CORRUPTION, serial_of(vma), serial_of(avc_of_same_vma(c.pos).anon_vma),
-                       TREE_ORDER)
-        vma = vma.vm_next
-
-
-cdef bint in_tree(anon_vma_chain *avc) noexcept nogil:
-    """Whether a search by key leads to avc, whose subtrees must be in order next to it: O(depth)."""
-    cdef anon_vma_chain *node = avc.up
-    cdef anon_vma_chain *below = avc
-    cdef uint64_t key = avc.vma.vm_pgoff
-    if avc.up == NULL:
-        return avc.anon_vma.tree == avc
-    while node != NULL:
-        if (key > node.vma.vm_pgoff) if below == node.left else (key < node.vma.vm_pgoff):
-            return False
-        below = node
-        node = node.up
-    return below == avc.anon_vma.tree
-
-
-cdef anon_vma *root_of_chain(vm_area_struct *vma) noexcept nogil:
-    """The anon_vma that I2 wants last: the root if the vma is on its list, else the last one there is."""
-    cdef list_cursor c = list_for_each(&vma.anon_vma_chain)
-    cdef anon_vma *last = NULL
-    while list_step(&c):
-        last = avc_of_same_vma(c.pos).anon_vma
-        if last.root == last:
-            return last
-    return last
-
-
-cdef bint same_chains(vm_area_struct *a, vm_area_struct *b) noexcept nogil:
-    """I3: vmas that share their anon_vma are on the same lists, or merging them would lose pages."""
-    cdef list_cursor c = list_for_each(&a.anon_vma_chain)
-    cdef list_cursor d = list_for_each(&b.anon_vma_chain)
-    cdef int links = 0
-    # Usually in the same order, too.
-    while list_step(&c) and list_step(&d) and avc_of_same_vma(c.pos).anon_vma == avc_of_same_vma(d.pos).anon_vma:
-        pass
-    if c.pos == &a.anon_vma_chain and not list_step(&d):
-        return True
-    c = list_for_each(&a.anon_vma_chain)
-    while list_step(&c):
-        if not listed(b, avc_of_same_vma(c.pos).anon_vma):
-            return False
-        links += 1
-    c = list_for_each(&b.anon_vma_chain)
-    while list_step(&c):
-        links -= 1
-    return links == 0

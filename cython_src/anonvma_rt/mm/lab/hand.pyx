@@ -20,7 +20,7 @@ from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.pins cimport pins_open
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
-from anonvma_rt.mm.lab.algorithm cimport read_algorithm
+from anonvma_rt.mm.hooks.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init, read_plan
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks

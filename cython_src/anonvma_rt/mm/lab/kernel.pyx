@@ -20,7 +20,7 @@ from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
 from anonvma_rt.mm.pins cimport pins_open
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
 from anonvma_rt.mm.hooks.watch cimport watch
-from anonvma_rt.mm.lab.algorithm cimport read_algorithm
+from anonvma_rt.mm.hooks.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, is_interesting, read_kinds
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks

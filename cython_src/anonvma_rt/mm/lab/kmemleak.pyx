@@ -10,7 +10,7 @@ from anonvma_rt.engine.base.klist cimport list_cursor, list_for_each, list_step
 from anonvma_rt.engine.run.task cimport Execution
 from anonvma_rt.mm.hooks.notes cimport LEAK
 from anonvma_rt.mm.pins cimport gup_pins, pins_of
-from anonvma_rt.mm.lab.check cimport report
+from anonvma_rt.mm.lab.chains cimport report
 from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.mm_types cimport (
     HPAGE_PMD_NR, PG_FILE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA,

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from anonvma_rt.engine.run.task cimport Task
+from anonvma_rt.mm.fault cimport NO_ACCESS, READ_ONLY
 
 cdef enum:
     MAX_ARGS = 8
@@ -14,10 +15,6 @@ cdef enum:
     # More than any errno that a system call returns; a bit for each of them fits into so many words.
     ERRNOS = 192
     ERRNO_WORDS = 3
-    # With EFAULT in a result: the page is mapped, and must not be written to. user_errno() takes it off again.
-    READ_ONLY = 1 << 12
-    # Or it must not be accessed at all.
-    NO_ACCESS = 1 << 13
     # What mmap and mprotect have for `writable` where nobody may access the range.
     NO_RIGHTS = 2
 

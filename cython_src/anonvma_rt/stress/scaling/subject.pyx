@@ -15,7 +15,7 @@ from anonvma_rt.engine.run.subject cimport Subject
 from anonvma_rt.engine.run.sync cimport down_write, up_write
 from anonvma_rt.engine.run.task cimport Execution, Task
 from anonvma_rt.mm.fork cimport dup_mmap
-from anonvma_rt.mm.lab.algorithm cimport read_algorithm
+from anonvma_rt.mm.hooks.algorithm cimport read_algorithm
 from anonvma_rt.mm.lab.check cimport check_world
 from anonvma_rt.mm.lab.kernel cimport kernel_init
 from anonvma_rt.mm.lab.syscall cimport TOUCH, Call, system_call

@@ -10,7 +10,7 @@ from anonvma_rt.mm.lab.syscall import rights
 from anonvma_rt.text.expression import PAGE
 
 if TYPE_CHECKING:
-    from anonvma_rt.kernel.recording import Recording
+    from anonvma_rt.kernel.recording.recording import Recording
 
 __all__ = ["Errnos", "RecordedProcess", "Step", "Value"]
 

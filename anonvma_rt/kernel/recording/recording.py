@@ -1,9 +1,4 @@
-"""A scenario written in Python, with the calls of a Machine: the setup happens at once, the threads are written down.
-
-Everything before the first thread is done by a real Machine, so addresses are known, mistakes raise where they are
-made, and the state can be looked at. What stands in a thread (or in `after`) is only recorded, for the lab decides
-when it happens. The result is a TOML text like any other, so a reproducer of it needs no Python.
-"""
+"""The recording itself: its processes, its threads, and the text that comes of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +6,7 @@ from contextlib import contextmanager
 from anonvma_rt.errors import ScenarioError, quote
 from anonvma_rt.kernel.algorithm import Algorithm
 from anonvma_rt.kernel.machine import KernelBug, Machine, Process
-from anonvma_rt.kernel.recorded import Errnos, RecordedProcess, Step, Value
+from anonvma_rt.kernel.recording.recorded import Errnos, RecordedProcess, Step, Value
 from anonvma_rt.kernel.scenario import Call, Scenario
 from anonvma_rt.kernel.scenario_file import VERBS
 from anonvma_rt.text.expected import Expected
