@@ -55,7 +55,7 @@ class Machine:
     def page(self, pfn: int) -> Page:
         """The counters of page frame `pfn`. Raises ValueError where there is no such frame."""
         found = self._hand.page(_frame(pfn))
-        return Page(found["mapcount"], found["refcount"], found["index"], found["locked"])
+        return Page(found["mapcount"], found["refcount"], found["index"], found["locked"], found["order"])
 
     def rmap(self, pfn: int) -> list[tuple[Process, int]]:
         """Where a page is mapped, as (process, address in bytes), in the order in which a walk meets it (rmap_walk).

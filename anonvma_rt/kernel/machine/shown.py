@@ -54,12 +54,14 @@ class Pte:
 @dataclass(frozen=True)
 class Page:
     """The counters of a page frame. mapcount: the number of present ptes (huge: pmds). refcount: that, and every other
-    user. index: in the space of vm_pgoff. locked: PG_locked."""
+    user. index: in the space of vm_pgoff. locked: PG_locked. order: of the huge page that it is a part of, whose
+    refcount and lock these are: it has 2**order pages; 0 for a small page."""
 
     mapcount: int
     refcount: int
     index: int
     locked: bool
+    order: int = 0
 
 
 @dataclass(frozen=True)
