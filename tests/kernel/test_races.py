@@ -19,7 +19,7 @@ OF_2011 = ("peek", "merge", "lucky-merge", "error-path", "lkml-2011")
 # thousand times.
 RUNS, MARGIN = 10_000, 10
 # Where a thousandth of the executions is wrong: so many that the margin is no matter of luck.
-RARE = {"lucky-merge": 20_000, "uffd-move-swap-aba": 40_000, "thp-split-vs-munmap": 60_000}
+RARE = {"lucky-merge": 20_000, "uffd-move-swap-aba": 40_000}
 FEW_RUNS = 2500  # where an execution has thousands of steps
 
 STRICT = "unpatched moveto-tail moveto-tail-merge-only rmap-locks"

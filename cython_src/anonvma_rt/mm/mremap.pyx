@@ -154,7 +154,7 @@ cdef bint move_normal_pud(Task *t, pagetable_move_control *pmc) noexcept nogil:
     locked = take_rmap_locks(t, pmc.old, pmc.need_rmap_locks or not kernel_of(t).algorithm.tables_unlocked)
     spin_lock(t, &mm.page_table_lock)
     if directory_empty(new):
-        for i in range(PTRS_PER_TABLE):
+        for i in range(<uint64_t>PTRS_PER_TABLE):
             if read_once64(&old.entry[i]) == 0:
                 continue
             value = pmd_read(t, &old.entry[i])

@@ -40,7 +40,7 @@ class Model(RuleBasedStateMachine):
         self.machine = Machine(algorithm)
         first = self.machine.process()
         chosen = self.machine.algorithm
-        self.alive = [(first, Memory(chosen.calls, copies=not chosen.refuse_copies))]
+        self.alive = [(first, Memory(chosen.calls, copies=not chosen.refuse_copies, aligned=chosen.aligned))]
         self.maps = {}
 
     def pick(self, who):
@@ -79,7 +79,7 @@ class Model(RuleBasedStateMachine):
     @rule(who=whose, pages=few, writable=st.booleans())
     def mmap_anywhere(self, who, pages, writable):
         process, memory = self.pick(who)
-        page = memory.highest_gap(pages)
+        page = memory.place(pages)
         assert process.mmap(pages, writable=writable) == page * PAGE
         memory.mmap(page, pages, writable)
 

@@ -12,14 +12,15 @@ TOP = TASK_PAGES - 512  # below it the kernel looks for a place of its own
 
 
 class Memory:
-    """One process. content: {page: tag}; writable: the pages that may be written; copies: old length 0 is right."""
+    """One process. content: {page: tag}; writable: the pages that may be written; copies: old length 0 is right;
+    aligned: what is as long as a huge page begins where one can (the algorithm's word)."""
 
-    def __init__(self, rules, content=(), writable=(), copies=True):
-        self.copies = copies
+    def __init__(self, rules, content=(), writable=(), copies=True, aligned="no"):
+        self.copies, self.aligned = copies, aligned
         self.rules, self.content, self.writable = rules, dict(content), set(writable)
 
     def fork(self):
-        return Memory(self.rules, self.content, self.writable, self.copies)
+        return Memory(self.rules, self.content, self.writable, self.copies, self.aligned)
 
     def ranges(self):
         """[first, end, writable] of everything mapped, by address, as few as possible."""
@@ -57,6 +58,12 @@ class Memory:
                 break
             top = min(top, first)
         return top - pages
+
+    def place(self, pages):
+        """Where the kernel puts so many pages."""
+        if self.aligned == "no" or pages < 512 or (self.aligned == "6.12" and pages % 512):
+            return self.highest_gap(pages)
+        return (self.highest_gap(pages + 512) + 512) // 512 * 512
 
     def mmap(self, page, pages, writable):
         self.map(page, pages, writable)
@@ -134,7 +141,7 @@ class Memory:
                 return {0}
             if not maymove:
                 return {ENOMEM}
-            to = self.highest_gap(new)
+            to = self.place(new)
         if fails and done == ENOMEM:
             return {ENOMEM}
         self.move(page, pages, to, new, dontunmap)
