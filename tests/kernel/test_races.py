@@ -19,7 +19,7 @@ OF_2011 = ("peek", "merge", "lucky-merge", "error-path", "lkml-2011")
 # thousand times.
 RUNS, MARGIN = 10_000, 10
 # Where a thousandth of the executions is wrong: so many that the margin is no matter of luck.
-RARE = {"lucky-merge": 20_000, "uffd-move-swap-aba": 40_000}
+RARE = {"lucky-merge": 20_000, "uffd-move-swap-aba": 40_000, "thp-split-vs-mremap": 10_000}
 FEW_RUNS = 2500  # where an execution has thousands of steps
 
 STRICT = "unpatched moveto-tail moveto-tail-merge-only rmap-locks"
@@ -204,7 +204,7 @@ RUN += [(one, name) for one in EVERY if one.scenario in OF_2011 for name in ("pc
 def made(one, strategy=None, runs=None, **options):
     if runs is None:
         long = one.scenario.startswith(("thp", "compaction")) or dict(one.parameters).get("pages", 0) > 500
-        runs = FEW_RUNS if long else RARE.get(one.scenario, RUNS)
+        runs = RARE.get(one.scenario, FEW_RUNS if long else RUNS)
     return hunt(one.scenario, dict(one.parameters), [one.algorithm], strategy, "fibers", runs=runs, classes=0,
                 **options).results[0].violations  # fmt: skip
 
