@@ -94,8 +94,6 @@ class Choices:
         that several processes map (9445689f3b61).
     collapse_stale_vma
         khugepaged goes on with the vma that it found before it dropped mmap_sem (4.8-rc, until c131f751ab1a).
-    huge_zero
-        a fault that reads gets the huge zero page (3.8), not a huge page of its own.
     retract_asks_early
         khugepaged asks whether a mapping of a file has an anon_vma before it holds mmap_sem, and then frees its page
         table (4.8 until 023f47a8250c in 6.2).
@@ -311,7 +309,6 @@ class Choices:
     collapse: str = "3.2"
     collapse_stale_vma: bool = False
     collapse_unlocked: bool = False
-    huge_zero: bool = False
     pud_moves: bool = False
     swapin: str = "cache"
     swapin_rechecks: bool = True

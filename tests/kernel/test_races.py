@@ -150,9 +150,7 @@ HARMLESS = ("single_ptl", "walk_root_list")
 # Nor these: they are how kernels differ, not what went wrong in one.
 ERAS = (
     "tree", "shared_walks", "whole_tables", "deferred_flush", "wait_without_pin", "munmap_downgrades",
-    "restore_compares", "huge_zero", "pud_moves",
-    "tree", "shared_walks", "whole_tables", "tables_unlocked", "wait_without_pin", "munmap_downgrades",
-    "restore_compares", "huge_zero", "pud_moves", "cow_splits",
+    "restore_compares", "pud_moves", "cow_splits",
 )  # fmt: skip
 # Too rare for a hunt: an exhaustive search finds them, in tests of their own.
 BY_SEARCH = ("retract_asks_early",)

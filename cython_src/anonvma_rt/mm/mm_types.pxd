@@ -96,7 +96,7 @@ cdef enum:
     PTE_PFN_SHIFT = 8
 
 # A pmd is none, the address of a page table, or huge: PMD_HUGE, perhaps splitting and writable, and the head's pfn.
-# With PMD_MIGRATION it is no mapping but a migration entry of the whole huge page (4.14). Pfn 0: the huge zero page.
+# With PMD_MIGRATION it is no mapping but a migration entry of the whole huge page (4.14).
 ctypedef uint64_t pmd_t
 cdef enum:
     PMD_HUGE = 1
@@ -292,7 +292,6 @@ cdef struct algorithm:
     int8_t collapse
     int8_t collapse_stale_vma
     int8_t collapse_unlocked
-    int8_t huge_zero
     int8_t pud_moves
     int8_t swapin
     int8_t swapin_rechecks
@@ -501,7 +500,7 @@ cdef struct kernel:
     algorithm algorithm
     rule_hook rule
     # Where an object lies is part of recorded events, so what follows stays where it was in the first ones.
-    uint64_t unused[1]
+    uint64_t unused[2]
     # What only some programs need: NULL elsewhere. The swap area, the translations of the CPUs, the queue of huge pages
     # that are mapped in part, the pages that tasks have pinned, and the file.
     void *swap
@@ -709,8 +708,8 @@ cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) no
 
 
 cdef inline bint page_compound(page *page) noexcept nogil:
-    """Whether it is the head of a huge page."""
-    return read_onceu(&page.flags) & PG_HEAD
+    """Whether it is the head of a huge page. Other flags change beside that one; a split announces it at the count."""
+    return rt_glance(&page.flags) & PG_HEAD
 
 
 cdef inline int32_t *compound_mapcount(page *head) noexcept nogil:

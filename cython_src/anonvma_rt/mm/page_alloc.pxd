@@ -11,6 +11,7 @@ from anonvma_rt.engine.run.sync cimport add_return
 from anonvma_rt.engine.run.task cimport Task, point
 from anonvma_rt.mm.mm_types cimport compound_head, page
 
+cdef void have_frames(Task *t) noexcept nogil
 cdef page *alloc_page(Task *t) noexcept nogil
 cdef page *alloc_hugepage(Task *t) noexcept nogil
 cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil

@@ -50,6 +50,13 @@ cdef void add_chunks(Task *t, kernel *k, uint32_t n) noexcept nogil:
         rt_enter(<void **>&chunk[chunks + i], pages + i * PAGES_PER_CHUNK)
 
 
+cdef void have_frames(Task *t) noexcept nogil:
+    """Before tasks race: the chunk that one of them would make, after a huge page, has pages for the others as well."""
+    cdef kernel *k = kernel_of(t)
+    if rt_glance(&k.n_pages) == rt_glance(&k.chunks) * PAGES_PER_CHUNK:
+        add_chunks(t, k, 1)
+
+
 cdef page *alloc_page(Task *t) noexcept nogil:
     """A page with one reference, or NULL."""
     cdef kernel *k = kernel_of(t)

@@ -32,9 +32,9 @@ from anonvma_rt.mm.lab.syscall cimport (
 )
 from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, MOST_THREADS, PAGE_SIZE,
-    TYPE_KERNEL, algorithm, alloc_failure, alloc_plan, kernel, kernel_of, pfn_to_page, rule_hook,
+    THP_3_2, TYPE_KERNEL, algorithm, alloc_failure, alloc_plan, kernel, kernel_of, pfn_to_page, rule_hook,
 )
-from anonvma_rt.mm.page_alloc cimport alloc_page
+from anonvma_rt.mm.page_alloc cimport alloc_page, have_frames
 from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.swap cimport swap_open
 from anonvma_rt.mm.tlb cimport tlb_keep, tlb_open
@@ -196,6 +196,8 @@ cdef class Kernel(Subject):
             if not is_right(&self.calls[i], user_errno(errno)):
                 self.refused_errno = errno
                 return i + 1
+        if self.algorithm.thp != THP_3_2:
+            have_frames(t)
         for i in range(self.begin[SETUP + 1], self.begin[self.tasks + 2]):
             if wants_page(&self.calls[i]):
                 resolve(t, &self.calls[i], mapped_pfn(t, &self.calls[i]))
