@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from anonvma_rt.engine.audit.access cimport rt_glance
 from anonvma_rt.engine.base.operation cimport OP_ATOMIC, OP_LOAD
 from anonvma_rt.engine.base.os cimport read_link, read_once32, write_once32, write_onceu
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock
@@ -130,7 +131,8 @@ cdef bint split_mapped_page(Task *t, page *p) noexcept nogil:
     The root's lock is held throughout. Whoever is mapped and was not met by the first walk would keep a huge pmd of
     a page that is none: the kernel's BUG, counted pmds against mapcount, and the second walk against the first.
     """
-    cdef page *head = pfn_to_page(kernel_of(t), p.head)
+    # Of a head this is its own number, whoever writes it.
+    cdef page *head = pfn_to_page(kernel_of(t), rt_glance(&p.head))
     cdef anon_vma *av
     cdef int counted
     cdef int again

@@ -34,7 +34,7 @@ def test_a_write_maps_a_page_of_its_own():
     world = built(mmap(0, 3), touch(1, 1, 42))
     assert world.pte(at(1)) == ("present", 1, True)
     assert world.page(1) == {
-        "mapcount": 1, "refcount": 1, "index": BASE // PAGE + 1, "locked": False, "tag": 42, "anon_vma": 1,
+        "mapcount": 1, "refcount": 1, "index": BASE // PAGE + 1, "locked": False, "tag": 42, "order": 0, "anon_vma": 1,
     }  # fmt: skip
     assert only_list(world) == [0] and world.maps()[0]["chain"] == [1]
 

@@ -179,7 +179,7 @@ def test_exit_frees_what_nobody_else_uses(breaker):
         run_ = clean(run(GENERATIONS, [*steps[:-1], *left], **THREE))
         assert contents(run_.world, 0, 4, last) == [7] * 4
         assert pages_at(run_.world, 0, last) | {"index": 0} == {
-            "mapcount": 1, "refcount": 1, "index": 0, "locked": False, "tag": 7, "anon_vma": 1,
+            "mapcount": 1, "refcount": 1, "index": 0, "locked": False, "tag": 7, "order": 0, "anon_vma": 1,
         }  # fmt: skip
         run_ = clean(run(GENERATIONS, steps, **THREE))
         living = breaker.census(run_.explorer)

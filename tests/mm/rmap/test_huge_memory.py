@@ -36,7 +36,7 @@ def test_a_fault_gets_a_huge_page_for_the_2_mib_around_it(verb):
     assert frames(run_.world) == list(range(head, head + HUGE))
     assert contents(run_.world, 3) == [7 if verb is touch else 0], "a read too: there is no huge zero page"
     assert run_.world.page(head) == {
-        "mapcount": 1, "refcount": 1, "index": at(0) >> 12, "locked": False, "tag": 0, "anon_vma": 1,
+        "mapcount": 1, "refcount": 1, "index": at(0) >> 12, "locked": False, "tag": 0, "order": 9, "anon_vma": 1,
     }  # fmt: skip
 
 
