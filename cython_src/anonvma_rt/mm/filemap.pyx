@@ -15,8 +15,8 @@ from anonvma_rt.mm.free_pgtables cimport free_met
 from anonvma_rt.mm.hooks.notes cimport NOTE_COW, NOTE_RETRACT
 from anonvma_rt.mm.mm_types cimport (
     CLASS_PAGE, CLASS_PTL, PG_FILE, PMD_ORDER, PMD_SIZE, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_WRITE,
-    PTRS_PER_TABLE, TYPE_SCRATCH, TYPE_VMA, VM_FILE, kernel, kernel_of, linear_page_index, make_pte, mm_struct, page,
-    page_at, page_table, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
+    PTRS_PER_TABLE, TYPE_SCRATCH, TYPE_VMA, VM_FILE, kernel, kernel_of, linear_page_index, make_pte, member_of,
+    mm_struct, page, page_at, page_table, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_read, ptep_get_and_clear, set_pmd, set_pte
@@ -42,7 +42,7 @@ cdef struct address_space:
 
 
 cdef void make_file(Task *t) noexcept nogil:
-    """The file, when the first of it is mapped."""
+    """The file, for a program that maps it; no task runs yet."""
     cdef kernel *k = kernel_of(t)
     cdef address_space *file
     cdef int i
@@ -156,7 +156,7 @@ cdef void unmap_mapping_pages(Task *t, mm_struct *mm, page_table *table, uint64_
 
 
 cdef bint has_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil:
-    point(t, OP_LOAD, &vma.anon_vma)
+    point(t, OP_LOAD, member_of(t, &vma.anon_vma))
     must_live(t, vma, TYPE_VMA)
     return read_link(&vma.anon_vma) != NULL
 

@@ -19,8 +19,8 @@ from anonvma_rt.mm.hooks.notes cimport BUG_BAD_PMD, BUG_ON, NOTE_COLLAPSE
 from anonvma_rt.mm.huge_memory cimport hugepage_fits
 from anonvma_rt.mm.mm_types cimport (
     COLLAPSE_3_2, COLLAPSE_5_8, HPAGE_PMD_NR, PMD_SIZE, PTE_WRITE, TYPE_VMA, VM_WRITE, anon_vma, kernel_of,
-    make_huge_pmd, mm_struct, page, page_at, page_compound, page_count, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn,
-    pte_present, pte_t, vm_area_struct,
+    make_huge_pmd, member_of, mm_struct, page, page_at, page_compound, page_count, page_table, pmd_huge, pmd_t,
+    pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, isolate_lru_page, put_page, putback_lru_page
 from anonvma_rt.mm.pgtable cimport pmd_offset, pmd_read, pte_lockptr, pte_read, ptep_get_and_clear, set_pmd
@@ -36,7 +36,7 @@ cdef vm_area_struct *suitable_vma(Task *t, mm_struct *mm, uint64_t address) noex
     cdef vm_area_struct *vma = find_vma(t, mm, address)
     if vma == NULL or vma.vm_start > address or not hugepage_fits(vma, address):
         return NULL
-    point(t, OP_LOAD, &vma.anon_vma)
+    point(t, OP_LOAD, member_of(t, &vma.anon_vma))
     return vma if read_link(&vma.anon_vma) != NULL else NULL
 
 

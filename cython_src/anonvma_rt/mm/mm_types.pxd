@@ -330,7 +330,7 @@ cdef struct page:
     uint32_t index            # in the space of vm_pgoff
     uint32_t pfn
     uint32_t head             # pfn of the huge page's head; of itself for a small page
-    uint32_t flags            # PG_*; the order of the huge page whose head it is; its slot in the swap area
+    uint32_t flags            # PG_*; and its slot in the swap area
     # An anon_vma plus PAGE_MAPPING_ANON, or 0. The upper bits are its generation when it was set, which tells a reused
     # one from the page's own: one word, because walkers read it under no lock.
     uint64_t mapping
@@ -352,8 +352,6 @@ cdef enum:
     PG_LAZYFREE = 16
     # It is in the page cache: not anonymous, and with one reference more than it has entries.
     PG_FILE = 128
-    PAGE_ORDER_SHIFT = 8
-    PAGE_ORDER_MASK = 15
     PAGE_SLOT_SHIFT = 12
 
 cdef enum:

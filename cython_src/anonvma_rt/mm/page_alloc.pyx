@@ -14,7 +14,7 @@ from anonvma_rt.mm.deferred_queue cimport forget_deferred
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_PAGE, BUG_DOUBLE_FREE, BUG_ON, NOTE_FREE_PAGE
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, PAGE_ORDER_SHIFT, PG_COMPOUND, PG_HEAD, PG_ISOLATED, PMD_ORDER, THP_3_2,
+    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, PG_COMPOUND, PG_HEAD, PG_ISOLATED, THP_3_2,
     TYPE_PAGES, TYPE_SCRATCH, compound_head, compound_mapcount, kernel, kernel_of, page, page_count, page_in_compound,
     pfn_to_page,
 )
@@ -107,7 +107,7 @@ cdef page *alloc_hugepage(Task *t) noexcept nogil:
     if t.x.parallel:
         unguard(&k.frames_guard)
     head.count = 1
-    head.flags = PG_HEAD | PMD_ORDER << PAGE_ORDER_SHIFT
+    head.flags = PG_HEAD
     if k.algorithm.thp != THP_3_2:
         for i in range(<uint32_t>HPAGE_PMD_NR):
             head[i].flags |= PG_COMPOUND

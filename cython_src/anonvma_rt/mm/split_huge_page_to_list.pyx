@@ -14,7 +14,7 @@ from anonvma_rt.mm.deferred_queue cimport deferred_queue, lock_deferred, take_fr
 from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SPLIT_MAPPED, NOTE_HUGE_SPLIT
 from anonvma_rt.mm.huge_migration cimport parts, remap_huge_page, unmap_huge_page
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PG_COMPOUND, PG_HEAD, PAGE_ORDER_MASK, PAGE_ORDER_SHIFT, anon_vma, compound_head, kernel_of, page,
+    HPAGE_PMD_NR, PG_COMPOUND, PG_HEAD, anon_vma, compound_head, kernel_of, page,
     page_compound, page_count,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
@@ -33,8 +33,7 @@ cdef void make_parts_pages(page *head) noexcept nogil:
         write_once64(&head[i].mapping, mapping)
         write_onceu(&head[i].index, index + i)
         write_onceu(&head[i].flags, read_onceu(&head[i].flags) & ~<uint32_t>PG_COMPOUND)
-    write_onceu(&head.flags, read_onceu(&head.flags)
-                & ~<uint32_t>(PG_HEAD | PG_COMPOUND | PAGE_ORDER_MASK << PAGE_ORDER_SHIFT))
+    write_onceu(&head.flags, read_onceu(&head.flags) & ~<uint32_t>(PG_HEAD | PG_COMPOUND))
 
 
 cdef bint freeze_and_split(Task *t, page *head) noexcept nogil:

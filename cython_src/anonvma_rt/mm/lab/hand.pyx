@@ -18,6 +18,7 @@ from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, Execution, Finding, Task
 from anonvma_rt.mm.deferred_queue cimport make_deferred_queue
 from anonvma_rt.mm.failslab cimport failslab_open, failslab_race
 from anonvma_rt.mm.fork cimport mm_alloc
+from anonvma_rt.mm.filemap cimport make_file
 from anonvma_rt.mm.pins cimport pins_open
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
 from anonvma_rt.mm.hooks.algorithm cimport read_algorithm
@@ -26,7 +27,7 @@ from anonvma_rt.mm.lab.kernel cimport kernel_init, read_plan
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.lab.syscall cimport (
-    RECLAIM, RESOLVED, Call, is_about_pins, read_call, resolve, system_call, wants_page,
+    Call, MMAP_FILE, RECLAIM, RESOLVED, is_about_pins, read_call, resolve, system_call, wants_page,
 )
 from anonvma_rt.mm.lab.world cimport World
 from anonvma_rt.mm.mm_types cimport (
@@ -83,6 +84,8 @@ cdef void make_call(Task *t, Made *made) noexcept nogil:
         swap_open(t)
     elif is_about_pins(made.call):
         pins_open(t)
+    elif made.call.verb == MMAP_FILE:
+        make_file(t)
     if wants_page(made.call):
         resolve(t, made.call, made.call.args[RESOLVED])
     made.result = system_call(t, made.call)

@@ -15,6 +15,7 @@ from anonvma_rt.engine.run.sync cimport declare_lock_order
 from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_REFUSED, Execution, Task, halt, note
 from anonvma_rt.mm.deferred_queue cimport make_deferred_queue
 from anonvma_rt.mm.failslab cimport failslab_arm, failslab_failures, failslab_open, failslab_race
+from anonvma_rt.mm.filemap cimport make_file
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
 from anonvma_rt.mm.pins cimport pins_open
@@ -26,9 +27,8 @@ from anonvma_rt.mm.lab.interesting cimport WATCH_MIGRATING_PTL, is_interesting, 
 from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects, member_name
 from anonvma_rt.mm.lab.syscall cimport (
-    COMPARE, ERRNOS, MIGRATE, MOVE_PAGES, RECLAIM, VMAS, Call, is_about_pins, is_right, mapped_pfn, read_call, resolve,
-    DEFERRED_SPLIT, READ, TOUCH,
-    system_call, takes_all_rights, user_errno, wants_page,
+    COMPARE, Call, DEFERRED_SPLIT, ERRNOS, MIGRATE, MMAP_FILE, MOVE_PAGES, READ, RECLAIM, TOUCH, VMAS, is_about_pins,
+    is_right, mapped_pfn, read_call, resolve, system_call, takes_all_rights, user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, MOST_THREADS, PAGE_SIZE,
@@ -186,6 +186,8 @@ cdef class Kernel(Subject):
                 swap_open(t)
             elif is_about_pins(&self.calls[i]):
                 pins_open(t)
+            elif self.calls[i].verb == MMAP_FILE:
+                make_file(t)
             if self.calls[i].verb == DEFERRED_SPLIT and kernel_of(t).deferred == NULL:
                 make_deferred_queue(t)
         if self.can_fail:

@@ -78,7 +78,7 @@ cdef inline bint takes_all_rights(Call *c) noexcept nogil:
 
 
 cdef inline bint is_about_pins(Call *c) noexcept nogil:
-    return c.verb >= PIN
+    return PIN <= c.verb <= DMA
 
 
 cdef bint wants_page(Call *c) noexcept nogil

@@ -10,7 +10,7 @@ from anonvma_rt.engine.run.sync cimport down_read, down_write, up_read
 from anonvma_rt.engine.run.task cimport Task, violate
 from anonvma_rt.mm.deferred_split cimport deferred_split_scan
 from anonvma_rt.mm.exec cimport setup_arg_pages
-from anonvma_rt.mm.filemap cimport collapse_file, make_file
+from anonvma_rt.mm.filemap cimport collapse_file
 from anonvma_rt.mm.fault cimport access_range, compare
 from anonvma_rt.mm.fork cimport dup_mmap, exit_mmap
 from anonvma_rt.mm.gup cimport dma_write, follow_page, pin_user_page, unpin_user_page
@@ -264,7 +264,6 @@ cdef int64_t change_maps(Task *t, mm_struct *mm, Call *c) noexcept nogil:
     if c.verb == MMAP:
         result = do_mmap(t, mm, a[0], bytes_of(a[1]), mmap_flags(a))
     elif c.verb == MMAP_FILE:
-        make_file(t)
         result = do_mmap(t, mm, a[0], bytes_of(a[1]), rights_of(a[2]) | VM_FILE)
     elif c.verb == MUNMAP:
         result = do_munmap(t, mm, <uint64_t>a[0], bytes_of(a[1]), True)
