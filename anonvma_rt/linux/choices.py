@@ -116,6 +116,10 @@ class Choices:
     split_migrating
         what a split of a pmd that is a migration entry counts: "counts", entries and references, as if the page were
         mapped (4.14 until ec0abae6dcdf in 5.9); "references", these only (until 9d84604b845c in 5.18); "no".
+    huge_zero
+        what a write does where a read mapped the huge zero page: "no", there is none, and a read gets a huge page, too;
+        "3.8", maps a huge page (97ae17497e99); "5.8", splits the pmd and maps a small one (3917c80280c9); "6.13", maps
+        a huge page again.
 
     Swap, reclaim, and references from outside the page tables:
 
@@ -333,3 +337,4 @@ class Choices:
     split_warns: bool = False
     split_sync: bool = False
     split_migrating: str = "no"
+    huge_zero: str = "no"

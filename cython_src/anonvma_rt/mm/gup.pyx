@@ -16,10 +16,10 @@ from anonvma_rt.mm.pins cimport (
 )
 from anonvma_rt.mm.memory cimport do_wp_page, handle_mm_fault, unpin_entry
 from anonvma_rt.mm.mm_types cimport (
-    GUP_COW_5_19, GUP_COW_5_8, MAX_PROCESSES, PG_DIRTY, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PROTNONE, PTE_WRITE,
-    VM_READ, VM_WRITE, is_poison, kernel_of, mm_struct, page, page_at, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present,
-    pte_t, start_of, vm_area_struct, PMD_MIGRATION, PTE_MIGRATION, PTE_PRESENT, THP_3_2, THP_4_14, make_pte,
-    compound_head, page_in_compound,
+    GUP_COW_5_19, GUP_COW_5_8, MAX_PROCESSES, PG_DIRTY, PMD_MIGRATION, PTE_DIRTY, PTE_EXCLUSIVE, PTE_MIGRATION,
+    PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, THP_3_2, THP_4_14, VM_READ, VM_WRITE, compound_head,
+    is_huge_zero_pmd, is_poison, kernel_of, make_pte, mm_of, mm_struct, page, page_at, page_in_compound, pmd_huge,
+    pmd_t, pmd_table, pte_pfn, pte_present, pte_t, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport drop, get_page, isolate_lru_page, put_page
 from anonvma_rt.mm.page_lock cimport lock_page, unlock_page
@@ -48,9 +48,11 @@ cdef bint split_held(Task *t, page *p, pte_t *seen) noexcept nogil:
     return done
 
 
-cdef page *follow_huge_pmd(Task *t, mm_struct *mm, pmd_t *pmd, bint isolate, pte_t *seen) noexcept nogil:
+cdef page *follow_huge_pmd(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, bint isolate,
+                           pte_t *seen) noexcept nogil:
     """follow_trans_huge_pmd() since 4.5: NULL, with nothing in seen, where to look again. Who migrates takes a huge
     page as it is since 4.14."""
+    cdef mm_struct *mm = mm_of(t, vma)
     cdef bint whole = isolate and kernel_of(t).algorithm.thp == THP_4_14
     cdef page *p
     cdef pmd_t value
@@ -59,6 +61,14 @@ cdef page *follow_huge_pmd(Task *t, mm_struct *mm, pmd_t *pmd, bint isolate, pte
     if not pmd_huge(value) or value & PMD_MIGRATION:
         spin_unlock(t, &mm.page_table_lock)
         seen[0] = make_pte(PTE_MIGRATION, pte_pfn(value), 0) if pmd_huge(value) else PTE_NONE
+        return NULL
+    if is_huge_zero_pmd(value):
+        spin_unlock(t, &mm.page_table_lock)
+        if whole:
+            seen[0] = make_pte(PTE_PRESENT, 0, 0)
+        else:
+            seen[0] = PTE_NONE
+            split_huge_pmd(t, vma, pmd, address)
         return NULL
     p = page_at(t, pte_pfn(value))
     if whole:
@@ -71,12 +81,13 @@ cdef page *follow_huge_pmd(Task *t, mm_struct *mm, pmd_t *pmd, bint isolate, pte
     return p
 
 
-cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address, bint isolate, pte_t *seen) noexcept nogil:
+cdef page *follow_page(Task *t, vm_area_struct *vma, uint64_t address, bint isolate, pte_t *seen) noexcept nogil:
     """The page at an address with a reference, or NULL; a huge page there is split first (FOLL_SPLIT), also if ptes map
     it. mmap_sem is held for reading. seen: the pte that was there under its lock, which says why there is no page.
 
     isolate: takes it off the LRU as well, or gives NULL where somebody has. Since 4.14 that is for a migration of huge
     pages, too: then the page is the head of one, and not split."""
+    cdef mm_struct *mm = mm_of(t, vma)
     cdef pmd_t *pmd = pmd_offset(mm, address)
     cdef pmd_t value = pmd_read(t, pmd) if pmd != NULL else 0
     cdef bint old = kernel_of(t).algorithm.thp == THP_3_2
@@ -87,9 +98,9 @@ cdef page *follow_page(Task *t, mm_struct *mm, uint64_t address, bint isolate, p
     while True:
         while pmd_huge(value):
             if old:
-                split_huge_page_pmd(t, mm, pmd)
+                split_huge_page_pmd(t, vma, pmd, address)
             else:
-                p = follow_huge_pmd(t, mm, pmd, isolate, seen)
+                p = follow_huge_pmd(t, vma, address, pmd, isolate, seen)
                 if p != NULL or seen[0] != PTE_NONE:
                     return p
             value = pmd_read(t, pmd)

@@ -12,7 +12,8 @@ from anonvma_rt.mm.mm_types cimport (
     PMD_SIZE, VM_GROWSDOWN, VM_HUGEPAGE, VM_STACK_INCOMPLETE_SETUP, mm_walk, pmd_t, vm_area_struct,
 )
 
-cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil
+cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd,
+                                    bint write) noexcept nogil
 cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, pmd_t seen) noexcept nogil
 cdef bint copy_huge_pmd(Task *t, mm_walk *walk, pmd_t *source, uint64_t address) noexcept nogil
 cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil

@@ -12,10 +12,10 @@ from anonvma_rt.mm.compound_rmap cimport page_dup_pmd_rmap, page_remove_pmd_rmap
 from anonvma_rt.mm.hooks.notes cimport BUG_NO_TABLE, BUG_ON, NOTE_HUGE_FAULT, NOTE_HUGE_MOVE, NOTE_ZAP
 from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
-    COW_REUSE_5_19, HPAGE_PMD_NR, MOVE_FLUSH_DIRTY, MOVE_FLUSH_END, PMD_DIRTY, PMD_EXCLUSIVE, PMD_MIGRATION,
-    PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, THP_3_2, THP_4_14, TYPE_VMA, UNSTABLE_PMD_NO, VM_HUGEPAGE,
-    VM_WRITE, algorithm, kernel_of, make_huge_pmd, mm_struct, mm_walk, noted, page, page_at, page_count, page_table,
-    pmd_huge, pmd_t, pte_pfn, serial_of, vm_area_struct,
+    COW_REUSE_5_19, HPAGE_PMD_NR, HUGE_ZERO_5_8, HUGE_ZERO_NO, MOVE_FLUSH_DIRTY, MOVE_FLUSH_END, PMD_DIRTY,
+    PMD_EXCLUSIVE, PMD_HUGE, PMD_MIGRATION, PMD_PROTNONE, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, THP_3_2, THP_4_14,
+    TYPE_VMA, UNSTABLE_PMD_NO, VM_HUGEPAGE, VM_WRITE, algorithm, is_huge_zero_pmd, kernel_of, make_huge_pmd, mm_struct,
+    mm_walk, noted, page, page_at, page_count, page_table, pmd_huge, pmd_t, pte_pfn, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_flush_full, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_hugepage, get_page, put_page
@@ -29,6 +29,14 @@ from anonvma_rt.mm.tlb cimport announce_contents, flush_tlb_page, flush_tlb_rang
 
 cdef inline page *pmd_page(Task *t, pmd_t pmd) noexcept nogil:
     return page_at(t, pte_pfn(pmd))
+
+
+cdef void map_new_huge_page(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address, page *new) noexcept nogil:
+    """In an empty pmd, for a write. page_table_lock is held."""
+    cdef uint64_t start = address & ~<uint64_t>(PMD_SIZE - 1)
+    page_add_new_anon_rmap(t, new, vma, start)
+    set_pmd(t, pmd, make_huge_pmd(new.pfn, True))
+    note(t, NOTE_HUGE_FAULT, vma.vm_mm.id, <int64_t>start, new.pfn)
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------
@@ -45,15 +53,28 @@ cdef int look_twice(Task *t, mm_struct *mm, uint64_t address, pmd_t *pmd) noexce
     return 0
 
 
-cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil:
-    """A huge page for an empty pmd, for a read as well: there is no huge zero page yet. Without memory for one a table
-    of small pages takes its place. Returns 0 or -ENOMEM."""
+cdef void map_huge_zero_page(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil:
+    """set_huge_zero_page(). It is always there, where the kernel makes it for who wants it first, and maps small pages
+    without memory for it."""
+    spin_lock(t, &mm.page_table_lock)
+    if pmd_read(t, pmd) == 0:
+        set_pmd(t, pmd, PMD_HUGE)
+    spin_unlock(t, &mm.page_table_lock)
+
+
+cdef int do_huge_pmd_anonymous_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd,
+                                    bint write) noexcept nogil:
+    """A huge page for an empty pmd; for a read the huge zero page, where there is one (3.8). Without memory for one a
+    table of small pages takes its place. Returns 0 or -ENOMEM."""
     cdef mm_struct *mm = vma.vm_mm
     cdef page_table *table
     cdef uint64_t start = address & ~<uint64_t>(PMD_SIZE - 1)
     cdef page *head
     if anon_vma_prepare(t, vma) < 0:
         return -ENOMEM
+    if not write and kernel_of(t).algorithm.huge_zero != HUGE_ZERO_NO:
+        map_huge_zero_page(t, mm, pmd)
+        return 0
     head = alloc_hugepage(t)
     if head == NULL:
         if kernel_of(t).algorithm.unstable_pmd != UNSTABLE_PMD_NO:
@@ -104,6 +125,30 @@ cdef int reuse_huge_page(Task *t, vm_area_struct *vma, pmd_t *pmd, pmd_t seen, p
     return alone
 
 
+cdef int do_huge_zero_wp_pmd(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd) noexcept nogil:
+    """A write where the huge zero page is: a huge page in its place (3.8 to 5.7, and since 6.13); otherwise, or without
+    memory for one, the pmd is split, and the fault finds the zero page. Returns 0 or -ENOMEM."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef page *new = NULL
+    if anon_vma_prepare(t, vma) < 0:
+        return -ENOMEM
+    if kernel_of(t).algorithm.huge_zero != HUGE_ZERO_5_8:
+        new = alloc_hugepage(t)
+    if new == NULL:
+        split_huge_pmd(t, vma, pmd, address)
+        return 0
+    spin_lock(t, &mm.page_table_lock)
+    if is_huge_zero_pmd(pmd_read(t, pmd)):
+        set_pmd(t, pmd, 0)
+        flush_tlb_page(t, mm, address)
+        map_new_huge_page(t, vma, pmd, address, new)
+        new = NULL
+    spin_unlock(t, &mm.page_table_lock)
+    if new != NULL:
+        put_page(t, new)
+    return 0
+
+
 cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *pmd, pmd_t seen) noexcept nogil:
     """Copy on write of a whole huge page; a page mapped nowhere else is written to where it is. Without memory for a
     huge page it is split, and the fault looks again, as it does since 5.8 in any case (cow_splits), with the pmd split
@@ -113,6 +158,8 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
     cdef page *new
     cdef uint32_t i
     cdef int alone = -1
+    if is_huge_zero_pmd(seen):
+        return do_huge_zero_wp_pmd(t, vma, address, pmd)
     spin_lock(t, &mm.page_table_lock)
     if pmd_read(t, pmd) == seen:
         alone = reuse_huge_page(t, vma, pmd, seen, old)
@@ -146,9 +193,7 @@ cdef int do_huge_pmd_wp_page(Task *t, vm_area_struct *vma, uint64_t address, pmd
     if pmd_read(t, pmd) == seen:
         set_pmd(t, pmd, 0)
         flush_tlb_page(t, mm, address)
-        page_add_new_anon_rmap(t, new, vma, address & ~<uint64_t>(PMD_SIZE - 1))
-        set_pmd(t, pmd, make_huge_pmd(new.pfn, True))
-        note(t, NOTE_HUGE_FAULT, mm.id, <int64_t>(address & ~<uint64_t>(PMD_SIZE - 1)), new.pfn)
+        map_new_huge_page(t, vma, pmd, address, new)
         page_remove_pmd_rmap(t, old)
         put_page(t, old)
         new = NULL
@@ -190,7 +235,7 @@ cdef bint copy_huge_pmd(Task *t, mm_walk *walk, pmd_t *source, uint64_t address)
         return False
     if pmd & PMD_MIGRATION:
         decode_migration_entry(t, pmd, address)
-    else:
+    elif not is_huge_zero_pmd(pmd):
         get_page(t, pmd_page(t, pmd))
         page_dup_pmd_rmap(t, pmd_page(t, pmd))
     pmd &= ~<pmd_t>(PMD_WRITE | PMD_EXCLUSIVE)
@@ -209,17 +254,18 @@ cdef bint zap_huge_pmd(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noe
     cdef page *head
     if value == 0:
         return False
-    head = pmd_page(t, value)
     set_pmd(t, pmd, 0)
     note(t, NOTE_ZAP, mm.id, <int64_t>address, noted(value))
     if value & PMD_MIGRATION:
         decode_migration_entry(t, value, address)
         spin_unlock(t, &mm.page_table_lock)
         return True
-    page_remove_pmd_rmap(t, head)
+    head = NULL if is_huge_zero_pmd(value) else pmd_page(t, value)
+    if head != NULL:
+        page_remove_pmd_rmap(t, head)
     spin_unlock(t, &mm.page_table_lock)
     tlb_remove_entry(t, walk.tlb, address, PMD_SIZE)
-    if tlb_remove_page(t, walk.tlb, head):
+    if head != NULL and tlb_remove_page(t, walk.tlb, head):
         tlb_flush_full(t, walk.tlb, address, address + PMD_SIZE)
     return True
 

@@ -192,14 +192,15 @@ cdef int collapse_table(Task *t, vm_area_struct *vma, uint64_t address, pmd_t *p
 
 
 cdef int collapse_huge_page(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
-    """Makes a huge page of what is mapped around address. 0; -EINVAL where no vma wants one there or an entry is in the
-    way; -EAGAIN where a page is locked, isolated or pinned; -ENOMEM.
+    """Makes a huge page of what is mapped around address. 0, also where one is; -EINVAL where no vma wants one
+    there or an entry is in the way; -EAGAIN where a page is locked, isolated or pinned; -ENOMEM.
 
     mmap_sem is dropped to find memory, and the vma is looked up again afterwards; in 4.8-rc only whether there is one,
     and the old one was gone on with (c131f751ab1a)."""
     cdef vm_area_struct *vma
     cdef vm_area_struct *again
     cdef pmd_t *pmd
+    cdef pmd_t value
     cdef page *new
     cdef int result = -EINVAL
     address &= ~<uint64_t>(PMD_SIZE - 1)
@@ -218,10 +219,15 @@ cdef int collapse_huge_page(Task *t, mm_struct *mm, uint64_t address) noexcept n
             vma = again
         must_live(t, vma, TYPE_VMA)
         pmd = pmd_offset(mm, address)
-        if pmd != NULL and not pmd_huge(pmd_read(t, pmd)):
+        value = pmd_read(t, pmd) if pmd != NULL else 0
+        if pmd_huge(value):
+            result = 0
+        elif pmd != NULL:
             vma_start_write(t, vma)
             result = collapse_table(t, vma, address, pmd, new)
+            if result == 0:
+                new = NULL
     mmap_write_unlock(t, mm)
-    if result < 0:
+    if new != NULL:
         put_page(t, new)
     return result

@@ -10,11 +10,12 @@ from anonvma_rt.engine.run.task cimport Task, note, point
 from anonvma_rt.mm.hooks.notes cimport NOTE_ZAP
 from anonvma_rt.mm.memory cimport zap_page_range
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE, PG_DIRTY, PG_LAZYFREE, PG_SWAPCACHE, PTE_DIRTY, is_swap_pte, mm_struct, mm_walk, noted, page,
-    page_at, page_in_compound, page_slot, page_table, pmd_t, pte_pfn, pte_present, pte_t, start_of, vm_area_struct,
+    PAGE_SIZE, PG_DIRTY, PG_LAZYFREE, PG_SWAPCACHE, PTE_DIRTY, is_huge_zero_pmd, is_swap_pte, mm_struct, mm_walk, noted,
+    page, page_at, page_in_compound, page_slot, page_table, pmd_t, pte_pfn, pte_present, pte_t, start_of,
+    vm_area_struct,
 )
 from anonvma_rt.mm.pagewalk cimport walk_page_range
-from anonvma_rt.mm.pgtable cimport pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
+from anonvma_rt.mm.pgtable cimport pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte
 from anonvma_rt.mm.split_huge_page cimport split_huge_pmd
 from anonvma_rt.mm.swap cimport change_flags, free_swap_and_cache, swap_of, try_to_free_swap
 from anonvma_rt.mm.tlb cimport flush_tlb_batched_pending, flush_tlb_range
@@ -68,6 +69,8 @@ cdef int free_pte_range(Task *t, mm_walk *walk, page_table *table, uint64_t addr
 
 
 cdef bint split_first(Task *t, mm_walk *walk, pmd_t *pmd, uint64_t address) noexcept nogil:
+    if is_huge_zero_pmd(pmd_read(t, pmd)):
+        return True
     split_huge_pmd(t, walk.vma, pmd, address)
     return False
 

@@ -22,9 +22,9 @@ from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, MISSING_FLUSH_COW, PAGE_SHIFT, PAGE_SIZE, PG_FILE, PMD_MIGRATION,
     PMD_PROTNONE, PMD_SPLITTING, PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE,
-    PTRS_PER_TABLE, TYPE_VMA, VM_FILE, compound_head, is_migration_entry, is_swap_pte, kernel, kernel_of, make_pte,
-    mm_of, mm_struct, mm_walk, mmu_gather, noted, page, page_at, page_count, page_in_compound, page_slot, page_table,
-    pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
+    PTRS_PER_TABLE, TYPE_VMA, VM_FILE, compound_head, is_huge_zero_pmd, is_migration_entry, is_swap_pte, kernel,
+    kernel_of, make_pte, mm_of, mm_struct, mm_walk, mmu_gather, noted, page, page_at, page_count, page_in_compound,
+    page_slot, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_flush_full, tlb_gather_mmu, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
@@ -306,8 +306,9 @@ cdef int handle_huge_fault(Task *t, vm_fault *vmf, pmd_t *pmd, pmd_t value) noex
             return 0
         if tlb_of(t) != NULL:
             tlb_fill(t, vmf.mm, vmf.address, value, True, vmf.write)
-        vmf.content = page_at(t, pte_pfn(value))
-        vmf.content += (vmf.address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1)
+        vmf.content = NULL
+        if not is_huge_zero_pmd(value):
+            vmf.content = page_at(t, pte_pfn(value)) + ((vmf.address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1))
         return 1
     if value & PMD_MIGRATION:
         pmd_migration_entry_wait(t, vmf.mm, pmd, vmf.address)
@@ -384,7 +385,7 @@ cdef int handle_mm_fault(Task *t, vm_fault *vmf) noexcept nogil:
             if result > 0:
                 return 0
         elif value == 0 and hugepage_fits(vmf.vma, vmf.address):
-            result = do_huge_pmd_anonymous_page(t, vmf.vma, vmf.address, pmd)
+            result = do_huge_pmd_anonymous_page(t, vmf.vma, vmf.address, pmd, vmf.write)
         else:
             table = pmd_table(value)
             if value == 0:

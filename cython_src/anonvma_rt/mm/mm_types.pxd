@@ -96,7 +96,7 @@ cdef enum:
     PTE_PFN_SHIFT = 8
 
 # A pmd is none, the address of a page table, or huge: PMD_HUGE, perhaps splitting and writable, and the head's pfn.
-# With PMD_MIGRATION it is no mapping but a migration entry of the whole huge page (4.14).
+# With page frame 0 it shows the huge zero page; with PMD_MIGRATION it is no mapping but a migration entry of the whole huge page (4.14).
 ctypedef uint64_t pmd_t
 cdef enum:
     PMD_HUGE = 1
@@ -186,6 +186,12 @@ cdef enum HugePages:
     THP_3_2
     THP_4_5
     THP_4_14
+
+cdef enum HugeZero:
+    HUGE_ZERO_NO
+    HUGE_ZERO_3_8
+    HUGE_ZERO_5_8
+    HUGE_ZERO_6_13
 
 cdef enum SplitMigrating:
     SPLIT_MIGRATING_NO
@@ -316,6 +322,7 @@ cdef struct algorithm:
     int8_t split_warns
     int8_t split_sync
     int8_t split_migrating
+    int8_t huge_zero
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -679,6 +686,10 @@ cdef inline int64_t noted(uint64_t entry) noexcept nogil:
 
 cdef inline bint pmd_huge(pmd_t pmd) noexcept nogil:
     return pmd & PMD_HUGE
+
+
+cdef inline bint is_huge_zero_pmd(pmd_t pmd) noexcept nogil:
+    return pmd_huge(pmd) and pmd >> PTE_PFN_SHIFT == 0
 
 
 cdef inline page_table *pmd_table(pmd_t pmd) noexcept nogil:

@@ -11,7 +11,7 @@ from anonvma_rt.mm.mm_types cimport anon_vma, mm_struct, page, pmd_t, vm_area_st
 
 cdef void wait_split_huge_page(Task *t, anon_vma *av) noexcept nogil
 cdef bint split_huge_page(Task *t, page *p) noexcept nogil
-cdef void split_huge_page_pmd(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil
+cdef void split_huge_page_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil
 cdef void split_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil
 cdef void vma_adjust_trans_huge(Task *t, vm_area_struct *vma, uint64_t start, uint64_t end, vm_area_struct *next,
                                 int64_t shift) noexcept nogil

@@ -10,9 +10,9 @@ from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SPLIT_COUNT, BUG_SPLIT_WRITABLE, NOTE_HUGE_SPLIT
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, THP_3_2, anon_vma, kernel_of, make_pte, mm_of,
-    mm_struct, page, page_at, page_compound, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, pte_t, vm_area_struct,
-    vma_page_prot,
+    HPAGE_PMD_NR, PMD_SIZE, PMD_SPLITTING, PMD_WRITE, PTE_PRESENT, THP_3_2, anon_vma, is_huge_zero_pmd, kernel_of,
+    make_pte, mm_of, mm_struct, page, page_at, page_compound, page_table, pfn_to_page, pmd_huge, pmd_t, pte_pfn, pte_t,
+    vm_area_struct, vma_page_prot,
 )
 from anonvma_rt.mm.page_alloc cimport get_page, put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address_pmd
@@ -22,7 +22,7 @@ from anonvma_rt.mm.rmap cimport (
     vma_address,
 )
 from anonvma_rt.mm.split_huge_page_to_list cimport split_huge_page_locked
-from anonvma_rt.mm.split_huge_pmd cimport split_one_huge_pmd
+from anonvma_rt.mm.split_huge_pmd cimport split_huge_zero_page_pmd, split_one_huge_pmd
 from anonvma_rt.mm.tlb cimport flush_tlb_range
 
 
@@ -157,13 +157,18 @@ cdef bint split_mapped_page(Task *t, page *p) noexcept nogil:
     return True
 
 
-cdef void split_huge_page_pmd(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil:
+cdef void split_huge_page_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil:
     """Splits the huge page at a pmd, if there is one; afterwards a table is there, or nothing."""
+    cdef mm_struct *mm = vma.vm_mm
     cdef page *head
     cdef pmd_t value
     spin_lock(t, &mm.page_table_lock)
     value = pmd_read(t, pmd)
     if not pmd_huge(value):
+        spin_unlock(t, &mm.page_table_lock)
+        return
+    if is_huge_zero_pmd(value):
+        split_huge_zero_page_pmd(t, vma, pmd, address)
         spin_unlock(t, &mm.page_table_lock)
         return
     head = page_at(t, pte_pfn(value))
@@ -179,7 +184,7 @@ cdef void split_huge_page_pmd(Task *t, mm_struct *mm, pmd_t *pmd) noexcept nogil
 cdef void split_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil:
     """A pmd becomes a table, with its page up to 4.4. Afterwards a table is there, or nothing."""
     if kernel_of(t).algorithm.thp == THP_3_2:
-        split_huge_page_pmd(t, vma.vm_mm, pmd)
+        split_huge_page_pmd(t, vma, pmd, address)
     else:
         split_one_huge_pmd(t, vma, pmd, address, NULL, False)
 

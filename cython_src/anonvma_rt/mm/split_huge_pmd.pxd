@@ -10,4 +10,5 @@ from anonvma_rt.mm.mm_types cimport mm_struct, page, pmd_t, vm_area_struct
 
 cdef void split_one_huge_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address, page *wanted,
                              bint freeze) noexcept nogil
+cdef void split_huge_zero_page_pmd(Task *t, vm_area_struct *vma, pmd_t *pmd, uint64_t address) noexcept nogil
 cdef bint lock_page_of_pmd(Task *t, mm_struct *mm, pmd_t *pmd, pmd_t value, page *head) noexcept nogil

@@ -192,7 +192,7 @@ cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) no
     result = is_taken(t, mm, to)
     if result:
         return -EEXIST if result > 0 else result
-    p = follow_page(t, mm, source, False, &seen)
+    p = follow_page(t, vma, source, False, &seen)
     if p != NULL:
         return move_page(t, p, seen, vma, source, new_vma, to)
     if is_migration_entry(seen):

@@ -115,6 +115,17 @@ ROWS = {
     ),
     "a part that becomes read-only splits the pmd": ([["mprotect", at(0), 100, False]], "512c 2048.", 0),
     "a part that goes leaves the rest": ([["munmap", at(0), 100]], "100. 412c 2048.", 0),
+    "a read gets the huge zero page": ([["dontneed", at(0), HUGE], ["read", at(0), 1]], "512z 2048.", 0),
+    "a write there gets a huge page": (
+        [["dontneed", at(0), HUGE], ["read", at(0), 1], ["write", at(9), 1, 8]], "512c 2048.", 1,
+    ),
+    "a part of it that becomes read-only splits it": (
+        [["dontneed", at(0), HUGE], ["read", at(0), 1], ["mprotect", at(0), 100, False], ["write", at(200), 1, 8]],
+        "200z 1s 311z 2048.", 0,
+    ),
+    "a child has the huge zero page, too, and neither shares it": (
+        [["dontneed", at(0), HUGE], ["read", at(0), 1], ["fork", 0, 0]], "512z 2048.", 0,
+    ),
     "what comes back there is small": ([["dontneed", at(0), 100], ["write", at(0), 1, 8]], "1s 99. 412c 2048.", 0),
 }  # fmt: skip
 
@@ -162,7 +173,7 @@ def test_they_agree_in_many_sequences_without(forks, without):
 def test_the_sequences_show_all_that_there_is(host):
     machine = Machine("linux-host")
     made = [sequence(machine, seed, forks=True) for seed in range(FEW)]
-    assert set("".join(one[3] for one in made)) >= set(".scSC")
+    assert set("".join(one[3] for one in made)) >= set(".zscSC")
     assert {one[4] for one in made} >= {0, 1, 2}
 
 

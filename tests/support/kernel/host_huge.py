@@ -21,8 +21,8 @@ SPAN = 4 * HUGE
 MOST = 25  # calls of a sequence
 BORDERS = (0, 0, 0, 0, 1, 100, 256, 511)
 LENGTHS = (512, 512, 512, 1024, 1536, 1, 2, 100, 256, 513)
-# A read would get the huge zero page, which the lab has not.
-VERBS = ("mmap",) * 3 + ("munmap",) + ("dontneed",) * 2 + ("mprotect",) * 2 + ("write",) * 5 + ("mremap",) * 5
+VERBS = ("mmap",) * 3 + ("munmap",) + ("dontneed",) * 2 + ("mprotect",) * 2 + ("write",) * 5 + ("read",) * 2
+VERBS += ("mremap",) * 5
 MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
 # Bits of pagemap and of kpageflags.
 PRESENT, FRAME = 1 << 63, (1 << 55) - 1

@@ -19,6 +19,7 @@ CHOICES = {
     "cow_reuse": ("mapped-once", "5.9", "5.19"),
     "collapse": ("3.2", "4.1", "5.8"),
     "thp": ("3.2", "4.5", "4.14"),
+    "huge_zero": ("no", "3.8", "5.8", "6.13"),
     "split_migrating": ("no", "counts", "references"),
     "aligned": ("no", "6.8", "6.12"),
     "swapin": ("cache", "direct", "prepared"),

@@ -22,9 +22,9 @@ from anonvma_rt.mm.pins cimport MOST_PINS, gup_pin, gup_pins
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PGDIR_SHIFT, PG_FILE, PMD_MIGRATION, PMD_SHIFT, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, THP_3_2,
     TYPE_ANON_VMA, TYPE_SCRATCH, TYPE_TABLE, TYPE_VMA, VM_ACCOUNT, VM_READ, VM_WRITE, anon_vma, compound_mapcount,
-    is_migration_entry, is_swap_pte, kernel, linear_page_index, mm_struct, page, page_anon_vma, page_compound,
-    page_directory, page_generation, page_in_compound, page_slot, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table,
-    pte_pfn, pte_present, pte_t, vm_area_struct, vma_pages,
+    is_huge_zero_pmd, is_migration_entry, is_swap_pte, kernel, linear_page_index, mm_struct, page, page_anon_vma,
+    page_compound, page_directory, page_generation, page_in_compound, page_slot, page_table, pfn_to_page, pmd_huge,
+    pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pte_offset
 from anonvma_rt.mm.swap cimport SWAP_SLOTS, swap_area, swap_slot
@@ -134,7 +134,7 @@ cdef void check_tables(Execution *x, kernel *k, mm_struct *mm, int32_t *mapped) 
                 # The rights of a huge pmd have a pte's bits.
                 if pmd & PMD_MIGRATION:
                     report(x, k, STALE_MIGRATION_ENTRY, mm.id, <int64_t>address, <int64_t>pte_pfn(pmd))
-                else:
+                elif not is_huge_zero_pmd(pmd):
                     check_entry(x, k, mm, vma, address, pmd, pmds_counted(k, pmd, mapped))
             elif not arena_live(&x.arena, pmd_table(pmd), TYPE_TABLE):
                 report(x, k, VIOLATION_USE_AFTER_FREE, TYPE_TABLE, mm.id, <int64_t>address)

@@ -180,6 +180,7 @@ cdef int reclaim_at(Task *t, Call *c) noexcept nogil:
     now: 0, -ENOENT, or why it was kept. mmap_sem is held for reading during that look, and no longer."""
     cdef kernel *k = kernel_of(t)
     cdef mm_struct *mm = k.mm[c.mm]
+    cdef vm_area_struct *vma
     cdef page *p = NULL
     cdef pte_t seen
     if c.args[RESOLVED] > 0:
@@ -188,7 +189,9 @@ cdef int reclaim_at(Task *t, Call *c) noexcept nogil:
         p = pfn_to_page(k, <uint64_t>(c.args[HEAD] if c.args[HEAD] else c.args[RESOLVED]))
     else:
         down_read(t, &mm.mmap_sem)
-        p = follow_page(t, mm, <uint64_t>c.args[0], False, &seen)
+        vma = find_vma(t, mm, <uint64_t>c.args[0])
+        if vma != NULL and start_of(t, vma) <= <uint64_t>c.args[0]:
+            p = follow_page(t, vma, <uint64_t>c.args[0], False, &seen)
         up_read(t, &mm.mmap_sem)
         if p == NULL:
             return -ENOENT

@@ -12,9 +12,9 @@ from anonvma_rt.mm.lab.objects cimport MEMBER_PTE, index_objects, member_at, nex
 from anonvma_rt.mm.mm_types cimport (
     PAGE_SHIFT, PAGE_SIZE, PMD_MIGRATION, PMD_ORDER, PMD_SIZE, PMD_WRITE, PTE_WRITE, PTRS_PER_TABLE, TYPE_ANON_VMA,
     TYPE_AVC, TYPE_DIRECTORY, TYPE_KERNEL, TYPE_MM, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma_chain,
-    avc_of_same_anon_vma, avc_of_same_vma, compound_mapcount, is_migration_entry, is_swap_pte, kernel, mm_struct, page,
-    page_anon_vma, page_compound, page_count, page_in_compound, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table,
-    pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    avc_of_same_anon_vma, avc_of_same_vma, compound_mapcount, is_huge_zero_pmd, is_migration_entry, is_swap_pte, kernel,
+    mm_struct, page, page_anon_vma, page_compound, page_count, page_in_compound, page_table, pfn_to_page, pmd_huge,
+    pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
@@ -61,7 +61,9 @@ cdef tuple describe_entry(mm_struct *mm, uint64_t address):
     cdef pte_t pte
     if pmd != NULL and pmd_huge(pmd[0]):
         state = "migration" if pmd[0] & PMD_MIGRATION else "huge"
-        pfn = pte_pfn(pmd[0]) + ((address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1))
+        pfn = 0
+        if not is_huge_zero_pmd(pmd[0]):
+            pfn = pte_pfn(pmd[0]) + ((address >> PAGE_SHIFT) & (PTRS_PER_TABLE - 1))
         return state, pfn, (pmd[0] & PMD_WRITE) != 0
     table = peek_table(mm, address)
     pte = pte_offset(table, address)[0] if table != NULL else 0
