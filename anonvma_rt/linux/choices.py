@@ -116,6 +116,8 @@ class Choices:
     split_migrating
         what a split of a pmd that is a migration entry counts: "counts", entries and references, as if the page were
         mapped (4.14 until ec0abae6dcdf in 5.9); "references", these only (until 9d84604b845c in 5.18); "no".
+    split_zeroes
+        a split puts the zero page in the place of parts that hold nothing but zeroes (b1f202060afe, 6.12).
     huge_zero
         what a write does where a read mapped the huge zero page: "no", there is none, and a read gets a huge page, too;
         "3.8", maps a huge page (97ae17497e99); "5.8", splits the pmd and maps a small one (3917c80280c9); "6.13", maps
@@ -131,6 +133,9 @@ class Choices:
     uffd_swap
         what UFFDIO_MOVE does about the page of a swapped entry: "6.8", nothing; "6.14", moves the one that it found in
         the swap cache (c50f8e6053b0); "6.16", and looks again under the locks of both entries (0ea148a79919).
+    uffd_any_pmd
+        a UFFDIO_MOVE that has to split a huge pmd asks it for its page, also where it is a migration entry (6.8 until
+        aba6faec0103 in 6.17).
     lazyfree_refs
         reclaim keeps a page of MADV_FREE that somebody has a reference of (6c8e2a256915, 5.18).
     keeps_pinned
@@ -338,3 +343,5 @@ class Choices:
     split_sync: bool = False
     split_migrating: str = "no"
     huge_zero: str = "no"
+    uffd_any_pmd: bool = False
+    split_zeroes: bool = False

@@ -119,10 +119,11 @@ class Process:
         self._call("move_pages", _address(addr), len(status), status=status)
         return [-one for one in status]
 
-    def uffd_move(self, addr: int, to: int) -> None:
-        """Moves one page to an empty place of another vma (UFFDIO_MOVE). Raises OSError: EINVAL (unaligned, not both
-        writable), ENOENT (no mapping or no page there), EEXIST (the place has a page), EBUSY (the page is shared)."""
-        self._call("uffd_move", _address(addr), _address(to))
+    def uffd_move(self, addr: int, to: int, pages: int = 1) -> None:
+        """Moves pages to an empty place of another vma (UFFDIO_MOVE); a huge page moves as a whole where it can. Raises
+        OSError: EINVAL (unaligned, not both writable, beyond the end of one), ENOENT (no mapping or no page there),
+        EEXIST (the place has a page), EBUSY (a page is shared), EAGAIN (some moved, and then one did not)."""
+        self._call("uffd_move", _address(addr), _address(to), _pages(pages))
 
     # ---- references that outlive the look --------------------------------------------------------------------------
 

@@ -146,9 +146,9 @@ class RecordedProcess:
         self._now(errnos, lambda process: process.move_pages(addr, pages))
         self._record("move_pages", errnos, at=addr, pages=pages)
 
-    def uffd_move(self, addr: int, to: int, errnos: Errnos = "") -> None:
-        self._now(errnos, lambda process: process.uffd_move(addr, to))
-        self._record("uffd_move", errnos, **{"from": addr, "to": to})
+    def uffd_move(self, addr: int, to: int, pages: int = 1, errnos: Errnos = "") -> None:
+        self._now(errnos, lambda process: process.uffd_move(addr, to, pages))
+        self._record("uffd_move", errnos, **{"from": addr, "to": to, "pages": pages})
 
     # ---- references that outlive the look --------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ cdef int deferred_split_scan(Task *t) noexcept nogil:
     for i in range(n):
         done = False
         if trylock_page(t, taken[i]):
-            done = not page_compound(taken[i]) or split_huge_page_to_list(t, taken[i]) == 0
+            done = not page_compound(taken[i]) or split_huge_page_to_list(t, taken[i], taken[i]) == 0
             unlock_page(t, taken[i])
         split += done
         if not done:

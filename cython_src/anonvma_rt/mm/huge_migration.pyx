@@ -28,7 +28,7 @@ from anonvma_rt.mm.rmap cimport (
     rmap_walk_next, rmap_walk_range,
 )
 from anonvma_rt.mm.split_huge_pmd cimport split_one_huge_pmd
-from anonvma_rt.mm.tlb cimport flush_tlb_page
+from anonvma_rt.mm.tlb cimport announce_contents, flush_tlb_page
 
 # The addresses of a vma that may show parts of a huge page, and the part that is the first of them.
 cdef struct extent:
@@ -230,9 +230,21 @@ cdef bint unmap_huge_page(Task *t, page *head, anon_vma *av, bint split) noexcep
 cdef bint take_over(parts *owed, uint64_t part) noexcept nogil:
     """Whether a part's first entry takes over the reference that the split has of it."""
     cdef uint64_t bit = <uint64_t>1 << (part & 63)
-    if owed == NULL or part == 0 or not owed.word[part >> 6] & bit:
+    if owed == NULL or not owed.word[part >> 6] & bit:
         return False
     owed.word[part >> 6] &= ~bit
+    return True
+
+
+cdef bint map_unused_to_zeropage(Task *t, vm_area_struct *vma, pte_t *ptep, page *p) noexcept nogil:
+    """Since 6.12 a part of a split page that holds nothing but zeroes is let go, and the zero page takes its place
+    (split_zeroes). Nobody writes to it meanwhile: it is locked, and has no entry and no reference but the split's."""
+    if not kernel_of(t).algorithm.split_zeroes:
+        return False
+    announce_contents(t)
+    if read_onceu(&p.tag):
+        return False
+    set_pte(t, ptep, make_pte(PTE_PRESENT, 0, 0) | vma_page_prot(t, vma))
     return True
 
 
@@ -250,11 +262,12 @@ cdef void remap_ptes(Task *t, vm_area_struct *vma, page_table *table, extent e, 
         if is_migration_entry(pte) and pte_pfn(pte) == e.first.pfn:
             part = e.first.pfn - old.pfn
             p = new + part
-            if not take_over(owed, part):
-                get_page(t, p)
-            set_pte(t, ptep, make_pte(PTE_PRESENT, p.pfn, pte) | vma_page_prot(t, vma))
-            note(t, NOTE_RESTORE, serial_of(vma), <int64_t>e.address, p.pfn)
-            page_add_anon_rmap(t, p, vma, e.address)
+            if owed == NULL or not map_unused_to_zeropage(t, vma, ptep, p):
+                if not take_over(owed, part):
+                    get_page(t, p)
+                set_pte(t, ptep, make_pte(PTE_PRESENT, p.pfn, pte) | vma_page_prot(t, vma))
+                note(t, NOTE_RESTORE, serial_of(vma), <int64_t>e.address, p.pfn)
+                page_add_anon_rmap(t, p, vma, e.address)
         e.first += 1
         e.address += PAGE_SIZE
     spin_unlock(t, ptl)

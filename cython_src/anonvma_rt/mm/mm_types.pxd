@@ -323,6 +323,8 @@ cdef struct algorithm:
     int8_t split_sync
     int8_t split_migrating
     int8_t huge_zero
+    int8_t uffd_any_pmd
+    int8_t split_zeroes
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:

@@ -8,5 +8,5 @@ page of which somebody else has a reference is left as it is.
 from anonvma_rt.engine.run.task cimport Task
 from anonvma_rt.mm.mm_types cimport page
 
-cdef int split_huge_page_to_list(Task *t, page *head) noexcept nogil
+cdef int split_huge_page_to_list(Task *t, page *head, page *p) noexcept nogil
 cdef bint split_huge_page_locked(Task *t, page *p) noexcept nogil

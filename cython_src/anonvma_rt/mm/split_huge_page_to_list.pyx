@@ -61,12 +61,13 @@ cdef void must_be_unmapped(Task *t, page *head) noexcept nogil:
 cdef void drop_owed(Task *t, page *head, parts *owed) noexcept nogil:
     """The split's references of parts to which no entry came back."""
     cdef uint64_t i
-    for i in range(1, <uint64_t>HPAGE_PMD_NR):
+    for i in range(<uint64_t>HPAGE_PMD_NR):
         if owed.word[i >> 6] >> (i & 63) & 1:
             put_page(t, head + i)
 
 
-cdef int split_under_root(Task *t, page *head, anon_vma *av) noexcept nogil:
+cdef int split_under_root(Task *t, page *head, uint64_t kept, anon_vma *av) noexcept nogil:
+    """kept: the part that has the caller's reference afterwards."""
     cdef parts owed
     cdef bint unmapped
     cdef bint split
@@ -78,6 +79,7 @@ cdef int split_under_root(Task *t, page *head, anon_vma *av) noexcept nogil:
         must_be_unmapped(t, head)
     split = freeze_and_split(t, head)
     memset(&owed, 0xFF if split else 0, sizeof(owed))
+    owed.word[kept >> 6] &= ~(<uint64_t>1 << (kept & 63))
     remap_huge_page(t, head, head, av, &owed)
     if split:
         drop_owed(t, head, &owed)
@@ -98,14 +100,14 @@ cdef void give_locks(Task *t, page *head) noexcept nogil:
         write_onceu(&head[i].head, head[i].pfn)
 
 
-cdef int split_huge_page_to_list(Task *t, page *head) noexcept nogil:
-    """0, or -EBUSY. The page is locked, and stays so."""
+cdef int split_huge_page_to_list(Task *t, page *head, page *p) noexcept nogil:
+    """0, or -EBUSY. The page is locked, and stays so. p: its part that has the caller's reference afterwards."""
     cdef anon_vma *av = page_get_anon_vma(t, head)
     cdef int result
     if av == NULL:
         return -EBUSY
     anon_vma_lock(t, av)
-    result = split_under_root(t, head, av)
+    result = split_under_root(t, head, <uint64_t>(p - head), av)
     anon_vma_unlock(t, av)
     put_anon_vma(t, av)
     if result == 0:
@@ -118,6 +120,6 @@ cdef bint split_huge_page_locked(Task *t, page *p) noexcept nogil:
     cdef page *head = compound_head(t, p)
     cdef bint done
     lock_page(t, head)
-    done = not page_compound(head) or split_huge_page_to_list(t, head) == 0
+    done = not page_compound(head) or split_huge_page_to_list(t, head, p) == 0
     unlock_page(t, head)
     return done

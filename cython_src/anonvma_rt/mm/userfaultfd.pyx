@@ -1,35 +1,40 @@
-"""UFFDIO_MOVE of one page (see userfaultfd.pxd). mmap_sem is held for reading only.
+"""UFFDIO_MOVE (see userfaultfd.pxd). mmap_sem is held for reading only.
 
 The page gets another anon_vma, perhaps of another root, while it stays mapped: what a walker concludes from "mapped" is
 not true any more. The page lock and the old root's lock are held meanwhile.
 """
 
 from libc.errno cimport EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.operation cimport OP_LOAD, OP_STORE
 from anonvma_rt.engine.base.os cimport read_once32, write_onceu
 from anonvma_rt.engine.run.sync cimport (
     spin_lock, spin_lock_nested, spin_unlock, spin_unlock_nested, spinlock_t,
 )
-from anonvma_rt.engine.run.task cimport Task, point
+from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.anon_vma cimport anon_vma_lock, anon_vma_unlock, put_anon_vma
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.gup cimport follow_page, maybe_dma_pinned
+from anonvma_rt.mm.hooks.notes cimport BUG_MIGRATION_PMD, BUG_ON, NOTE_HUGE_MOVE
+from anonvma_rt.mm.huge_migration cimport pmd_migration_entry_wait
 from anonvma_rt.mm.migrate cimport migration_entry_wait
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SIZE, PTE_EXCLUSIVE, PTE_NONE, UFFD_SWAP_6_16, UFFD_SWAP_6_8, VM_WRITE, anon_vma, is_migration_entry,
-    is_swap_pte, kernel_of, mm_struct, page, page_slot, page_table, pte_pfn, pte_present, pte_t, start_of,
-    vm_area_struct,
+    HPAGE_PMD_NR, PAGE_SIZE, PMD_EXCLUSIVE, PMD_HUGE, PMD_MIGRATION, PMD_SIZE, PTE_EXCLUSIVE, PTE_NONE, THP_4_14,
+    UFFD_SWAP_6_16, UFFD_SWAP_6_8, VM_WRITE, anon_vma, is_huge_zero_pmd, is_migration_entry, is_swap_pte, kernel_of,
+    make_huge_pmd, mm_struct, noted, page, page_at, page_slot, page_table, pmd_huge, pmd_t, pte_pfn, pte_present, pte_t,
+    serial_of, start_of, vm_area_struct,
 )
-from anonvma_rt.mm.page_alloc cimport put_page
+from anonvma_rt.mm.page_alloc cimport get_page, put_page
 from anonvma_rt.mm.page_lock cimport lock_page, unlock_page
 from anonvma_rt.mm.pgtable cimport (
-    alloc_table, find_table, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pte,
+    alloc_table, find_table, must_have_pmd, pmd_read, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear, set_pmd,
+    set_pte,
 )
 from anonvma_rt.mm.rmap cimport index_of, page_get_anon_vma, set_page_anon_vma
+from anonvma_rt.mm.split_huge_page cimport split_huge_pmd
 from anonvma_rt.mm.swap cimport in_swap_cache, lookup_swap_cache
-from anonvma_rt.mm.tlb cimport ptep_clear_flush
+from anonvma_rt.mm.tlb cimport flush_tlb_range, ptep_clear_flush
 from anonvma_rt.mm.vma_tree cimport find_vma
 
 
@@ -170,26 +175,103 @@ cdef int is_taken(Task *t, mm_struct *mm, uint64_t address) noexcept nogil:
     return taken
 
 
-cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) noexcept nogil:
-    """0; -EINVAL unaligned, or not both writable; -ENOENT no mapping at one of the two, or no page; -EEXIST the
-    destination has one; -EBUSY the page is shared, or was since it was last written to; -EAGAIN it is migrating, which
-    was waited for, or changed just now; -ENOMEM. The destination has an anon_vma afterwards, if there is one at all."""
-    cdef vm_area_struct *vma = find_vma(t, mm, source)
-    cdef vm_area_struct *new_vma = find_vma(t, mm, to)
+# ---- huge pages ------------------------------------------------------------------------------------------------------
+
+
+cdef int move_locked_pmd(Task *t, page *head, pmd_t seen, vm_area_struct *vma, uint64_t source, pmd_t *old,
+                         vm_area_struct *new_vma, uint64_t to) noexcept nogil:
+    """Moves a huge pmd under page_table_lock, which both have. head: its page, NULL for the huge zero page. The same
+    errors as move_entry()."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef pmd_t *new = must_have_pmd(t, mm, to)
+    cdef int result = 0
+    spin_lock(t, &mm.page_table_lock)
+    if pmd_read(t, old) != seen or pmd_read(t, new) != 0:
+        result = -EAGAIN
+    elif head != NULL and kernel_of(t).pins != NULL and maybe_dma_pinned(t, head):
+        result = -EBUSY
+    else:
+        set_pmd(t, old, 0)
+        flush_tlb_range(t, mm, source, source + PMD_SIZE)
+        if head != NULL:
+            point(t, OP_STORE, &head.mapping)
+            set_page_anon_vma(head, new_vma.anon_vma)
+            write_onceu(&head.index, <uint32_t>index_of(t, new_vma, to, False))
+        set_pmd(t, new, make_huge_pmd(head.pfn, True) if head != NULL else <pmd_t>PMD_HUGE)
+        note(t, NOTE_HUGE_MOVE, serial_of(new_vma), <int64_t>to, noted(seen))
+    spin_unlock(t, &mm.page_table_lock)
+    return result
+
+
+cdef int move_pages_huge_pmd(Task *t, pmd_t seen, vm_area_struct *vma, uint64_t source, pmd_t *old,
+                             vm_area_struct *new_vma, uint64_t to) noexcept nogil:
+    """A huge page moves as a whole. page_table_lock is held, and not on return. -EBUSY where it is not of this pmd
+    alone; -EAGAIN where it is migrating, which was waited for, or changed just now."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef anon_vma *pinned
+    cdef page *head
+    cdef int result = -EAGAIN
+    if seen & PMD_MIGRATION or is_huge_zero_pmd(seen) or not seen & PMD_EXCLUSIVE:
+        spin_unlock(t, &mm.page_table_lock)
+        if seen & PMD_MIGRATION:
+            pmd_migration_entry_wait(t, mm, old, source)
+            return -EAGAIN
+        return move_locked_pmd(t, NULL, seen, vma, source, old, new_vma, to) if is_huge_zero_pmd(seen) else -EBUSY
+    head = page_at(t, pte_pfn(seen))
+    get_page(t, head)
+    spin_unlock(t, &mm.page_table_lock)
+    lock_page(t, head)
+    pinned = page_get_anon_vma(t, head)
+    if pinned != NULL:
+        anon_vma_lock(t, pinned)
+        result = move_locked_pmd(t, head, seen, vma, source, old, new_vma, to)
+        anon_vma_unlock(t, pinned)
+        put_anon_vma(t, pinned)
+    unlock_page(t, head)
+    put_page(t, head)
+    return result
+
+
+cdef int move_or_split(Task *t, vm_area_struct *vma, uint64_t source, vm_area_struct *new_vma, uint64_t to,
+                       uint64_t pages) noexcept nogil:
+    """What is at source as a huge pmd: how many pages of it moved, 0 where there is none any more, or -errno. One that
+    does not move as a whole is split. Up to 6.16 its page was looked at for that, also where a migration entry told
+    of none (aba6faec0103)."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef pmd_t *old = must_have_pmd(t, mm, source)
+    cdef bint whole = pages >= HPAGE_PMD_NR and not (source | to) & (PMD_SIZE - 1)
+    cdef pmd_t value
+    cdef int result
+    whole = whole and pmd_read(t, must_have_pmd(t, mm, to)) == 0
+    spin_lock(t, &mm.page_table_lock)
+    value = pmd_read(t, old)
+    if not pmd_huge(value):
+        spin_unlock(t, &mm.page_table_lock)
+        return 0
+    if whole:
+        result = move_pages_huge_pmd(t, value, vma, source, old, new_vma, to)
+        return result if result < 0 else HPAGE_PMD_NR
+    if value & PMD_MIGRATION and kernel_of(t).algorithm.uffd_any_pmd:
+        violate(t, BUG_ON, BUG_MIGRATION_PMD, 0, <int64_t>source)
+    result = 0
+    if not value & (PMD_MIGRATION | PMD_EXCLUSIVE) and not is_huge_zero_pmd(value):
+        result = -EBUSY
+    spin_unlock(t, &mm.page_table_lock)
+    if result == 0:
+        split_huge_pmd(t, vma, old, source)
+    return result
+
+
+# ---- the call --------------------------------------------------------------------------------------------------------
+
+
+cdef int move_pages_pte(Task *t, vm_area_struct *vma, uint64_t source, vm_area_struct *new_vma,
+                        uint64_t to) noexcept nogil:
+    """One page: 0 or what move_uffd_pages() says."""
+    cdef mm_struct *mm = vma.vm_mm
     cdef page *p
     cdef pte_t seen
-    cdef int result
-    if (source | to) & (PAGE_SIZE - 1):
-        return -EINVAL
-    if new_vma == NULL or start_of(t, new_vma) > to:
-        return -ENOENT
-    if anon_vma_prepare(t, new_vma) < 0:
-        return -ENOMEM
-    if vma == NULL or start_of(t, vma) > source:
-        return -ENOENT
-    if not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
-        return -EINVAL
-    result = is_taken(t, mm, to)
+    cdef int result = is_taken(t, mm, to)
     if result:
         return -EEXIST if result > 0 else result
     p = follow_page(t, vma, source, False, &seen)
@@ -199,4 +281,56 @@ cdef int move_pages_pte(Task *t, mm_struct *mm, uint64_t source, uint64_t to) no
         return wait_for_migration(t, mm, source)
     if is_swap_pte(seen):
         return move_swapped(t, seen, vma, source, new_vma, to)
-    return move_entry(t, NULL, seen, vma, source, new_vma, to) if pte_present(seen) else -ENOENT
+    if not pte_present(seen):
+        return -ENOENT
+    # A huge page that could not be split: somebody has a reference of it.
+    return -EBUSY if pte_pfn(seen) else move_entry(t, NULL, seen, vma, source, new_vma, to)
+
+
+cdef int move_next(Task *t, vm_area_struct *vma, uint64_t source, vm_area_struct *new_vma, uint64_t to,
+                   uint64_t pages) noexcept nogil:
+    """How many pages moved, 0 where to look again, or -errno."""
+    cdef mm_struct *mm = vma.vm_mm
+    cdef bint whole = kernel_of(t).algorithm.thp == THP_4_14
+    cdef pmd_t value
+    cdef int result
+    if whole and pmd_huge(pmd_read(t, must_have_pmd(t, mm, to))):
+        return -EEXIST
+    value = pmd_read(t, must_have_pmd(t, mm, source))
+    if value == 0:
+        return -ENOENT
+    if whole and pmd_huge(value):
+        return move_or_split(t, vma, source, new_vma, to, pages)
+    result = move_pages_pte(t, vma, source, new_vma, to)
+    return result if result < 0 else 1
+
+
+cdef int move_uffd_pages(Task *t, mm_struct *mm, uint64_t source, uint64_t to, uint64_t pages) noexcept nogil:
+    """move_pages() of mm/userfaultfd.c: a huge page moves as a whole where both places are aligned and all of it is
+    wanted (since 4.14 huge pages have migration entries; before, all are split).
+
+    0; -EINVAL unaligned, not both writable, or beyond the end of one of the two; -ENOENT no mapping at one of the two,
+    or no page; -EEXIST the destination has one; -EBUSY a page is shared, or was since it was last written to; -EAGAIN
+    it is migrating, which was waited for, or changed just now, or some pages moved before another error; -ENOMEM. The
+    destination has an anon_vma afterwards, if there is one at all."""
+    cdef vm_area_struct *vma = find_vma(t, mm, source)
+    cdef vm_area_struct *new_vma = find_vma(t, mm, to)
+    cdef uint64_t moved = 0
+    cdef uint64_t length = pages * PAGE_SIZE
+    cdef int result = 0
+    if (source | to) & (PAGE_SIZE - 1):
+        return -EINVAL
+    if new_vma == NULL or start_of(t, new_vma) > to:
+        return -ENOENT
+    if anon_vma_prepare(t, new_vma) < 0:
+        return -ENOMEM
+    if vma == NULL or start_of(t, vma) > source:
+        return -ENOENT
+    if source + length > vma.vm_end or to + length > new_vma.vm_end or not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
+        return -EINVAL
+    while moved < pages and result >= 0:
+        result = move_next(t, vma, source + moved * PAGE_SIZE, new_vma, to + moved * PAGE_SIZE, pages - moved)
+        moved += <uint64_t>result if result > 0 else 0
+    if result < 0:
+        return -EAGAIN if moved else result
+    return 0

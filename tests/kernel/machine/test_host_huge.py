@@ -8,7 +8,7 @@ khugepaged may have made one.
 import host_huge
 import pytest
 from host_calls import Host, release
-from host_huge import BASE, FIRST, HUGE, PAGE, letters, sequence
+from host_huge import BASE, FIRST, HUGE, PAGE, VERBS, WITH_MOVES, letters, sequence
 from host_sequences import make
 
 from anonvma_rt.kernel.machine import Machine
@@ -73,6 +73,11 @@ def difference(wanted, answer):
     found = {int(address): tag for address, tag in held.items()}
     wrong = {in_pages(at): (tag, found.get(at)) for at, tag in contents.items() if found.get(at) != tag}
     return f"contents (machine, host): {wrong}\n calls {told(calls)}" if wrong else None
+
+
+def verbs_for(judge):
+    """With UFFDIO_MOVE where the host lets us."""
+    return WITH_MOVES if judge.moves else VERBS
 
 
 def agree(judge, made):
@@ -145,6 +150,7 @@ def test_a_row_of_the_host(row, host):
 def test_todays_rules_agree_about_huge_pages(forks, host):
     machine = Machine("linux-host")
     agree(host, [sequence(machine, seed, forks) for seed in range(FEW)])
+    agree(host, [sequence(machine, seed, forks, verbs=verbs_for(host)) for seed in range(FEW)])
     assert machine.check() == []
 
 
@@ -159,7 +165,8 @@ def test_todays_rules_agree_where_huge_pages_are_switched_off(forks, without):
 def test_they_agree_in_many_sequences(forks, host):
     for first in range(FEW, FEW + MANY // 2, BATCH):
         machine = Machine("linux-host")
-        agree(host, [sequence(machine, seed, forks) for seed in range(first, first + BATCH)])
+        verbs = (VERBS, verbs_for(host))[first // BATCH % 2]
+        agree(host, [sequence(machine, seed, forks, verbs=verbs) for seed in range(first, first + BATCH)])
 
 
 @pytest.mark.long

@@ -3,7 +3,7 @@
 A call is a list: ["mmap", address, pages, rights, perhaps noreserve], ["munmap", address, pages], ["dontneed", address,
 pages], ["mprotect", address, pages, rights], with rights True to write, False to read or NONE, ["write", address,
 pages, tag], ["mremap", address, old, new, to or None, maymove, dontunmap], ["read", address, pages], ["move_pages",
-address, pages], ["uffd_move", address, 1, to], or ["fork", 0, 0]: the rest happens in the child, while the parent stays
+address, pages], ["uffd_move", address, pages, to], or ["fork", 0, 0]: the rest happens in the child, while the parent stays
 as it is. The result of one is an address, 0 or a negative errno; of move_pages it is what the status of each page says.
 
 `Host` is the tests' side; run as a script this file is the process that makes the calls, with nothing but the standard
@@ -138,15 +138,15 @@ class Window:
         result = self.libc.syscall(self.numbers["move_pages"], 0, number, places, nodes, status, MPOL_MF_MOVE)
         return list(status) if result >= 0 else -ctypes.get_errno()
 
-    def uffd_move(self, source, to):
-        """Moves one page; the window is watched for as long as that takes. All of it, because who is watched shares no
+    def uffd_move(self, source, to, pages):
+        """Moves pages; the window is watched for as long as that takes. All of it, because who is watched shares no
         anon_vma with a neighbour who is not."""
         vmas = self.vmas()
         if vmas:
             watched = [vmas[0][0], vmas[-1][1] - vmas[0][0]]
             fcntl.ioctl(self.uffd, UFFD_REGISTER, bytearray(struct.pack("=QQQQ", *watched, UFFD_MISSING, 0)))
         try:
-            fcntl.ioctl(self.uffd, UFFD_MOVE, bytearray(struct.pack("=QQQQq", to, source, PAGE, 0, 0)))
+            fcntl.ioctl(self.uffd, UFFD_MOVE, bytearray(struct.pack("=QQQQq", to, source, pages * PAGE, 0, 0)))
             return 0
         except OSError as refusal:
             return -refusal.errno
@@ -204,7 +204,7 @@ class Window:
         elif verb == "move_pages":
             return self.move_pages(address, pages)
         elif verb == "uffd_move":
-            return self.uffd_move(address, rest[0])
+            return self.uffd_move(address, rest[0], pages)
         elif verb == "read":
             return self.look(address, pages)
         else:

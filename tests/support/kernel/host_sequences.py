@@ -58,7 +58,7 @@ def make(process, call, huge=False):
         if verb == "move_pages":
             return [-errno for errno in process.move_pages(address, pages)]
         if verb == "uffd_move":
-            return process.uffd_move(address, rest[0]) or 0
+            return process.uffd_move(address, rest[0], pages) or 0
         for page in range(pages):
             if verb == "read":
                 process.read(address + page * PAGE)

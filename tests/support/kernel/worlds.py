@@ -191,7 +191,7 @@ class _Places:
         elif verb in ("referenced", "split", "collapse"):
             step = _step(verb, process, at=HUGE if HUGE in self.used and draw.random() < 0.5 else at)
         elif verb == "uffd_move":
-            step = _step(verb, process, **{"from": at}, to=to)
+            step = _step(verb, process, **{"from": at}, to=to, pages=draw.choice((1, 1, pages)))
         elif verb == "compare":
             step = _step(verb, process, a=at, b=to, pages=1)
         else:

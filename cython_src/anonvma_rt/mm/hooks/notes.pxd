@@ -75,6 +75,7 @@ cpdef enum Bug:
     BUG_FOREIGN_VMA            # a fault is handled in a vma of another process; b: vma, c: mm
     BUG_BAD_SWAP               # a slot that nobody uses is freed, c = 1: or gets one more entry; b: slot
     BUG_SPLIT_MAPPED           # a huge page is to be split that is mapped still; b: head, c: how often
+    BUG_MIGRATION_PMD          # a pmd is asked for its page, and is a migration entry; c: address
 
 # The lab's rules, as numbers of violations behind the engine's own.
 cpdef enum Kind:

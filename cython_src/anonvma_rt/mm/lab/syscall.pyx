@@ -32,7 +32,7 @@ from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
 from anonvma_rt.mm.split_huge_page cimport split_huge_page
 from anonvma_rt.mm.sys_mremap cimport do_mremap
 from anonvma_rt.mm.tlb cimport call_begins, call_returns, tlb_of
-from anonvma_rt.mm.userfaultfd cimport move_pages_pte
+from anonvma_rt.mm.userfaultfd cimport move_uffd_pages
 from anonvma_rt.mm.vma_lock cimport mmap_unlock
 from anonvma_rt.mm.vma_tree cimport find_vma
 from anonvma_rt.mm.vmscan cimport reclaim_page
@@ -61,7 +61,7 @@ VERBS = {
     "move_pages": (_AT, _PAGES),
     "referenced": (_AT,),
     "split": (_AT,),
-    "uffd_move": (("from", "address", None), ("to", "address", None)),
+    "uffd_move": (("from", "address", None), ("to", "address", None), ("pages", "length", 1)),
     "compare": (("a", "address", None), ("b", "address", None), _PAGES),
     "vmas": (_AT, _PAGES, ("count", "count", None)),
     "dontneed": (_AT, _PAGES),
@@ -288,7 +288,7 @@ cdef void must_be_flushed(Task *t, mm_struct *mm, Call *c, int64_t result) noexc
     if c.verb == FORK:
         call_returns(t, mm, 0, <uint64_t>-1, True)
     elif c.verb == UFFD_MOVE:
-        call_returns(t, mm, start, start + PAGE_SIZE, False)
+        call_returns(t, mm, start, start + bytes_of(a[2]), False)
     elif c.verb == MREMAP:
         call_returns(t, mm, start + bytes_of(a[2]) if result == a[0] else start, end, False)
     elif c.verb != MPROTECT or a[2] == NO_RIGHTS:
@@ -337,7 +337,7 @@ cdef int64_t make_call(Task *t, Call *c) noexcept nogil:
         return move_pages(t, mm, <uint64_t>a[0], <uint64_t>a[1], c.status)
     if c.verb == UFFD_MOVE:
         down_read(t, &mm.mmap_sem)
-        result = move_pages_pte(t, mm, <uint64_t>a[0], <uint64_t>a[1])
+        result = move_uffd_pages(t, mm, <uint64_t>a[0], <uint64_t>a[1], <uint64_t>a[2])
         up_read(t, &mm.mmap_sem)
         return result
     if c.verb == DONTNEED or c.verb == FREE:
