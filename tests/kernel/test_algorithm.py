@@ -34,14 +34,23 @@ MODERN = TREE | {
     "move_flush": "locked", "gather_flush": "gathered", "protect_counts": True,
     "nested_flush": True, "deferred_flush": True, "batched_pending": True,
     "thp": "4.14", "cow_splits": True, "split_locks": True, "split_warns": True, "split_sync": True,
+    "huge_zero": "6.13",
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,
-    "interval-tree-shared": TREE | {"shared_walks": True, "gather_flush": "short", "protect_counts": True},
+    "interval-tree-shared": TREE
+    | {"shared_walks": True, "gather_flush": "short", "protect_counts": True, "huge_zero": "3.8"},
     "interval-tree-thp-unfixed": TREE | {"huge_ignores_locks": True},
     "modern": MODERN,
     "linux-6.19": MODERN
-    | {"merge": "6.16", "calls": "6.17", "growth": "merge", "aligned": "6.12", "vma_locks": "6.15"},
+    | {
+        "merge": "6.16",
+        "calls": "6.17",
+        "growth": "merge",
+        "aligned": "6.12",
+        "vma_locks": "6.15",
+        "split_zeroes": True,
+    },
 }
 
 

@@ -139,6 +139,7 @@ WRONG_AND_RIGHT = {
     "swapin_rechecks": ("swapin-no-recheck", "unpatched,swapin_rechecks=false", "unpatched"),
     "keeps_pinned": ("pinned-swapout", "unpatched,cow_reuse=5.9", "unpatched,cow_reuse=5.9,keeps_pinned=true"),
     "uffd_swap": ("uffd-move-swapcache", "modern,uffd_swap=6.8", "modern"),
+    "uffd_any_pmd": ("uffd-move-migrating", "modern,uffd_any_pmd=true", "modern"),
     "gup_cow": ("read-only-pin", "modern,gup_cow=no", "modern"),
     "fork_copies_pinned": ("fork-of-pinned", "modern,fork_copies_pinned=false", "modern"),
     "write_protect_seq": ("fast-pin-vs-fork", "modern,write_protect_seq=false", "modern"),
@@ -150,7 +151,7 @@ HARMLESS = ("single_ptl", "walk_root_list")
 # Nor these: they are how kernels differ, not what went wrong in one.
 ERAS = (
     "tree", "shared_walks", "whole_tables", "deferred_flush", "wait_without_pin", "munmap_downgrades",
-    "restore_compares", "pud_moves", "cow_splits",
+    "restore_compares", "pud_moves", "cow_splits", "huge_zero", "split_zeroes",
 )  # fmt: skip
 # Too rare for a hunt: an exhaustive search finds them, in tests of their own.
 BY_SEARCH = ("retract_asks_early",)
@@ -279,6 +280,7 @@ GUARDS = {
     "unpinned-mm": ["vma_locks=6.15-unpinned-mm"],
     "swapin-skips-cache": ["swapin=direct"],
     "swapin-no-recheck": ["swapin_rechecks=false", "swapin_rechecks=false,swapin=cache"],
+    "uffd-move-migrating": ["uffd_any_pmd=true"],
     "uffd-move-swapcache": ["uffd_swap=6.8"],
     "uffd-move-swap-aba": ["uffd_swap=6.14"],
     "vmsplice": ["cow_reuse=mapped-once,gup_cow=no"],

@@ -51,6 +51,11 @@ KNOWN = {
         ["thp=4.14 (616b8371539a)", "split_migrating=counts (84c3fc4e9c56)"],
         ["split_migrating=references (ec0abae6dcdf)"],
     ),
+    "uffd-move-migrating": (
+        [("6.8", "6.16")],
+        ["uffd_any_pmd=true (adef440691ba)"],
+        ["uffd_any_pmd=false (aba6faec0103)"],
+    ),
     "merge-no-memory": ([("2.6.38", "4.6")], [], ["import_ahead=true (734537c9cb72)"]),
     "failed-clone": (
         [("3.19", "3.19")],

@@ -81,9 +81,11 @@ cdef page *follow_huge_pmd(Task *t, vm_area_struct *vma, uint64_t address, pmd_t
     return p
 
 
-cdef page *follow_page(Task *t, vm_area_struct *vma, uint64_t address, bint isolate, pte_t *seen) noexcept nogil:
+cdef page *follow_page(Task *t, vm_area_struct *vma, uint64_t address, bint isolate, pte_t wanted,
+                       pte_t *seen) noexcept nogil:
     """The page at an address with a reference, or NULL; a huge page there is split first (FOLL_SPLIT), also if ptes map
-    it. mmap_sem is held for reading. seen: the pte that was there under its lock, which says why there is no page.
+    it. mmap_sem is held for reading. wanted: bits that a present pte must have. seen: the pte that was there under its
+    lock, which says why there is no page.
 
     isolate: takes it off the LRU as well, or gives NULL where somebody has. Since 4.14 that is for a migration of huge
     pages, too: then the page is the head of one, and not split."""
@@ -110,7 +112,7 @@ cdef page *follow_page(Task *t, vm_area_struct *vma, uint64_t address, bint isol
         spin_lock(t, ptl)
         pte = pte_read(t, pte_offset(pmd_table(value), address))
         seen[0] = pte
-        if not pte_present(pte) or pte_pfn(pte) == 0:
+        if not pte_present(pte) or pte_pfn(pte) == 0 or pte & wanted != wanted:
             spin_unlock(t, ptl)
             return NULL
         p = page_at(t, pte_pfn(pte))

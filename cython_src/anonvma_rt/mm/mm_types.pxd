@@ -95,8 +95,8 @@ cdef enum:
     PTE_DIRTY = 32
     PTE_PFN_SHIFT = 8
 
-# A pmd is none, the address of a page table, or huge: PMD_HUGE, perhaps splitting and writable, and the head's pfn.
-# With page frame 0 it shows the huge zero page; with PMD_MIGRATION it is no mapping but a migration entry of the whole huge page (4.14).
+# A pmd is none, the address of a page table, or huge: PMD_HUGE, perhaps splitting and writable, and the head's pfn, 0
+# for the huge zero page. With PMD_MIGRATION it is no mapping but a migration entry of the whole huge page (4.14).
 ctypedef uint64_t pmd_t
 cdef enum:
     PMD_HUGE = 1

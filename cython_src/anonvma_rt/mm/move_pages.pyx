@@ -110,7 +110,7 @@ cdef int find_page(Task *t, mm_struct *mm, uint64_t address, page **p) noexcept 
     cdef pte_t seen
     if vma == NULL or start_of(t, vma) > address:
         return -EFAULT
-    p[0] = follow_page(t, vma, address, True, &seen)
+    p[0] = follow_page(t, vma, address, True, 0, &seen)
     if p[0] != NULL:
         # Since 4.14 the whole huge page is isolated.
         p[0] = compound_head(t, p[0])

@@ -274,7 +274,7 @@ cdef int move_pages_pte(Task *t, vm_area_struct *vma, uint64_t source, vm_area_s
     cdef int result = is_taken(t, mm, to)
     if result:
         return -EEXIST if result > 0 else result
-    p = follow_page(t, vma, source, False, &seen)
+    p = follow_page(t, vma, source, False, PTE_EXCLUSIVE, &seen)
     if p != NULL:
         return move_page(t, p, seen, vma, source, new_vma, to)
     if is_migration_entry(seen):
@@ -283,7 +283,7 @@ cdef int move_pages_pte(Task *t, vm_area_struct *vma, uint64_t source, vm_area_s
         return move_swapped(t, seen, vma, source, new_vma, to)
     if not pte_present(seen):
         return -ENOENT
-    # A huge page that could not be split: somebody has a reference of it.
+    # It is shared, or part of a huge page that could not be split, because somebody has a reference of it.
     return -EBUSY if pte_pfn(seen) else move_entry(t, NULL, seen, vma, source, new_vma, to)
 
 
@@ -309,16 +309,16 @@ cdef int move_uffd_pages(Task *t, mm_struct *mm, uint64_t source, uint64_t to, u
     """move_pages() of mm/userfaultfd.c: a huge page moves as a whole where both places are aligned and all of it is
     wanted (since 4.14 huge pages have migration entries; before, all are split).
 
-    0; -EINVAL unaligned, not both writable, or beyond the end of one of the two; -ENOENT no mapping at one of the two,
-    or no page; -EEXIST the destination has one; -EBUSY a page is shared, or was since it was last written to; -EAGAIN
-    it is migrating, which was waited for, or changed just now, or some pages moved before another error; -ENOMEM. The
-    destination has an anon_vma afterwards, if there is one at all."""
+    0; -EINVAL unaligned, of no page, not both writable, or beyond the end of one of the two; -ENOENT no mapping at one
+    of the two, or no page; -EEXIST the destination has one; -EBUSY a page is shared, or was since it was last written
+    to; -EAGAIN it is migrating, which was waited for, or changed just now, or some pages moved before another error;
+    -ENOMEM. The destination has an anon_vma afterwards, if there is one at all."""
     cdef vm_area_struct *vma = find_vma(t, mm, source)
     cdef vm_area_struct *new_vma = find_vma(t, mm, to)
     cdef uint64_t moved = 0
     cdef uint64_t length = pages * PAGE_SIZE
     cdef int result = 0
-    if (source | to) & (PAGE_SIZE - 1):
+    if (source | to) & (PAGE_SIZE - 1) or pages == 0:
         return -EINVAL
     if new_vma == NULL or start_of(t, new_vma) > to:
         return -ENOENT
@@ -326,7 +326,9 @@ cdef int move_uffd_pages(Task *t, mm_struct *mm, uint64_t source, uint64_t to, u
         return -ENOMEM
     if vma == NULL or start_of(t, vma) > source:
         return -ENOENT
-    if source + length > vma.vm_end or to + length > new_vma.vm_end or not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
+    if source + length > vma.vm_end or to + length > new_vma.vm_end:
+        return -EINVAL
+    if not vma.vm_flags & new_vma.vm_flags & VM_WRITE:
         return -EINVAL
     while moved < pages and result >= 0:
         result = move_next(t, vma, source + moved * PAGE_SIZE, new_vma, to + moved * PAGE_SIZE, pages - moved)

@@ -171,7 +171,7 @@ def test_uffd_move_takes_the_zero_page(machine):
 
 def test_uffd_move_waits_for_a_migration_and_says_eagain():
     setup = [mmap(0, 1), touch(0, 1), mmap(FAR, 1)]
-    move = call("uffd_move", at(0), at(FAR))
+    move = call("uffd_move", at(0), at(FAR), 1)
     seen = set()
     for errno_ in (0, errno.EAGAIN):
         for done in sweep(setup, [migrate(0)], [move._replace(errno=errno_)], algorithm="modern"):

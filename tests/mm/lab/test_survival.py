@@ -100,7 +100,7 @@ class Worlds:
         if verb == "dma":
             return calls.dma(self.page(), **how)
         if verb == "uffd_move":
-            return calls.call("uffd_move", calls.at(self.page()), calls.at(self.page()), **how)
+            return calls.call("uffd_move", calls.at(self.page()), calls.at(self.page()), 1, **how)
         if verb == "move_pages":
             return calls.call("move_pages", calls.at(self.page()), draw.choice([1, 2, 4]), **how)
         if verb == "exec":

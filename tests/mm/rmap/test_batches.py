@@ -57,7 +57,7 @@ OTHERS = {
     "compaction": [migrate(2)],
     "another batch": [move(1, 3)],
     "dontneed": [call("dontneed", at(1), 2)],
-    "UFFDIO_MOVE": [mmap(8, 1), call("uffd_move", at(1), at(8), errno=(0, 11, 16))],
+    "UFFDIO_MOVE": [mmap(8, 1), call("uffd_move", at(1), at(8), 1, errno=(0, 11, 16))],
 }
 
 
@@ -84,7 +84,7 @@ def test_a_batch_leaves_a_page_alone_that_somebody_else_has_isolated():
 def test_a_page_that_is_locked_waits_for_the_second_round():
     """UFFDIO_MOVE has page 2 locked: the batch goes on without, and takes it alone afterwards."""
     orders = []
-    for run_ in sweep([*FOUR, mmap(8, 1)], [call("uffd_move", at(1), at(8))], [move(0, 4)], algorithm=TOGETHER):
+    for run_ in sweep([*FOUR, mmap(8, 1)], [call("uffd_move", at(1), at(8), 1)], [move(0, 4)], algorithm=TOGETHER):
         orders.append([n for what, n in stages(clean(run_)) if what == "moved"])
         assert sorted(orders[-1]) in ([1, 2, 3, 4], [1, 3, 4])
     assert [1, 3, 4, 2] in orders and [1, 3, 4] in orders

@@ -89,7 +89,7 @@ def test_a_page_that_a_migration_holds_is_copied_or_not(rule, setup, copies):
 def test_a_write_that_waited_for_the_page_lock_looks_at_the_entry_again():
     """UFFDIO_MOVE has the page lock, and takes the page away meanwhile."""
     setup = [mmap(0, 1), touch(0, 1), mprotect(0, 1, False), mprotect(0, 1, True), mmap(8, 1)]
-    move = call("uffd_move", at(0), at(8))
+    move = call("uffd_move", at(0), at(8), 1)
     taken = 0
     for run_ in sweep(setup, [move], [touch(0, 1, 9)], algorithm="modern,cow_reuse=mapped-once"):
         assert clean(run_).world.pte(at(8))[0] == "present"

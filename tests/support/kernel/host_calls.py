@@ -3,8 +3,9 @@
 A call is a list: ["mmap", address, pages, rights, perhaps noreserve], ["munmap", address, pages], ["dontneed", address,
 pages], ["mprotect", address, pages, rights], with rights True to write, False to read or NONE, ["write", address,
 pages, tag], ["mremap", address, old, new, to or None, maymove, dontunmap], ["read", address, pages], ["move_pages",
-address, pages], ["uffd_move", address, pages, to], or ["fork", 0, 0]: the rest happens in the child, while the parent stays
-as it is. The result of one is an address, 0 or a negative errno; of move_pages it is what the status of each page says.
+address, pages], ["uffd_move", address, pages, to], or ["fork", 0, 0]: the rest happens in the child, while the parent
+stays as it is. The result of one is an address, 0 or a negative errno; of move_pages it is what the status of each
+page says.
 
 `Host` is the tests' side; run as a script this file is the process that makes the calls, with nothing but the standard
 library, so that its address space holds little else.

@@ -159,8 +159,8 @@ def random_call(rng, tag, verbs):
 
 
 def empties_a_table(process, call):
-    """Whether a MADV_DONTNEED may leave a page table empty, which the kernel frees since 6.14 (6375e95f381e), and the lab
-    does not (docs/fidelity.md): a later access gets a huge page there, and a small one here."""
+    """Whether a MADV_DONTNEED may leave a page table empty, which the kernel frees since 6.14 (6375e95f381e), and the
+    lab does not (docs/fidelity.md): a later access gets a huge page there, and a small one here."""
     verb, start, pages = call[:3]
     span, end = HUGE * PAGE, start + pages * PAGE
     first = -(-start // span) * span

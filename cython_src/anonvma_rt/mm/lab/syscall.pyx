@@ -191,7 +191,7 @@ cdef int reclaim_at(Task *t, Call *c) noexcept nogil:
         down_read(t, &mm.mmap_sem)
         vma = find_vma(t, mm, <uint64_t>c.args[0])
         if vma != NULL and start_of(t, vma) <= <uint64_t>c.args[0]:
-            p = follow_page(t, vma, <uint64_t>c.args[0], False, &seen)
+            p = follow_page(t, vma, <uint64_t>c.args[0], False, 0, &seen)
         up_read(t, &mm.mmap_sem)
         if p == NULL:
             return -ENOENT
