@@ -62,9 +62,9 @@ def test_every_entry_of_the_zoo_has_a_scenario_and_the_other_way_round() -> None
     page = (Path(__file__).parents[3] / "docs" / "zoo.md").read_text("utf-8").split("## Bugs by release")[0]
     rows = re.findall(r"^\| (Z\d+(?:, Z\d+)*) \|", page, re.MULTILINE)
     assert entries == {entry for row in rows for entry in row.split(", ")}
-    few = [24, 25, 27, *range(29, 33), *range(37, 45), *range(46, 65), 66, 67, *range(70, 76), 84]
-    wanted = [*range(1, 8), *range(12, 23), *few]
-    assert entries == {f"Z{number}" for number in wanted}
+    # Left out, or shown by the scenario of another one (docs/zoo.md).
+    missing = {9, 10, 23, 26, 28, *range(33, 37), 45, 65, 68, 69, 76, 77, 82, 83}
+    assert entries == {f"Z{number}" for number in {*range(1, 87)} - missing}
 
 
 @pytest.mark.parametrize("name", BUILTIN)
