@@ -21,6 +21,7 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
     "tag": (0, (1 << 31) - 1, "a content tag, from 0 to below 2**31"),
     "count": (0, (1 << 31) - 1, "a number, from 0 to below 2**31"),
     "process": (0, 63, "a process"),
+    "order": (2, 8, "true, false, or an order from 2 to 8"),
 }
 
 
@@ -97,6 +98,8 @@ def _in_range(value: int | bool, key: Key, where: str) -> int:
     if key.kind in ("switch", "rights"):
         if not isinstance(value, bool):
             raise ScenarioError(f"{where}: must be true or false, not {value}")
+        return int(value)
+    if key.kind == "order" and isinstance(value, bool):
         return int(value)
     low, high, right = _RANGES[key.kind]
     if isinstance(value, bool) or not low <= value <= high:

@@ -118,6 +118,8 @@ class Choices:
         mapped (4.14 until ec0abae6dcdf in 5.9); "references", these only (until 9d84604b845c in 5.18); "no".
     split_zeroes
         a split puts the zero page in the place of parts that hold nothing but zeroes (b1f202060afe, 6.12).
+    large_folios
+        a fault may map folios of other sizes than a huge page's (19eaf44954df, 6.8; with thp=4.14).
     huge_zero
         what a write does where a read mapped the huge zero page: "no", there is none, and a read gets a huge page, too;
         "3.8", maps a huge page (97ae17497e99); "5.8", splits the pmd and maps a small one (3917c80280c9); "6.13", maps
@@ -345,3 +347,4 @@ class Choices:
     huge_zero: str = "no"
     uffd_any_pmd: bool = False
     split_zeroes: bool = False
+    large_folios: bool = False

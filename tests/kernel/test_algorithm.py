@@ -34,7 +34,7 @@ MODERN = TREE | {
     "move_flush": "locked", "gather_flush": "gathered", "protect_counts": True,
     "nested_flush": True, "deferred_flush": True, "batched_pending": True,
     "thp": "4.14", "cow_splits": True, "split_locks": True, "split_warns": True, "split_sync": True,
-    "huge_zero": "6.13",
+    "huge_zero": "6.13", "large_folios": True,
 }  # fmt: skip
 DIFFERENT |= {
     "interval-tree": TREE,

@@ -152,6 +152,7 @@ HARMLESS = ("single_ptl", "walk_root_list")
 ERAS = (
     "tree", "shared_walks", "whole_tables", "deferred_flush", "wait_without_pin", "munmap_downgrades",
     "restore_compares", "pud_moves", "cow_splits", "huge_zero", "split_zeroes",
+    "large_folios",
 )  # fmt: skip
 # Too rare for a hunt: an exhaustive search finds them, in tests of their own.
 BY_SEARCH = ("retract_asks_early",)
@@ -237,6 +238,7 @@ GUARDS = {
     "failed-clone": ["uncounted_clone=true", "reuse=degree"],
     "fault-during-fork": ["vma_locks=racy"],
     "fork-child-first": ["child_first=true", "child_first=true,tree=false"],
+    "folio-migrate-vs-move": ["ordering=none"],
     "forked-merge": ["merge=6.16-forked"],
     "forked-reuse": ["reuse_forked=true"],
     "fallback-vs-dontneed": ["unstable_pmd=faults"],

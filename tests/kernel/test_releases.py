@@ -80,7 +80,7 @@ KNOWN = {
     "6.3": {"batches": "6.3", "aligned": "no", "uncharges_at_0": True, "dontunmap_uncharges": False},
     "6.4": {"vma_locks": "6.4-released"},
     "6.5": {"vma_locks": "6.4"},
-    "6.8": {"aligned": "6.8", "uffd_any_pmd": True, "split_zeroes": False},
+    "6.8": {"aligned": "6.8", "large_folios": True, "uffd_any_pmd": True, "split_zeroes": False},
     "6.13": {"huge_zero": "6.13"},
     "6.12": {
         "huge_zero": "5.8",

@@ -126,7 +126,7 @@ def _key(key: Key) -> str:
     if key.default is None:
         return f"{key.name} ({key.kind})"
     usual = key.default
-    if key.kind in ("switch", "rights"):
+    if key.kind in ("switch", "rights", "order"):
         usual = "true" if key.default else "false"
     return f"{key.name} ({key.kind}, optional)" if usual == -1 else f"{key.name} ({key.kind}, default {usual})"
 

@@ -9,7 +9,7 @@ from anonvma_rt.engine.run.task cimport Task, point, violate
 from anonvma_rt.mm.deferred_queue cimport deferred_split_huge_page
 from anonvma_rt.mm.hooks.notes cimport BUG_MAPCOUNT, BUG_ON
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, compound_head, compound_mapcount, kernel_of, page, page_in_compound, pmd_mapcount,
+    compound_head, compound_mapcount, compound_nr, kernel_of, page, page_in_compound, pmd_mapcount,
 )
 
 
@@ -25,7 +25,7 @@ cdef int ptes_of(Task *t, page *head, int *most) noexcept nogil:
     cdef int i
     most[0] = 0
     point(t, OP_LOAD, &head.mapcount)
-    for i in range(HPAGE_PMD_NR):
+    for i in range(<int>compound_nr(head)):
         mapped = read_once32(&head[i].mapcount) + 1
         total += mapped
         if mapped > most[0]:
@@ -90,5 +90,5 @@ cdef void page_remove_pmd_rmap(Task *t, page *head) noexcept nogil:
         violate(t, BUG_ON, BUG_MAPCOUNT, head.pfn, 0)
     if add_return(t, pmd_mapcount(head), -1) < 0 and page_in_compound(head) and kernel_of(t).deferred != NULL:
         left = ptes_of(t, head, &most)
-        if 0 < left < HPAGE_PMD_NR:
+        if 0 < left < <int>compound_nr(head):
             deferred_split_huge_page(t, head)

@@ -18,5 +18,5 @@ cdef struct parts:
 
 cdef int count_entries(Task *t, page *head, anon_vma *av) noexcept nogil
 cdef bint unmap_huge_page(Task *t, page *head, anon_vma *av, bint split) noexcept nogil
-cdef void remap_huge_page(Task *t, page *old, page *new, anon_vma *av, parts *owed) noexcept nogil
+cdef void remap_huge_page(Task *t, page *old, page *new, uint64_t pages, anon_vma *av, parts *owed) noexcept nogil
 cdef void pmd_migration_entry_wait(Task *t, mm_struct *mm, pmd_t *pmd, uint64_t address) noexcept nogil

@@ -13,9 +13,9 @@ from anonvma_rt.mm.hooks.notes cimport (
 )
 from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, PMD_EXCLUSIVE, PMD_HUGE, PMD_MIGRATION, PMD_WRITE, PTE_MIGRATION,
-    PTE_PFN_SHIFT, PTE_PRESENT, TYPE_VMA, anon_vma, compound_head, is_migration_entry, kernel_of, make_pte, member_of,
-    mm_of, mm_struct, noted, page, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of,
+    PAGE_SHIFT, PAGE_SIZE, PMD_EXCLUSIVE, PMD_HUGE, PMD_MIGRATION, PMD_WRITE, PTE_MIGRATION, PTE_PFN_SHIFT, PTE_PRESENT,
+    TYPE_VMA, anon_vma, compound_head, compound_nr, is_migration_entry, kernel_of, make_pte, member_of, mm_of,
+    mm_struct, noted, page, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of,
     vm_area_struct, vma_page_prot,
 )
 from anonvma_rt.mm.page_alloc cimport get_page, get_page_unless_zero, put_page
@@ -37,12 +37,12 @@ cdef struct extent:
     uint64_t end
 
 
-cdef bint huge_vma_address(Task *t, page *head, vm_area_struct *vma, extent *e) noexcept nogil:
+cdef bint huge_vma_address(Task *t, page *head, uint64_t pages, vm_area_struct *vma, extent *e) noexcept nogil:
     """vma_address() for all parts: False where none would be inside. The fields are read one by one, too."""
     cdef uint64_t pgoff
     cdef uint64_t start
     cdef uint64_t from_part = 0
-    cdef uint64_t to_part = HPAGE_PMD_NR
+    cdef uint64_t to_part = pages
     cdef uint64_t last
     cdef uint64_t index = read_onceu(&head.index)
     point(t, OP_LOAD, member_of(t, &vma.vm_pgoff))
@@ -98,12 +98,12 @@ cdef int count_in_vma(Task *t, vm_area_struct *vma, extent e) noexcept nogil:
 
 cdef int count_entries(Task *t, page *head, anon_vma *av) noexcept nogil:
     """How many entries show the page or a part of it, as reclaim asks it."""
-    cdef rmap_walk w = rmap_walk_range(t, av, head, WALK_REFERENCED, HPAGE_PMD_NR)
+    cdef rmap_walk w = rmap_walk_range(t, av, head, WALK_REFERENCED, compound_nr(head))
     cdef vm_area_struct *vma = rmap_walk_next(t, &w)
     cdef extent e
     cdef int seen = 0
     while vma != NULL:
-        if huge_vma_address(t, head, vma, &e):
+        if huge_vma_address(t, head, compound_nr(head), vma, &e):
             seen += count_in_vma(t, vma, e)
         vma = rmap_walk_next(t, &w)
     note(t, NOTE_WALK, WALK_REFERENCED, head.pfn, 1)
@@ -117,12 +117,12 @@ cdef void uncount(Task *t, page *head, parts *found) noexcept nogil:
     """page_remove_rmap() and put_page() for an entry of each of these parts. The caller has a reference of his own."""
     cdef int32_t n = 0
     cdef uint64_t i
-    for i in range(<uint64_t>HPAGE_PMD_NR):
+    for i in range(<uint64_t>compound_nr(head)):
         n += found.word[i >> 6] >> (i & 63) & 1
     if n == 0:
         return
     point(t, OP_ATOMIC, &head.mapcount)
-    for i in range(<uint64_t>HPAGE_PMD_NR):
+    for i in range(<uint64_t>compound_nr(head)):
         if found.word[i >> 6] >> (i & 63) & 1 and add_return(t, &head[i].mapcount, -1) < -1:
             violate(t, BUG_ON, BUG_MAPCOUNT, head[i].pfn, 0)
     point(t, OP_ATOMIC, &head.count)
@@ -210,12 +210,12 @@ cdef bint unmap_huge_page(Task *t, page *head, anon_vma *av, bint split) noexcep
     """All entries become migration entries, in a walk that stops when nothing maps the page any more; whether nothing
     does."""
     cdef int walk = WALK_SPLIT if split else WALK_UNMAP
-    cdef rmap_walk w = rmap_walk_range(t, av, head, walk, HPAGE_PMD_NR)
+    cdef rmap_walk w = rmap_walk_range(t, av, head, walk, compound_nr(head))
     cdef vm_area_struct *vma = rmap_walk_next(t, &w)
     cdef extent e
     cdef bint mapped = True
     while mapped and vma != NULL:
-        if huge_vma_address(t, head, vma, &e):
+        if huge_vma_address(t, head, compound_nr(head), vma, &e):
             unmap_in_vma(t, head, vma, e, split)
             mapped = page_mapped(t, head)
         if mapped:
@@ -312,14 +312,14 @@ cdef void remap_in_vma(Task *t, vm_area_struct *vma, extent e, page *old, page *
         e.address = stop
 
 
-cdef void remap_huge_page(Task *t, page *old, page *new, anon_vma *av, parts *owed) noexcept nogil:
+cdef void remap_huge_page(Task *t, page *old, page *new, uint64_t pages, anon_vma *av, parts *owed) noexcept nogil:
     """All migration entries of old and its parts become entries of new, which is old itself after a split and where it
     is given up. owed: parts of which the split has a reference; what nobody took over is left in it, or NULL."""
-    cdef rmap_walk w = rmap_walk_range(t, av, old, WALK_RESTORE, HPAGE_PMD_NR)
+    cdef rmap_walk w = rmap_walk_range(t, av, old, WALK_RESTORE, pages)
     cdef vm_area_struct *vma = rmap_walk_next(t, &w)
     cdef extent e
     while vma != NULL:
-        if huge_vma_address(t, old, vma, &e):
+        if huge_vma_address(t, old, pages, vma, &e):
             remap_in_vma(t, vma, e, old, new, owed)
         vma = rmap_walk_next(t, &w)
     note(t, NOTE_WALK, WALK_RESTORE, old.pfn, 1)

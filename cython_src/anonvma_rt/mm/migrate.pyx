@@ -23,12 +23,12 @@ from anonvma_rt.mm.hooks.watch cimport mark_look
 from anonvma_rt.mm.huge_migration cimport remap_huge_page, unmap_huge_page
 from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
-    MOVE_PAGES_4_17, PG_DIRTY, PG_LAZYFREE, PTE_PRESENT, TYPE_ANON_VMA, anon_vma, is_migration_entry, kernel_of,
-    make_pte, mm_of, mm_struct, noted, page, page_anon_vma, page_compound, page_count, page_slot, page_table,
-    pte_pfn, pte_t, serial_of, vm_area_struct, vma_page_prot, HPAGE_PMD_NR, THP_3_2, THP_4_14, compound_head,
+    MOVE_PAGES_4_17, PG_DIRTY, PG_LAZYFREE, PTE_PRESENT, THP_3_2, THP_4_14, TYPE_ANON_VMA, anon_vma, compound_head,
+    compound_nr, compound_order, is_migration_entry, kernel_of, make_pte, mm_of, mm_struct, noted, page, page_anon_vma,
+    page_compound, page_count, page_slot, page_table, pte_pfn, pte_t, serial_of, vm_area_struct, vma_page_prot,
 )
 from anonvma_rt.mm.page_alloc cimport (
-    alloc_isolated_hugepage, alloc_isolated_page, get_page, get_page_unless_zero, isolate_lru_page, put_page,
+    alloc_isolated_folio, alloc_isolated_page, get_page, get_page_unless_zero, isolate_lru_page, put_page,
     putback_lru_page,
 )
 from anonvma_rt.mm.page_lock cimport lock_page, page_lockptr, trylock_page, unlock_page
@@ -140,7 +140,7 @@ cdef void remove_migration_ptes(Task *t, page *old, page *new) noexcept nogil:
         violate(t, VIOLATION_USE_AFTER_FREE, TYPE_ANON_VMA, <int64_t>(<char *>av - t.x.arena.base), new.pfn)
     anon_vma_lock_read(t, av)
     if page_compound(old):
-        remap_huge_page(t, old, new, av, NULL)
+        remap_huge_page(t, old, new, compound_nr(old), av, NULL)
         anon_vma_unlock_read(t, av)
         return
     # Now and at the end of the walk: nothing but the migration's own reference has kept it alive meanwhile.
@@ -193,7 +193,7 @@ cdef int move_to_new_page(Task *t, migration *m, bint fail_copy) noexcept nogil:
         result = -EIO
     else:
         announce_contents(t)
-        for i in range(HPAGE_PMD_NR if page_compound(old) else 1):
+        for i in range(<int>compound_nr(old)):
             new[i].tag = read_onceu(&old[i].tag)
         point(t, OP_STORE, &old.mapping)
         write_once64(&old.mapping, 0)
@@ -219,7 +219,7 @@ cdef int begin_migration(Task *t, migration *m, bint force) noexcept nogil:
     cdef bint pin = kernel_of(t).algorithm.pin
     m.pinned = NULL
     cdef bint whole = page_compound(old) and kernel_of(t).algorithm.thp == THP_4_14
-    m.new = alloc_isolated_hugepage(t) if whole else alloc_isolated_page(t)
+    m.new = alloc_isolated_folio(t, compound_order(old)) if whole else alloc_isolated_page(t)
     if m.new == NULL:
         return -ENOMEM
     note(t, NOTE_MIGRATE, old.pfn, m.new.pfn, 0)

@@ -75,6 +75,8 @@ cdef enum:
     VM_GROWSDOWN = 0x100
     # A private mapping of the file (filemap).
     VM_FILE = 0x200
+    # Faults in it may get folios of 2**order pages, for an order from 2 on (mTHP).
+    VM_ORDER_SHIFT = 12
 
 # What a pte holds: a state in the low bits, rights, and a pfn. Page frame 0 is the zero page, which has no rmap.
 ctypedef uint64_t pte_t
@@ -325,6 +327,7 @@ cdef struct algorithm:
     int8_t huge_zero
     int8_t uffd_any_pmd
     int8_t split_zeroes
+    int8_t large_folios
 
 # An ordering of somebody else's (hooks/rule.pxd), or NULL: a Python object as a plain pointer, and its method.
 cdef struct rule_hook:
@@ -339,7 +342,7 @@ cdef struct page:
     uint32_t index            # in the space of vm_pgoff
     uint32_t pfn
     uint32_t head             # pfn of the huge page's head; of itself for a small page
-    uint32_t flags            # PG_*; and its slot in the swap area
+    uint32_t flags            # PG_*; the order of the folio whose head it is; its slot in the swap area
     # An anon_vma plus PAGE_MAPPING_ANON, or 0. The upper bits are its generation when it was set, which tells a reused
     # one from the page's own: one word, because walkers read it under no lock.
     uint64_t mapping
@@ -361,6 +364,9 @@ cdef enum:
     PG_LAZYFREE = 16
     # It is in the page cache: not anonymous, and with one reference more than it has entries.
     PG_FILE = 128
+    # Of a head: its folio has 2**order pages.
+    PAGE_ORDER_SHIFT = 8
+    PAGE_ORDER_MASK = 15 << PAGE_ORDER_SHIFT
     PAGE_SLOT_SHIFT = 12
 
 cdef enum:
@@ -721,6 +727,15 @@ cdef inline uint64_t linear_page_index(vm_area_struct *vma, uint64_t address) no
 cdef inline bint page_compound(page *page) noexcept nogil:
     """Whether it is the head of a huge page. Other flags change beside that one; a split announces it at the count."""
     return rt_glance(&page.flags) & PG_HEAD
+
+
+cdef inline uint32_t compound_order(page *head) noexcept nogil:
+    return (rt_glance(&head.flags) & PAGE_ORDER_MASK) >> PAGE_ORDER_SHIFT
+
+
+cdef inline uint32_t compound_nr(page *head) noexcept nogil:
+    """How many pages a head is the first of; 1 for a page that is none."""
+    return <uint32_t>1 << compound_order(head)
 
 
 cdef inline int32_t *compound_mapcount(page *head) noexcept nogil:

@@ -13,10 +13,11 @@ from anonvma_rt.mm.mm_types cimport compound_head, page
 
 cdef void have_frames(Task *t) noexcept nogil
 cdef page *alloc_page(Task *t) noexcept nogil
+cdef page *alloc_folio(Task *t, int order) noexcept nogil
 cdef page *alloc_hugepage(Task *t) noexcept nogil
 cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil
 cdef page *alloc_isolated_page(Task *t) noexcept nogil
-cdef page *alloc_isolated_hugepage(Task *t) noexcept nogil
+cdef page *alloc_isolated_folio(Task *t, int order) noexcept nogil
 cdef int isolate_lru_page(Task *t, page *p) noexcept nogil
 cdef void putback_lru_page(Task *t, page *p) noexcept nogil
 cdef void drop(Task *t, page *p, int32_t what) noexcept nogil

@@ -14,9 +14,8 @@ from anonvma_rt.mm.deferred_queue cimport forget_deferred
 from anonvma_rt.mm.failslab cimport should_fail_alloc
 from anonvma_rt.mm.hooks.notes cimport ALLOC_PAGE, BUG_DOUBLE_FREE, BUG_ON, NOTE_FREE_PAGE
 from anonvma_rt.mm.mm_types cimport (
-    CLASS_PAGE, HPAGE_PMD_NR, PAGES_PER_CHUNK, PG_COMPOUND, PG_HEAD, PG_ISOLATED, THP_3_2,
-    TYPE_PAGES, TYPE_SCRATCH, compound_head, compound_mapcount, kernel, kernel_of, page, page_count, page_in_compound,
-    pfn_to_page,
+    CLASS_PAGE, PAGES_PER_CHUNK, PAGE_ORDER_SHIFT, PG_COMPOUND, PG_HEAD, PG_ISOLATED, PMD_ORDER, THP_3_2, TYPE_PAGES,
+    TYPE_SCRATCH, compound_head, compound_mapcount, kernel, kernel_of, page, page_count, page_in_compound, pfn_to_page,
 )
 from anonvma_rt.mm.slab cimport must_alloc
 from anonvma_rt.mm.tlb cimport tlb_page_freed
@@ -87,10 +86,11 @@ cdef page *alloc_page_of_own(Task *t, kernel *k) noexcept nogil:
     return p
 
 
-cdef page *alloc_hugepage(Task *t) noexcept nogil:
-    """HPAGE_PMD_NR pages side by side, with one reference, which the head holds, or NULL. The frames before them in a
-    chunk that was begun stay unused."""
+cdef page *alloc_folio(Task *t, int order) noexcept nogil:
+    """2**order pages side by side, with one reference, which the head holds, or NULL. The frames before them in a chunk
+    that was begun stay unused."""
     cdef kernel *k = kernel_of(t)
+    cdef uint32_t pages = <uint32_t>1 << order
     cdef uint32_t first
     cdef page *head
     cdef uint32_t i
@@ -99,20 +99,25 @@ cdef page *alloc_hugepage(Task *t) noexcept nogil:
     if t.x.parallel:
         guard(t, &k.frames_guard)
     first = rt_glance(&k.chunks) * PAGES_PER_CHUNK
-    add_chunks(t, k, HPAGE_PMD_NR // PAGES_PER_CHUNK)
+    add_chunks(t, k, (pages + PAGES_PER_CHUNK - 1) // PAGES_PER_CHUNK)
     head = pfn_to_page(k, first)
-    for i in range(<uint32_t>HPAGE_PMD_NR):
+    for i in range(pages):
         head[i].head = first
-    write_onceu(&k.n_pages, first + HPAGE_PMD_NR)
+    write_onceu(&k.n_pages, first + pages)
     if t.x.parallel:
+        write_onceu(&k.n_pages, rt_glance(&k.chunks) * PAGES_PER_CHUNK)
         unguard(&k.frames_guard)
     head.count = 1
-    head.flags = PG_HEAD
+    head.flags = PG_HEAD | <uint32_t>order << PAGE_ORDER_SHIFT
     if k.algorithm.thp != THP_3_2:
-        for i in range(<uint32_t>HPAGE_PMD_NR):
+        for i in range(pages):
             head[i].flags |= PG_COMPOUND
     compound_mapcount(head)[0] = -1
     return head
+
+
+cdef page *alloc_hugepage(Task *t) noexcept nogil:
+    return alloc_folio(t, PMD_ORDER)
 
 
 cdef bint get_page_unless_zero(Task *t, page *p) noexcept nogil:
@@ -163,9 +168,9 @@ cdef page *alloc_isolated_page(Task *t) noexcept nogil:
     return p
 
 
-cdef page *alloc_isolated_hugepage(Task *t) noexcept nogil:
-    """The same for a huge page."""
-    cdef page *head = alloc_hugepage(t)
+cdef page *alloc_isolated_folio(Task *t, int order) noexcept nogil:
+    """The same for a folio."""
+    cdef page *head = alloc_folio(t, order)
     if head != NULL and kernel_of(t).algorithm.isolate:
         add_return(t, &head.count, PG_ISOLATED)
     return head

@@ -39,6 +39,7 @@ cdef bint vma_address(Task *t, page *p, vm_area_struct *vma, uint64_t *address) 
 cdef anon_vma *own_anon_vma(Task *t, vm_area_struct *vma) noexcept nogil
 cdef void set_page_anon_vma(page *p, anon_vma *av) noexcept nogil
 cdef uint64_t index_of(Task *t, vm_area_struct *vma, uint64_t address, bint on_list) noexcept nogil
+cdef void folio_add_new_anon_rmap(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_add_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t address) noexcept nogil
 cdef void page_remove_rmap(Task *t, page *p) noexcept nogil

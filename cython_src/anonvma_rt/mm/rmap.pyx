@@ -25,9 +25,9 @@ from anonvma_rt.mm.interval_tree cimport anon_vma_interval_tree_first, anon_vma_
 from anonvma_rt.mm.mm_types cimport (
     BATCHES_NO, GENERATION_SHIFT, ORDERING_DOUBLE_WALK, PAGE_MAPPING_ANON, PAGE_SHIFT, PG_DIRTY, PTE_DIRTY,
     PTE_MIGRATION, TYPE_ANON_VMA, TYPE_AVC, TYPE_VMA, VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP, algorithm, announce_vmas,
-    anon_vma, anon_vma_chain, avc_of_same_anon_vma, by_sequence, compound_head, kernel_of, linear_page_index, make_pte,
-    member_of, page, page_anon_vma, page_generation, page_in_compound, pmd_mapcount, pte_t, serial_of, start_of,
-    vm_area_struct,
+    anon_vma, anon_vma_chain, avc_of_same_anon_vma, by_sequence, compound_head, compound_nr, kernel_of,
+    linear_page_index, make_pte, member_of, page, page_anon_vma, page_generation, page_in_compound, pmd_mapcount, pte_t,
+    serial_of, start_of, vm_area_struct,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_vma_mapped cimport page_check_address
@@ -175,6 +175,17 @@ cdef void page_add_new_anon_rmap(Task *t, page *p, vm_area_struct *vma, uint64_t
     write_once32(pmd_mapcount(p), 0)
     set_page_anon_vma(p, av)
     write_onceu(&p.index, <uint32_t>index_of(t, vma, address, False))
+
+
+cdef void folio_add_new_anon_rmap(Task *t, page *head, vm_area_struct *vma, uint64_t address) noexcept nogil:
+    """A folio whose pages only one pte each will map, with a reference for each beside the caller's one."""
+    cdef uint32_t pages = compound_nr(head)
+    cdef uint32_t i
+    for i in range(pages):
+        write_once32(&head[i].mapcount, 0)
+    write_once32(&head.count, <int>pages)
+    set_page_anon_vma(head, own_anon_vma(t, vma))
+    write_onceu(&head.index, <uint32_t>index_of(t, vma, address, False))
 
 
 cdef uint64_t index_of(Task *t, vm_area_struct *vma, uint64_t address, bint on_list) noexcept nogil:

@@ -14,8 +14,8 @@ from anonvma_rt.mm.deferred_queue cimport deferred_queue, lock_deferred, take_fr
 from anonvma_rt.mm.hooks.notes cimport BUG_ON, BUG_SPLIT_MAPPED, NOTE_HUGE_SPLIT
 from anonvma_rt.mm.huge_migration cimport parts, remap_huge_page, unmap_huge_page
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PG_COMPOUND, PG_HEAD, anon_vma, compound_head, kernel_of, page,
-    page_compound, page_count,
+    PAGE_ORDER_MASK, PG_COMPOUND, PG_HEAD, anon_vma, compound_head, compound_nr, kernel_of, page, page_compound,
+    page_count,
 )
 from anonvma_rt.mm.page_alloc cimport put_page
 from anonvma_rt.mm.page_lock cimport lock_page, unlock_page
@@ -28,12 +28,12 @@ cdef void make_parts_pages(page *head) noexcept nogil:
     cdef uint64_t mapping = read_once64(&head.mapping)
     cdef uint32_t index = head.index
     cdef uint32_t i
-    for i in range(1, <uint32_t>HPAGE_PMD_NR):
+    for i in range(1, compound_nr(head)):
         write_once32(&head[i].count, 1)
         write_once64(&head[i].mapping, mapping)
         write_onceu(&head[i].index, index + i)
         write_onceu(&head[i].flags, read_onceu(&head[i].flags) & ~<uint32_t>PG_COMPOUND)
-    write_onceu(&head.flags, read_onceu(&head.flags) & ~<uint32_t>(PG_HEAD | PG_COMPOUND))
+    write_onceu(&head.flags, read_onceu(&head.flags) & ~<uint32_t>(PG_HEAD | PG_COMPOUND | PAGE_ORDER_MASK))
 
 
 cdef bint freeze_and_split(Task *t, page *head) noexcept nogil:
@@ -58,15 +58,15 @@ cdef void must_be_unmapped(Task *t, page *head) noexcept nogil:
         violate(t, BUG_ON, BUG_SPLIT_MAPPED, head.pfn, mapped)
 
 
-cdef void drop_owed(Task *t, page *head, parts *owed) noexcept nogil:
+cdef void drop_owed(Task *t, page *head, uint64_t pages, parts *owed) noexcept nogil:
     """The split's references of parts to which no entry came back."""
     cdef uint64_t i
-    for i in range(<uint64_t>HPAGE_PMD_NR):
+    for i in range(pages):
         if owed.word[i >> 6] >> (i & 63) & 1:
             put_page(t, head + i)
 
 
-cdef int split_under_root(Task *t, page *head, uint64_t kept, anon_vma *av) noexcept nogil:
+cdef int split_under_root(Task *t, page *head, uint64_t pages, uint64_t kept, anon_vma *av) noexcept nogil:
     """kept: the part that has the caller's reference afterwards."""
     cdef parts owed
     cdef bint unmapped
@@ -80,9 +80,9 @@ cdef int split_under_root(Task *t, page *head, uint64_t kept, anon_vma *av) noex
     split = freeze_and_split(t, head)
     memset(&owed, 0xFF if split else 0, sizeof(owed))
     owed.word[kept >> 6] &= ~(<uint64_t>1 << (kept & 63))
-    remap_huge_page(t, head, head, av, &owed)
+    remap_huge_page(t, head, head, pages, av, &owed)
     if split:
-        drop_owed(t, head, &owed)
+        drop_owed(t, head, pages, &owed)
     note(t, NOTE_HUGE_SPLIT, head.pfn, 3 if split else 4, 0)
     return 0 if split else -EBUSY
 
@@ -92,26 +92,27 @@ cdef int references_but_ours(Task *t, page *head) noexcept nogil:
     return page_count(head) - 1
 
 
-cdef void give_locks(Task *t, page *head) noexcept nogil:
+cdef void give_locks(Task *t, page *head, uint32_t pages) noexcept nogil:
     """Each part has its own lock from now on."""
     cdef uint32_t i
     point(t, OP_STORE, &head.lock)
-    for i in range(1, <uint32_t>HPAGE_PMD_NR):
+    for i in range(1, pages):
         write_onceu(&head[i].head, head[i].pfn)
 
 
 cdef int split_huge_page_to_list(Task *t, page *head, page *p) noexcept nogil:
     """0, or -EBUSY. The page is locked, and stays so. p: its part that has the caller's reference afterwards."""
     cdef anon_vma *av = page_get_anon_vma(t, head)
+    cdef uint32_t pages = compound_nr(head)
     cdef int result
     if av == NULL:
         return -EBUSY
     anon_vma_lock(t, av)
-    result = split_under_root(t, head, <uint64_t>(p - head), av)
+    result = split_under_root(t, head, pages, <uint64_t>(p - head), av)
     anon_vma_unlock(t, av)
     put_anon_vma(t, av)
     if result == 0:
-        give_locks(t, head)
+        give_locks(t, head, pages)
     return result
 
 

@@ -8,8 +8,8 @@ from anonvma_rt.engine.base.os cimport read_once64, read_onceu, write_onceu
 from anonvma_rt.engine.run.task cimport Task, note, point, violate
 from anonvma_rt.mm.hooks.notes cimport NOTE_TLB_FILL, NOTE_TLB_FLUSH, NOTE_TLB_HIT, STALE_TRANSLATION
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_HUGE, PMD_MIGRATION, PMD_PROTNONE, PMD_SHIFT, PMD_SIZE,
-    PMD_WRITE, PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_SCRATCH, kernel, kernel_of, mm_struct, page, page_compound,
+    PAGE_SHIFT, PAGE_SIZE, PGDIR_SHIFT, PMD_HUGE, PMD_MIGRATION, PMD_PROTNONE, PMD_SHIFT, PMD_SIZE, PMD_WRITE,
+    PTE_PROTNONE, PTE_WRITE, PTRS_PER_TABLE, TYPE_SCRATCH, compound_nr, kernel, kernel_of, mm_struct, page,
     page_directory, page_table, pfn_to_page, pmd_t, pmd_table, pte_pfn, pte_present, pte_t,
 )
 from anonvma_rt.mm.slab cimport must_alloc
@@ -140,7 +140,7 @@ cdef bint tlb_access(Task *t, mm_struct *mm, uint64_t address, bint write, int64
 
 cdef void tlb_page_freed(Task *t, page *p) noexcept nogil:
     """Its last reference is gone. Whoever still has a translation of it will be seen by what it holds now."""
-    cdef int n = HPAGE_PMD_NR if page_compound(p) else 1
+    cdef int n = <int>compound_nr(p)
     cdef int i
     point(t, OP_STORE, &kernel_of(t).tlb)
     for i in range(n):

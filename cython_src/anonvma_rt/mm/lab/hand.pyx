@@ -31,9 +31,9 @@ from anonvma_rt.mm.lab.syscall cimport (
 )
 from anonvma_rt.mm.lab.world cimport World
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PTRS_PER_TABLE, TYPE_PAGES, TYPE_PINS, TYPE_SCRATCH, TYPE_SWAP, algorithm, alloc_plan, kernel,
-    kernel_of, page, page_anon_vma, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, rule_hook,
-    vm_area_struct, HPAGE_PMD_NR, PMD_MIGRATION, THP_3_2, page_compound, vma_pages,
+    PAGE_SHIFT, PMD_MIGRATION, PTRS_PER_TABLE, THP_3_2, TYPE_PAGES, TYPE_PINS, TYPE_SCRATCH, TYPE_SWAP, algorithm,
+    alloc_plan, compound_nr, kernel, kernel_of, page, page_anon_vma, pfn_to_page, pmd_huge, pmd_t, pmd_table, pte_pfn,
+    pte_present, pte_t, rule_hook, vm_area_struct, vma_pages,
 )
 from anonvma_rt.mm.pgtable cimport pmd_offset, pte_offset
 from anonvma_rt.mm.rmap cimport WALK_REFERENCED, page_mapped, rmap_walk, rmap_walk_next, rmap_walk_range
@@ -116,7 +116,7 @@ cdef void walk(Task *t, Walk *w) noexcept nogil:
     cdef uint64_t index = head.index + (p.pfn - head.pfn)
     if page_anon_vma(head) == NULL or not page_mapped(t, head):
         return
-    r = rmap_walk_range(t, page_anon_vma(head), head, WALK_REFERENCED, HPAGE_PMD_NR if page_compound(head) else 1)
+    r = rmap_walk_range(t, page_anon_vma(head), head, WALK_REFERENCED, compound_nr(head))
     while True:
         vma = rmap_walk_next(t, &r)
         if vma == NULL:

@@ -13,8 +13,8 @@ from anonvma_rt.mm.pins cimport gup_pins, pins_of
 from anonvma_rt.mm.lab.chains cimport report
 from anonvma_rt.mm.lab.objects cimport next_object
 from anonvma_rt.mm.mm_types cimport (
-    HPAGE_PMD_NR, PG_FILE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA,
-    anon_vma, anon_vma_chain, avc_of_same_vma, compound_mapcount, kernel, mm_struct, page, page_directory,
+    PG_FILE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC, TYPE_DIRECTORY, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma,
+    anon_vma_chain, avc_of_same_vma, compound_mapcount, compound_nr, kernel, mm_struct, page, page_directory,
     page_in_compound, page_slot, pfn_to_page, pmd_table, serial_of, vm_area_struct,
 )
 
@@ -87,7 +87,7 @@ cdef int entries_of(page *p) noexcept nogil:
     cdef int i
     if page_in_compound(p):
         entries += compound_mapcount(p)[0] + 1
-        for i in range(1, HPAGE_PMD_NR):
+        for i in range(1, <int>compound_nr(p)):
             entries += p[i].mapcount + 1
     return entries
 

@@ -19,7 +19,7 @@ from anonvma_rt.mm.khugepaged cimport collapse_huge_page
 from anonvma_rt.mm.madvise cimport madvise
 from anonvma_rt.mm.migrate cimport migrate_page
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, THP_4_14, VM_FILE, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_READ,
+    PAGE_SHIFT, PAGE_SIZE, THP_4_14, VM_FILE, VM_GROWSDOWN, VM_HUGEPAGE, VM_NORESERVE, VM_ORDER_SHIFT, VM_READ,
     VM_STACK_INCOMPLETE_SETUP, VM_WRITE, kernel, kernel_of, mm_struct, page, page_compound, pfn_to_page, pmd_huge,
     pmd_t, pmd_table, pte_pfn, pte_present, pte_t, start_of, vm_area_struct,
 )
@@ -40,10 +40,11 @@ from anonvma_rt.mm.vmscan cimport reclaim_page
 
 _AT, _PAGES = ("at", "address", None), ("pages", "length", None)
 # Verb: its arguments as (name, kind, default), in the order of the enum and of Call.args. kind: an address in bytes, a
-# length in pages, a tag, count, switch (0 or 1), rights (0 to read, 1 to write, too, 2 none) or process. default: None
-# where it must be given, or an argument's name for the value of that. An address or a tag of -1 is none.
+# length in pages, a tag, count, switch (0 or 1), order (0, 1 for huge pages, or a folio's), rights (0 to read, 1 to
+# write, too, 2 none) or process. default: None where it must be given, or an argument's name for the value of that. An
+# address or a tag of -1 is none.
 VERBS = {
-    "mmap": (_AT, _PAGES, ("writable", "rights", 1), ("huge", "switch", 0), ("stack", "switch", 0),
+    "mmap": (_AT, _PAGES, ("writable", "rights", 1), ("huge", "order", 0), ("stack", "switch", 0),
              ("grows_down", "switch", 0), ("noreserve", "switch", 0)),
     "munmap": (_AT, _PAGES),
     "mprotect": (_AT, _PAGES, ("writable", "rights", None)),
@@ -255,7 +256,8 @@ cdef uint64_t rights_of(int64_t rights) noexcept nogil:
 
 
 cdef uint64_t mmap_flags(int64_t *a) noexcept nogil:
-    return (rights_of(a[2]) | (VM_HUGEPAGE if a[3] else 0) | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0)
+    cdef uint64_t huge = VM_HUGEPAGE if a[3] == 1 else <uint64_t>a[3] << VM_ORDER_SHIFT
+    return (rights_of(a[2]) | huge | (VM_STACK_INCOMPLETE_SETUP if a[4] else 0)
             | (VM_GROWSDOWN if a[5] else 0) | (VM_NORESERVE if a[6] else 0))
 
 

@@ -10,11 +10,11 @@ from anonvma_rt.engine.run.sync cimport lock_is_held
 from anonvma_rt.mm.lab.kernel cimport Kernel
 from anonvma_rt.mm.lab.objects cimport MEMBER_PTE, index_objects, member_at, next_pmd, object_at
 from anonvma_rt.mm.mm_types cimport (
-    PAGE_SHIFT, PAGE_SIZE, PMD_MIGRATION, PMD_ORDER, PMD_SIZE, PMD_WRITE, PTE_WRITE, PTRS_PER_TABLE, TYPE_ANON_VMA,
-    TYPE_AVC, TYPE_DIRECTORY, TYPE_KERNEL, TYPE_MM, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma_chain,
-    avc_of_same_anon_vma, avc_of_same_vma, compound_mapcount, is_huge_zero_pmd, is_migration_entry, is_swap_pte, kernel,
-    mm_struct, page, page_anon_vma, page_compound, page_count, page_in_compound, page_table, pfn_to_page, pmd_huge,
-    pmd_t, pmd_table, pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
+    PAGE_SHIFT, PAGE_SIZE, PMD_MIGRATION, PMD_SIZE, PMD_WRITE, PTE_WRITE, PTRS_PER_TABLE, TYPE_ANON_VMA, TYPE_AVC,
+    TYPE_DIRECTORY, TYPE_KERNEL, TYPE_MM, TYPE_PAGES, TYPE_TABLE, TYPE_VMA, anon_vma_chain, avc_of_same_anon_vma,
+    avc_of_same_vma, compound_mapcount, compound_order, is_huge_zero_pmd, is_migration_entry, is_swap_pte, kernel,
+    mm_struct, page, page_anon_vma, page_count, page_in_compound, page_table, pfn_to_page, pmd_huge, pmd_t, pmd_table,
+    pte_pfn, pte_present, pte_t, serial_of, vm_area_struct,
 )
 from anonvma_rt.mm.pgtable cimport peek_table, pmd_offset, pte_offset
 
@@ -181,7 +181,7 @@ cdef class World:
             "index": head.index + (p.pfn - head.pfn),
             "locked": lock_is_held(&head.lock),
             "tag": p.tag,
-            "order": PMD_ORDER if page_compound(head) else 0,
+            "order": compound_order(head),
             "anon_vma": live_serial(&self.x.arena, page_anon_vma(head), TYPE_ANON_VMA) if head.mapping else None,
         }
 
