@@ -22,9 +22,10 @@ from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, MISSING_FLUSH_COW, PAGE_SHIFT, PAGE_SIZE, PG_FILE, PMD_MIGRATION,
     PMD_PROTNONE, PMD_SPLITTING, PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE,
-    PTRS_PER_TABLE, THP_4_14, TYPE_VMA, VM_FILE, VM_ORDER_SHIFT, compound_head, is_huge_zero_pmd, is_migration_entry,
-    is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, mmu_gather, noted, page, page_at, page_count,
-    page_in_compound, page_slot, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
+    PTRS_PER_TABLE, THP_4_14, TYPE_VMA, VM_FILE, VM_ORDER_SHIFT, algorithm, compound_head, is_huge_zero_pmd,
+    is_migration_entry, is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, mmu_gather, noted, page,
+    page_at, page_count, page_in_compound, page_slot, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present,
+    pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_flush_full, tlb_gather_mmu, tlb_remove_entry, tlb_remove_page
 from anonvma_rt.mm.page_alloc cimport alloc_folio, alloc_page, get_page, put_page

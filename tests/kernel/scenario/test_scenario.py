@@ -62,7 +62,7 @@ def test_a_thread_runs_in_its_process_and_a_step_may_run_in_another() -> None:
         ('{ do = "move_pages", at = 4096, pages = 2 }', (4096, 2)),
         ('{ do = "referenced", at = 4096 }', (4096,)),
         ('{ do = "split", at = 4096 }', (4096,)),
-        ('{ do = "uffd_move", from = 0, to = 4096 }', (0, 4096)),
+        ('{ do = "uffd_move", from = 0, to = 4096 }', (0, 4096, 1)),
         ('{ do = "vmas", at = 0, pages = 4, count = 2 }', (0, 4, 2)),
         ('{ do = "munmap", at = "PAGE", pages = 0 }', (4096, 0)),
         ('{ do = "touch", at = 0, pages = 1 }', (0, 1, 1)),

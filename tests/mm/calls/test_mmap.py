@@ -140,7 +140,7 @@ def test_munmap_splits_where_it_has_to(first, pages, left):
 def test_an_unmapped_page_is_freed():
     run_ = clean(run([mmap(0, 2), touch(0, 2)], [munmap(0, 1)]))
     assert run_.world.page(1) | {"index": 0} == {
-        "mapcount": 0, "refcount": 0, "index": 0, "locked": False, "tag": 7, "anon_vma": None,
+        "mapcount": 0, "refcount": 0, "index": 0, "locked": False, "tag": 7, "anon_vma": None, "order": 0,
     }  # fmt: skip
     assert [freed for freed, _, _ in run_.notes("free-page")] == [1]
     assert frame(run_.world, 1) == 2

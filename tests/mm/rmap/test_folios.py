@@ -2,7 +2,22 @@
 a fault maps by their ptes at once."""
 
 import pytest
-from calls import FAR, at, call, deferred_split, dontneed, fork, migrate, mmap, mprotect, mremap, munmap, read, split, touch
+from calls import (
+    FAR,
+    at,
+    call,
+    deferred_split,
+    dontneed,
+    fork,
+    migrate,
+    mmap,
+    mprotect,
+    mremap,
+    munmap,
+    read,
+    split,
+    touch,
+)
 from huge import CHILD, PARENT, TWO
 from kernels import built, clean, run, sweep_both
 from looks import contents, pages_at
@@ -10,7 +25,7 @@ from looks import contents, pages_at
 EVERY = pytest.mark.parametrize("algorithm", ["modern", "linux-6.8", "linux-6.19"])
 ORDER, NR = 2, 4
 AREA = [mmap(0, 4 * NR, huge=ORDER), touch(1, 1, 5), touch(NR, 1, 6)]
-ANY = (0, 11, 14, 16, 2)
+ANY = (0, 11, 14, 16, 2, 22)
 
 
 def frames(world, page=0, pages=NR, process=0):

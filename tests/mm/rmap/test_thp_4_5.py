@@ -27,7 +27,8 @@ from looks import contents, pages_at, vmas, writable
 
 from anonvma_rt.engine.strategy.pct import Pct
 
-ERAS = ["unpatched,thp=4.5", "interval-tree-shared,thp=4.5", "modern", "linux-6.19"]
+# With all parts left where they are by a split, as until 6.11.
+ERAS = ["unpatched,thp=4.5", "interval-tree-shared,thp=4.5", "modern", "linux-6.19,split_zeroes=false"]
 eras = pytest.mark.parametrize("algorithm", ERAS)
 
 
@@ -155,3 +156,9 @@ def test_a_huge_pmd_that_moves_against_a_migration(algorithm):
     for first, second in [([migrate(FAR)], [HOME]), ([HOME], [migrate(FAR)])]:
         for run_ in sweep_both(AWAY, first, second, algorithm=algorithm):
             assert clean(run_).world.pte(at(HUGE))[0] in ("huge", "present")
+
+
+def test_since_6_12_a_split_puts_the_zero_page_where_nothing_is_but_zeroes():
+    run_ = clean(run(AREA, [split(0)], algorithm="linux-6.19"))
+    assert frames(run_.world).count(0) == HUGE - 4 and contents(run_.world, 0, HUGE) == CONTENTS
+    assert len(run_.notes("free-page")) == HUGE - 4
