@@ -33,16 +33,16 @@ class Process:
     # ---- system calls ----------------------------------------------------------------------------------------------
 
     def mmap(
-        self, pages: int, at: int | None = None, writable: bool = True, huge: bool | int = False, grows_down: bool = False,
-        prot: str | None = None, noreserve: bool = False,
+        self, pages: int, at: int | None = None, writable: bool = True, huge: bool | int = False,
+        grows_down: bool = False, prot: str | None = None, noreserve: bool = False,
     ) -> int:  # fmt: skip
         """Private anonymous memory (do_mmap_pgoff): its address in bytes.
 
         at: exactly there, and what is there goes away (MAP_FIXED); None: the highest gap that fits (since 6.7 where
-        huge pages can begin). huge: faults in it may get huge pages (MADV_HUGEPAGE), or, of an order from 2 to 8, folios
-        of 2**huge pages (mTHP, 6.8). grows_down: a fault below makes it
-        grow, as a stack (MAP_GROWSDOWN), up to 8 MiB and no nearer than 256 pages to what is below; its pages are
-        small. prot: "none", "read" or "write", in the place of writable. noreserve: never charged (MAP_NORESERVE).
+        huge pages can begin). huge: faults in it may get huge pages (MADV_HUGEPAGE), or, of an order from 2 to 8,
+        folios of 2**huge pages (mTHP, 6.8). grows_down: a fault below makes it grow, as a stack (MAP_GROWSDOWN), up to
+        8 MiB and no nearer than 256 pages to what is below; its pages are small. prot: "none", "read" or "write", in
+        the place of writable. noreserve: never charged (MAP_NORESERVE).
         Raises OSError: EINVAL (unaligned address, no length), ENOMEM (beyond 2**39 bytes, too many vmas)."""
         start = -1 if at is None else _address(at)
         how = huge, False, grows_down, noreserve

@@ -67,8 +67,8 @@ class RecordedProcess:
     # ---- system calls ----------------------------------------------------------------------------------------------
 
     def mmap(
-        self, pages: int, at: int | None = None, writable: bool = True, huge: bool | int = False, grows_down: bool = False,
-        errnos: Errnos = "", prot: str | None = None, noreserve: bool = False,
+        self, pages: int, at: int | None = None, writable: bool = True, huge: bool | int = False,
+        grows_down: bool = False, errnos: Errnos = "", prot: str | None = None, noreserve: bool = False,
     ) -> int:  # fmt: skip
         made = self._now(errnos, lambda process: process.mmap(pages, at, writable, huge, grows_down, prot, noreserve))
         at = _known(at if made is None else made, "mmap", "at")
