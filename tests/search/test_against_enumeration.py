@@ -180,9 +180,9 @@ def test_verify_says_of_a_world_what_the_search_found(witness, seed, tmp_path, c
 
 
 def test_worlds_are_a_function_of_their_seed_and_say_all_that_there_is():
-    worlds = [draw_world(seed) for seed in range(2000)]
-    assert worlds == [draw_world(seed) for seed in range(2000)] and len({world.text for world in worlds}) > 1900
-    assert sum(world.failures is not None for world in worlds) > 100
+    worlds = [draw_world(seed) for seed in range(4000)]
+    assert worlds == [draw_world(seed) for seed in range(4000)] and len({world.text for world in worlds}) > 3800
+    assert sum(world.failures is not None for world in worlds) > 200
     programs = [world.program() for world in worlds[:500]]
     calls = [call for program in programs for thread in program.threads for call in thread.calls]
     assert {call.verb for call in calls} == set(OFTEN) and {len(program.threads) for program in programs} == {2, 3}

@@ -42,7 +42,7 @@ cdef int64_t access_page(Task *t, vm_area_struct *vma, uint64_t address, bint wr
     if error < 0:
         return error
     if kernel_of(t).pins != NULL:
-        pin_seen(t, vma.vm_mm, address, vmf.content, write)
+        pin_seen(t, vmf.mm, address, vmf.content, write)
         if vmf.content != NULL:
             point(t, OP_STORE if write else OP_LOAD, &vmf.content.tag)
     if write and tag >= 0:

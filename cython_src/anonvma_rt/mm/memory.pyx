@@ -384,6 +384,7 @@ cdef int handle_pte_fault(Task *t, vm_fault *vmf) noexcept nogil:
         if is_migration_entry(pte):
             migration_entry_wait(t, vmf.mm, vmf.pte, vmf.ptl, vmf.address)
         elif pte == PTE_NONE:
+            must_live(t, vmf.vma, TYPE_VMA)
             result = do_fault(t, vmf) if vmf.vma.vm_flags & VM_FILE else do_anonymous_page(t, vmf)
         elif pte_allows(pte, vmf.write):
             if rt_unlikely(kernel_of(t).pins != NULL) and not hold_entry(t, vmf, vmf.pte, vmf.ptl, pte):

@@ -212,7 +212,7 @@ def test_random_worlds_end_with_a_verdict():
 
 
 def test_random_worlds_survive_storms():
-    survive(5000, 40, 40, "storm")
+    survive(5000, 60, 40, "storm")
 
 
 @pytest.mark.long

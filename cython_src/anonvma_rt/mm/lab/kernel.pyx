@@ -18,6 +18,7 @@ from anonvma_rt.mm.failslab cimport failslab_arm, failslab_failures, failslab_op
 from anonvma_rt.mm.filemap cimport make_file
 from anonvma_rt.mm.fork cimport mm_alloc
 from anonvma_rt.mm.hooks.notes cimport NOTE_STEP
+from anonvma_rt.mm.pgtable cimport pgd_populate
 from anonvma_rt.mm.pins cimport pins_open
 from anonvma_rt.mm.hooks.rule cimport Rule, set_rule
 from anonvma_rt.mm.hooks.watch cimport watch
@@ -28,7 +29,7 @@ from anonvma_rt.mm.lab.kmemleak cimport check_leaks
 from anonvma_rt.mm.lab.objects cimport index_objects, member_name
 from anonvma_rt.mm.lab.syscall cimport (
     COMPARE, Call, DEFERRED_SPLIT, ERRNOS, MIGRATE, MMAP_FILE, MOVE_PAGES, READ, RECLAIM, TOUCH, VMAS, is_about_pins,
-    is_right, mapped_pfn, read_call, resolve, system_call, takes_all_rights, user_errno, wants_page,
+    is_right, looks_without_lock, mapped_pfn, read_call, resolve, system_call, takes_all_rights, user_errno, wants_page,
 )
 from anonvma_rt.mm.mm_types cimport (
     CLASS_ANON_VMA, CLASS_MMAP_SEM, CLASS_PAGE, CLASS_PTL, CLASS_PTL_NESTED, MAX_PROCESSES, MOST_THREADS, PAGE_SIZE,
@@ -186,6 +187,9 @@ cdef class Kernel(Subject):
                 swap_open(t)
             elif is_about_pins(&self.calls[i]):
                 pins_open(t)
+                if looks_without_lock(&self.calls[i]):
+                    pgd_populate(t, kernel_of(t).mm[self.calls[i].mm], <uint64_t>self.calls[i].args[0],
+                                 <uint64_t>self.calls[i].args[0] + 1)
             elif self.calls[i].verb == MMAP_FILE:
                 make_file(t)
             if self.calls[i].verb == DEFERRED_SPLIT and kernel_of(t).deferred == NULL:

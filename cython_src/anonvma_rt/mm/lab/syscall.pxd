@@ -81,6 +81,12 @@ cdef inline bint is_about_pins(Call *c) noexcept nogil:
     return PIN <= c.verb <= DMA
 
 
+cdef inline bint looks_without_lock(Call *c) noexcept nogil:
+    """Whether it looks into page tables beside an mmap: then the table of pmds is there before the race, because one
+    that comes is not announced (pgd_populate)."""
+    return (c.verb == PIN or c.verb == GET) and c.args[2] != 0
+
+
 cdef bint wants_page(Call *c) noexcept nogil
 cdef int64_t mapped_pfn(Task *t, Call *c) noexcept nogil
 cdef void resolve(Task *t, Call *c, int64_t pfn) noexcept nogil
