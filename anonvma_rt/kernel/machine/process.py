@@ -14,6 +14,7 @@ __all__ = ["Process"]
 
 MOST_PAGES = 1 << 40  # a length above it cannot be one of this address space, and is not worth a wrap-around
 MOST_BYTES = 1 << 63
+ORDERS = range(2, 9)  # of folios
 MOST_STATUS = 1 << 20  # pages of one move_pages: the status of each is told
 VM_WRITE, VM_ACCOUNT, VM_READ, VM_NORESERVE = 1, 8, 16, 32
 
@@ -43,9 +44,10 @@ class Process:
         folios of 2**huge pages (mTHP, 6.8). grows_down: a fault below makes it grow, as a stack (MAP_GROWSDOWN), up to
         8 MiB and no nearer than 256 pages to what is below; its pages are small. prot: "none", "read" or "write", in
         the place of writable. noreserve: never charged (MAP_NORESERVE).
-        Raises OSError: EINVAL (unaligned address, no length), ENOMEM (beyond 2**39 bytes, too many vmas)."""
+        Raises OSError: EINVAL (unaligned address, no length), ENOMEM (beyond 2**39 bytes, too many vmas);
+        ValueError for another huge."""
         start = -1 if at is None else _address(at)
-        how = huge, False, grows_down, noreserve
+        how = _order(huge), False, grows_down, noreserve
         return self._call("mmap", start, _pages(pages), rights(writable, prot), *map(int, how))
 
     def mmap_file(self, pages: int, at: int | None = None, writable: bool = True, prot: str | None = None) -> int:
@@ -211,6 +213,12 @@ def _address(value: int) -> int:
     if not 0 <= value < MOST_BYTES:
         raise OSError(EINVAL, f"{value:#x} is no address")
     return value
+
+
+def _order(huge: bool | int) -> int:
+    if huge not in (False, True, *ORDERS):
+        raise ValueError(f"huge is True, False or an order from {ORDERS[0]} to {ORDERS[-1]}, not {huge!r}")
+    return int(huge)
 
 
 def _pages(value: int) -> int:

@@ -22,6 +22,8 @@ from huge import CHILD, PARENT, TWO
 from kernels import built, clean, run, sweep_both
 from looks import contents, pages_at
 
+from anonvma_rt.kernel.machine import Machine
+
 EVERY = pytest.mark.parametrize("algorithm", ["modern", "linux-6.8", "linux-6.19"])
 ORDER, NR = 2, 4
 AREA = [mmap(0, 4 * NR, huge=ORDER), touch(1, 1, 5), touch(NR, 1, 6)]
@@ -122,3 +124,11 @@ def test_two_faults_map_one_folio(algorithm):
     for done in sweep_both([mmap(0, NR, huge=ORDER)], [touch(1, 1, 5)], [touch(2, 1, 6)], algorithm=algorithm):
         clean(done)
         assert one_folio(done.world) and contents(done.world, 0, NR) == [0, 5, 6, 0]
+
+
+@pytest.mark.parametrize("huge", [-1, 9, 20])
+def test_there_are_no_other_orders(huge):
+    process = Machine("modern").process()
+    assert process.mmap(16, huge=ORDER) and process.mmap(16, huge=True)
+    with pytest.raises(ValueError, match=f"an order from 2 to 8, not {huge}"):
+        process.mmap(16, huge=huge)
