@@ -8,6 +8,7 @@ from anonvma_rt.engine.base.os cimport read_once64, read_onceu, rt_unlikely, wri
 from anonvma_rt.engine.parallel.locks cimport pin_step, quiet_unlock
 from anonvma_rt.engine.run.sync cimport spin_lock, spin_unlock, spinlock_t
 from anonvma_rt.engine.run.task cimport Task, must_live, note, point
+from anonvma_rt.mm.anon_folio cimport map_anon_folio
 from anonvma_rt.mm.anon_vma_chain cimport anon_vma_prepare
 from anonvma_rt.mm.compound_rmap cimport page_trans_huge_mapcount
 from anonvma_rt.mm.filemap cimport do_fault
@@ -22,22 +23,19 @@ from anonvma_rt.mm.migration_entry cimport decode_migration_entry
 from anonvma_rt.mm.mm_types cimport (
     COW_REUSE_5_19, COW_REUSE_MAPPED_ONCE, MISSING_FLUSH_COW, PAGE_SHIFT, PAGE_SIZE, PG_FILE, PMD_MIGRATION,
     PMD_PROTNONE, PMD_SPLITTING, PMD_WRITE, PTE_DIRTY, PTE_EXCLUSIVE, PTE_NONE, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE,
-    PTRS_PER_TABLE, THP_4_14, TYPE_VMA, VM_FILE, VM_ORDER_SHIFT, algorithm, compound_head, is_huge_zero_pmd,
-    is_migration_entry, is_swap_pte, kernel, kernel_of, make_pte, mm_of, mm_struct, mm_walk, mmu_gather, noted, page,
-    page_at, page_count, page_in_compound, page_slot, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present,
-    pte_t, vm_area_struct,
+    PTRS_PER_TABLE, TYPE_VMA, VM_FILE, compound_head, is_huge_zero_pmd, is_migration_entry, is_swap_pte, kernel,
+    kernel_of, make_pte, mm_of, mm_struct, mm_walk, mmu_gather, noted, page, page_at, page_count, page_in_compound,
+    page_slot, page_table, pmd_huge, pmd_t, pmd_table, pte_pfn, pte_present, pte_t, vm_area_struct,
 )
 from anonvma_rt.mm.mmu_gather cimport tlb_finish_mmu, tlb_flush_full, tlb_gather_mmu, tlb_remove_entry, tlb_remove_page
-from anonvma_rt.mm.page_alloc cimport alloc_folio, alloc_page, get_page, put_page
+from anonvma_rt.mm.page_alloc cimport alloc_page, get_page, put_page
 from anonvma_rt.mm.page_lock cimport lock_page, trylock_page, unlock_page
 from anonvma_rt.mm.pagewalk cimport walk_page_range
 from anonvma_rt.mm.pgtable cimport (
     must_have_pmd, new_table, pmd_access, pmd_read, pte_access, pte_lockptr, pte_offset, pte_read, ptep_get_and_clear,
     set_pte,
 )
-from anonvma_rt.mm.rmap cimport (
-    folio_add_new_anon_rmap, own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma,
-)
+from anonvma_rt.mm.rmap cimport own_anon_vma, page_add_new_anon_rmap, page_remove_rmap, set_page_anon_vma
 from anonvma_rt.mm.split_huge_page cimport wait_split_huge_page
 from anonvma_rt.mm.swap cimport free_swap_and_cache, reuse_swap_page, try_to_free_swap
 from anonvma_rt.mm.swapin cimport do_swap_page
@@ -230,57 +228,13 @@ cdef int do_wp_page(Task *t, vm_fault *vmf) noexcept nogil:
     return 0
 
 
-cdef inline int folio_order(Task *t, vm_area_struct *vma) noexcept nogil:
-    """What faults in a vma may get; 0: small pages."""
-    cdef int order = vma.vm_flags >> VM_ORDER_SHIFT
-    cdef algorithm *a = &kernel_of(t).algorithm
-    return order if a.large_folios and a.thp == THP_4_14 else 0
-
-
-cdef bint pte_range_none(Task *t, pte_t *ptep, uint64_t pages) noexcept nogil:
-    cdef uint64_t i
-    for i in range(pages):
-        if pte_read(t, ptep + i) != PTE_NONE:
-            return False
-    return True
-
-
-cdef bint map_anon_folio(Task *t, vm_fault *vmf, int order) noexcept nogil:
-    """alloc_anon_folio() of 6.8, and what maps it: 2**order pages around the fault, aligned, where the vma has room and
-    no entry is in the way. False where a small page has to do; after True the fault looks again, because another
-    thread may have been faster."""
-    cdef uint64_t pages = <uint64_t>1 << order
-    cdef uint64_t start = vmf.address & ~(pages * PAGE_SIZE - 1)
-    cdef pte_t *ptep = vmf.pte - ((vmf.address - start) >> PAGE_SHIFT)
-    cdef page *head
-    cdef uint64_t i
-    cdef bint mapped
-    if start < vmf.vma.vm_start or start + pages * PAGE_SIZE > vmf.vma.vm_end or not pte_range_none(t, ptep, pages):
-        return False
-    head = alloc_folio(t, order)
-    if head == NULL:
-        return False
-    spin_lock(t, vmf.ptl)
-    mapped = pte_range_none(t, ptep, pages)
-    if mapped:
-        folio_add_new_anon_rmap(t, head, vmf.vma, start)
-        for i in range(pages):
-            set_pte(t, ptep + i, make_pte(PTE_PRESENT, head.pfn + i, NEW_PAGE))
-        note(t, NOTE_FAULT, vmf.mm.id, <int64_t>start, head.pfn)
-    spin_unlock(t, vmf.ptl)
-    if not mapped:
-        put_page(t, head)
-    return True
-
-
 cdef int do_anonymous_page(Task *t, vm_fault *vmf) noexcept nogil:
     """A page for an empty pte; the zero page for a read. Returns 0 or -ENOMEM."""
-    cdef int order = folio_order(t, vmf.vma)
     cdef page *fresh = NULL
     if vmf.write:
         if anon_vma_prepare(t, vmf.vma) < 0:
             return -ENOMEM
-        if order and map_anon_folio(t, vmf, order):
+        if map_anon_folio(t, vmf):
             return 0
         fresh = alloc_page(t)
         if fresh == NULL:
@@ -296,7 +250,6 @@ cdef int do_anonymous_page(Task *t, vm_fault *vmf) noexcept nogil:
             set_pte(t, vmf.pte, make_pte(PTE_PRESENT, 0, 0))
     spin_unlock(t, vmf.ptl)
     if fresh != NULL:
-        # Another thread was faster.
         put_page(t, fresh)
     return 0
 
