@@ -1,4 +1,4 @@
-"""Folios of other sizes than a huge page's, which ptes map (mTHP): what a first write may get (alloc_anon_folio of 6.8).
+"""Folios of other sizes than a huge page's, which ptes map (mTHP): what a first write may get (alloc_anon_folio, 6.8).
 
 The lock of the page table protects the entries, as for small pages.
 """
