@@ -18,11 +18,14 @@ from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.strategy.base cimport count_enabled, is_enabled, next_enabled, nth_enabled, steps_of
 from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.memory.words cimport (
+    FENCE_FULL, FENCE_LOADS, FENCE_STORES, await_at_least, await_bits, await_less, await_no_bits, await_not,
+    await_value, compare_exchange, exchange, fence, Fence, fetch_add, load, load_acquire, store, store_release, take,
+)
 from anonvma_rt.engine.run.sync cimport (
-    await_at_least, await_bits, await_less, await_no_bits, await_not, await_value, compare_exchange,
-    declare_lock_order, down_read, down_write, downgrade_write, fetch_add, load, lock_init, lock_is_held, lock_wait,
-    mutex_lock, mutex_t, mutex_trylock, mutex_unlock, rwsem_t, spin_hint, spin_lock, spin_lock_nested, spin_start,
-    spin_trylock, spin_unlock, spin_unlock_nested, spinlock_t, store, take, try_down_read, up_read, up_write, yield_,
+    declare_lock_order, down_read, down_write, downgrade_write, lock_init, lock_is_held, lock_wait, mutex_lock,
+    mutex_t, mutex_trylock, mutex_unlock, rwsem_t, spin_hint, spin_lock, spin_lock_nested, spin_start, spin_trylock,
+    spin_unlock, spin_unlock_nested, spinlock_t, try_down_read, up_read, up_write, yield_,
 )
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_ATOMIC, OP_LOAD, OP_STORE
 from anonvma_rt.engine.run.task cimport (

@@ -28,21 +28,22 @@ LATE = ("lab kernel", "cli stress")
 BESIDE = ("storming search.bounds",)
 
 # What the compiled half cimports: a folder, and the folders or modules that it may name beside itself.
-ENGINE = "engine.base engine.order engine.run engine.strategy"
+ENGINE = "engine.base engine.memory engine.order engine.run engine.strategy"
 CIMPORTS = {
-    "": "engine.run mm.hooks mm.mm_types",
+    "": "engine.memory engine.run mm.hooks mm.mm_types",
     "engine.base": "engine.audit.access",
     "engine.order": "engine.base",
     "engine.run": "engine.base engine.order engine.audit.access",
+    "engine.memory": "engine.audit.access engine.base engine.order engine.run",
     "engine.audit": "engine.base engine.order engine.run",
     "engine.strategy": "engine.base engine.order engine.run",
     "engine.search": ENGINE,
     "engine.parallel": "engine.base engine.order engine.run",
     "engine.calls": "engine.base engine.run",
-    "litmus": "engine.base engine.run",
-    "programs": "engine.base engine.calls engine.order engine.run",
+    "litmus": "engine.base engine.memory engine.run",
+    "programs": "engine.base engine.calls engine.memory engine.order engine.run",
     "mm.hooks": "engine.run mm.mm_types",
-    "mm": "engine.audit.access engine.base engine.run engine.parallel mm.hooks",
+    "mm": "engine.audit.access engine.base engine.memory engine.run engine.parallel mm.hooks",
     "mm.lab": "engine.audit.access engine.base engine.run engine.parallel mm.hooks mm",
     "stress.scaling": "engine.base engine.run mm mm.hooks mm.lab",
 }

@@ -7,7 +7,7 @@ from typing import Any, Self
 from anonvma_rt.engine.base.bell import Bell, StopToken
 from anonvma_rt.engine.run.records import Block, Profiled, Recorded, Refusal
 from anonvma_rt.engine.run.strategy import Strategy
-from anonvma_rt.engine.run.subject import Subject
+from anonvma_rt.engine.run.subject import Memory, Subject
 
 class Explorer:
     # A subject has methods of its own that its explorer's user knows of.
@@ -33,6 +33,7 @@ class Explorer:
         stop: StopToken | None = None,
         bell: Bell | None = None,
         carrier: str = "threads",
+        memory: Memory | None = None,
     ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 # The operations that a task announces, in the order of base/operation.pxd.
 OPS = (
     "start", "lock", "read-lock", "wait", "await", "unlock", "read-unlock", "trylock", "load", "store", "atomic",
-    "note", "read-trylock", "take", "downgrade",
+    "note", "read-trylock", "take", "downgrade", "fence",
 )  # fmt: skip
 
 # One event of a history: step, task, op (an index into OPS), code, a, b, c.

@@ -16,6 +16,9 @@ class BuildViolation(RuntimeError):
     kind: str
     def __init__(self, kind: str) -> None: ...
 
+class Memory:
+    def tasks(self, bodies: int) -> int: ...
+
 class Subject:
     parameters: Mapping[str, Any]
     variants: Mapping[str, Mapping[str, int | bool]]

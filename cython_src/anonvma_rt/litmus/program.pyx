@@ -12,10 +12,10 @@ from anonvma_rt.engine.base.klist cimport INIT_LIST_HEAD
 from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_LOAD, OP_STORE, TEST_EQUAL, TEST_UNEQUAL, lock_word
 from anonvma_rt.engine.run.explorer cimport Explorer
 from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.memory.words cimport await_test, compare_exchange, fetch_add, load, store, take
 from anonvma_rt.engine.run.sync cimport (
-    await_test, compare_exchange, declare_lock_order, down_read, down_write, downgrade_write, fetch_add, load,
-    lock_init, lock_is_held, lock_wait, mutex_lock, mutex_trylock, mutex_unlock, spin_hint, spin_start, store, take,
-    try_down_read, up_read, up_write,
+    declare_lock_order, down_read, down_write, downgrade_write, lock_init, lock_is_held, lock_wait, mutex_lock,
+    mutex_trylock, mutex_unlock, spin_hint, spin_start, try_down_read, up_read, up_write,
 )
 from anonvma_rt.engine.run.task cimport (
     MAX_CLASSES, VIOLATION_SUBJECT, Execution, Task, found, free_object, mark, must_live, note, point, recheck,

@@ -13,9 +13,8 @@ from anonvma_rt.engine.base.os cimport (
     read_link, read_onceu, rt_exchange_in_order, rt_load_in_order, write_once64, write_onceu,
 )
 from anonvma_rt.engine.parallel.locks cimport guard, unguard
-from anonvma_rt.engine.run.sync cimport (
-    await_test, down_write, fetch_add, lock_init, store, try_down_read, up_read, up_write,
-)
+from anonvma_rt.engine.memory.words cimport await_test, fetch_add, store
+from anonvma_rt.engine.run.sync cimport down_write, lock_init, try_down_read, up_read, up_write
 from anonvma_rt.engine.run.task cimport VIOLATION_USE_AFTER_FREE, Task, must_live, point, violate
 from anonvma_rt.mm.mm_types cimport (
     TYPE_MM, TYPE_VMA, VMA_LOCKS_6_4_EARLY, VMA_LOCKS_6_4_RELEASED, VMA_LOCKS_6_15, VMA_LOCKS_6_15_ANY_MM,

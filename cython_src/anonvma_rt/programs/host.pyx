@@ -12,7 +12,8 @@ from anonvma_rt.engine.base.operation cimport (
 )
 from anonvma_rt.engine.calls.calls cimport Calls, call as begin_call, judge_now, returns as end_call
 from anonvma_rt.engine.run.subject cimport Subject
-from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, spin_start, try_acquire, try_down_read, wait_for
+from anonvma_rt.engine.memory.words cimport wait_for
+from anonvma_rt.engine.run.sync cimport acquire, release, spin_hint, spin_start, try_acquire, try_down_read
 from anonvma_rt.engine.run.task cimport (
     HALT_EXIT, HALT_NO_MEMORY, HALT_REFUSED, HALT_VIOLATION, VIOLATION_SUBJECT, Execution, Task, free_object, halt,
     mark, note, point, recheck, violate,

@@ -7,7 +7,8 @@ here was not late by that choice.
 from libc.stdint cimport int64_t
 
 from anonvma_rt.engine.base.operation cimport lock_word
-from anonvma_rt.engine.run.sync cimport take_lock, wait_for
+from anonvma_rt.engine.memory.words cimport wait_for
+from anonvma_rt.engine.run.sync cimport take_lock
 from anonvma_rt.engine.run.task cimport Task, point
 
 

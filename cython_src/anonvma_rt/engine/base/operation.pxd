@@ -33,6 +33,8 @@ cdef enum Op:
     OP_READ_TRYLOCK
     OP_TAKE
     OP_DOWNGRADE
+    # It is on no object, and comes when all stores of its task are visible.
+    OP_FENCE
     OPS
 
 # What an await waits for: a word that is, as a signed number, equal to, not equal to, less than or not less than the

@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, uint64_t
 
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.order.classes cimport BY_ALL, Seen
-from anonvma_rt.engine.order.relation cimport CHANGES, group_of
+from anonvma_rt.engine.order.relation cimport CHANGES, LOOKS, group_of
 
 cdef enum:
     # The group of an object that nothing was done to.
@@ -24,6 +24,7 @@ cdef inline void untouched(Seen *s) noexcept nogil:
     s.before = 0
     s.run = 0
     s.group = NOTHING
+    s.by = 0
 
 
 cdef inline uint64_t chained(Seen *s, uint64_t chain, int op, bint failed) noexcept nogil:
@@ -37,6 +38,21 @@ cdef inline uint64_t chained(Seen *s, uint64_t chain, int op, bint failed) noexc
     chain = mix64(chain + mix64(s.before + <uint64_t>(2 * op + failed) * 0x9E3779B97F4A7C15ULL))
     s.run += chain
     return chain
+
+
+cdef inline uint64_t chained_apart(uint64_t chain, int op) noexcept nogil:
+    """The hash of an operation that nothing which was done to its object comes before: of a fence, or of a look at a
+    store of its own task (engine/memory/buffers)."""
+    return mix64(chain + mix64(<uint64_t>(2 * op + 1) * 0x9E3779B97F4A7C15ULL))
+
+
+cdef inline void also_seen(Seen *s, uint64_t hashes) noexcept nogil:
+    """Looks with these hashes, in sum, come before the next change of an object."""
+    if s.group != LOOKS:
+        s.before = mix64(s.before + mix64(s.run))
+        s.run = 0
+        s.group = LOOKS
+    s.run += hashes
 
 
 cdef inline uint64_t class_of(const uint64_t *chain, int tasks, int cut_by) noexcept nogil:

@@ -11,10 +11,12 @@ from anonvma_rt.engine.base.table cimport Table
 
 # An object that an operation was made on. What was done to it falls into runs of operations that commute; `run` is the
 # sum of the last one's hashes, `before` stands for all runs before it; `group` is that of the last one (relation.pxd).
+# by: in a model with buffers, one more than the body whose buffer changed it last, or 0.
 cdef struct Seen:
     uint64_t before
     uint64_t run
     int32_t group
+    int32_t by
 
 cdef struct Observer:
     int tasks
@@ -34,4 +36,5 @@ cdef int observer_open(Observer *o) except -1
 cdef void observer_close(Observer *o) noexcept nogil
 cdef void observer_begin(Observer *o, int tasks) noexcept nogil
 cdef int observe(Observer *o, int task, int op, bint failed, void *object) noexcept nogil
+cdef Seen *seen_of(Observer *o, void *object) noexcept nogil
 cdef uint64_t observed_class(Observer *o, int cut_by) noexcept nogil

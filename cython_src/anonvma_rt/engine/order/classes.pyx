@@ -57,7 +57,7 @@ cdef uint64_t observed_class(Observer *o, int cut_by) noexcept nogil:
     return class_of(o.chain, o.tasks, cut_by)
 
 
-cdef inline Seen *seen_of(Observer *o, void *object) noexcept nogil:
+cdef Seen *seen_of(Observer *o, void *object) noexcept nogil:
     """What is known of an object in this execution; NULL where there is no memory for one more."""
     cdef uint32_t known = o.objects.used
     cdef uint32_t number = table_add(&o.objects, <uint64_t>object)

@@ -10,14 +10,14 @@ from libc.stdint cimport int64_t
 
 from anonvma_rt.engine.base.arena cimport ARENA_POISON
 from anonvma_rt.engine.base.operation cimport (
-    OP_AWAIT, OP_DOWNGRADE, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START, OP_TAKE,
-    OP_TRYLOCK, OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_UNEQUAL, lock_word,
+    OP_AWAIT, OP_DOWNGRADE, OP_FENCE, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_START,
+    OP_TAKE, OP_TRYLOCK, OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_UNEQUAL, lock_word,
 )
 
 # What an operation is to others on its object. Operations of one group commute, but changes do not; those of two groups
 # do not commute.
 cdef enum Group:
-    # It begins a task and is on no object.
+    # It is on no object, as what begins a task is, or what it sees of one is its own task's affair.
     APART
     # It leaves the object as it is: a load, an await, a wait, a try that failed.
     LOOKS
@@ -31,9 +31,10 @@ cdef inline bint tries(int op) noexcept nogil:
 
 
 cdef inline Group group_of(int op, bint failed) noexcept nogil:
-    """failed: it is a try that failed. What is said of a shared try that did not holds, beside other shared operations,
+    """failed: it is a try that failed; or a look that saw a store of its own task which nobody else sees yet
+    (engine/memory). What is said of a shared try that did not holds, beside other shared operations,
     of one that may have failed: it could have only while they could not be."""
-    if op == OP_START:
+    if op == OP_START or op == OP_FENCE or (failed and (op == OP_LOAD or op == OP_AWAIT)):
         return APART
     if failed or op == OP_LOAD or op == OP_AWAIT or op == OP_WAIT:
         return LOOKS

@@ -71,6 +71,7 @@ cdef void make_view(Storm *s, int id, uint64_t first, uint64_t end) noexcept nog
     r.guard.exited = exited
     r.guard.argument = r
     x.parallel = True
+    x.long_way = True
     x.carrier.pass_by = pass_by
     x.carrier.acquire = acquire_at_once
     x.carrier.try_acquire = try_at_once
@@ -78,6 +79,7 @@ cdef void make_view(Storm *s, int id, uint64_t first, uint64_t end) noexcept nog
     x.carrier.unwind = unwind
     x.carrier.self = r
     x.tasks = s.x.tasks
+    x.bodies = s.x.bodies
     x.words = s.x.words
     # For what a subject draws by (seed, index) itself: the same as when the execution is replayed.
     x.seed = s.x.seed

@@ -76,6 +76,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
         x.task[i].timed = False
         x.task[i].lapsed = False
         x.task[i].lapses = 0
+        x.task[i].instant = False
         x.task[i].marks = 0
         x.task[i].made = 0
         x.task[i].shares = 0
@@ -84,6 +85,8 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
         if x.task[i].held or x.halt:
             x.task[i].held = 0
             memset(x.task[i].held_count, 0, sizeof(x.task[i].held_count))
+    if x.memory.model:
+        x.memory.begin(x)
     x.steps = 1
     x.until = 0
     set_alarm(x)
@@ -104,7 +107,7 @@ cdef void execution_reset(Execution *x, uint64_t index) noexcept nogil:
 
 
 cdef inline void begin_sets(Execution *x, int words) noexcept nogil:
-    fill(x.enabled, x.tasks, words)
+    fill(x.enabled, x.bodies, words)
     clear(x.blocked, words)
     clear(x.outside, words)
     clear(x.done, words)
@@ -158,8 +161,11 @@ cdef int block_task_ended(Block *b, int task) noexcept nogil:
             x.halt = HALT_UNTIL
         elif not x.halt and anybody(x.enabled, x.words):
             x.halt = HALT_DIVERGED
-        elif not x.halt:
+        elif not x.halt and beyond(x.blocked, x.outside, x.words):
             stuck(x, task)
+        elif not x.halt:
+            # The last steps flushed what the tasks had left in their buffers; none was made after them.
+            x.steps -= 1
     if x.halt:
         chosen = parked_in_body(x)
         if chosen >= 0:
@@ -209,6 +215,7 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     cdef unwind_fn unwind = x.carrier.unwind
     cdef bint tracing = x.tracing
     cdef bint watched = x.watched
+    cdef bint long_way = x.long_way
     cdef bint cut
     alone.x = x
     alone.call = call
@@ -217,6 +224,7 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     x.carrier.unwind = leave_alone
     x.tracing = False
     x.watched = False
+    x.long_way = False
     x.steps = 0
     x.until = NEVER
     x.lease = NEVER
@@ -237,6 +245,7 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
     x.carrier.unwind = unwind
     x.tracing = tracing
     x.watched = watched
+    x.long_way = long_way
     x.steps = steps
     x.limits.bound = bound
     x.limits.stop_at = stop_at
@@ -246,7 +255,7 @@ cdef bint run_alone(Execution *x, void (*call)(Task *t, void *argument) noexcept
 cdef int parked_in_body(Execution *x) noexcept nogil:
     """After a halt: a task that stands at a point inside its body and still has to leave it."""
     cdef int i
-    for i in range(x.tasks):
+    for i in range(x.bodies):
         if x.task[i].started and not has(x.done, i, x.words):
             return i
     return -1
@@ -264,6 +273,7 @@ cdef void check_end(Block *b) noexcept nogil:
     cdef uint64_t steps = b.x.steps
     cdef bint tracing = b.x.tracing
     cdef bint watched = b.x.watched
+    cdef bint long_way = b.x.long_way
     b.checking = True
     if rt_protect(&b.jump, call_check, b):
         # Perhaps out of a run_alone(), which had put other things there.
@@ -272,6 +282,7 @@ cdef void check_end(Block *b) noexcept nogil:
         b.x.steps = steps
         b.x.tracing = tracing
         b.x.watched = watched
+        b.x.long_way = long_way
     b.checking = False
 
 
@@ -325,7 +336,7 @@ cdef int end_execution(Block *b) noexcept nogil:
 cdef void bodies(Task *t, void *unused) noexcept nogil:
     cdef Execution *x = t.x
     cdef int i
-    for i in range(x.tasks):
+    for i in range(x.bodies):
         x.current = i
         x.subject.body(x.subject.self, &x.task[i])
 

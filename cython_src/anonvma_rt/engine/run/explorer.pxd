@@ -6,7 +6,7 @@ from anonvma_rt.engine.base.bell cimport Bell, StopToken
 from anonvma_rt.engine.run.block cimport Block
 from anonvma_rt.engine.run.carrier cimport Carrier
 from anonvma_rt.engine.run.strategy cimport Strategy
-from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.run.subject cimport Memory, Subject
 from anonvma_rt.engine.run.task cimport Execution
 
 cdef class Explorer:
@@ -16,6 +16,7 @@ cdef class Explorer:
     cdef bint fibers
     cdef readonly Subject subject
     cdef readonly Strategy strategy
+    cdef Memory memory
     cdef readonly StopToken stop
     cdef readonly Bell bell
     cdef readonly int cpu

@@ -24,9 +24,9 @@ from anonvma_rt.engine.run.carrier cimport (
     carrier_close, carrier_idle, carrier_look, carrier_name, carrier_open, carrier_run,
 )
 from anonvma_rt.engine.run.fault cimport guards_open
-from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, journal_travel
+from anonvma_rt.engine.run.journal cimport Change, journal_free, journal_reset, journal_travel, trace_free
 from anonvma_rt.engine.run.strategy cimport Strategy
-from anonvma_rt.engine.run.subject cimport Subject, count_by_name, found_numbers
+from anonvma_rt.engine.run.subject cimport Memory, Subject, count_by_name, found_numbers
 from anonvma_rt.engine.run.task cimport (
     HALT_NO_MEMORY, HALT_STUCK, HOLD_HERE, HOLD_NO, HOLD_OVER, HOLD_WANTED, MAX_FRAMES, VIOLATION_CRASH,
     VIOLATION_STUCK, Execution, Task, must_wait,
@@ -54,17 +54,20 @@ cdef void build(Task *t, void *unused) noexcept nogil:
 
 @cython.no_gc_clear  # __dealloc__ needs the stop token and the bell
 cdef class Explorer:
-    """Builds `subject` in an arena of its own and runs executions of it.
-    seed: 0 to 2**64 - 1. cpu: the core to which the threads are pinned, -1 for none. stop: ends a block early. carrier:
-    "threads", an OS thread per task, or "fibers", a stack per task on one thread. Use as a context manager, or call
-    close(). Raises what subject.refused() makes of a refused step, BuildViolation, MemoryError.
+    """Builds `subject` in an arena of its own and runs executions of it. seed: 0 to 2**64 - 1. cpu: the core to
+    which the threads are pinned, -1 for none. stop: ends a block early. carrier: "threads", an OS thread per task,
+    or "fibers", a stack per task on one thread. memory: a model with buffers, of this explorer alone; None is SC.
+    Use as a context manager, or call close(). Raises what subject.refused() makes of a refused step,
+    BuildViolation, MemoryError.
     """
 
     def __init__(self, Subject subject, Strategy strategy, seed=0, int cpu=-1, StopToken stop=None, Bell bell=None,
-                 carrier="threads"):
+                 carrier="threads", Memory memory=None):
         cdef void *x = NULL
         cdef int violated
-        cdef size_t size = <size_t>&(<Execution *>NULL).task[subject.tasks]
+        cdef Memory model = Memory() if memory is None else memory
+        cdef int tasks = model.tasks(max(subject.tasks, 1))
+        cdef size_t size = <size_t>&(<Execution *>NULL).task[tasks]
         if carrier not in ("threads", "fibers"):
             raise ValueError(f"a carrier is threads or fibers, not {carrier}")
         if not 1 <= subject.tasks <= MAX_TASKS:
@@ -78,12 +81,13 @@ cdef class Explorer:
         self.subject = subject
         self.stop = stop if stop is not None else StopToken()
         self.bell = bell if bell is not None else Bell()
-        self.cpu = cpu
-        self.fibers = carrier == "fibers"
+        self.cpu, self.fibers = cpu, carrier == "fibers"
         self.pid = os.getpid()
         subject.attach(self.x)
         self.x.seed = seed
-        for i in range(subject.tasks):
+        self.memory = model
+        model.attach(self.x)
+        for i in range(tasks):
             self.x.task[i].x = self.x
             self.x.task[i].id = i
         self.patience = subject.patience
@@ -99,8 +103,7 @@ cdef class Explorer:
             raise subject.refused(self.x.task[0].want)
         arena_snapshot(&self.x.arena)
         self.x.order.learned = True
-        self.x.limits.bound = NEVER
-        self.x.limits.stop_at = NEVER
+        self.x.limits.bound = self.x.limits.stop_at = NEVER
         self.x.limits.stop = &self.stop.flag
         self.block.x = self.x
         self.use(strategy)
@@ -124,9 +127,7 @@ cdef class Explorer:
             carrier_close(&self.workers)
         block_free(&self.block)
         arena_close(&self.x.arena)
-        free(self.x.trace.events)
-        free(self.x.trace.segments)
-        free(self.x.trace.frames)
+        trace_free(&self.x.trace)
         journal_free(&self.x.journal)
         free(self.x)
 
@@ -140,7 +141,7 @@ cdef class Explorer:
         """Starts the pool; done by the constructor, and needed again only after close_threads()."""
         if self.opened:
             raise RuntimeError("the explorer is open")
-        carrier_open(&self.workers, &self.block, self.fibers, built(self).tasks, self.cpu, &self.bell.word)
+        carrier_open(&self.workers, &self.block, self.fibers, built(self).bodies, self.cpu, &self.bell.word)
         self.opened = True
 
     def close_threads(self):
@@ -252,7 +253,7 @@ cdef class Explorer:
         cdef Block *b = &self.block
         if not carrier_idle(&self.workers):
             raise RuntimeError("the explorer is busy")
-        self.was_stuck = self.was_stuck or b.halt == HALT_STUCK
+        self.was_stuck |= b.halt == HALT_STUCK
         return (
             b.next - b.ran - b.pruned,
             b.ran,
@@ -288,10 +289,10 @@ cdef class Explorer:
         try:
             self.submit(first, count)
             self.wait(True)
+            return 0
         finally:
             self.use(usual)
             self.x.limits.bound = usual_bound
-        return 0
 
     def profile(self, Strategy strategy, index, bound):
         """run_with() of one execution; `tasks` says what each task had in it: (steps, interesting operations)."""
@@ -336,8 +337,7 @@ cdef class Explorer:
         try:
             self.run_once(self.strategy if strategy is None else strategy, index, 1, None)
         finally:
-            self.x.tracing = False
-            self.x.trace.stacks = False
+            self.x.tracing = self.x.trace.stacks = False
             self.x.journal.every = 0
             self.x.limits.stop_at = NEVER
             self.x.hold = HOLD_NO
@@ -347,7 +347,7 @@ cdef class Explorer:
             [(self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)],
             PyBytes_FromStringAndSize(<char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))),
             Finding(*found_numbers(self.x)) if self.x.finding.kind else None,
-            [self.pending(i) for i in range(self.x.tasks)],
+            [self.pending(i) for i in range(self.x.bodies)],
             [self.stack(i) for i in range(self.x.trace.n_events)] if stacks else None,
             self.crash(),
         )

@@ -1,14 +1,48 @@
-"""Finding, applying and taking back the changes of the subject's memory (see journal.pxd)."""
+"""Adding to a record; finding, applying and taking back the changes of the subject's memory (see journal.pxd)."""
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
 from anonvma_rt.engine.base.grow cimport grow
+from anonvma_rt.engine.base.operation cimport Event
+from anonvma_rt.engine.base.os cimport rt_backtrace
 
 cdef enum:
     # Bytes that are compared at a time; most of them are as they were.
     PIECE = 512
+
+
+cdef bint trace_event(Trace *trace, const Event *event) noexcept nogil:
+    """Adds an event, with the calls that led to where it was announced if stacks are wanted. False: no memory."""
+    if grow(<void **>&trace.events, &trace.events_room, trace.n_events + 1, sizeof(Event)) < 0:
+        return False
+    trace.events[trace.n_events] = event[0]
+    if trace.stacks:
+        if grow(<void **>&trace.frames, &trace.frames_room, trace.n_events + 1, MAX_FRAMES * sizeof(void *)) < 0:
+            trace.stacks = False
+            return False
+        memset(trace.frames + trace.n_events * MAX_FRAMES, 0, MAX_FRAMES * sizeof(void *))
+        rt_backtrace(trace.frames + trace.n_events * MAX_FRAMES, MAX_FRAMES)
+    trace.n_events += 1
+    return True
+
+
+cdef bint trace_segment(Trace *trace, uint64_t task, uint64_t steps) noexcept nogil:
+    """Adds a segment of the schedule. False: no memory."""
+    if grow(<void **>&trace.segments, &trace.segments_room, trace.n_segments + 1, sizeof(Segment)) < 0:
+        return False
+    trace.segments[trace.n_segments].task = task
+    trace.segments[trace.n_segments].steps = steps
+    trace.n_segments += 1
+    return True
+
+
+cdef void trace_free(Trace *trace) noexcept nogil:
+    free(trace.events)
+    free(trace.segments)
+    free(trace.frames)
+    memset(trace, 0, sizeof(Trace))
 
 
 cdef void journal_reset(Journal *j, uint64_t every) noexcept nogil:

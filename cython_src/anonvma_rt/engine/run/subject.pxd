@@ -1,4 +1,4 @@
-"""Subject: what the engine asks of the code under test."""
+"""Subject: what the engine asks of the code under test; and Memory, which says how the stores of its tasks get seen."""
 
 from libc.stdint cimport int64_t
 
@@ -25,6 +25,10 @@ cdef class Subject:
     cdef bint marks(self, Task *t) noexcept nogil
     cdef int stuck(self, Execution *x) noexcept nogil
     cdef void attach(self, Execution *x)
+
+# A memory model other than SC, for one explorer (engine/memory/buffers).
+cdef class Memory:
+    cdef int attach(self, Execution *x) except -1
 
 cdef dict count_by_name(Subject subject, int64_t *counters)
 cdef tuple found_numbers(Execution *x)

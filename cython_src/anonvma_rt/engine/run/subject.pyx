@@ -142,6 +142,7 @@ cdef class Subject:
             # What it calls would be compared with nothing.
             raise ValueError(f"{type(self).__name__} has a spec, and nobody who judges: it goes through subject()")
         x.subject.self = <void *>self
+        x.bodies = self.tasks
         x.tasks = self.tasks
         x.words = words_for(self.tasks)
         x.subject.build = <int (*)(void *, Task *) noexcept nogil>call_build
@@ -149,6 +150,18 @@ cdef class Subject:
         x.subject.check = <void (*)(void *, Execution *) noexcept nogil>call_check
         x.subject.stuck = <int (*)(void *, Execution *) noexcept nogil>call_stuck
         x.subject.marks = <bint (*)(void *, Task *) noexcept nogil>call_marks if self.sees_points else NULL
+
+
+cdef class Memory:
+    """How stores become visible, where that is not at once."""
+
+    def tasks(self, int bodies):
+        """How many tasks an execution has with so many bodies."""
+        return bodies
+
+    cdef int attach(self, Execution *x) except -1:
+        """Adds its tasks to an execution whose subject is attached; the caller keeps the reference."""
+        return 0
 
 
 cdef dict count_by_name(Subject subject, int64_t *counters):

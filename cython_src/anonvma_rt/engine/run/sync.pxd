@@ -1,4 +1,4 @@
-"""Locks and atomics of the subject: one API on every carrier, each taking the Task that acts.
+"""Locks of the subject: one API on every carrier, each taking the Task that acts.
 
 On the deterministic carriers blocking is modelled: a lock word knows its owner, a task parked at an acquire is not
 enabled while the lock is held, and every acquire and release is a point. Lock classes are checked at each acquire that
@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from anonvma_rt.engine.audit.access cimport rt_glance, rt_glance64
 from anonvma_rt.engine.base.operation cimport (
-    OP_ATOMIC, OP_AWAIT, OP_DOWNGRADE, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE,
+    OP_DOWNGRADE, OP_LOAD, OP_LOCK, OP_READ_LOCK, OP_READ_TRYLOCK, OP_READ_UNLOCK, OP_STORE,
     OP_TAKE, OP_TRYLOCK, OP_UNLOCK, OP_WAIT, TEST_BITS, TEST_EQUAL, TEST_LESS, TEST_NOT_LESS, TEST_NO_BITS,
     TEST_UNEQUAL, lock_word,
 )
@@ -270,112 +270,6 @@ cdef inline void spin_start(Task *t) noexcept nogil:
 cdef inline void yield_(Task *t) noexcept nogil:
     """The same, under the name that it has where a thread gives its core away."""
     spin_hint(t)
-
-
-cdef inline int64_t load(Task *t, int64_t *word) noexcept nogil:
-    point(t, OP_LOAD, word)
-    return rt_load_in_order(word)
-
-
-cdef inline void store(Task *t, int64_t *word, int64_t value) noexcept nogil:
-    point(t, OP_STORE, word)
-    if rt_unlikely(t.x.parallel):
-        rt_store_in_order(word, value)
-        return
-    word[0] = value
-    if t.x.awaiting:
-        recheck(t.x, word)
-
-
-cdef inline int64_t fetch_add(Task *t, int64_t *word, int64_t value) noexcept nogil:
-    """Atomic; returns the value before. It wraps at 64 bits."""
-    cdef int64_t before
-    point(t, OP_ATOMIC, word)
-    if rt_unlikely(t.x.parallel):
-        return rt_add_in_order(word, value)
-    before = word[0]
-    word[0] = <int64_t>(<uint64_t>before + <uint64_t>value)
-    if t.x.awaiting:
-        recheck(t.x, word)
-    return before
-
-
-cdef inline bint compare_exchange(Task *t, int64_t *word, int64_t expected, int64_t value) noexcept nogil:
-    """Atomic; whether the word held `expected` and so was replaced."""
-    cdef bint same
-    point(t, OP_ATOMIC, word)
-    if rt_unlikely(t.x.parallel):
-        return rt_exchange_in_order(word, expected, value)
-    same = word[0] == expected
-    t.missed = not same
-    if same:
-        word[0] = value
-        if t.x.awaiting:
-            recheck(t.x, word)
-    return same
-
-
-cdef inline void wait_for(Task *t, int op, int64_t *word, int test, int64_t want) noexcept nogil:
-    """Blocks until the word is what `test` (TEST_*) and `want` say: a spin loop that costs no steps and cannot starve
-    anyone. One that never is makes the execution a deadlock. op: OP_AWAIT, or OP_TAKE where t changes the word in the
-    same step (and calls recheck() then), as it takes a unit of a semaphore."""
-    t.want = want
-    t.test = test
-    if not passes(rt_glance64(word), test, want):
-        t.x.until = 0
-    point(t, op, word)
-
-
-cdef inline void await_test(Task *t, int64_t *word, int test, int64_t want) noexcept nogil:
-    """Blocks until the word is what `test` and `want` say."""
-    wait_for(t, OP_AWAIT, word, test, want)
-
-
-cdef inline void await_value(Task *t, int64_t *word, int64_t value) noexcept nogil:
-    """Blocks until the word holds `value`."""
-    await_test(t, word, TEST_EQUAL, value)
-
-
-cdef inline void await_not(Task *t, int64_t *word, int64_t value) noexcept nogil:
-    """Blocks until the word holds something else than `value`."""
-    await_test(t, word, TEST_UNEQUAL, value)
-
-
-cdef inline void await_less(Task *t, int64_t *word, int64_t bound) noexcept nogil:
-    """Blocks until the word, as a signed number, is less than `bound`."""
-    await_test(t, word, TEST_LESS, bound)
-
-
-cdef inline void await_at_least(Task *t, int64_t *word, int64_t bound) noexcept nogil:
-    """Blocks until the word, as a signed number, is `bound` or more."""
-    await_test(t, word, TEST_NOT_LESS, bound)
-
-
-cdef inline void await_bits(Task *t, int64_t *word, int64_t mask) noexcept nogil:
-    """Blocks until at least one bit of `mask` is set in the word."""
-    await_test(t, word, TEST_BITS, mask)
-
-
-cdef inline void await_no_bits(Task *t, int64_t *word, int64_t mask) noexcept nogil:
-    """Blocks until no bit of `mask` is set in the word."""
-    await_test(t, word, TEST_NO_BITS, mask)
-
-
-cdef inline void take(Task *t, int64_t *word, int64_t amount) noexcept nogil:
-    """Blocks until the word, as a signed number, is `amount` or more, and takes so much from it in the same step: P of
-    a semaphore, of which fetch_add is V. Source: Dijkstra, "Cooperating Sequential Processes" (1965)."""
-    cdef int64_t value
-    wait_for(t, OP_TAKE, word, TEST_NOT_LESS, amount)
-    if rt_unlikely(t.x.parallel):
-        value = rt_load_in_order(word)
-        while value < amount or not rt_exchange_in_order(word, value, value - amount):
-            if value < amount:
-                wait_for(t, OP_TAKE, word, TEST_NOT_LESS, amount)
-            value = rt_load_in_order(word)
-        return
-    word[0] -= amount
-    if t.x.awaiting:
-        recheck(t.x, word)
 
 
 # ---- counters that tasks share, at a point of the caller's own -------------------------------------------------------

@@ -75,7 +75,7 @@ cdef void share_more(Task *t, lock_word *lock) noexcept nogil:
         t.shared[i].lock = lock
         t.shared[i].times = 0
     t.shared[i].times += 1
-    if <int>t.shared[i].times > 255 // t.x.tasks:
+    if <int>t.shared[i].times > 255 // t.x.bodies:
         violate(t, VIOLATION_LOCK_OVERFLOW, t.shared[i].times, 1, <int64_t>arena_offset(&t.x.arena, lock))
 
 

@@ -10,16 +10,14 @@ what they share are the arena's objects.
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from anonvma_rt.engine.base.arena cimport Arena, arena_glance, arena_live
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_NOTE, Event, lock_word
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_NOTE, lock_word
 from anonvma_rt.engine.base.tasks cimport TASK_WORDS, TaskSet, drop
 from anonvma_rt.engine.order.classes cimport Observer
-from anonvma_rt.engine.run.journal cimport Journal
+from anonvma_rt.engine.run.journal cimport MAX_FRAMES, Journal, Segment, Trace
 
 cdef enum:
     MAX_CLASSES = 16
     MAX_COUNTERS = 8
-    # Calls that a recorded stack has at most.
-    MAX_FRAMES = 24
     # Locks that one task may share at a time.
     MAX_SHARED = 32
     # Words and locks that one round of a spinning task may look at.
@@ -82,22 +80,6 @@ cdef struct Finding:
     # Of a set of tasks among these numbers, the tasks from 64 on.
     uint64_t further[TASK_WORDS - 1]
 
-cdef struct Segment:
-    uint64_t task
-    uint64_t steps
-
-cdef struct Trace:
-    Event *events
-    uint64_t n_events
-    uint64_t events_room
-    Segment *segments
-    uint64_t n_segments
-    uint64_t segments_room
-    # Per event MAX_FRAMES return addresses, the innermost call first, where stacks are wanted.
-    bint stacks
-    void **frames
-    uint64_t frames_room
-
 # Where the code under test was when it crashed or was stuck: the innermost call first.
 cdef struct Crash:
     uint64_t address
@@ -149,6 +131,8 @@ cdef struct Task:
     bint timed
     bint lapsed
     uint64_t lapses
+    # Of what it announces: under no model does that wait for its stores.
+    bint instant
     # It has ended a fruitless round, whose first look was number `first`; ROUND_UNKNOWN until it comes to its next
     # operation, ROUND_OTHER where that is no other round.
     bint spinning
@@ -233,6 +217,26 @@ cdef struct AuditCalls:
     int (*step)(void *self, int task, int op, void *object) noexcept nogil
     void (*end)(void *self) noexcept nogil
 
+# How stores become visible (engine/memory/buffers): at once under SC; by a buffer of each task under TSO, and of each
+# task and variable under PSO. What flushes a buffer is a task without a body of its own.
+cdef enum Model:
+    MODEL_SC
+    MODEL_TSO
+    MODEL_PSO
+
+cdef struct MemoryCalls:
+    Model model
+    void *self
+    void (*begin)(Execution *x) noexcept nogil
+    # Makes the step that was granted to the task of a buffer.
+    void (*flush)(Execution *x, int task) noexcept nogil
+    void (*store)(Task *t, int64_t *word, int64_t value, bint release) noexcept nogil
+    # Whether the newest store of t to a word is in a buffer, and what it was; what its operation waits for.
+    bint (*forwards)(Task *t, int64_t *word, int64_t *value) noexcept nogil
+    bint (*waits)(Task *t) noexcept nogil
+    void (*order_stores)(Task *t) noexcept nogil
+    int (*observe)(Task *t, bint apart) noexcept nogil
+
 cdef struct Execution:
     # `steps` is the number of the step being granted; `until` the last one that needs no decision.
     uint64_t steps
@@ -243,12 +247,16 @@ cdef struct Execution:
     int32_t halt
     # Tasks run at once: this Execution is the private view of one of them, and `steps` are its own.
     bint parallel
+    # Tasks run at once, or stores become visible late: accesses to words are not made at their points.
+    bint long_way
     # The strategy's answer holds up to step `lease` unless the set of enabled tasks changes.
     uint64_t lease
     Limits limits
     int32_t awaiting
     int32_t current
-    # How many there are, and how many words a set of them has.
+    # How many there are, and how many words a set of them has. The first `bodies` have a body; each of the others
+    # flushes a buffer.
+    int32_t bodies
     int32_t tasks
     int32_t words
     TaskSet enabled
@@ -286,11 +294,13 @@ cdef struct Execution:
     CarrierCalls carrier
     # `self` is NULL where nobody audits.
     AuditCalls audit
+    MemoryCalls memory
     Task task[MAX_TASKS]
 
 cdef void reschedule(Task *t) noexcept nogil
 cdef bint must_wait(Task *t) noexcept nogil
 cdef bint goes_round(Task *t) noexcept nogil
+cdef bint fails(Task *t) noexcept nogil
 cdef void hold_here(Execution *x) noexcept nogil
 cdef int decide(Execution *x) noexcept nogil
 cdef void stuck(Execution *x, int task) noexcept nogil

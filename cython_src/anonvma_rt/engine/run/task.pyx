@@ -1,18 +1,17 @@
 """The decision at a point, the end of an execution by a violation, and the lock-order checker (see task.pxd)."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from anonvma_rt.engine.base.arena cimport arena_free, arena_offset, arena_size
-from anonvma_rt.engine.base.grow cimport grow
-from anonvma_rt.engine.base.operation cimport NEVER, OP_LOAD, lock_word
-from anonvma_rt.engine.base.os cimport rt_backtrace, rt_load, rt_store, rt_unlikely, rt_wait
+from anonvma_rt.engine.base.operation cimport NEVER, OP_AWAIT, OP_LOAD, Event, lock_word
+from anonvma_rt.engine.base.os cimport rt_load, rt_store, rt_unlikely, rt_wait
 from anonvma_rt.engine.base.tasks cimport (
     TaskSet, add, anybody, clear, copy, drop, equal, has, is_alone, keep, lowest, meet, only, pop, take_away, unite,
 )
 from anonvma_rt.engine.order.classes cimport BY_ALL, BY_NONE, observe
 from anonvma_rt.engine.order.relation cimport awaits, can_go_on, waits, would_fail
-from anonvma_rt.engine.run.journal cimport journal_take
+from anonvma_rt.engine.run.journal cimport journal_take, trace_event, trace_segment
 
 cdef enum:
     # ^C and a stop token are looked at this often within one execution, in steps.
@@ -22,7 +21,17 @@ cdef enum:
 cdef bint must_wait(Task *t) noexcept nogil:
     if t.spinning and goes_round(t) and (t.x.strategy.cuts_spins or not t.news >> t.first):
         return True
+    if rt_unlikely(t.x.memory.model):
+        return t.x.memory.waits(t)
     return not can_go_on(t.op, t.object, t.test, t.want)
+
+
+cdef bint fails(Task *t) noexcept nogil:
+    """Whether what t announces is what the relation of operations calls failed, as things are."""
+    cdef int64_t value
+    if rt_unlikely(t.x.memory.model) and (t.op == OP_LOAD or t.op == OP_AWAIT):
+        return t.x.memory.forwards(t, <int64_t *>t.object, &value)
+    return would_fail(t.op, t.object)
 
 
 cdef bint goes_round(Task *t) noexcept nogil:
@@ -85,11 +94,17 @@ cdef void reschedule(Task *t) noexcept nogil:
         watch(t)
 
 
+cdef inline int observe_step(Task *t) noexcept nogil:
+    if t.x.memory.model:
+        return t.x.memory.observe(t, fails(t))
+    return observe(t.x.observer, t.id, t.op, would_fail(t.op, t.object), t.object)
+
+
 cdef void watch(Task *t) noexcept nogil:
     """The operation that t announced was granted, and t makes it now."""
     if t.x.tracing:
         record(t.x, t.id, t.op, 0, <int64_t>arena_offset(&t.x.arena, t.object), 0, 0)
-    if t.x.observer != NULL and observe(t.x.observer, t.id, t.op, would_fail(t.op, t.object), t.object) < 0:
+    if t.x.observer != NULL and observe_step(t) < 0:
         t.x.halt = HALT_NO_MEMORY
     if t.x.audit.self != NULL and t.x.audit.step(t.x.audit.self, t.id, t.op, t.object) < 0:
         t.x.halt = HALT_NO_MEMORY
@@ -159,7 +174,23 @@ cdef void stuck_in_rounds(Execution *x) noexcept nogil:
 
 
 cdef int decide(Execution *x) noexcept nogil:
-    """Who makes step x.steps: a task, or -1 where nobody can or the strategy chose one that is not enabled."""
+    """Whose body goes on, behind any number of steps that flush a buffer, which are made here: -1 where nobody can or
+    the strategy chose one that is not enabled."""
+    cdef int chosen = decide_step(x)
+    while chosen >= x.bodies:
+        x.memory.flush(x, chosen)
+        if x.halt:
+            return -1
+        x.steps += 1
+        if x.steps > x.limits.stop_at:
+            hold_here(x)
+            x.halt = HALT_UNTIL
+            return -1
+        chosen = decide_step(x)
+    return chosen
+
+
+cdef int decide_step(Execution *x) noexcept nogil:
     return decide_apart(x) if rt_unlikely(x.words > 1) else decide_among(x, 1)
 
 
@@ -211,7 +242,9 @@ cdef inline int decide_among(Execution *x, int words) noexcept nogil:
         x.current = chosen
         x.segment = x.steps
     x.until = x.lease if x.lease < x.limits.alarm else x.limits.alarm
-    if x.watched or x.rounds.tell != NULL or (x.subject.marks != NULL and (x.strategy.sees_marks or x.profiling)):
+    if x.watched or x.memory.model or x.rounds.tell != NULL or (
+        x.subject.marks != NULL and (x.strategy.sees_marks or x.profiling)
+    ):
         x.until = 0
     return chosen
 
@@ -238,60 +271,23 @@ cdef bint time_passes(Execution *x) noexcept nogil:
     return fewest < NEVER
 
 
-cdef bint room_for_one(Execution *x, void **array, uint64_t n, uint64_t *room, size_t item) noexcept nogil:
-    """Lets a recorded array grow; where the host has no memory left, the execution is given up."""
-    if grow(array, room, n + 1, item) == 0:
-        return True
-    x.halt = HALT_NO_MEMORY
-    return False
-
-
 cdef void close_segment(Execution *x, uint64_t at) noexcept nogil:
     """The schedule is a list of segments (task, steps); this ends the open one before step `at`."""
     cdef uint64_t steps = at - x.segment
     cdef uint64_t task = <uint64_t>x.current
     # What of its id has no place below the steps is where no number of steps comes.
     cdef uint64_t segment = (steps << 6) + task + (task >> 6 << 62)
-    cdef Trace *trace = &x.trace
     x.digest = (x.digest ^ segment) * 0x9FB21C651E98DF25ULL
     x.digest ^= x.digest >> 32
     x.task[task].made += steps
-    if not x.tracing:
-        return
-    if room_for_one(x, <void **>&trace.segments, trace.n_segments, &trace.segments_room, sizeof(Segment)):
-        trace.segments[trace.n_segments].task = <uint64_t>x.current
-        trace.segments[trace.n_segments].steps = steps
-        trace.n_segments += 1
+    if x.tracing and not trace_segment(&x.trace, task, steps):
+        x.halt = HALT_NO_MEMORY
 
 
 cdef void record(Execution *x, int task, int op, int64_t code, int64_t a, int64_t b, int64_t c) noexcept nogil:
-    cdef Trace *trace = &x.trace
-    cdef Event *event
-    if not room_for_one(x, <void **>&trace.events, trace.n_events, &trace.events_room, sizeof(Event)):
-        return
-    event = &trace.events[trace.n_events]
-    event.step = x.steps
-    event.task = task
-    event.op = op
-    event.code = code
-    event.a = a
-    event.b = b
-    event.c = c
-    if trace.stacks:
-        record_stack(x)
-    trace.n_events += 1
-
-
-cdef void record_stack(Execution *x) noexcept nogil:
-    """Where the event that is being recorded was announced."""
-    cdef Trace *trace = &x.trace
-    cdef void **frames
-    if not room_for_one(x, <void **>&trace.frames, trace.n_events, &trace.frames_room, MAX_FRAMES * sizeof(void *)):
-        trace.stacks = False
-        return
-    frames = trace.frames + trace.n_events * MAX_FRAMES
-    memset(frames, 0, MAX_FRAMES * sizeof(void *))
-    rt_backtrace(frames, MAX_FRAMES)
+    cdef Event event = Event(step=x.steps, task=task, op=op, code=code, a=a, b=b, c=c)
+    if not trace_event(&x.trace, &event):
+        x.halt = HALT_NO_MEMORY
 
 
 cdef void recheck(Execution *x, void *object) noexcept nogil:

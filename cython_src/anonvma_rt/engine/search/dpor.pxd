@@ -2,15 +2,9 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from anonvma_rt.engine.order.classes cimport Seen
-from anonvma_rt.engine.search.stack cimport Search
+from anonvma_rt.engine.search.stack cimport Link, Search
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport Execution, Segment
-
-# The hash of a step and its past, and what its object has seen with it.
-cdef struct Link:
-    uint64_t chain
-    Seen seen
 
 cdef class Dpor(Strategy):
     cdef Search s

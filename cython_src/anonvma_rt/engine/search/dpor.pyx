@@ -21,11 +21,12 @@ from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
 from anonvma_rt.engine.base.rng cimport mix64
 from anonvma_rt.engine.order.chains cimport chained, class_of, first_chain, untouched
 from anonvma_rt.engine.order.classes cimport BY_ALL, BY_NONE
+from anonvma_rt.engine.search.delayed cimport late_chain
 from anonvma_rt.engine.search.races cimport explore_too, reverse_with_all
 from anonvma_rt.engine.search.search cimport search_place, search_pop, search_state, search_step, search_waiting
 from anonvma_rt.engine.search.stack cimport (
-    BACKTRACK, ENABLED, ESCAPED, EXPLORED, FAILED, RESTLESS, SLEEP, Search, Step, op_of, search_clear, search_close,
-    search_open, search_room, set_at, untried,
+    BACKTRACK, ENABLED, ESCAPED, EXPLORED, FAILED, RESTLESS, SLEEP, Link, Search, Step, op_of, search_clear,
+    search_close, search_open, search_room, set_at, untried,
 )
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.run.task cimport (
@@ -82,8 +83,8 @@ cdef class Dpor(Strategy):
         x.strategy.pick = <int (*)(void *, Execution *, uint64_t *) noexcept nogil>pick
         x.strategy.finished = <void (*)(void *, Execution *) noexcept nogil>finished
         x.strategy.cuts_spins = True
-        if self.s.tasks != x.tasks:
-            search_clear(&self.s, x.tasks)
+        if self.s.tasks != x.tasks or self.s.bodies != x.bodies:
+            search_clear(&self.s, x.tasks, x.bodies)
             self.loaded = 0
             self.hashed = 0
 
@@ -104,7 +105,7 @@ cdef class Dpor(Strategy):
         tasks, root = part["tasks"], part["root"]
         if not 0 <= root <= len(tasks) <= LONGEST or not all(0 <= task < self.s.tasks for task in tasks):
             raise ValueError("not a part of this search")
-        search_clear(&self.s, self.s.tasks)
+        search_clear(&self.s, self.s.tasks, self.s.bodies)
         if tasks and search_room(&self.s, <int32_t>len(tasks)) < 0:
             raise MemoryError("no memory for a search")
         for i in range(<int32_t>len(tasks)):
@@ -250,6 +251,9 @@ cdef class Dpor(Strategy):
         for i in range(self.hashed, s.n):
             e = &s.step[i]
             link = &self.link[i]
+            if s.each:
+                link.chain = late_chain(s, self.link, i)
+                continue
             link.chain = self.link[e.previous].chain if e.previous >= 0 else first_chain(e.task)
             if e.kind == OP_START:
                 link.chain = mix64(link.chain)

@@ -17,8 +17,10 @@ from anonvma_rt.engine.base.table cimport Table, table_add, table_clear, table_c
 from anonvma_rt.engine.base.tasks cimport (
     TaskSet, add, anybody, clear, copy, drop, has, how_many, pop, take_away,
 )
-from anonvma_rt.engine.order.relation cimport dependent, gives_back, tries, would_fail
-from anonvma_rt.engine.run.task cimport HALT_EXIT, HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution
+from anonvma_rt.engine.order.relation cimport dependent, gives_back, tries
+from anonvma_rt.engine.run.task cimport (
+    HALT_EXIT, HALT_NO_MEMORY, HALT_NONE, HALT_PRUNED, HALT_VIOLATION, Execution, fails,
+)
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.strategy.base cimport any_of
 
@@ -100,7 +102,7 @@ cdef class Probe(Strategy):
         cdef int i
         for i in range(x.tasks):
             self.object[i] = table_add(&self.objects, <uint64_t>x.task[i].object)
-            self.failed[i] = tries(x.task[i].op) and would_fail(x.task[i].op, x.task[i].object)
+            self.failed[i] = fails(&x.task[i])
             if self.object[i] == 0:
                 return -1
         return grow_filled(

@@ -16,6 +16,7 @@ from anonvma_rt.engine.base.tasks cimport (
 )
 from anonvma_rt.engine.order.clocks cimport clock_join
 from anonvma_rt.engine.order.relation cimport CHANGES, SHARES, Group, can_go_on, group_of, groups_depend, tries, waits
+from anonvma_rt.engine.search.delayed cimport is_flush, owner_at, saw_store
 from anonvma_rt.engine.search.stack cimport (
     BACKTRACK, ENABLED, ESCAPED, EXPLORED, FAILED, RESTLESS, SLEEP, Pending, Search, Step, clock_of, held_before, op_of,
     pending_at, set_at,
@@ -89,13 +90,48 @@ cdef inline void let_sleep(Search *s, int32_t at, int words) noexcept nogil:
     copy(set_at(s, at, SLEEP, words), sleepers, words)
 
 
+cdef inline bint sees_own(Search *s, int task, uint32_t kind, int32_t flush) noexcept nogil:
+    """Whether a look sees what its own task stored, which is the same before the flush."""
+    return not changes >> kind & 1 and owner_at(s, flush) == task
+
+
+cdef void join_loads(Search *s, int32_t at, int32_t flush) noexcept nogil:
+    """The loads of a store by its own task happen before whatever changes the object behind its flush."""
+    cdef int32_t i = saw_store(s, flush, at)
+    while i >= 0:
+        clock_join(clock_of(s, at), clock_of(s, i), s.tasks)
+        i = saw_store(s, flush, i)
+
+
+cdef int reverse_loads(Search *s, int32_t flush, int task, Pending p, uint32_t *clock, int32_t *race,
+                       int n) noexcept nogil:
+    """The same loads are in a race with it; returns the number of races."""
+    cdef Cut cut
+    cdef int32_t i = saw_store(s, flush, s.n)
+    while i >= 0:
+        if not happens_before(s, i, clock) and not hidden(s, i, race, n):
+            if not waits(p.kind) or can_go_on(p.kind, &s.step[flush].after, p.test, p.want):
+                cut.earlier = i
+                cut.n = 1
+                cut.step[0] = i
+                explore_initial(s, &cut, task, p, clock)
+                race[n] = i
+                n += 1
+        i = saw_store(s, flush, i)
+    return n
+
+
 cdef void join_object(Search *s, int32_t at) noexcept nogil:
     """Everything that happens before step `at` through its object."""
     cdef Step *e = &s.step[at]
     cdef int32_t i = e.before
     while i >= 0:
         if depends[e.kind] >> s.step[i].kind & 1:
+            if s.each and is_flush(s, i) and sees_own(s, e.task, e.kind, i):
+                return
             clock_join(clock_of(s, at), clock_of(s, i), s.tasks)
+            if s.each and is_flush(s, i) and changes >> e.kind & 1:
+                join_loads(s, at, i)
             if changes >> s.step[i].kind & 1:
                 return
         i = s.step[i].before
@@ -149,6 +185,11 @@ cdef void reverse_races(Search *s, int task, Pending p, uint32_t *clock) noexcep
     while i >= 0:
         e = &s.step[i]
         if depends[p.kind] >> e.kind & 1:
+            if s.each and is_flush(s, i):
+                if sees_own(s, task, p.kind, i):
+                    return
+                if changes >> p.kind & 1:
+                    n = reverse_loads(s, i, task, p, clock, race, n)
             if happens_before(s, i, clock):
                 if changes >> e.kind & 1:
                     return

@@ -7,14 +7,14 @@ have to do with each other is said in races.pyx.
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START
+from anonvma_rt.engine.base.operation cimport MAX_TASKS, OP_START, OP_STORE
 from anonvma_rt.engine.base.os cimport rt_unlikely
 from anonvma_rt.engine.base.tasks cimport (
-    TaskSet, add, anybody, clear, copy, drop, following, has, is_alone, lowest, only, pop, take_away,
+    TaskSet, add, anybody, clear, copy, drop, equal, following, has, lowest, only, pop, take_away,
 )
 from anonvma_rt.engine.order.clocks cimport clock_inherit
-from anonvma_rt.engine.order.relation cimport would_fail
-from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, Execution, Task
+from anonvma_rt.engine.run.task cimport HALT_NO_MEMORY, HALT_PRUNED, Execution, Task, fails
+from anonvma_rt.engine.search.delayed cimport join_buffers, note_origins
 from anonvma_rt.engine.search.races cimport join_object, reverse_races, sleep_set
 from anonvma_rt.engine.search.stack cimport (
     BACKTRACK, ENABLED, ESCAPED, EXPLORED, FAILED, RESTLESS, SLEEP, Pending, Step, clock_of, pending_at, search_number,
@@ -43,11 +43,13 @@ cdef int search_state(Search *s, Execution *x, int32_t at) noexcept nogil:
         s.step[at - 1].after = held(x, s.object[s.step[at - 1].object].address)
     for i in range(s.tasks):
         # Only who made the last step announces something new.
-        if at and i != s.step[at - 1].task:
+        if at and i != s.step[at - 1].task and i < s.bodies:
             p[i] = before[i]
             p[i].kind = kind_of(&x.task[i])
         elif announce(s, x, &x.task[i], &p[i], before[i].object if at else 0) < 0:
             return -1
+    if s.each:
+        note_origins(s, x, at)
     return 0
 
 
@@ -86,7 +88,7 @@ cdef int announce(Search *s, Execution *x, Task *t, Pending *p, uint32_t before)
     elif not is_number_of(s, p.object, t.object):
         p.object = search_number(s, t.object)
     p.kind = kind_of(t)
-    p.test = <uint16_t>t.test
+    p.test = <uint16_t>(t.instant if t.op == OP_STORE else t.test)
     p.want = t.want
     if p.object == 0:
         return -1
@@ -107,7 +109,7 @@ cdef inline int64_t held(Execution *x, void *object) noexcept nogil:
 
 
 cdef inline uint16_t kind_of(Task *t) noexcept nogil:
-    return <uint16_t>t.op | (FAILED if would_fail(t.op, t.object) else 0)
+    return <uint16_t>t.op | (FAILED if fails(t) else 0)
 
 
 cdef int search_step(Search *s, Execution *x, int32_t at) noexcept nogil:
@@ -152,9 +154,14 @@ cdef inline int first_of(Search *s, Execution *x, int32_t at, int words) noexcep
 
 cdef inline int running(Search *s, int32_t at, int words) noexcept nogil:
     """The task that would be interrupted if another one made the step from state `at`; -1: none, where it has to wait,
-    or has only begun."""
-    cdef Step *before = &s.step[at - 1]
-    if at == 0 or before.kind == OP_START or not has(set_at(s, at, ENABLED, words), before.task, words):
+    or has only begun. To flush a buffer interrupts nobody."""
+    cdef Step *before
+    cdef int32_t at_body
+    at_body = at - 1
+    while at_body >= 0 and s.step[at_body].task >= s.bodies:
+        at_body -= 1
+    before = &s.step[at_body]
+    if at_body < 0 or before.kind == OP_START or not has(set_at(s, at, ENABLED, words), before.task, words):
         return -1
     return before.task
 
@@ -173,7 +180,7 @@ cdef inline int32_t cost(Search *s, int32_t at, int words) noexcept nogil:
     if s.bound < 0 or s.step[at].kind == OP_START:
         return 0
     if not s.by_delays:
-        return turn >= 0 and turn != s.step[at].task
+        return turn >= 0 and turn != s.step[at].task and s.step[at].task < s.bodies
     turn = first_in_turn(s, at, words)
     while turn != s.step[at].task:
         turn = in_turn(set_at(s, at, ENABLED, words), turn + 1, words)
@@ -211,8 +218,12 @@ cdef inline void within_bound(Search *s, int32_t at, uint64_t *tasks, int words)
             left -= 1
         s.limited = s.limited or anybody(rest, words)
     elif task >= 0 and left <= 0:
-        s.limited = s.limited or not is_alone(tasks, words)
+        copy(rest, tasks, words)
         only(tasks, task, words)
+        for i in range(s.bodies, s.tasks):
+            if has(rest, i, words):
+                add(tasks, i, words)
+        s.limited = s.limited or not equal(rest, tasks, words)
 
 
 cdef void search_place(Search *s, int32_t at, int task) noexcept nogil:
@@ -229,6 +240,8 @@ cdef void search_place(Search *s, int32_t at, int task) noexcept nogil:
     e.before = s.object[p.object].last
     s.n = at
     clock_inherit(clock, clock_of(s, e.previous), s.tasks)
+    if s.each:
+        join_buffers(s, at, task, p, clock)
     if e.kind != OP_START:
         if e.before >= 0 and s.bound < 0:
             reverse_races(s, task, p, clock)
@@ -259,5 +272,10 @@ cdef int search_waiting(Search *s, Execution *x, int task) noexcept nogil:
     if announce(s, x, &x.task[task], &p, 0) < 0:
         return -1
     clock_inherit(clock, clock_of(s, s.last_of[task]), s.tasks)
+    if s.each:
+        if search_room(s, s.n) < 0:
+            return -1
+        note_origins(s, x, s.n)
+        join_buffers(s, s.n, task, p, clock)
     reverse_races(s, task, p, clock)
     return 0

@@ -10,9 +10,10 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from anonvma_rt.engine.base.operation cimport MAX_TASKS
 from anonvma_rt.engine.base.table cimport Table
 from anonvma_rt.engine.base.tasks cimport anybody, copy, keep, take_away
+from anonvma_rt.engine.order.classes cimport Seen
 
 cdef enum:
-    # The kind of an operation is its number, with this bit where it is a try that failed.
+    # The kind of an operation is its number, with this bit where the relation of operations calls it failed.
     FAILED = 16
 
 # What a task was about to do in a state; of an await, what it waited for.
@@ -21,6 +22,13 @@ cdef struct Pending:
     uint16_t kind
     uint16_t test
     int64_t want
+
+# In a model with buffers (engine/memory). Of a store that a buffer is about to make visible: its number, the one up to
+# which others come before it, and the step in which it was made; of a load of such a store, its number.
+cdef struct Origin:
+    uint32_t number
+    uint32_t after
+    int32_t step
 
 # The sets of tasks of the state before a step: who was enabled, who slept, who was explored, who is to be. Escaped: of
 # a state of somebody else, whom this search wants to be explored there. Restless: who does not sleep although it was
@@ -49,6 +57,11 @@ cdef struct Step:
     # What its object's first 8 bytes held afterwards: what a word is, or who has a lock.
     int64_t after
 
+# The hash of a step and its past, and what its object has seen with it.
+cdef struct Link:
+    uint64_t chain
+    Seen seen
+
 # An object that steps are on: where it lies, the last of them (-1: none), and what it held before the first one.
 cdef struct Object:
     void *address
@@ -57,6 +70,9 @@ cdef struct Object:
 
 cdef struct Search:
     int tasks
+    # The first so many have bodies, and each of them `each` buffers, whose tasks are the others.
+    int bodies
+    int each
     # Of a set of them.
     int words
     int32_t n
@@ -74,6 +90,8 @@ cdef struct Search:
     # Per step its vector clock (order/clocks.pxd), in numbers of steps plus one.
     uint32_t *clock
     Pending *pending
+    # The same, where there are buffers.
+    Origin *origin
     # The last step of each task; -1: none.
     int32_t last_of[MAX_TASKS]
     # Objects are numbered by their addresses as they are met.
@@ -83,7 +101,7 @@ cdef struct Search:
 
 cdef int search_open(Search *s) except -1
 cdef void search_close(Search *s) noexcept nogil
-cdef void search_clear(Search *s, int tasks) noexcept nogil
+cdef void search_clear(Search *s, int tasks, int bodies) noexcept nogil
 cdef int search_room(Search *s, int32_t at) noexcept nogil
 cdef uint32_t search_number(Search *s, void *object) noexcept nogil
 
@@ -116,6 +134,11 @@ cdef inline bint untried(Search *s, int32_t at, uint64_t *tasks, int words) noex
 cdef inline uint32_t *clock_of(Search *s, int32_t at) noexcept nogil:
     """The clock of step `at`; NULL where there is no such step."""
     return &s.clock[<size_t>at * s.tasks] if at >= 0 else NULL
+
+
+cdef inline Origin *origin_at(Search *s, int32_t at) noexcept nogil:
+    """Where the stores come from that tasks are about to make visible, or to see, in the state before step `at`."""
+    return &s.origin[<size_t>at * s.tasks]
 
 
 cdef inline Pending *pending_at(Search *s, int32_t at) noexcept nogil:

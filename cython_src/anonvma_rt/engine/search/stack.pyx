@@ -20,17 +20,20 @@ cdef void search_close(Search *s) noexcept nogil:
     free(s.sets)
     free(s.clock)
     free(s.pending)
+    free(s.origin)
     free(s.object)
     memset(s, 0, sizeof(Search))
 
 
-cdef void search_clear(Search *s, int tasks) noexcept nogil:
+cdef void search_clear(Search *s, int tasks, int bodies) noexcept nogil:
     """Forgets all steps; objects keep their numbers."""
     cdef uint32_t i
-    if tasks != s.tasks:
-        # Three of the buffers have a row for each step, as wide as there are tasks.
+    if tasks != s.tasks or bodies != s.bodies:
+        # Four of the arrays have a row for each step, as wide as there are tasks.
         s.room = 0
     s.tasks = tasks
+    s.bodies = bodies
+    s.each = tasks // bodies - 1
     s.words = words_for(tasks)
     s.n = 0
     s.prefix = 0
@@ -47,6 +50,7 @@ cdef int search_room(Search *s, int32_t at) noexcept nogil:
     cdef uint64_t sets = s.room
     cdef uint64_t clocks = s.room
     cdef uint64_t pendings = s.room
+    cdef uint64_t origins = s.room
     if n <= s.room:
         return 0
     if (
@@ -54,6 +58,7 @@ cdef int search_room(Search *s, int32_t at) noexcept nogil:
         or grow(<void **>&s.sets, &sets, n, SETS * s.words * sizeof(uint64_t)) < 0
         or grow(<void **>&s.clock, &clocks, n, s.tasks * sizeof(uint32_t)) < 0
         or grow(<void **>&s.pending, &pendings, n, s.tasks * sizeof(Pending)) < 0
+        or (s.each and grow(<void **>&s.origin, &origins, n, s.tasks * sizeof(Origin)) < 0)
     ):
         return -1
     s.room = steps

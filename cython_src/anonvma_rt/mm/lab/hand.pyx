@@ -163,7 +163,7 @@ cdef class Hand(World):
             raise MemoryError("no memory for a machine")
         memset(x, 0, sizeof(Execution))
         self.x = <Execution *>x
-        self.x.tasks = self.x.words = 1
+        self.x.tasks = self.x.bodies = self.x.words = 1
         for i in range(MAX_TASKS):
             self.x.task[i].x = self.x
             self.x.task[i].id = i
