@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.errors import ScenarioError, quote
-from anonvma_rt.litmus.assemble import VERBS, WITHOUT_POINT
+from anonvma_rt.litmus.assemble import VERBS, WITHOUT_POINT, name_of
 from anonvma_rt.litmus.file import Block, Instruction, Lines, LitmusDocument, fill
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.text.condition import Word, postfix
@@ -93,7 +93,7 @@ def is_marked(one: Instruction, names: Iterable[str | int]) -> bool:
     >>> [is_marked(Instruction.of(line, "example"), ["a"]) for line in ("lock a", "unlock a", "lock b")]
     [True, False, False]
     """
-    return one.words[0] not in _NEVER_MARKED and one.words[1] in names
+    return one.words[0] not in _NEVER_MARKED and name_of(one.words) in set(names)
 
 
 class Compiler:
@@ -111,7 +111,7 @@ class Compiler:
                 raise ScenarioError(f"{self.source}: setup: {quote(one.text)}: only {right} are right there")
         threads = self.threads()
         every = [*setup, *(one for thread in threads for one in thread.instructions)]
-        shared = {str(one.words[1]): VERBS[one.words[0]][1] for one in every}
+        shared = {name: VERBS[one.words[0]][1] for one in every if (name := name_of(one.words)) is not None}
         variables = tuple(name for name, kind in shared.items() if kind == _VARIABLE)
         registers = self.registers(threads, shared)
         forbidden = self.outcomes(self.document.forbidden, variables, registers)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from anonvma_rt.engine.run.subject import KINDS as ENGINE_KINDS
 from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.litmus.assemble import VERBS, WITHOUT_POINT
+from anonvma_rt.litmus.program import KINDS as PROGRAM_KINDS
 from anonvma_rt.text.expected import Expected, read_expected
 from anonvma_rt.text.expression import NAME, evaluate, has_meaning
 from anonvma_rt.text.names import read_names
@@ -21,7 +22,7 @@ from anonvma_rt.text.toml import as_table, as_value, check_keys, get_line, get_l
 
 __all__ = ["KINDS", "Block", "Instruction", "Lines", "LitmusDocument", "RawThread", "is_litmus", "read_litmus"]
 
-KINDS = ("assertion", *ENGINE_KINDS.values())
+KINDS = (*PROGRAM_KINDS.values(), *ENGINE_KINDS.values())
 MOST_LINES = 10_000  # of all sections together, counted as they are repeated
 MOST_OUTCOMES = 256  # forbidden ones, and reachable ones
 MOST_VARIANTS = 64
@@ -211,14 +212,14 @@ class Instruction(NamedTuple):
         verb, *operands = text.split() or [""]
         verb, marked = verb.removeprefix("!"), verb.startswith("!")
         where = f"{where}: {quote(text)}"
-        if verb not in VERBS:
+        if verb not in VERBS or not set(VERBS[verb][2]) <= set("rv"):
             raise ScenarioError(f"{where}: unknown verb {quote(verb)}{nearest(verb, VERBS)}")
-        forms = VERBS[verb][2]
-        if len(operands) != 1 + len(forms):
-            right = " ".join(["NAME", *("REGISTER" if form == "r" else "VALUE" for form in forms)])
-            raise ScenarioError(f"{where}: {verb} takes {right}")
+        forms = VERBS[verb][2] if VERBS[verb][1] is None else f"n{VERBS[verb][2]}"
+        if len(operands) != len(forms):
+            right = " ".join({"n": "NAME", "r": "REGISTER", "v": "VALUE"}[form] for form in forms)
+            raise ScenarioError(f"{where}: {verb} takes {right or 'nothing'}")
         words: list[str | int] = [verb]
-        for operand, form in zip(operands, f"n{forms}", strict=True):
+        for operand, form in zip(operands, forms, strict=True):
             if form == "v" and re.fullmatch(r"-?[0-9]{1,19}", operand):
                 words.append(int(operand))
             elif _is_name(operand):

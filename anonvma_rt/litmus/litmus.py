@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.errors import ScenarioError, UserError
+from anonvma_rt.litmus.assemble import name_of
 from anonvma_rt.litmus.compile import Code, Compiler
 from anonvma_rt.litmus.file import Lines, LitmusDocument, read_litmus
 from anonvma_rt.litmus.history import LitmusTrace
@@ -51,7 +52,7 @@ class LitmusProgram(BoundVariants):
         """The same with other interesting operations. Raises `error` for a name that no variant has."""
         names = tuple(names)
         threads = [thread for code in self.codes.values() for thread in code.threads]
-        known = sorted({str(one.words[1]) for thread in threads for one in thread.instructions})
+        known = sorted({name for thread in threads for one in thread.instructions if (name := name_of(one.words))})
         every = list(dict.fromkeys(thread.name for thread in threads))
         named = dict(zip(every, for_threads(names, every, known, error, where), strict=True))
         codes = {

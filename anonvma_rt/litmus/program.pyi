@@ -1,10 +1,12 @@
 """Types of the compiled module; its own docstrings say more."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.subject import Subject
+
+KINDS: Final[Mapping[int, str]]
 
 class Program(Subject):
     def __init__(
@@ -15,6 +17,8 @@ class Program(Subject):
         forbidden: Iterable[Sequence[Any]] = (),
         classes: Mapping[str, int] | None = None,
         order: Iterable[tuple[int, int]] = (),
+        types: Mapping[str, str] | None = None,
+        initial: Mapping[str, int | str] | None = None,
     ) -> None: ...
     def values(self, explorer: Explorer) -> dict[str, int]: ...
     def ids(self, explorer: Explorer) -> dict[str, int]: ...

@@ -34,6 +34,32 @@ cdef enum Verb:
     POLL
     TAKE
     DOWNGRADE
+    LOAD_ACQUIRE
+    STORE_RELEASE
+    PLAIN_LOAD
+    PLAIN_STORE
+    EXCHANGE
+    COMPARE_EXCHANGE
+    FETCH_ADD
+    FETCH_AND
+    FETCH_OR
+    FETCH_XOR
+    ADD_UNLESS
+    MB
+    RMB
+    WMB
+    LET
+    LABEL
+    JUMP
+    JUMP_IF
+    JUMP_UNLESS
+    SPIN_START
+    SPIN_HINT
+    BEYOND
+    IS_LOCKED
+    RCU_READ_LOCK
+    RCU_READ_UNLOCK
+    SYNCHRONIZE_RCU
 
 # Types of objects in the arena.
 cdef enum:
@@ -43,3 +69,4 @@ cdef enum:
     WORD
     LOCK_WORD
     ITEM
+    DOMAIN
