@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anonvma_rt.cli.ending import complain
+from anonvma_rt.engine.memory.buffers import MODELS
 from anonvma_rt.engine.run.strategy import Strategy
 from anonvma_rt.engine.strategy.python import PyStrategy
 from anonvma_rt.errors import UserError, quote
@@ -28,11 +29,11 @@ from anonvma_rt.programs.asked import LATE, RACES
 from anonvma_rt.programs.build import is_program
 from anonvma_rt.programs.spec import specified
 from anonvma_rt.programs.subject import Native, native
-from anonvma_rt.subjects.protocols import Choice, Described
+from anonvma_rt.subjects.protocols import SC, Choice, Described
 from anonvma_rt.text.parameters import parse_parameters
 
 __all__ = [
-    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "OF_PROGRAMS", "OUT", "PARAMETER", "PROGRAM",
+    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "MEMORY", "OF_PROGRAMS", "OUT", "PARAMETER", "PROGRAM",
     "SCENARIO", "SEED", "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer",
     "number", "option", "own_code", "several", "the_scenario", "whole",
 ]  # fmt: skip
@@ -221,6 +222,13 @@ FAIL_ALLOC = option(
     "--fail-alloc",
     "RATE[:KIND,...]",
     f"allocations fail with this probability, 0 to 1; kinds: {', '.join(ALLOCATIONS)} (default: all of them)",
+)
+MEMORY = option(
+    "--memory",
+    "M",
+    f"how stores become visible: {', '.join(MODELS)} (default %(default)s; tso: a store buffer for each task, as on x86; "
+    "pso: one for each task and variable)",
+    default=SC,
 )
 OUT = option("--out", "DIR", "where reproducers are saved (default %(default)s/)", default="reproducers")
 SUBJECT = several(

@@ -16,6 +16,7 @@ from anonvma_rt.search.verify import Verdict, Verification
 from anonvma_rt.show.text import history, how_to_replay, sentences
 from anonvma_rt.shrinking.shrink import Shrunk, Size
 from anonvma_rt.storming.storm_result import Stormed, StormResult
+from anonvma_rt.subjects.protocols import SC
 from anonvma_rt.text.expected import expected_text
 from anonvma_rt.text.parameters import spelled
 
@@ -101,6 +102,8 @@ def _number(n: int, what: str) -> str:
 def _heading(result: Any, how: str) -> list[str]:
     """What was explored and how, and where allocations failed how many did."""
     parameters = spelled(result.parameters) or "no parameters"
+    if getattr(result, "memory", SC) != SC:
+        how += f", under {result.memory.upper()}"
     lines = [f"{result.scenario} ({parameters}), {how}" + (", INTERRUPTED" if result.interrupted else "")]
     if getattr(result, "fail_alloc", None):
         counts = ", ".join(f"{one.failed_allocations} of {one.algorithm}" for one in result.results)

@@ -34,6 +34,10 @@ class Plan:
         return self.program.scenario.name, self.program.parameters
 
     @property
+    def memory(self) -> str:
+        return self.program.memory
+
+    @property
     def fail_alloc(self) -> str | None:
         return None if self.program.failing is None else str(self.program.failing)
 

@@ -23,7 +23,7 @@ from anonvma_rt.lab.explorers import make_explorer
 from anonvma_rt.lab.load import described_by
 from anonvma_rt.own.subject import is_embedded
 from anonvma_rt.subjects.history import Trace
-from anonvma_rt.subjects.protocols import Bound, Choice, Described
+from anonvma_rt.subjects.protocols import SC, Bound, Choice, Described
 from anonvma_rt.text.files import Limits, checksum_of, load_json, read_bounded
 from anonvma_rt.text.names import MOST_NAMES
 from anonvma_rt.text.shape import VALUE, ShapeError, digest, either, line, list_of, shown, table_of, text, whole
@@ -61,7 +61,7 @@ BODY = shape_of(
     {
         "shrunk_from": shape_of({"steps": whole(), "switches": whole(), "parameters": PARAMETERS,
                                "schedule_digest": digest(16)}, others=True),
-        "failed_allocations": pairs(MOST_SEGMENTS),
+        "failed_allocations": pairs(MOST_SEGMENTS), "memory": line(),
     },
     others=True,
 )  # fmt: skip
@@ -91,7 +91,7 @@ class Reproducer:
     bound is the number of steps that counts as a livelock; trace is the SHA-256 of the recorded events, digest the
     engine's digest of the choices. shrunk_from says what was found, where this is what `shrink` made of it: steps,
     switches, parameters and schedule_digest. failures: the allocations that failed, as (task, n); None where none
-    could.
+    could. memory: the model under which it was executed.
     """
 
     scenario: Described
@@ -111,6 +111,7 @@ class Reproducer:
     shrunk_from: Mapping[str, Any] | None = None
     failures: Sequence[tuple[int, int]] | None = None
     carrier: str = ""
+    memory: str = SC
 
     @classmethod
     def of(cls, record: Record, found: FoundBy, shrunk_from: Mapping[str, Any] | None = None) -> "Reproducer":
@@ -121,7 +122,7 @@ class Reproducer:
             seed=found.seed, index=found.index, interesting=program.interesting, bound=record.bound,
             schedule=record.schedule, kind=found.kind, cause=record.cause, digest=record.digest,
             trace=record.events_sha256, shrunk_from=shrunk_from, failures=record.failures,
-            carrier=found.carrier,
+            carrier=found.carrier, memory=program.memory,
         )  # fmt: skip
 
     @property
@@ -134,7 +135,7 @@ class Reproducer:
 
     def program(self, parameters: Mapping[str, int | bool] | None = None) -> Bound:
         """What is executed; with other parameters, the same with those."""
-        program = self.scenario.bind(self.parameters if parameters is None else parameters)
+        program = self.scenario.bind(self.parameters if parameters is None else parameters).under(self.memory)
         if self.interesting:
             program = program.with_interesting(self.interesting)
         return program if self.failures is None else program.fail(self.failures)
@@ -172,6 +173,7 @@ class Reproducer:
         }  # fmt: skip
         if self.shrunk_from is not None:
             body["shrunk_from"] = dict(self.shrunk_from)
+        body["memory"] = self.memory
         if self.failures is not None:
             body["failed_allocations"] = pairs_text(self.failures)
         return body | {"sha256": checksum_of(body)}
@@ -247,6 +249,7 @@ class Reproducer:
             cause=violation["cause"], digest=body["schedule_digest"], trace=body["trace_sha256"],
             version=body["written_by"].removeprefix("anonvma_rt "), shrunk_from=body.get("shrunk_from"),
             failures=body.get("failed_allocations"), carrier=found_by.get("carrier", ""),
+            memory=body.get("memory", SC),
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from anonvma_rt.execution.record import Record
 from anonvma_rt.execution.reproducer import FoundBy, Reproducer
 from anonvma_rt.lab.again import NOT_REPRODUCIBLE, NotReproducible
 from anonvma_rt.subjects.history import Trace
+from anonvma_rt.subjects.protocols import SC
 from anonvma_rt.text.expected import Expected, as_expected
 
 __all__ = ["First", "Interrupted", "Result", "Results", "Shown"]
@@ -92,6 +93,7 @@ class Results(Shown, Generic[R]):
     interrupted: bool = False
     trouble: str = ""
     needs: str = ""
+    memory: str = SC
 
     @property
     def as_expected(self) -> bool:

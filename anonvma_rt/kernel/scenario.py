@@ -7,7 +7,7 @@ simulated kernel executes. The built-in files in scenarios/ show the format, and
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
@@ -74,6 +74,8 @@ class BoundScenario(KnownAtOnce):
     processes: tuple[str, ...]
     interesting: tuple[str, ...]
     failing: Failing | None = None
+
+    ONLY_SC: ClassVar[str] = "the simulated kernel is modelled under SC (docs/memory.md)"
 
     # What protocols.Bound says that the lab asks.
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from anonvma_rt.engine.memory.buffers import TOO_MANY_VARIABLES, Buffers
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Block, Place, StormBlock
 from anonvma_rt.engine.run.strategy import Strategy
@@ -18,7 +19,7 @@ from anonvma_rt.engine.search.places import Places
 from anonvma_rt.engine.strategy import script
 from anonvma_rt.engine.strategy.sticky import Sticky
 from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
-from anonvma_rt.subjects.protocols import Bound, Choice
+from anonvma_rt.subjects.protocols import SC, Bound, Choice
 from anonvma_rt.text.names import OPTION
 
 __all__ = ["AUTO", "CARRIERS", "HUNT_CARRIERS", "Profile", "checked", "make_explorer", "prepare", "profile"]
@@ -47,8 +48,9 @@ def make_explorer(
 ) -> Explorer:
     """An explorer of `program`, built. bound: steps that count as a livelock; options: those of Explorer. Raises
     ScenarioError where the setup does not do what is expected."""
+    memory = Buffers(program.memory) if program.memory != SC else None
     try:
-        explorer = Explorer(program.make_subject(choice), strategy, **options)
+        explorer = Explorer(program.make_subject(choice), strategy, memory=memory, **options)
     except BuildRefused as error:
         raise program.build_refusal(error) from None
     except BuildViolation as error:
@@ -66,6 +68,11 @@ def checked(program: Bound, explorer: Explorer, block: AnyBlock) -> AnyBlock:
     """
     program.learn(explorer)
     if block.halt == "refused":
+        if explorer.refusal.errno == TOO_MANY_VARIABLES:
+            raise UserError(
+                f"{program.scenario.name}: --memory {program.memory}: {program.task_names()[explorer.refusal.task]} "
+                f"stores to more than {explorer.refusal.step} variables, for which there are no buffers"
+            )
         raise program.refusal(*explorer.refusal)
     if block.halt == "no-memory":
         raise MemoryError("no memory left for the subject or the search")

@@ -16,6 +16,7 @@ from anonvma_rt.litmus.compile import Code, Compiler
 from anonvma_rt.litmus.file import Lines, LitmusDocument, read_litmus
 from anonvma_rt.litmus.history import LitmusTrace
 from anonvma_rt.litmus.program import Program
+from anonvma_rt.subjects.protocols import SC
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
 from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.files import Builtins
@@ -42,6 +43,7 @@ class LitmusProgram(BoundVariants):
     parameters: dict[str, int | bool]
     codes: dict[str, Code]
     interesting: tuple[str, ...] = ()
+    memory: str = SC
 
     def usual(self) -> list[str]:
         return list(self.codes)

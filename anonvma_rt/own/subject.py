@@ -19,6 +19,7 @@ from anonvma_rt.errors import ScenarioError, UserError, nearest, quote
 from anonvma_rt.linear.specification import Linear, Specification, specified
 from anonvma_rt.own.gate import import_class, must_be_checked, name_of
 from anonvma_rt.own.history import EmbeddedTrace, name_of_object, names_of_tasks
+from anonvma_rt.subjects.protocols import SC
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
 from anonvma_rt.text.expected import Expected, read_expected
 from anonvma_rt.text.parameters import Parameter, read_parameter
@@ -140,6 +141,7 @@ class EmbeddedProgram(BoundVariants):
     variants: dict[str, Variant]
     linear: Linear | None = field(default=None, compare=False, repr=False)
     named_places: tuple[str, ...] = ()
+    memory: str = SC
 
     @property
     def interesting(self) -> tuple[str, ...]:

@@ -198,6 +198,7 @@ class NativeProgram(BoundVariants):
     """A program with values for its macros, compiled."""
 
     VALUE: ClassVar[str] = "variable"
+    ONLY_SC: ClassVar[str] = "its own code makes the stores of a program, so they cannot be delayed"
 
     scenario: Native
     parameters: dict[str, int | bool]

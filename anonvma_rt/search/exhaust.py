@@ -160,7 +160,7 @@ class Exhaust:
         plan = self.plan
         self.kinds = explorer.subject.kinds()
         self.tally.must_fit(self.kinds.values())
-        self.frontier.must_fit(explorer.subject.tasks)
+        self.frontier.must_fit(explorer.tasks)
         found = profile(plan.program, explorer)
         explorer.bound = self.bound = found.bound
         self.again = Again(plan.program, explorer, found.steps)

@@ -33,7 +33,7 @@ from anonvma_rt.lab.strategies import DEFAULT_STRATEGY, make_strategy, strategy_
 from anonvma_rt.search.bounds import count_classes, executions_for, upper_bound_95
 from anonvma_rt.search.hunt_result import Hunted, HuntInterrupted, HuntResult, PctGuarantee
 from anonvma_rt.search.second_carrier import Confirmer, FiberTooSmall, carrier_for
-from anonvma_rt.subjects.protocols import Bound, Choice, Described
+from anonvma_rt.subjects.protocols import SC, Bound, Choice, Described
 
 __all__ = ["DEFAULT_CLASSES", "DEFAULT_RUNS", "HuntPlan", "hunt"]
 
@@ -63,6 +63,7 @@ def hunt(
     until_violation: bool = False,
     seconds: float | None = None,
     confidence: float | None = None,
+    memory: str = SC,
 ) -> HuntResult:
     """Executes `scenario` under each algorithm, execution indices from `start` on: `runs` of them, or fewer where
     until_violation, seconds or confidence ends it before.
@@ -81,6 +82,7 @@ def hunt(
     first violation; the result is that of a hunt with so many runs, whatever other jobs had done beyond. seconds: for
     each algorithm; no more executions are begun then, and with as many runs as there were the same ones come again.
     confidence: each algorithm ends when a violation has at most this probability, at 95 %, or at its first violation.
+    memory: how stores become visible, "sc", "tso" or "pso" (docs/memory.md).
     runs: None for 20 000, with seconds or confidence for no limit. Raises UserError for bad input, HuntInterrupted on
     ^C.
 
@@ -95,6 +97,7 @@ def hunt(
         program = program.with_interesting(interesting)
     if fail_alloc is not None:
         program = program.fail(fail_alloc)
+    program = program.under(memory)
     strategy = strategy or program.scenario.strategy or DEFAULT_STRATEGY
     budget = Budget(runs, seconds, until_violation, confidence)
     more: Bound | None = program
@@ -107,7 +110,7 @@ def hunt(
         result = HuntResult(
             *plan.what, strategy=strategy_name(strategy), carrier=carrier, seed=seed, start=start,
             interesting=program.interesting, fail_alloc=plan.fail_alloc, until_violation=until_violation,
-            budget=budget, needs=program.scenario.needs,
+            budget=budget, needs=program.scenario.needs, memory=memory,
         )  # fmt: skip
         clocks.anew()
         search = partial(_Hunt, clocks)
@@ -207,7 +210,7 @@ class _Hunt:
                 self.result.warnings = found.warnings
                 for explorer in pump.explorers:
                     prepare(explorer, found)
-                self.guarantee = first.strategy.guarantee(first.subject.tasks)
+                self.guarantee = first.strategy.guarantee(first.tasks)
                 if plan.carrier == AUTO and self.result.carrier == "fibers":
                     self.confirmer = Confirmer(lambda: opened.enter_context(self.second(first, found)), "threads")
                     self.result.confirmed = self.confirmer.result

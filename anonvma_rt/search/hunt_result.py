@@ -106,7 +106,7 @@ class HuntResult(Results[Hunted]):
     budget: Budget = field(default_factory=Budget)
 
     shown = (
-        "scenario parameters strategy carrier seed start interesting results interrupted fail_alloc until_violation "
+        "scenario parameters memory strategy carrier seed start interesting results interrupted fail_alloc until_violation "
         "budget as_expected"
     )
 

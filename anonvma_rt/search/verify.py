@@ -29,7 +29,7 @@ from anonvma_rt.search.checkpoint import Checkpoint
 from anonvma_rt.search.class_count import Estimate
 from anonvma_rt.search.exhaust import LARGEST_BOUND, Exhaust, VerifyPlan
 from anonvma_rt.search.frontier import Found
-from anonvma_rt.subjects.protocols import Bound, Choice, Described
+from anonvma_rt.subjects.protocols import SC, Bound, Choice, Described
 
 __all__ = ["Verdict", "Verification", "VerifyInterrupted", "verify"]
 
@@ -86,7 +86,7 @@ class Verification(Results[Verdict]):
     delays: int | None = None
     iterate: bool = False
 
-    shown = "scenario parameters carrier jobs preemptions delays iterate results interrupted as_expected"
+    shown = "scenario parameters memory carrier jobs preemptions delays iterate results interrupted as_expected"
 
 
 class VerifyInterrupted(Interrupted):
@@ -112,6 +112,7 @@ def verify(
     stop: StopToken | None = None,
     progress: Callable[[str, int], None] | None = None,
     estimated: Callable[[str, Estimate], None] | None = None,
+    memory: str = SC,
 ) -> Verification:
     """Visits every class of interleavings of `scenario` under each algorithm.
 
@@ -123,13 +124,13 @@ def verify(
     which the search is saved, and from which it goes on if the file is there; where there is a time, `out` and no such
     file, a new one in `out` (Verdict.left_in). out: the folder for reproducers. stop: ends the search from any thread.
     progress: called with the algorithm's name and the number of executions just made; estimated: with its name and an
-    estimate, before its search. Raises UserError for bad input, VerifyInterrupted on ^C.
+    estimate, before its search. memory: how stores become visible, "sc", "tso" or "pso" (docs/memory.md). Raises UserError for bad input, VerifyInterrupted on ^C.
 
     >>> verify("order", {"pages": 3}, ["patched"]).results[0].verdict
-    'VERIFIED (complete, 84 classes)'
+    'VERIFIED under SC (complete, 84 classes)'
     """
     clocks = Clocks(seconds)
-    more: Bound | None = bind(scenario, parameters)
+    more: Bound | None = bind(scenario, parameters).under(memory)
     named = None if algorithms is None else list(algorithms)
     while more is not None:
         program = more
@@ -138,7 +139,7 @@ def verify(
             limit, seconds, progress, estimated,
         )  # fmt: skip
         needs = program.scenario.needs
-        result = Verification(*plan.what, carrier=carrier, jobs=jobs, needs=needs)
+        result = Verification(*plan.what, carrier=carrier, jobs=jobs, needs=needs, memory=memory)
         result.preemptions, result.delays, result.iterate = preemptions, delays, iterate
         with Folder(out):
             file = _checkpoint(plan, checkpoint)
@@ -170,6 +171,7 @@ def question(plan: VerifyPlan) -> dict[str, Any]:
         "scenario": program.scenario.name,
         "text": program.scenario.sha256,
         "parameters": dict(program.parameters),
+        **({"memory": program.memory} if program.memory != SC else {}),
         "preemptions": plan.preemptions,
         "delays": plan.delays,
         "iterate": plan.iterate,
@@ -307,17 +309,20 @@ class _Verify:
         bounds = [] if bound is None or everything else [_counted(self.plan, bound)]
         within = " and ".join(bounds + ([met] if (met := self.plan.program.within) else []))
         within = within and f" within {within}"
+        # A violation under SC is one under every model.
+        model = f" under {self.plan.memory.upper()}"
+        weaker = model if self.plan.memory != SC else ""
         if bound is not None and not found and result.complete and not self.search.unordered:
             result.clear_below = bound + 1
         elif bound and found and self.covered is not None:
             result.clear_below = bound
         clear, cut = self.clear(everything), self.cut(everything)
         if found and self.plan.all_violations and result.complete:
-            result.verdict = f"VIOLATED{within} ({found} of {result.classes} {what}){clear}"
+            result.verdict = f"VIOLATED{weaker}{within} ({found} of {result.classes} {what}){clear}"
         elif found and not result.classes:
-            result.verdict = f"VIOLATED (execution {result.scouts} of a hunt that went before)"
+            result.verdict = f"VIOLATED{weaker} (execution {result.scouts} of a hunt that went before)"
         elif found:
-            result.verdict = f"VIOLATED (after {result.classes} {what}){clear}"
+            result.verdict = f"VIOLATED{weaker} (after {result.classes} {what}){clear}"
         elif unordered := self.search.unordered:
             result.complete = False
             result.verdict = (
@@ -340,7 +345,7 @@ class _Verify:
             result.verdict = f"NOT PROVED{within} ({result.classes} {what}, none violating): {shared}"
         elif result.complete:
             result.doubt = doubt(result.classes, result.estimate)
-            result.verdict = f"VERIFIED{within} (complete, {result.classes} {what}){clear}{cut}"
+            result.verdict = f"VERIFIED{model}{within} (complete, {result.classes} {what}){clear}{cut}"
         elif self.search.over:
             result.verdict = (
                 f"NOT PROVED: {self.last.seconds:g} s were over after {result.classes} {what}, none violating"

@@ -76,7 +76,7 @@ class Bench:
             program, choice, script.replay(), cpu=cores(1)[0], stop=asked.stop, carrier="fibers"
         )
         self.kinds = self.explorer.subject.kinds()
-        self.tasks: int = self.explorer.subject.tasks
+        self.tasks: int = self.explorer.tasks
         self.profile = profile(program, self.explorer)
         self.explorer.bound = self.profile.bound if bound is None else bound
 

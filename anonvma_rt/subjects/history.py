@@ -64,6 +64,33 @@ def decode(data: bytes, notes: Mapping[int, str]) -> list[Event]:
     ]
 
 
+FLUSH = "flush"
+
+
+def _buffers(tasks: Sequence[str], each: int) -> list[str]:
+    """The names of those who flush the buffers of each task, `each` of them, as one."""
+    return [f"{name}'s buffer{'s' if each > 1 else ''}" for name in tasks] if each else []
+
+
+def _of_bodies(events: list[Event], bodies: int, each: int) -> list[Event]:
+    """The events with flushes as notes of one task for each body."""
+    if not each:
+        return events
+    return [
+        event
+        if event.task < bodies
+        else event._replace(task=bodies + (event.task - bodies) // each, what=FLUSH, is_note=True)
+        for event in events
+    ]
+
+
+def _of_all(recorded: Recorded, bodies: int) -> list[Pending | None]:
+    """What each task stood at, where the buffers of a task are one; nothing is said of several."""
+    if recorded.buffers <= 1:
+        return recorded.pending
+    return [*recorded.pending[:bodies], *[None] * bodies]
+
+
 @dataclass
 class Trace:
     """The recorded events of an execution, with all that is needed to name what they speak of.
@@ -93,8 +120,9 @@ class Trace:
         loops = loops_of(recorded.events) if kind == "livelock" else []
         events = first_rounds(recorded.events) if loops else recorded.events
         return cls(
-            decode(events, notes), tasks, finding, kind, recorded.pending, crash=recorded.crash, loops=loops, **more
-        )
+            _of_bodies(decode(events, notes), len(tasks), recorded.buffers), [*tasks, *_buffers(tasks, recorded.buffers)],
+            finding, kind, _of_all(recorded, len(tasks)), crash=recorded.crash, loops=loops, **more
+        )  # fmt: skip
 
     # ---- what a subject may say better -----------------------------------------------------------------------------
 
@@ -249,7 +277,11 @@ class Trace:
     def texts(self, full: bool = False) -> Iterator[tuple[Event, str]]:
         """The events that are worth a row, each with its text; with `full`, every point too."""
         for event in self.events:
-            text = self.note(event, full) if event.is_note else self._point(event, full)
+            text: str | None
+            if event.what == FLUSH:
+                text = f"{self.object(event.a)} = {event.b} becomes visible"
+            else:
+                text = self.note(event, full) if event.is_note else self._point(event, full)
             if text:
                 yield event, text
 

@@ -5,18 +5,22 @@ protocols, so nothing above them has to know which of the three it has.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, ClassVar, Protocol
 
+from anonvma_rt.engine.memory.buffers import MODELS
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.engine.run.subject import BuildRefused
-from anonvma_rt.errors import ScenarioError
+from anonvma_rt.errors import ScenarioError, UserError, among
 from anonvma_rt.subjects.history import Trace
 from anonvma_rt.subjects.scenes import Scenes
 from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.parameters import Parameter
 
-__all__ = ["Bound", "Choice", "Described", "Failing"]
+SC = "sc"
+
+__all__ = ["SC", "Bound", "Choice", "Described", "Failing"]
 
 
 class Choice(Protocol):
@@ -145,6 +149,13 @@ class Bound(Protocol):
         """The same with these allocations failing: a rate, "RATE:kind,kind", a list of (task, n), or what the subject
         makes of these. Raises UserError for anything else, and where nothing is allocated."""
 
+    @property
+    def memory(self) -> str:
+        """The memory model under which it is executed: sc, tso or pso (engine/memory)."""
+
+    def under(self, memory: str) -> "Bound":
+        """The same under another model. Raises UserError for one that there is not, and where only SC is modelled."""
+
     def refusal(self, task: int, step: int, errno: int) -> ScenarioError:
         """The error for a call that did not return what is expected."""
 
@@ -187,6 +198,18 @@ class KnownAtOnce:
     """What a Bound says of which everything is known before its first execution, and which a search visits whole."""
 
     named_places: tuple[str, ...] = ()
+    memory: str = SC
+    # Why its stores cannot be delayed.
+    ONLY_SC: ClassVar[str] = ""
+    scenario: Any
+
+    def under(self, memory: str) -> Any:
+        among("--memory", memory, MODELS)
+        if memory == self.memory:
+            return self
+        if self.ONLY_SC:
+            raise UserError(f"{self.scenario.name}: --memory {memory}: {self.ONLY_SC}")
+        return replace(self, memory=memory)  # type: ignore[type-var]
 
     def learn(self, explorer: Explorer) -> None:
         pass

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.engine.run.subject import BuildRefused
 from anonvma_rt.errors import AlgorithmError, ParameterError, ScenarioError, UserError, nearest, quote
-from anonvma_rt.subjects.protocols import KnownAtOnce
+from anonvma_rt.subjects.protocols import SC, KnownAtOnce
 from anonvma_rt.subjects.scenes import Scenes, value_scenes
 from anonvma_rt.text.expected import Expected
 from anonvma_rt.text.parameters import Parameter, bind_parameters
@@ -120,7 +120,8 @@ class BoundVariants(KnownAtOnce):
         return known[name]
 
     def expected(self, algorithm_name: str) -> Expected | None:
-        return self.scenario.expected(algorithm_name)
+        # What a text expects is of SC.
+        return self.scenario.expected(algorithm_name) if self.memory == SC else None
 
     def unannounced(self, variant: Variant) -> str:
         return ""

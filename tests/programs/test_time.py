@@ -24,7 +24,7 @@ def proved(name, parameters, **how):
 def test_a_wait_may_be_late_and_is_told_so():
     for signal in (0, 1):
         right = proved("timed.c", {"SIGNAL": signal})
-        assert right.complete and not right.violating_classes and right.verdict.startswith("VERIFIED (complete")
+        assert right.complete and not right.violating_classes and right.verdict.startswith("VERIFIED under SC (complete")
         wrong = proved("timed.c", {"SIGNAL": signal, "CHECK": 1})
         assert wrong.violating_classes == {"assertion": 1}
     # The flag is set by nobody who says so: without a timeout that is a lost wake-up.
@@ -35,7 +35,7 @@ def test_a_wait_may_be_late_and_is_told_so():
 def test_a_loop_that_is_late_again_and_again_is_proved_as_far_as_it_was_tried():
     for late in (1, 3):
         loop = proved("timed.c", {"LOOP": 1, "SIGNAL": 1}, late=late)
-        assert loop.complete and loop.verdict.startswith(f"VERIFIED within --late {late} (complete")
+        assert loop.complete and loop.verdict.startswith(f"VERIFIED under SC within --late {late} (complete")
         assert not loop.violating_classes
     # A hunt goes on where nobody else can: the flag is there then.
     (found,) = hunt(program("timed.c"), {"LOOP": 1}, runs=500).results
@@ -44,7 +44,7 @@ def test_a_loop_that_is_late_again_and_again_is_proved_as_far_as_it_was_tried():
 
 def test_a_thread_that_is_woken_for_no_reason_has_to_look_again():
     right = proved("timed.c", {"BARE": 1, "SIGNAL": 1, "CHECK": 1})
-    assert right.complete and not right.violating_classes and right.verdict.startswith("VERIFIED (complete")
+    assert right.complete and not right.violating_classes and right.verdict.startswith("VERIFIED under SC (complete")
     wrong = proved("timed.c", {"BARE": 1, "SIGNAL": 1, "CHECK": 1}, spurious=1)
     assert wrong.violating_classes.keys() == {"assertion"} and "within --spurious 1" in wrong.verdict
 

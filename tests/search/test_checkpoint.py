@@ -117,7 +117,7 @@ def test_a_proof_says_what_it_takes_on_trust(body, tmp_path, capsys):
     file.write_text(sealed(changed(body, (*HERE, "parts"), [])))
     assert main([*WORDS, str(file)]) == 0
     out = capsys.readouterr().out
-    assert "VERIFIED (complete, 700 classes)" in out
+    assert "VERIFIED under SC (complete, 700 classes)" in out
     assert f"resumed from {file}; its 700 classes are taken on trust" in out
     assert main([*WORDS, str(file), "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out)["results"]
@@ -168,7 +168,7 @@ def test_a_search_in_many_short_times_ends_with_the_figures_of_one(how, jobs, tm
         times += 1
         if one.left_in is None:
             break
-        assert (not one.complete or how.get("iterate")) and "VERIFIED (" not in one.verdict
+        assert (not one.complete or how.get("iterate")) and "VERIFIED under SC (" not in one.verdict
     assert times > 2 and one.complete and whole.left_in is None
     for name in ("classes", "schedules", "violating_classes", "verdict"):
         assert getattr(one, name) == getattr(whole, name)
@@ -182,7 +182,7 @@ def test_what_there_was_no_time_for_is_left_in_a_new_file_and_said(tmp_path, cap
         assert "NOT PROVED: 1e-06 s were over after 16 classes, none violating" in out
         assert f"the same command goes on with --checkpoint {tmp_path / name}" in out
     assert main([*words, "--checkpoint", str(tmp_path / "order-verify.json")]) == 0
-    assert "VERIFIED (complete, 18564 classes)" in capsys.readouterr().out
+    assert "VERIFIED under SC (complete, 18564 classes)" in capsys.readouterr().out
     (tmp_path / "order-verify.json").unlink()
     assert main([*words, "--seconds", "1000", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["results"]

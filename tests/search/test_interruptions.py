@@ -52,7 +52,7 @@ def test_within_a_bound_the_verdict_says_so():
     visited = f"{patched.classes} classes in {patched.schedules} schedules"
     assert (
         patched.verdict
-        == f"VERIFIED within 1 preemption (complete, {visited}): no violation with fewer than 2 preemptions"
+        == f"VERIFIED under SC within 1 preemption (complete, {visited}): no violation with fewer than 2 preemptions"
     )
     assert patched.clear_below == 2
     visited = f"of {unpatched.classes} classes in {unpatched.schedules} schedules"
@@ -76,18 +76,18 @@ def test_bounds_are_raised_until_something_is_found_or_nothing_is_left_out(count
     assert found.verdict.endswith(f": no violation with fewer than {what}")
     # A right one never is, and at last it is a proof without a bound.
     proved = verify("order", {"pages": 2}, ["patched"], **how).results[0]
-    assert proved.verdict.startswith("VERIFIED (complete, 15 classes in ")
+    assert proved.verdict.startswith("VERIFIED under SC (complete, 15 classes in ")
     assert proved.verdict.endswith(f"and no execution has as many as {proved.clear_below} {counted}")
     # All that there are, and not one of them with the last bound less one.
     last = verify("order", {"pages": 2}, ["patched"], **{counted: proved.clear_below - 2}).results[0]
-    assert last.verdict.startswith("VERIFIED within ") and last.schedules < proved.schedules
+    assert last.verdict.startswith("VERIFIED under SC within ") and last.schedules < proved.schedules
 
 
 def test_bounds_are_raised_as_far_as_the_limit_allows(tmp_path):
     file = tmp_path / "search.json"
     how = {"iterate": True, "limit": 3000, "checkpoint": file}
     ended = verify("lkml-2011", {"pages": 2}, ["moveto-tail"], **how).results[0]
-    assert ended.verdict.startswith("VERIFIED within 2 preemptions (complete, ") and ended.clear_below == 3
+    assert ended.verdict.startswith("VERIFIED under SC within 2 preemptions (complete, ") and ended.clear_below == 3
     assert ended.as_expected
     again = verify("lkml-2011", {"pages": 2}, ["moveto-tail"], **how).results[0]
     assert (again.verdict, again.classes) == (ended.verdict, ended.classes)

@@ -48,7 +48,7 @@ def test_order_has_the_classes_that_three_other_tools_found(pages, count, violat
     assert (unpatched.classes, unpatched.violating_classes) == (count, {"assertion": violating})
     assert unpatched.verdict == f"VIOLATED ({violating} of {count} classes)"
     assert (patched.classes, patched.violating_classes) == (count, {})
-    assert patched.verdict == f"VERIFIED (complete, {count} classes)"
+    assert patched.verdict == f"VERIFIED under SC (complete, {count} classes)"
     assert unpatched.sleep_blocked == patched.sleep_blocked == 0
     assert result.as_expected
 
@@ -177,7 +177,7 @@ SMALL = [
 @pytest.mark.parametrize(("name", "parameters"), SMALL)
 def test_the_patch_of_2011_is_proved_and_what_was_before_it_is_refuted(name, parameters):
     unpatched, patched = verify(name, parameters, ["unpatched", "moveto-tail"]).results
-    assert patched.complete and patched.verdict.startswith("VERIFIED (complete, ")
+    assert patched.complete and patched.verdict.startswith("VERIFIED under SC (complete, ")
     assert unpatched.violating_classes.keys() == {"stale-migration-entry"}
     assert unpatched.first.index < 1000
 
@@ -304,7 +304,7 @@ def test_a_search_that_was_killed_goes_on_from_its_checkpoint(tmp_path, monkeypa
     left = json.loads(file.read_text())["searches"]["patched"]
     result = verify("order", {"pages": 7}, ["patched"], checkpoint=file).results[0]
     assert 0 < left["classes"] < result.classes
-    assert result.verdict == "VERIFIED (complete, 116280 classes)"
+    assert result.verdict == "VERIFIED under SC (complete, 116280 classes)"
 
 
 def test_a_checkpoint_of_another_search_or_a_damaged_one_is_refused(tmp_path):
@@ -360,7 +360,7 @@ def test_bad_input_is_refused():
 def test_the_command_line_prints_the_verdict(tmp_path, capsys):
     assert main(["verify", "lkml-2011", "-p", "pages=2", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert "moveto-tail               VERIFIED (complete, " in text
+    assert "moveto-tail               VERIFIED under SC (complete, " in text
     assert "unpatched                 VIOLATED (execution " in text
     assert "So its restore walk missed" in text and "anonvma-rt replay" in text
     assert main(["verify", "order", "-p", "pages=2", "--all-violations", "--json", "--out", str(tmp_path)]) == 0

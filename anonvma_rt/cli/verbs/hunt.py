@@ -46,6 +46,7 @@ HUNT = (
         "scenario says, or else an object that several tasks touch, drawn for each execution)",
         split_names,
     ),
+    opt.MEMORY,
     opt.CARRIER.but(
         default=AUTO,
         help=f"who runs the tasks, of {', '.join(HUNT_CARRIERS)} (default %(default)s); auto searches on fibers and "
@@ -122,6 +123,7 @@ def _hunt(options: argparse.Namespace) -> int:
                 algorithms[scenario.name],
                 strategy=options.strategy,
                 carrier=options.carrier,
+                memory=options.memory,
                 seed=options.seed,
                 start=options.start,
                 runs=options.runs,

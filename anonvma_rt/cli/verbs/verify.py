@@ -19,6 +19,7 @@ OPTIONS = (
     opt.ALGORITHM,
     opt.ALL.but(help="every built-in scenario and litmus test at its smallest size, where nothing fails by chance"),
     opt.CARRIER,
+    opt.MEMORY,
     opt.JOBS,
     opt.whole(
         "--preemptions",
@@ -64,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
                 least_values(described) if options.all else options.parameter,
                 options.algorithm or (described.algorithms() if options.all else None),
                 carrier=options.carrier,
+                memory=options.memory,
                 jobs=options.jobs,
                 preemptions=options.preemptions,
                 delays=options.delays,

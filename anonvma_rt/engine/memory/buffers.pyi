@@ -2,6 +2,7 @@
 
 from anonvma_rt.engine.run.subject import Memory
 
+TOO_MANY_VARIABLES: int
 MODELS: dict[str, int]
 
 class Buffers(Memory):

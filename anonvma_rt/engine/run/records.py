@@ -142,6 +142,8 @@ class Recorded(Block):
     stacks: list[tuple[int, ...]] | None
     # Of a violation `crash` or `stuck`.
     crash: Crash | None = None
+    # Store buffers of each task with a body; the tasks of buffers come behind those with bodies.
+    buffers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

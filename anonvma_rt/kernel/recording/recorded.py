@@ -37,7 +37,7 @@ class RecordedProcess:
     ...     p.touch(at, 2, errnos=["", "EFAULT"])
     >>> from anonvma_rt import verify
     >>> verify(r.scenario(), algorithms=["modern"]).results[0].verdict
-    'VERIFIED (complete, 3 classes)'
+    'VERIFIED under SC (complete, 3 classes)'
     """
 
     def __init__(self, recording: "Recording", process: Process, name: str) -> None:

@@ -14,7 +14,7 @@ cdef enum:
     # Stores that one buffer holds; the next one waits until they are visible, as in hardware.
     DEEPEST = 64
     # A task stores to more variables than it has buffers (Refusal.errno).
-    TOO_MANY_VARIABLES = -1000
+    NO_BUFFER = -1000
 
 # A store that only its own task sees. `number` counts the stores of the task from 1; those below `after` have to be
 # visible before it. `step`: that of the task in which it was made. For the hash of its class: the task's hash then, and

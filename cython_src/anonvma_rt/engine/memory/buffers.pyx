@@ -30,6 +30,8 @@ from anonvma_rt.engine.run.task cimport (
     HALT_REFUSED, MODEL_PSO, MODEL_SC, MODEL_TSO, Execution, Task, halt, must_wait, point, recheck, watch,
 )
 
+# Refusal.errno of a task that stores to more variables than it has buffers.
+TOO_MANY_VARIABLES = NO_BUFFER
 MODELS = {"sc": MODEL_SC, "tso": MODEL_TSO, "pso": MODEL_PSO}
 
 
@@ -106,6 +108,7 @@ cdef void begin(Execution *x) noexcept nogil:
         m.buffer[i].word = NULL
         m.buffer[i].first = 0
         m.buffer[i].n = 0
+        add(x.outside, m.bodies + i, x.words)
 
 
 cdef Delayed *seen_by_owner(AllBuffers *m, int body, int64_t *word) noexcept nogil:
@@ -173,6 +176,10 @@ cdef void announce(Execution *x, int body) noexcept nogil:
         t = &x.task[m.bodies + body * m.each + slot]
         t.op = OP_STORE if b[slot].n else OP_START
         t.object = oldest(&b[slot]).word if b[slot].n else NULL
+        if b[slot].n:
+            drop(x.outside, t.id, x.words)
+        else:
+            add(x.outside, t.id, x.words)
         ready = is_ready(m, body, &b[slot])
         if ready == has(x.enabled, t.id, x.words):
             continue
@@ -199,7 +206,7 @@ cdef Buffer *buffer_for(Task *t, int64_t *word) noexcept nogil:
     if own.used == m.each:
         t.x.finding.task = t.id
         t.x.finding.a = m.each
-        t.x.finding.b = TOO_MANY_VARIABLES
+        t.x.finding.b = NO_BUFFER
         halt(t, HALT_REFUSED)
     b[own.used].word = word
     own.used += 1

@@ -17,6 +17,8 @@ cdef class Explorer:
     cdef readonly Subject subject
     cdef readonly Strategy strategy
     cdef Memory memory
+    # With those that flush buffers.
+    cdef readonly int tasks
     cdef readonly StopToken stop
     cdef readonly Bell bell
     cdef readonly int cpu

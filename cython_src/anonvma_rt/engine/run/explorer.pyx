@@ -66,8 +66,7 @@ cdef class Explorer:
         cdef void *x = NULL
         cdef int violated
         cdef Memory model = Memory() if memory is None else memory
-        cdef int tasks = model.tasks(max(subject.tasks, 1))
-        cdef size_t size = <size_t>&(<Execution *>NULL).task[tasks]
+        cdef size_t size = <size_t>&(<Execution *>NULL).task[model.tasks(max(subject.tasks, 1))]
         if carrier not in ("threads", "fibers"):
             raise ValueError(f"a carrier is threads or fibers, not {carrier}")
         if not 1 <= subject.tasks <= MAX_TASKS:
@@ -79,15 +78,15 @@ cdef class Explorer:
         memset(x, 0, size)
         self.x = <Execution *>x
         self.subject = subject
-        self.stop = stop if stop is not None else StopToken()
-        self.bell = bell if bell is not None else Bell()
+        self.stop, self.bell = stop or StopToken(), bell or Bell()
         self.cpu, self.fibers = cpu, carrier == "fibers"
         self.pid = os.getpid()
         subject.attach(self.x)
         self.x.seed = seed
         self.memory = model
         model.attach(self.x)
-        for i in range(tasks):
+        self.tasks = self.x.tasks
+        for i in range(self.tasks):
             self.x.task[i].x = self.x
             self.x.task[i].id = i
         self.patience = subject.patience
@@ -347,9 +346,10 @@ cdef class Explorer:
             [(self.x.trace.segments[i].task, self.x.trace.segments[i].steps) for i in range(self.x.trace.n_segments)],
             PyBytes_FromStringAndSize(<char *>self.x.trace.events, <Py_ssize_t>(self.x.trace.n_events * sizeof(Event))),
             Finding(*found_numbers(self.x)) if self.x.finding.kind else None,
-            [self.pending(i) for i in range(self.x.bodies)],
+            [self.pending(i) for i in range(self.x.tasks)],
             [self.stack(i) for i in range(self.x.trace.n_events)] if stacks else None,
             self.crash(),
+            self.x.tasks // self.x.bodies - 1,
         )
 
     cdef object pending(self, int i):
