@@ -33,9 +33,9 @@ from anonvma_rt.subjects.protocols import SC, Choice, Described
 from anonvma_rt.text.parameters import parse_parameters
 
 __all__ = [
-    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "MEMORY", "OF_PROGRAMS", "OUT", "PARAMETER", "PROGRAM",
-    "SCENARIO", "SEED", "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag", "load_reproducer",
-    "number", "option", "own_code", "several", "the_scenario", "whole",
+    "ALGORITHM", "ALL", "CARRIER", "FAIL_ALLOC", "FILE", "JOBS", "JSON", "MEMORY", "OF_PROGRAMS", "OUT", "PARAMETER",
+    "PROGRAM", "SCENARIO", "SEED", "STRATEGY", "SUBJECT", "Option", "Verb", "choose_scenarios", "flag",
+    "load_reproducer", "number", "option", "own_code", "several", "the_scenario", "whole",
 ]  # fmt: skip
 
 
@@ -226,8 +226,8 @@ FAIL_ALLOC = option(
 MEMORY = option(
     "--memory",
     "M",
-    f"how stores become visible: {', '.join(MODELS)} (default %(default)s; tso: a store buffer for each task, as on x86; "
-    "pso: one for each task and variable)",
+    f"how stores become visible: {', '.join(MODELS)} (default %(default)s; tso: a store buffer for each task, as on "
+    "x86; pso: one for each task and variable)",
     default=SC,
 )
 OUT = option("--out", "DIR", "where reproducers are saved (default %(default)s/)", default="reproducers")

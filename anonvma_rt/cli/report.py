@@ -224,8 +224,8 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
 def replay_report(reproducer: Reproducer, replayed: Replayed, width: int, full: bool) -> str:
     """How often it came again, why it happened, and the table."""
     lines = [
-        f"{reproducer.scenario.name} under {reproducer.algorithm.name}, found by {printable(reproducer.strategy)}"
-        f"{_ordered(reproducer.interesting)} with seed "
+        f"{reproducer.scenario.name} under {reproducer.under(reproducer.algorithm.name)}, found by "
+        f"{printable(reproducer.strategy)}{_ordered(reproducer.interesting)} with seed "
         f"{reproducer.seed} at execution {reproducer.index}" + _shrunk_from(reproducer),
         f"{replayed.kind or 'no violation'}: reproduced {replayed.reproduced} of {replayed.times} times, "
         f"{replayed.steps} steps, {replayed.switches} switches"

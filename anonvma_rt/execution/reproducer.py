@@ -125,6 +125,10 @@ class Reproducer:
             carrier=found.carrier, memory=program.memory,
         )  # fmt: skip
 
+    def under(self, algorithm: str) -> str:
+        """What it was executed under, in words: an algorithm, and the memory model where that is not SC."""
+        return algorithm if self.memory == SC else f"{algorithm} ({self.memory.upper()})"
+
     @property
     def steps(self) -> int:
         return self.schedule.steps

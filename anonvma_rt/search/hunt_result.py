@@ -106,8 +106,8 @@ class HuntResult(Results[Hunted]):
     budget: Budget = field(default_factory=Budget)
 
     shown = (
-        "scenario parameters memory strategy carrier seed start interesting results interrupted fail_alloc until_violation "
-        "budget as_expected"
+        "scenario parameters memory strategy carrier seed start interesting results interrupted fail_alloc "
+        "until_violation budget as_expected"
     )
 
 

@@ -124,7 +124,8 @@ def verify(
     which the search is saved, and from which it goes on if the file is there; where there is a time, `out` and no such
     file, a new one in `out` (Verdict.left_in). out: the folder for reproducers. stop: ends the search from any thread.
     progress: called with the algorithm's name and the number of executions just made; estimated: with its name and an
-    estimate, before its search. memory: how stores become visible, "sc", "tso" or "pso" (docs/memory.md). Raises UserError for bad input, VerifyInterrupted on ^C.
+    estimate, before its search. memory: how stores become visible, "sc", "tso" or "pso" (docs/memory.md). Raises
+    UserError for bad input, VerifyInterrupted on ^C.
 
     >>> verify("order", {"pages": 3}, ["patched"]).results[0].verdict
     'VERIFIED under SC (complete, 84 classes)'

@@ -116,7 +116,7 @@ def story_of(
         return Story(
             scenario=reproducer.scenario.name,
             parameters=program.parameters,
-            algorithm=chosen.name,
+            algorithm=reproducer.under(chosen.name),
             trace=made.trace,
             kind=made.kind,
             # Of what goes on for ever the history has one round.

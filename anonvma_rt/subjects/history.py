@@ -120,9 +120,15 @@ class Trace:
         loops = loops_of(recorded.events) if kind == "livelock" else []
         events = first_rounds(recorded.events) if loops else recorded.events
         return cls(
-            _of_bodies(decode(events, notes), len(tasks), recorded.buffers), [*tasks, *_buffers(tasks, recorded.buffers)],
-            finding, kind, _of_all(recorded, len(tasks)), crash=recorded.crash, loops=loops, **more
-        )  # fmt: skip
+            _of_bodies(decode(events, notes), len(tasks), recorded.buffers),
+            [*tasks, *_buffers(tasks, recorded.buffers)],
+            finding,
+            kind,
+            _of_all(recorded, len(tasks)),
+            crash=recorded.crash,
+            loops=loops,
+            **more,
+        )
 
     # ---- what a subject may say better -----------------------------------------------------------------------------
 

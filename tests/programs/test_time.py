@@ -24,7 +24,9 @@ def proved(name, parameters, **how):
 def test_a_wait_may_be_late_and_is_told_so():
     for signal in (0, 1):
         right = proved("timed.c", {"SIGNAL": signal})
-        assert right.complete and not right.violating_classes and right.verdict.startswith("VERIFIED under SC (complete")
+        assert (
+            right.complete and not right.violating_classes and right.verdict.startswith("VERIFIED under SC (complete")
+        )
         wrong = proved("timed.c", {"SIGNAL": signal, "CHECK": 1})
         assert wrong.violating_classes == {"assertion": 1}
     # The flag is set by nobody who says so: without a timeout that is a lost wake-up.

@@ -287,7 +287,7 @@ def test_a_hostile_reproducer_is_inert_whatever_is_printed(tmp_path, capsys):
 
 def test_every_operation_of_the_engine_is_one_that_locks_know_or_may_ignore():
     known = {"lock", "read-lock", "trylock", "read-trylock", "unlock", "read-unlock", "downgrade", "wait"}
-    assert set(OPS) == known | {"start", "await", "take", "load", "store", "atomic", "note"}
+    assert set(OPS) == known | {"start", "await", "take", "load", "store", "atomic", "note", "fence"}
 
 
 def test_the_right_algorithm_is_the_one_usually_compared():

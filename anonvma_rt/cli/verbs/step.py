@@ -62,7 +62,7 @@ class _Session:
 
     def greet(self) -> None:
         reproducer = self.stepper.reproducer
-        name = f"{reproducer.scenario.name} under {reproducer.algorithm.name}"
+        name = f"{reproducer.scenario.name} under {reproducer.under(reproducer.algorithm.name)}"
         self.say(f"{name}: {self.stepper.length} steps, then {reproducer.kind}. `help` lists the commands.")
         self.say_position()
 
