@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 judges = pytest.importorskip("anonvma_rt.stress.judges.__main__", reason="not installed, only built in place")
+nidhugg = pytest.importorskip("anonvma_rt.stress.judges.nidhugg", reason="not installed, only built in place")
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs are compiled")
 
 MAIN = """
@@ -97,7 +98,47 @@ def test_executions_to_the_first_bug_by_strategy(tmp_path, capsys):
     assert "nothing" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("judge", "said"), [("genmc", "no folder tests"), ("sctbench", "no benchmarks/buggy.txt")])
+# It counts what n threads in a ring have under SC: all but one of the ways in which each sees the store before or not.
+COUNTS = """#!/bin/sh
+for module; do true; done
+echo "Trace count: $(((1 << $(grep -c 'call i32 @pthread_create' "$module")) - 1))"
+"""
+
+
+def test_numbers_of_traces_beside_nidhuggs(tmp_path, capsys):
+    counter = tmp_path / "nidhugg"
+    counter.write_text(COUNTS)
+    counter.chmod(0o755)
+    code, found = told(capsys, "nidhugg", counter, "--only", "LB")
+    assert code == 0 and found["as_expected"]
+    counted = {(row["name"], row["model"]): row["counted"] for row in found["results"]}
+    assert counted["LB(2)", "sc"] == 3 and counted["LB(4)", "pso"] == 15 and len(counted) == 9
+    assert judges.main(["nidhugg", str(counter), "--only", "SB"]) == 1
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["SB(2)", "tso", "3", "-", "4", "DIFFERS"] in said and ["SB(2)", "fenced", "tso", "3", "-", "3"] in said
+    counter.write_text("#!/bin/sh\necho cannot >&2\n")
+    code, found = told(capsys, "nidhugg", counter, "--only", "LB")
+    assert code == 1 and found["results"][0]["expected"] == {"source": "cannot", "optimal": "cannot"}
+    assert judges.main(["nidhugg", str(counter), "--only", "none"]) == 2
+    assert "no family none; there are SB, LB, 2+2W" in capsys.readouterr().err
+
+
+def test_a_program_is_written_as_llvm_assembly():
+    module = nidhugg.assembly([[("load", "x", "r"), ("store", "y", "r"), ("mb",)], [("cas", "x", 0, 1, "s")]])
+    lines = module.splitlines()
+    assert "@x = global i64 0, align 8" in lines and module.count("call i32 @pthread_create") == 2
+    assert lines[lines.index("define i8* @thread0(i8* %arg) {") + 1 :][:3] == [
+        "%v0 = load i64, i64* @x, align 8", "store i64 %v0, i64* @y, align 8", "fence seq_cst",
+    ]  # fmt: skip
+    assert "%v0 = cmpxchg i64* @x, i64 0, i64 1 seq_cst seq_cst" in lines
+    with pytest.raises(ValueError, match="await has no translation"):
+        nidhugg.assembly([[("await", "x", 1)]])
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [("genmc", "no folder tests"), ("sctbench", "no benchmarks/buggy.txt"), ("nidhugg", "name the program nidhugg")],
+)
 def test_a_folder_that_is_none_of_theirs_is_refused_in_a_line(tmp_path, capsys, judge, said):
     assert judges.main([judge, str(tmp_path)]) == 2
     assert said in capsys.readouterr().err
