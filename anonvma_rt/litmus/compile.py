@@ -1,15 +1,17 @@
 """A litmus document and values to plain instructions and conditions, and to the Program that the engine runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.errors import ScenarioError, quote
-from anonvma_rt.litmus.assemble import VERBS, WITHOUT_POINT, name_of
-from anonvma_rt.litmus.file import Block, Instruction, Lines, LitmusDocument, fill
+from anonvma_rt.litmus.assemble import JUMPS, VERBS, WITHOUT_POINT, name_of
+from anonvma_rt.litmus.file import Block, LitmusDocument
+from anonvma_rt.litmus.lines import CONDITION, Instruction, Lines, fill
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.text.condition import Word, postfix
+from anonvma_rt.text.expression import evaluate, is_free_name
 from anonvma_rt.text.toml import get_word
 
 __all__ = ["Code", "Compiler", "Outcome", "Thread"]
@@ -37,6 +39,15 @@ class Outcome(NamedTuple):
     where: str
 
 
+class Declared(NamedTuple):
+    """What a document says of locks and variables: the classes of locks, the types of variables and what they hold at
+    the beginning, a number or the address of another one."""
+
+    classes: Mapping[str, int]
+    types: Mapping[str, str]
+    initial: Mapping[str, int | str]
+
+
 @dataclass(frozen=True)
 class Code:
     """One variant, written out. registers: the thread of each. subject: what the engine runs; it keeps no state."""
@@ -47,7 +58,7 @@ class Code:
     registers: Mapping[str, int]
     forbidden: tuple[Outcome, ...]
     reachable: tuple[Outcome, ...]
-    classes: Mapping[str, int]
+    declared: Declared
     subject: Program
 
     def with_marks(self, names: Sequence[Iterable[str]]) -> "Code":
@@ -56,7 +67,7 @@ class Code:
             Thread(thread.name, tuple(one._replace(marked=is_marked(one, chosen)) for one in thread.instructions))
             for thread, chosen in zip(self.threads, names, strict=True)
         )
-        subject = subject_of(self.setup, threads, self.forbidden, self.registers, self.classes)
+        subject = subject_of(self.setup, threads, self.forbidden, self.registers, self.declared)
         return replace(self, threads=threads, subject=subject)
 
     def final(self, explorer: Explorer) -> dict[str, int]:
@@ -71,7 +82,7 @@ def subject_of(
     threads: Iterable[Thread],
     forbidden: Iterable[Outcome],
     registers: Mapping[str, int],
-    classes: Mapping[str, int],
+    declared: Declared,
 ) -> Program:
     """What the engine runs. Raises ValueError where the instructions make no sense together."""
     places = {name: f"{thread}:{name}" for name, thread in registers.items()}
@@ -79,7 +90,9 @@ def subject_of(
         [[engine_words(one) for one in thread.instructions] for thread in threads],
         setup=[one.words for one in setup],
         forbidden=[[places.get(str(word), word) for word in one.words] for one in forbidden],
-        classes=classes,
+        classes=declared.classes,
+        types=declared.types,
+        initial=declared.initial,
     )
 
 
@@ -94,6 +107,29 @@ def is_marked(one: Instruction, names: Iterable[str | int]) -> bool:
     [True, False, False]
     """
     return one.words[0] not in _NEVER_MARKED and name_of(one.words) in set(names)
+
+
+def result_of(one: Instruction) -> str:
+    """The register that takes the result of an instruction which has one."""
+    return str(one.words[1] if one.words[0] == "let" else one.words[-1])
+
+
+def registers_read(one: Instruction) -> Iterator[str]:
+    """Those whose values it goes by.
+
+    >>> list(registers_read(Instruction.of("compare_exchange *p q 1 r", "example")))
+    ['p', 'q']
+    """
+    verb, *operands = one.words
+    _, kind, forms = VERBS[verb]
+    if verb == "let":
+        yield from (str(word) for word in operands[1:] if isinstance(word, str) and word.isidentifier())
+        return
+    for operand, form in zip(operands, forms if kind is None else f"n{forms}", strict=True):
+        if form == "v" and isinstance(operand, str) and operand[0] != "&":
+            yield operand
+        elif form == "n" and str(operand)[0] == "*":
+            yield str(operand)[1:]
 
 
 class Compiler:
@@ -112,19 +148,32 @@ class Compiler:
         threads = self.threads()
         every = [*setup, *(one for thread in threads for one in thread.instructions)]
         shared = {name: VERBS[one.words[0]][1] for one in every if (name := name_of(one.words)) is not None}
-        variables = tuple(name for name, kind in shared.items() if kind == _VARIABLE)
+        declared = self.declared()
+        of_words = dict.fromkeys(name for name, kind in shared.items() if kind == _VARIABLE and name[0] != "*")
+        variables = tuple(of_words | dict.fromkeys([*declared.types, *declared.initial]))
         registers = self.registers(threads, shared)
         forbidden = self.outcomes(self.document.forbidden, variables, registers)
         reachable = self.outcomes(self.document.reachable, variables, registers)
-        classes = self.document.classes
         try:
-            subject = subject_of(setup, threads, forbidden, registers, classes)
+            subject = subject_of(setup, threads, forbidden, registers, declared)
         except ValueError as error:
             raise ScenarioError(f"{self.source}: {error}") from None
-        return Code(setup, threads, variables, registers, forbidden, reachable, classes, subject)
+        return Code(setup, threads, variables, registers, forbidden, reachable, declared, subject)
 
     def instructions(self, block: Block, names: Mapping[str, int | bool]) -> tuple[Instruction, ...]:
-        return tuple(Instruction.of(line, where) for line, _, where in self.lines.of(block, names))
+        return tuple(self.lines.instructions(block, names))
+
+    def declared(self) -> Declared:
+        initial: dict[str, int | str] = {}
+        for name, value in self.document.initial.items():
+            address = isinstance(value, str) and value.startswith("&")
+            where = f"{self.source}: initial.{name}"
+            initial[name] = str(value) if address else int(evaluate(value, self.names, where))
+        addressed = [str(value)[1:] for value in initial.values() if str(value)[0] == "&"]
+        for name in [*initial, *self.document.types, *addressed]:
+            if not is_free_name(name):
+                raise ScenarioError(f"{self.source}: {quote(name)} is not a name, or has a meaning already")
+        return Declared(self.document.classes, self.document.types, initial)
 
     def threads(self) -> tuple[Thread, ...]:
         threads: dict[str, Thread] = {}
@@ -141,10 +190,16 @@ class Compiler:
         """The thread of each register. Their names differ, so that outcomes can name them as they are."""
         registers: dict[str, int] = {}
         for at, thread in enumerate(threads):
+            given = {result_of(one) for one in thread.instructions if "r" in VERBS[one.words[0]][2]}
+            for one in thread.instructions if any(one.words[0] in JUMPS for one in thread.instructions) else ():
+                for name in registers_read(one):
+                    if name not in given:
+                        where = f"{self.source}: thread {quote(thread.name)}: {quote(one.text)}"
+                        otherwise = "a variable: load it first" if name in shared else "given no value by this thread"
+                        raise ScenarioError(f"{where}: {quote(name)} is {otherwise}")
             for one in thread.instructions:
-                if not VERBS[one.words[0]][2].endswith("r"):
+                if "r" not in VERBS[one.words[0]][2] or (name := result_of(one)) == CONDITION:
                     continue
-                name = str(one.words[-1])
                 where = f"{self.source}: thread {quote(thread.name)}: {quote(one.text)}"
                 if name in shared or name in self.names:
                     raise ScenarioError(f"{where}: {quote(name)} is not only a register (choose another name)")

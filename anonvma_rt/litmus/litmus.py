@@ -13,8 +13,9 @@ from anonvma_rt.engine.run.records import Recorded
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.litmus.assemble import name_of
 from anonvma_rt.litmus.compile import Code, Compiler
-from anonvma_rt.litmus.file import Lines, LitmusDocument, read_litmus
+from anonvma_rt.litmus.file import LitmusDocument, read_litmus
 from anonvma_rt.litmus.history import LitmusTrace
+from anonvma_rt.litmus.lines import Lines
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.subjects.protocols import SC
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
@@ -54,7 +55,8 @@ class LitmusProgram(BoundVariants):
         """The same with other interesting operations. Raises `error` for a name that no variant has."""
         names = tuple(names)
         threads = [thread for code in self.codes.values() for thread in code.threads]
-        known = sorted({name for thread in threads for one in thread.instructions if (name := name_of(one.words))})
+        known = sorted({name_of(one.words) or "" for thread in threads for one in thread.instructions})
+        known = [name for name in known if name.isidentifier()]
         every = list(dict.fromkeys(thread.name for thread in threads))
         named = dict(zip(every, for_threads(names, every, known, error, where), strict=True))
         codes = {

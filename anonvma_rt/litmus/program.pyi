@@ -9,6 +9,8 @@ from anonvma_rt.engine.run.subject import Subject
 KINDS: Final[Mapping[int, str]]
 
 class Program(Subject):
+    names: tuple[str, ...]
+    registers: tuple[str, ...]
     def __init__(
         self,
         threads: Iterable[Iterable[Sequence[Any]]],

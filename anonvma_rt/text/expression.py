@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
 
-__all__ = ["CONSTANTS", "LIMIT", "NAME", "PAGE", "evaluate", "has_meaning", "parse"]
+__all__ = ["CONSTANTS", "LIMIT", "NAME", "PAGE", "evaluate", "has_meaning", "is_free_name", "parse"]
 
 LONGEST_TEXT = 200  # characters of one expression
 DEEPEST = 100  # nodes below each other; 1+1+...+1 of the longest text just fits
@@ -32,6 +32,11 @@ NAME = r"[A-Za-z_][A-Za-z0-9_]{0,39}"  # of what an expression may name
 def has_meaning(name: str) -> bool:
     """Whether expressions know the name already, or Python does."""
     return name in CONSTANTS or name in FUNCTIONS or keyword.iskeyword(name)
+
+
+def is_free_name(word: str) -> bool:
+    """Whether it is a name, and nothing else has it."""
+    return re.fullmatch(NAME, word) is not None and not has_meaning(word)
 
 
 def evaluate(value: object, names: Mapping[str, int | bool], where: str) -> int | bool:
@@ -62,13 +67,14 @@ def evaluate(value: object, names: Mapping[str, int | bool], where: str) -> int 
         raise ScenarioError(f"{where}: {quote(value)}: {problem}") from None
 
 
-def parse(text: str, where: str) -> ast.expr:
+def parse(text: str, where: str, more: str = "") -> ast.expr:
     """The expression in `text` as Python's parser reads it: for whoever evaluates it in a way of its own.
 
-    What stands in it is not checked; evaluate() would refuse some of it. Raises ScenarioError.
+    What stands in it is not checked; evaluate() would refuse some of it. more: characters that have a meaning there
+    beside those of evaluate(). Raises ScenarioError.
     """
     try:
-        return _parse(text)
+        return _parse(text, more)
     except _Problem as problem:
         raise ScenarioError(f"{where}: {quote(text)}: {problem}") from None
 
@@ -78,11 +84,13 @@ class _Problem(Exception):
 
 
 @lru_cache(maxsize=4096)
-def _parse(text: str) -> ast.expr:
+def _parse(text: str, more: str = "") -> ast.expr:
     if len(text) > LONGEST_TEXT:
         raise _Problem(f"{len(text)} characters are too long for an expression (at most {LONGEST_TEXT})")
     # Python's parser would take far more than the grammar, and would print warnings for some of it: filter first.
     strange = re.search(r"[^A-Za-z0-9_+\-*/%()<>=!, \t]", text)
+    while strange and strange[0] in more:
+        strange = re.compile(r"[^A-Za-z0-9_+\-*/%()<>=!, \t]").search(text, strange.end())
     if strange:
         raise _Problem(f"the character {quote(strange[0])} has no meaning in an expression")
     for number in re.finditer(r"\b[0-9]\w*", text):

@@ -6,7 +6,7 @@ import pytest
 
 from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.kernel.scenario import Scenario
-from anonvma_rt.litmus import file as litmus_file
+from anonvma_rt.litmus import lines as litmus_lines
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.text.toml import load_toml
 
@@ -60,7 +60,7 @@ def test_what_costs_too_much_is_refused_in_time(name):
 
 def test_what_just_fits_is_taken():
     assert len(Litmus.from_text(variants(64, 10)).bind({}).codes) == 64
-    assert len(Litmus.from_text(outcomes(256)).bind({}).codes["sc"].forbidden) == litmus_file.MOST_OUTCOMES
+    assert len(Litmus.from_text(outcomes(256)).bind({}).codes["sc"].forbidden) == litmus_lines.MOST_OUTCOMES
     assert Scenario.from_text(touching(1 << 23), "x.toml").bind({}).threads
     assert load_toml(headers(600), "x.toml")
 
