@@ -7,8 +7,8 @@ from math import factorial
 import against_machine
 import pytest
 from against_machine import difference, explored
-from machine import final_states, traces
-from random_memory import ORDERED, PLAIN, random_accesses
+from machine import Machine, final_states, traces
+from random_memory import ORDERED, PIECES, PLAIN, random_accesses, random_pieces
 
 from anonvma_rt.litmus.assemble import VERBS
 
@@ -19,22 +19,46 @@ KINDS = {"plain": PLAIN, "ordered": tuple(verb for verb in ORDERED if verb in VE
 
 def compare(kind, model, first, last):
     for seed in range(first, last):
-        threads = random_accesses(random.Random(f"{kind} {seed}"), KINDS[kind])
+        draw = random.Random(f"{kind} {seed}")
+        threads = random_pieces(draw, PIECES[kind]) if kind in PIECES else random_accesses(draw, KINDS[kind])
         wrong = difference(threads, model)
         assert not wrong, f"{kind} {seed} under {model}: {wrong}: {threads}"
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", (*KINDS, *PIECES))
 def test_random_programs_end_as_on_the_abstract_machine_and_once_for_each_trace(kind, model):
     compare(kind, model, 0, EACH)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", (*KINDS, *PIECES))
 def test_many_random_programs_end_as_on_the_abstract_machine_and_once_for_each_trace(kind, model):
     compare(kind, model, EACH, MANY)
+
+
+GRACE = [
+    [("rcu_read_lock",), ("load", "y", "r"), ("load", "x", "s"), ("rcu_read_unlock",)],
+    [("store", "y", 1), ("synchronize_rcu",), ("store", "x", 1)],
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_grace_period_that_does_not_wait_is_noticed(model, monkeypatch):
+    """A section that sees what comes after a grace period began after it, and so sees what came before it."""
+    assert difference(GRACE, model) == ""
+    passes = Machine.sections
+
+    def hasty(machine, state, number, verb):
+        if verb != "synchronize_rcu":
+            return passes(machine, state, number, verb)
+        at, registers, buffer = state[0][number]
+        threads = (*state[0][:number], (at + 1, registers, buffer), *state[0][number + 1 :])
+        return [] if buffer else [(None, None, (threads, state[1]))]
+
+    monkeypatch.setattr(Machine, "sections", hasty)
+    assert difference(GRACE, model).startswith("ends that are missing: [[")
 
 
 def ring(n, first, second):

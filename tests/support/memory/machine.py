@@ -6,8 +6,12 @@ Correct Execution of Parallel Programs that Share Memory" (TOPLAS 1988), for wha
 
 A thread's buffer is one list, oldest first. Under TSO its head alone can be flushed. Under PSO any store can that has
 no older one to its variable and no fence of stores before it; a store that releases only at the head of the list.
+
+Locks are variables that locked operations change. A section of RCU begins visibly at once and ends by a release; a
+grace period looks, at one moment, which are under way, and waits for those.
 """
 
+import operator
 import sys
 
 FENCES = ("mb", "rmb", "wmb")
@@ -18,7 +22,16 @@ WRITES = {
     "fetch_add": lambda found, by: found + by,
     "cas": lambda found, old, new: new if found == old else None,
     "compare_exchange": lambda found, old, new: new if found == old else None,
+    "lock": lambda found: 1,
+    "trylock": lambda found: None if found else 1,
+    "unlock": lambda found: 0,
 }
+LOCKS = ("lock", "trylock", "unlock")
+# What is no step of its own: it comes together with the step before it.
+LOCAL = ("label", "jump", "jump_if", "jump_unless", "let")
+COMPUTES = {"+": operator.add, "^": operator.xor, "==": operator.eq, "!=": operator.ne, "<": operator.lt}
+# The register that holds what a grace period waits for, while it waits.
+GRACE = ":grace"
 LOADS, STORES = ("load", "load_acquire", "await"), ("store", "store_release")
 # The entry of a buffer that keeps stores before it and after it apart.
 FENCE = (None, None, None, False)
@@ -33,14 +46,45 @@ class Machine:
     def __init__(self, threads, model, named=False, missed_writes=False):
         assert model in ("sc", "tso", "pso")
         self.model, self.named, self.threads, self.missed_writes = model, named, threads, missed_writes
-        self.variables = sorted({step[1] for thread in threads for step in thread if len(step) > 1})
-        self.place = {name: i for i, name in enumerate(self.variables)}
-        self.registers = [sorted({step[-1] for step in thread if gives(step)}) for thread in threads]
+        steps = [step for thread in threads for step in thread]
+        named = {step[1] for step in steps if len(step) > 1 and step[0] not in LOCAL}
+        self.locks = {step[1] for step in steps if step[0] in LOCKS}
+        self.variables = sorted(named - self.locks)
+        # By thread: how many sections it has begun, and how many of them are seen to have ended.
+        hidden = [f":{what}{i}" for what in ("begun", "ended") for i in range(len(threads))]
+        self.place = {name: i for i, name in enumerate((*self.variables, *sorted(self.locks), *hidden))}
+        self.registers = [
+            sorted({step[1] if step[0] == "let" else step[-1] for step in thread if gives(step)} | {GRACE})
+            for thread in threads
+        ]
         sys.setrecursionlimit(DEEP)
 
     def first(self):
-        threads = tuple((0, (0,) * len(names), ()) for names in self.registers)
-        return threads, ((0, None),) * len(self.variables)
+        threads = ((*self.settled(i, 0, (0,) * len(names)), ()) for i, names in enumerate(self.registers))
+        return tuple(threads), ((0, None),) * len(self.place)
+
+    def settled(self, number, at, registers):
+        """Where a thread stands after all that is no step."""
+        steps, names = self.threads[number], self.registers[number]
+        while at < len(steps) and steps[at][0] in LOCAL:
+            verb, *words = steps[at]
+            at += 1
+            if verb == "let":
+                stack = []
+                for word in words[1:]:
+                    if word in COMPUTES:
+                        second, first = stack.pop(), stack.pop()
+                        word = int(COMPUTES[word](first, second))
+                    stack.append(self.value(number, registers, word))
+                registers = replaced(registers, names.index(words[0]), stack.pop())
+            elif verb == "jump" or (
+                verb != "label" and bool(self.value(number, registers, words[0])) == (verb == "jump_if")
+            ):
+                at = steps.index(("label", words[-1]))
+        return at, registers
+
+    def value(self, number, registers, word):
+        return registers[self.registers[number].index(word)] if isinstance(word, str) else word
 
     def moves(self, state):
         """(what is read, what is written, the next state) for each thing that can happen: (thread, write) and
@@ -53,7 +97,10 @@ class Machine:
                 after = replaced(threads, number, (at, registers, rest))
                 yield None, (variable, write), (after, replaced(memory, variable, (value, write)))
             if at < len(self.threads[number]):
-                yield from self.steps(state, number, self.threads[number][at])
+                for read, written, (threads_then, memory_then) in self.steps(state, number, self.threads[number][at]):
+                    then, registers, buffer = threads_then[number]
+                    then = (*self.settled(number, then, registers), buffer)
+                    yield read, written, (replaced(threads_then, number, then), memory_then)
 
     def flushable(self, buffer):
         if self.model == "tso":
@@ -78,11 +125,12 @@ class Machine:
             if verb != "mb" or not buffer:
                 yield None, None, (replaced(threads, number, (at + 1, registers, buffer)), memory)
             return
+        if verb in ("rcu_read_lock", "rcu_read_unlock", "synchronize_rcu"):
+            yield from self.sections(state, number, verb)
+            return
         variable = self.place[operands[0]]
         names = self.registers[number]
-        values = [
-            registers[names.index(v)] if isinstance(v, str) else v for v in operands[1 : -1 if gives(step) else None]
-        ]
+        values = [self.value(number, registers, v) for v in operands[1 : -1 if gives(step) else None]]
         write = (number, at) if self.named else None
         if verb in STORES and self.model != "sc":
             entry = (variable, values[0], write, verb == "store_release" and self.model == "pso")
@@ -100,12 +148,14 @@ class Machine:
             yield (number, source), None, (replaced(threads, number, (at + 1, registers, buffer)), memory)
         elif not buffer:
             found, source = memory[variable]
+            if verb == "lock" and found:
+                return
             new = WRITES[verb](found, *values)
             if gives(step):
-                told = int(new is not None) if verb == "cas" else found
+                told = int(new is not None) if verb in ("cas", "trylock") else found
                 registers = replaced(registers, names.index(operands[-1]), told)
             after = replaced(threads, number, (at + 1, registers, buffer))
-            if new is None and not self.missed_writes:
+            if new is None and (verb == "trylock" or not self.missed_writes):
                 yield (number, source), None, (after, memory)
             else:
                 yield (
@@ -114,20 +164,44 @@ class Machine:
                     (after, replaced(memory, variable, (found if new is None else new, write))),
                 )
 
+    def sections(self, state, number, verb):
+        threads, memory = state
+        at, registers, buffer = threads[number]
+        begun, ended = self.place[f":begun{number}"], self.place[f":ended{number}"]
+        count = memory[begun][0]
+        if verb == "rcu_read_lock":
+            after = replaced(threads, number, (at + 1, registers, buffer))
+            yield None, None, (after, replaced(memory, begun, (count + 1, None)))
+        elif verb == "rcu_read_unlock" and self.model != "sc":
+            entry = (ended, count, None, self.model == "pso")
+            yield None, None, (replaced(threads, number, (at + 1, registers, (*buffer, entry))), memory)
+        elif verb == "rcu_read_unlock":
+            after = replaced(threads, number, (at + 1, registers, buffer))
+            yield None, None, (after, replaced(memory, ended, (count, None)))
+        elif not buffer:
+            grace = self.registers[number].index(GRACE)
+            under_way = registers[grace]
+            if not under_way:
+                under_way = tuple(memory[self.place[f":begun{i}"]][0] for i in range(len(threads)))
+                yield None, None, (replaced(threads, number, (at, replaced(registers, grace, under_way), ())), memory)
+            elif all(memory[self.place[f":ended{i}"]][0] >= count for i, count in enumerate(under_way)):
+                yield None, None, (replaced(threads, number, (at + 1, replaced(registers, grace, 0), ())), memory)
+
     def values(self, state):
         """What of registers ("0:r") and variables is not 0."""
         threads, memory = state
-        named = zip(self.variables, (value for value, _ in memory), strict=True)
+        named = zip(self.variables, (value for value, _ in memory), strict=False)
         own = [
             (f"{i}:{r}", v)
             for i, thread in enumerate(threads)
             for r, v in zip(self.registers[i], thread[1], strict=True)
+            if r != GRACE
         ]
         return frozenset((name, value) for name, value in (*named, *own) if value)
 
 
 def gives(step):
-    return step[0] in ("load", "load_acquire", *WRITES) and step[0] != "add"
+    return step[0] in ("load", "load_acquire", "let", *WRITES) and step[0] not in ("add", "lock", "unlock")
 
 
 def replaced(whole, i, part):
@@ -170,7 +244,7 @@ def traces(threads, model, missed_writes=False):
                     for slot, write in events:
                         ending = replaced(ending, slot, (write, *ending[slot]))
                     found.add(ending)
-            memo[state] = found or {((),) * (tasks + len(machine.variables))}
+            memo[state] = found or {((),) * (tasks + len(machine.place))}
         return memo[state]
 
     return endings(machine.first())

@@ -33,3 +33,60 @@ def random_step(draw, verb, variables, registers):
     operands = {"cas": (draw.choice([0, 1]), value()), "exchange": (value(),), "fetch_add": (value(),)}.get(verb, ())
     registers.append(result)
     return (verb, variable, *operands, result)
+
+
+# Pieces of several steps, with a lock, branches and RCU.
+PIECES = {
+    "locks": ("access", "locked", "locked", "tried"),
+    "branches": ("access", "access", "branch", "branch", "computed"),
+    "rcu": ("access", "section", "section", "grace"),
+    "mixed": ("access", "locked", "tried", "branch", "computed", "section", "grace"),
+}
+
+
+def random_pieces(draw, kinds, verbs=ORDERED):
+    """Two or three threads of one or two pieces. kinds: of PIECES."""
+    tasks, threads = draw.choice([2, 2, 3]), []
+    for _ in range(tasks):
+        registers, thread = [], []
+        for _ in range(draw.choice([1, 2] if tasks == 2 else [1, 1, 2])):
+            thread += random_piece(draw, draw.choice(kinds), verbs, registers, len(thread))
+        threads.append(thread)
+    return threads
+
+
+def random_piece(draw, kind, verbs, registers, at):
+    """at: where it begins in its thread, for labels of its own."""
+
+    def steps(most=2):
+        return [random_step(draw, draw.choice(verbs), "xy", registers) for _ in range(draw.randint(1, most))]
+
+    def skipped(jump):
+        """What may be jumped over gives no register that is used later."""
+        kept = len(registers)
+        inside = steps(1)
+        del registers[kept:]
+        return [(jump, registers[-1], f"over {at}"), *inside], ("label", f"over {at}")
+
+    if kind == "access":
+        return steps()
+    if kind == "locked":
+        return [("lock", "a"), *steps(), ("unlock", "a")]
+    if kind == "section":
+        return [("rcu_read_lock",), *steps(), ("rcu_read_unlock",)]
+    if kind == "grace":
+        return [*steps(1), ("synchronize_rcu",), *steps(1)]
+    if kind == "computed":
+        first = [random_step(draw, "load", "xy", registers)]
+        name = f"r{len(registers)}"
+        words = (registers[-1], draw.choice([1, 2]), draw.choice(["+", "^", "==", "!=", "<"]))
+        registers.append(name)
+        return [*first, ("let", name, *words), ("store", draw.choice("xy"), name)]
+    if kind == "tried":
+        registers.append(f"r{len(registers)}")
+        taken = ("trylock", "a", registers[-1])
+        inside, label = skipped("jump_unless")
+        return [taken, *inside, ("unlock", "a"), label]
+    looked = random_step(draw, "load", "xy", registers)
+    inside, label = skipped(draw.choice(["jump_if", "jump_unless"]))
+    return [looked, *inside, label]
