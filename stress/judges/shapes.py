@@ -1,7 +1,6 @@
 """Small programs by which memory models differ, as steps of the litmus language, in families by their usual names.
 
-A fence is what every language has: an addition to a variable of the thread's own, which drains its buffers. Protocols
-of mutual exclusion look once and do not wait: how often a loop goes round is no question to a memory model.
+Protocols of mutual exclusion look once and do not wait: how often a loop goes round is no question to a memory model.
 """
 
 from collections.abc import Iterator
@@ -27,10 +26,7 @@ def access(verb: str, name: str, number: int) -> Step:
 
 def fenced(threads: Threads) -> Threads:
     """With a fence between any two steps."""
-    return [
-        [one for at, step in enumerate(steps) for one in ([("add", f"own{i}", 1)] if at else []) + [step]]
-        for i, steps in enumerate(threads)
-    ]
+    return [[one for at, step in enumerate(steps) for one in ([("mb",), step] if at else [step])] for steps in threads]
 
 
 def chain(n: int) -> Threads:
@@ -112,6 +108,32 @@ def own_first(n: int) -> Threads:
     ]  # fmt: skip
 
 
+def exchange_lock(n: int) -> Threads:
+    """A lock that an exchange takes and a store gives back; whoever finds it taken goes on all the same."""
+    return [
+        [("exchange", "lock", 1, "r"), ("store", "x", i + 1), ("load", "x", "s"), ("store", "lock", 0)]
+        for i in range(n)
+    ]
+
+
+def reset(n: int) -> Threads:
+    """A counter that one sets by a store while the others count."""
+    return [
+        [("store", "x", 5), ("load", "y", "r")],
+        *([("fetch_add", "x", 1, "r"), ("store", "y", i + 1)] for i in range(n)),
+    ]
+
+
+def around(n: int) -> Threads:
+    """All store to one variable before and after they exchange it."""
+    return [[("store", "x", i + 1), ("exchange", "x", 10 + i, "r"), ("store", "x", 20 + i)] for i in range(n)]
+
+
+def exchange_buffering(n: int) -> Threads:
+    """Store buffering with locked stores."""
+    return [[("exchange", f"x{i}", 1, "q"), ("load", f"x{(i + 1) % n}", "r")] for i in range(n)]
+
+
 def programs() -> Iterator[tuple[str, str, Threads]]:
     """(family, name, threads)."""
     for n in (2, 3, 4):
@@ -131,6 +153,10 @@ def programs() -> Iterator[tuple[str, str, Threads]]:
         yield "CAS", f"CAS({n})", flags_and_cas(n)
         yield "CAS", f"message under CAS({n - 1})", message_under_cas(n - 1)
         yield "ticket", f"ticket({n})", ticket(n)
+        yield "exchange", f"exchange lock({n})", exchange_lock(n)
+        yield "exchange", f"reset({n})", reset(n)
+        yield "exchange", f"around an exchange({n})", around(n)
+        yield "exchange", f"SB({n}) by exchange", exchange_buffering(n)
     yield "Peterson", "Peterson", peterson(2)
     yield "Peterson", "Peterson fenced", fenced(peterson(2))
     yield "Lamport", "Lamport fast(2)", lamport(2)
