@@ -7,6 +7,7 @@ from typing import NamedTuple
 from anonvma_rt.engine.run.explorer import Explorer
 from anonvma_rt.errors import ScenarioError, quote
 from anonvma_rt.litmus.assemble import JUMPS, VERBS, WITHOUT_POINT, name_of
+from anonvma_rt.litmus.expression import OF_ONE, OPERATORS
 from anonvma_rt.litmus.file import Block, LitmusDocument
 from anonvma_rt.litmus.lines import CONDITION, Instruction, Lines, fill
 from anonvma_rt.litmus.program import Program
@@ -123,7 +124,8 @@ def registers_read(one: Instruction) -> Iterator[str]:
     verb, *operands = one.words
     _, kind, forms = VERBS[verb]
     if verb == "let":
-        yield from (str(word) for word in operands[1:] if isinstance(word, str) and word.isidentifier())
+        words = (str(word) for word in operands[1:])
+        yield from (word for word in words if word.isidentifier() and word not in (*OPERATORS, *OF_ONE))
         return
     for operand, form in zip(operands, forms if kind is None else f"n{forms}", strict=True):
         if form == "v" and isinstance(operand, str) and operand[0] != "&":

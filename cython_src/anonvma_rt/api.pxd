@@ -18,6 +18,9 @@ from anonvma_rt.engine.base.rng cimport rng_below, rng_below64
 from anonvma_rt.engine.run.strategy cimport Strategy
 from anonvma_rt.engine.strategy.base cimport count_enabled, is_enabled, next_enabled, nth_enabled, steps_of
 from anonvma_rt.engine.run.subject cimport Subject
+from anonvma_rt.engine.memory.rcu cimport (
+    rcu_bytes, rcu_domain, rcu_init, rcu_read_lock, rcu_read_unlock, synchronize_rcu,
+)
 from anonvma_rt.engine.memory.words cimport (
     FENCE_FULL, FENCE_LOADS, FENCE_STORES, await_at_least, await_bits, await_less, await_no_bits, await_not,
     await_value, compare_exchange, exchange, fence, Fence, fetch_add, load, load_acquire, store, store_release, take,

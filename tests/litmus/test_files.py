@@ -20,8 +20,8 @@ ONE = HEAD + 'thread = [{ name = "P", steps = ["load x r", "store y 1"] }]\n'
 
 def test_the_built_in_ones_are_there_and_no_scenario_has_their_names():
     names = Litmus.builtin_names()
-    assert names == ["2+2w", "corr", "iriw", "isa2", "lb", "lock-order", "mp", "order", "philosophers", "r", "s", "sb",
-                     "wrc"]  # fmt: skip
+    assert names == ["2+2w", "aba", "corr", "exchange-lock", "iriw", "isa2", "lb", "lock-order", "mp", "order",
+                     "philosophers", "r", "rcu-reuse", "s", "sb", "wrc"]  # fmt: skip
     assert len(set(names_of_all())) == len(names_of_all())
     for name in names:
         test = load(name)

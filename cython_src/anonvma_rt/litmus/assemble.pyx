@@ -131,7 +131,8 @@ def kinds_of_names(sections, classes, variables=()):
         for at, step in enumerate(steps):
             where = f"{label}, step {at}"
             verb = must_be_step(where, step)
-            addressed |= dict.fromkeys(word[1:] for word in step[1:] if isinstance(word, str) and word[:1] == "&")
+            words = [word for word in step[1:] if isinstance(word, str) and word not in OPERATORS]
+            addressed |= dict.fromkeys(word[1:] for word in words if word[:1] == "&")
             if verb in OF_RCU:
                 kinds[RCU] = DOMAIN
             number_of_verb, kind, _ = VERBS[verb]
@@ -176,7 +177,7 @@ def labels_of(label, steps):
 
 def held_at(steps):
     """{number of a step that some way leads to: the locks that are held before it on every way, "all" or "share"}"""
-    labels = labels_of("", steps)
+    labels = {step[1]: at for at, step in enumerate(steps) if step[0] == "label"}
     held = {}
     coming = [(0, {})]
     while coming:
@@ -305,6 +306,8 @@ class Assembler:
         if not isinstance(operand, str):
             return [number(f"{where}: the value of {verb}", operand), -1]
         if operand[:1] == "&":
+            if operand[1:] not in self.places:
+                raise ValueError(f"{where}: an address is '&' with the name of a variable, not {operand!r}")
             return [address(self.places[operand[1:]]), -1]
         if self.label == "setup":
             raise ValueError(f"{where}: setup has no registers, so not {operand!r}")
