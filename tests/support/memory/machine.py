@@ -20,6 +20,10 @@ WRITES = {
     "exchange": lambda found, new: new,
     "add": lambda found, by: found + by,
     "fetch_add": lambda found, by: found + by,
+    "fetch_and": lambda found, mask: found & mask,
+    "fetch_or": lambda found, bits: found | bits,
+    "fetch_xor": lambda found, bits: found ^ bits,
+    "add_unless": lambda found, by, unless: None if found == unless else found + by,
     "cas": lambda found, old, new: new if found == old else None,
     "compare_exchange": lambda found, old, new: new if found == old else None,
     "lock": lambda found: 1,
@@ -152,7 +156,7 @@ class Machine:
                 return
             new = WRITES[verb](found, *values)
             if gives(step):
-                told = int(new is not None) if verb in ("cas", "trylock") else found
+                told = int(new is not None) if verb in ("cas", "trylock", "add_unless") else found
                 registers = replaced(registers, names.index(operands[-1]), told)
             after = replaced(threads, number, (at + 1, registers, buffer))
             if new is None and (verb == "trylock" or not self.missed_writes):

@@ -1,12 +1,23 @@
 """Random programs of memory accesses, small enough to explore all their states under TSO and PSO."""
 
-PLAIN = ("load", "store", "store", "cas", "add")
-ORDERED = (*PLAIN, "load", "load_acquire", "store_release", "mb", "wmb", "rmb", "exchange", "fetch_add")
+# What a random program is made of.
+KINDS = {
+    "plain": ["load", "store", "store", "cas", "add"],
+    "ordered": [
+        "load", "load", "load_acquire", "store", "store", "store_release", "mb", "wmb", "rmb", "cas", "add", "exchange",
+        "fetch_add",
+    ],
+    "locked": [
+        "load", "store", "store", "wmb", "exchange", "compare_exchange", "fetch_and", "fetch_or", "fetch_xor",
+        "add_unless",
+    ],
+    "awaits": ["load", "store", "store", "store_release", "wmb", "await", "await", "add"],
+}  # fmt: skip
 # Steps of all threads together, by how many threads there are.
 MOST = {2: 9, 3: 8, 4: 8}
 
 
-def random_accesses(draw, verbs=ORDERED):
+def random_accesses(draw, verbs):
     """Two to four threads of at most five steps, on two or three variables. draw: a random.Random."""
     tasks = draw.choice([2, 2, 3, 3, 4])
     variables = draw.choice(["xy", "xy", "xyz"])
@@ -30,7 +41,12 @@ def random_step(draw, verb, variables, registers):
         return (verb,)
     if verb in ("store", "store_release", "add", "await"):
         return (verb, variable, value())
-    operands = {"cas": (draw.choice([0, 1]), value()), "exchange": (value(),), "fetch_add": (value(),)}.get(verb, ())
+    if verb in ("cas", "compare_exchange"):
+        operands = (draw.choice([0, 1]), value())
+    elif verb == "add_unless":
+        operands = (value(), draw.choice([0, 1]))
+    else:
+        operands = () if verb in ("load", "load_acquire") else (value(),)
     registers.append(result)
     return (verb, variable, *operands, result)
 
@@ -44,22 +60,22 @@ PIECES = {
 }
 
 
-def random_pieces(draw, kinds, verbs=ORDERED):
+def random_pieces(draw, kinds):
     """Two or three threads of one or two pieces. kinds: of PIECES."""
     tasks, threads = draw.choice([2, 2, 3]), []
     for _ in range(tasks):
         registers, thread = [], []
         for _ in range(draw.choice([1, 2] if tasks == 2 else [1, 1, 2])):
-            thread += random_piece(draw, draw.choice(kinds), verbs, registers, len(thread))
+            thread += random_piece(draw, draw.choice(kinds), registers, len(thread))
         threads.append(thread)
     return threads
 
 
-def random_piece(draw, kind, verbs, registers, at):
+def random_piece(draw, kind, registers, at):
     """at: where it begins in its thread, for labels of its own."""
 
     def steps(most=2):
-        return [random_step(draw, draw.choice(verbs), "xy", registers) for _ in range(draw.randint(1, most))]
+        return [random_step(draw, draw.choice(KINDS["ordered"]), "xy", registers) for _ in range(draw.randint(1, most))]
 
     def skipped(jump):
         """What may be jumped over gives no register that is used later."""
