@@ -24,9 +24,8 @@ def races(threads):
     left, seen = [machine.first()], {machine.first()}
     while left:
         state = left.pop()
-        coming = [
-            access for steps, (at, *_) in zip(threads, state[0], strict=True) if (access := next_access(steps, at))
-        ]
+        coming = [steps[at] for steps, (at, *_) in zip(threads, state[0], strict=True) if at < len(steps)]
+        coming = [step for step in coming if step[0] not in NO_ACCESS]
         if any(conflict(one, other) for i, one in enumerate(coming) for other in coming[:i]):
             return True
         for *_, after in machine.moves(state):

@@ -60,22 +60,22 @@ PIECES = {
 }
 
 
-def random_pieces(draw, kinds):
-    """Two or three threads of one or two pieces. kinds: of PIECES."""
+def random_pieces(draw, kinds, verbs=tuple(KINDS["ordered"])):
+    """Two or three threads of one or two pieces. kinds: of PIECES; verbs: what is in them."""
     tasks, threads = draw.choice([2, 2, 3]), []
     for _ in range(tasks):
         registers, thread = [], []
         for _ in range(draw.choice([1, 2] if tasks == 2 else [1, 1, 2])):
-            thread += random_piece(draw, draw.choice(kinds), registers, len(thread))
+            thread += random_piece(draw, draw.choice(kinds), verbs, registers, len(thread))
         threads.append(thread)
     return threads
 
 
-def random_piece(draw, kind, registers, at):
+def random_piece(draw, kind, verbs, registers, at):
     """at: where it begins in its thread, for labels of its own."""
 
     def steps(most=2):
-        return [random_step(draw, draw.choice(KINDS["ordered"]), "xy", registers) for _ in range(draw.randint(1, most))]
+        return [random_step(draw, draw.choice(verbs), "xy", registers) for _ in range(draw.randint(1, most))]
 
     def skipped(jump):
         """What may be jumped over gives no register that is used later."""
