@@ -31,7 +31,8 @@ def documented(language):
 def build_all(folder):
     examples = ROOT / "docs" / "examples"
     paths = [examples / "aba_stack" / "aba_stack.pyx", examples / "ordering_rule" / "ordering_rule.pyx",
-             *(BESIDE / f"{name}.pyx" for name in ("embedded", "trouble", "unchecked", "counted"))]  # fmt: skip
+             *(BESIDE / f"{name}.pyx" for name in ("embedded", "trouble", "unchecked", "counted",
+                                                   "graces"))]  # fmt: skip
     sources = {path.stem: path.read_text() for path in paths}
     sources |= zip(("counter", "mypatch"), documented("cython"), strict=True)
     for name, file, old, new in (
