@@ -8,13 +8,14 @@ from pathlib import Path
 
 from anonvma_rt.errors import ScenarioError, nearest, quote
 from anonvma_rt.litmus.file import is_litmus
+from anonvma_rt.litmus.herd.file import is_herd
 from anonvma_rt.litmus.litmus import Litmus
 from anonvma_rt.own.gate import find, is_own
 from anonvma_rt.own.subject import Embedded, is_embedded, subject, subject_named_in
 from anonvma_rt.programs.build import is_program
 from anonvma_rt.programs.subject import Native, is_native, native, native_named_in
 from anonvma_rt.subjects.protocols import Bound, Described
-from anonvma_rt.text.files import read_text
+from anonvma_rt.text.files import is_path, read_text
 
 __all__ = ["DEFAULT_SCENARIO", "bind", "described_by", "least_values", "load", "names_of_all", "own_named"]
 
@@ -33,7 +34,7 @@ def names_of_all() -> list[str]:
 
 
 def load(name_or_path: str, own: Iterable[Embedded | Native] = ()) -> Described:
-    """A built-in scenario or litmus test by name, or any by path: what contains a / or ends in .toml is a path.
+    """A built-in scenario or litmus test by name, or any by path: what contains a / or ends in .toml or .litmus.
 
     own: the user's own subjects, which may be named as well. Nothing is imported here: a name can come from a file.
 
@@ -42,7 +43,7 @@ def load(name_or_path: str, own: Iterable[Embedded | Native] = ()) -> Described:
     """
     if is_program(name_or_path):
         return find(Path(name_or_path).name, own, "scenario", "--subject")
-    if "/" in name_or_path or name_or_path.endswith(".toml"):
+    if is_path(name_or_path):
         return described_by(read_text(name_or_path), name_or_path, own)
     if is_own(name_or_path):
         return find(name_or_path, own, "scenario", "--subject")
@@ -72,9 +73,11 @@ def bind(scenario: Described | str, parameters: Mapping[str, str | int | bool] |
 
 
 def described_by(text: str, source: str, own: Iterable[Embedded | Native] = ()) -> Described:
-    """What a TOML text describes: a litmus test if it has the key `litmus`, one of the user's own subjects or programs
-    if it has the key `subject` or `program`, else a scenario. Raises UserError where such a one is not among `own`, or
-    is another now."""
+    """What a text describes: in one of herd's formats, or with the key `litmus`, a litmus test; with the key `subject`
+    or `program` one of the user's own; else a scenario. Raises UserError where such a one is not among `own`, or is
+    another now."""
+    if is_herd(text):
+        return Litmus.from_text(text, source)
     if "program" in text and is_native(text, source):
         program: Native = find(native_named_in(text, source), own, source, "--subject")
         return program.as_it_was(text, source)

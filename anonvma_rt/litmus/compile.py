@@ -51,12 +51,12 @@ class Declared(NamedTuple):
 
 @dataclass(frozen=True)
 class Code:
-    """One variant, written out. registers: the thread of each. subject: what the engine runs; it keeps no state."""
+    """One variant, written out. registers: the engine's name of each. subject: what the engine runs; stateless."""
 
     setup: tuple[Instruction, ...]
     threads: tuple[Thread, ...]
     variables: tuple[str, ...]
-    registers: Mapping[str, int]
+    registers: Mapping[str, str]
     forbidden: tuple[Outcome, ...]
     reachable: tuple[Outcome, ...]
     declared: Declared
@@ -74,7 +74,7 @@ class Code:
     def final(self, explorer: Explorer) -> dict[str, int]:
         """Variables, then registers, as the last execution of `explorer` left them."""
         values = self.subject.values(explorer)
-        registers = {name: values[f"{thread}:{name}"] for name, thread in self.registers.items()}
+        registers = {name: values[place] for name, place in self.registers.items() if place in values}
         return {name: values[name] for name in self.variables} | registers
 
 
@@ -82,15 +82,14 @@ def subject_of(
     setup: Iterable[Instruction],
     threads: Iterable[Thread],
     forbidden: Iterable[Outcome],
-    registers: Mapping[str, int],
+    registers: Mapping[str, str],
     declared: Declared,
 ) -> Program:
     """What the engine runs. Raises ValueError where the instructions make no sense together."""
-    places = {name: f"{thread}:{name}" for name, thread in registers.items()}
     return Program(
         [[engine_words(one) for one in thread.instructions] for thread in threads],
         setup=[one.words for one in setup],
-        forbidden=[[places.get(str(word), word) for word in one.words] for one in forbidden],
+        forbidden=[[registers.get(str(word), word) for word in one.words] for one in forbidden],
         classes=declared.classes,
         types=declared.types,
         initial=declared.initial,
@@ -124,8 +123,8 @@ def registers_read(one: Instruction) -> Iterator[str]:
     verb, *operands = one.words
     _, kind, forms = VERBS[verb]
     if verb == "let":
-        words = (str(word) for word in operands[1:])
-        yield from (word for word in words if word.isidentifier() and word not in (*OPERATORS, *OF_ONE))
+        names = (str(word) for word in operands[1:] if isinstance(word, str) and word[0] != "&")
+        yield from (name for name in names if name not in OPERATORS and name not in OF_ONE)
         return
     for operand, form in zip(operands, forms if kind is None else f"n{forms}", strict=True):
         if form == "v" and isinstance(operand, str) and operand[0] != "&":
@@ -188,9 +187,9 @@ class Compiler:
                 threads[name] = Thread(name, self.instructions(once, inner))
         return tuple(threads.values())
 
-    def registers(self, threads: Iterable[Thread], shared: Mapping[str, object]) -> dict[str, int]:
-        """The thread of each register. Their names differ, so that outcomes can name them as they are."""
-        registers: dict[str, int] = {}
+    def registers(self, threads: Iterable[Thread], shared: Mapping[str, object]) -> dict[str, str]:
+        """The engine's name of each register. Their names differ, so that outcomes can name them as they are."""
+        registers: dict[str, str] = {}
         for at, thread in enumerate(threads):
             given = {result_of(one) for one in thread.instructions if "r" in VERBS[one.words[0]][2]}
             for one in thread.instructions if any(one.words[0] in JUMPS for one in thread.instructions) else ():
@@ -205,7 +204,7 @@ class Compiler:
                 where = f"{self.source}: thread {quote(thread.name)}: {quote(one.text)}"
                 if name in shared or name in self.names:
                     raise ScenarioError(f"{where}: {quote(name)} is not only a register (choose another name)")
-                if registers.setdefault(name, at) != at:
+                if registers.setdefault(name, f"{at}:{name}") != f"{at}:{name}":
                     raise ScenarioError(f"{where}: another thread has a register {quote(name)} (names must differ)")
         return registers
 

@@ -84,6 +84,10 @@ class LitmusDocument:
     forbidden: Block
     reachable: Block
 
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return self.definitions.parameters
+
 
 def is_litmus(text: str, source: str) -> bool:
     """Whether a TOML text is a litmus test (which has the key `litmus`) and not a scenario. Raises ScenarioError."""

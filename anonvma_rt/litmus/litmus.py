@@ -1,7 +1,8 @@
 """Litmus tests: threads of `lock a`, `load x r`, `store x 1` and the like, with assertions about how they end.
 
-A second, tiny subject of the engine, which knows nothing of memory management. A Litmus is a TOML text; bind() gives it
-values and yields a LitmusProgram. Every verb takes it like a scenario; its variants are what algorithms are there.
+A second, tiny subject of the engine, which knows nothing of memory management. A Litmus is a TOML text, or a litmus
+file of herd's; bind() gives it values and yields a LitmusProgram. Every verb takes it like a scenario; its variants are
+what algorithms are there.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,8 +15,10 @@ from anonvma_rt.errors import ScenarioError, UserError
 from anonvma_rt.litmus.assemble import name_of
 from anonvma_rt.litmus.compile import Code, Compiler
 from anonvma_rt.litmus.file import LitmusDocument, read_litmus
+from anonvma_rt.litmus.herd.file import is_herd
 from anonvma_rt.litmus.history import LitmusTrace
 from anonvma_rt.litmus.lines import Lines
+from anonvma_rt.litmus.lowering.document import HerdDocument, read_herd
 from anonvma_rt.litmus.program import Program
 from anonvma_rt.subjects.protocols import SC
 from anonvma_rt.subjects.variants import BoundVariants, Variant, WithVariants
@@ -111,16 +114,17 @@ class Litmus(WithVariants):
     strategy: str
     text: str = field(repr=False)
     source: str
-    _document: LitmusDocument = field(repr=False, compare=False)
+    _document: LitmusDocument | HerdDocument = field(repr=False, compare=False)
 
     @classmethod
     def from_text(cls, text: str, source: str = "litmus") -> "Litmus":
-        """The litmus test in a TOML text; `source` begins every message. Raises ScenarioError."""
-        document = read_litmus(text, source)
+        """The litmus test in a TOML text, or in one of herd's formats; `source` begins every message. Raises
+        ScenarioError."""
+        document = read_herd(text, source) if is_herd(text) else read_litmus(text, source)
         return cls(
             name=document.name,
             about=document.about,
-            parameters=document.definitions.parameters,
+            parameters=document.parameters,
             variants={name: Variant(name, values) for name, values in document.variants.items()},
             expect=document.expect,
             strategy=document.strategy,
@@ -131,7 +135,8 @@ class Litmus(WithVariants):
 
     @classmethod
     def load(cls, name_or_path: str) -> "Litmus":
-        """A built-in litmus test by name, or any by path: what contains a / or ends in .toml. Raises ScenarioError."""
+        """A built-in litmus test by name, or any by path: what contains a / or ends in .toml or .litmus. Raises
+        ScenarioError."""
         return cls.from_text(*_BUILTIN.read(name_or_path))
 
     @classmethod
@@ -176,9 +181,22 @@ class Litmus(WithVariants):
         bound = self.bind_values(values)
         codes, lines = {}, Lines(self.source)
         for name, variant in bound.left.items():
-            names = self._document.definitions.evaluate({**bound.every, **variant.values}, self.source)
-            codes[name] = Compiler(self._document, names, lines.of_next_variant()).code()
+            chosen = {**bound.every, **variant.values}
+            if isinstance(self._document, HerdDocument):
+                codes[name] = self._document.code(chosen)
+            else:
+                names = self._document.definitions.evaluate(chosen, self.source)
+                codes[name] = Compiler(self._document, names, lines.of_next_variant()).code()
         program = LitmusProgram(self, bound.shown, codes)
-        if self._document.interesting is None:
+        if isinstance(self._document, HerdDocument) or self._document.interesting is None:
             return program
         return program.with_interesting(self._document.interesting, ScenarioError, f"{self.source}: interesting")
+
+    def remark(self, found: Iterable[str], complete: bool, memory: str) -> str:
+        """What the file says of its own outcome, beside what was found under a memory model; "" where it says nothing.
+
+        >>> text = "C LB (* Result: Sometimes *)\\n{} P0(int *x) { int r0; r0 = READ_ONCE(*x); } exists (0:r0=1)"
+        >>> Litmus.from_text(text, "lb.litmus").remark([], True, "sc")
+        "the file says Sometimes; none under SC: SC is stronger than the kernel's model, so this is no contradiction"
+        """
+        return self._document.remark(found, complete, memory) if isinstance(self._document, HerdDocument) else ""

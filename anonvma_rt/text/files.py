@@ -16,9 +16,18 @@ from anonvma_rt.errors import ScenarioError, nearest, quote, reason
 from anonvma_rt.text.shape import ShapeError
 from anonvma_rt.text.toml import LARGEST_FILE
 
-__all__ = ["Builtins", "Limits", "checksum_of", "load_json", "read_bounded", "read_text"]
+__all__ = ["Builtins", "Limits", "checksum_of", "is_path", "load_json", "read_bounded", "read_text"]
 
 DEEPEST = 12  # tables and lists within each other, in any file of the lab's own
+
+
+def is_path(name: str) -> bool:
+    """Whether what a user names is a file, and not something built in.
+
+    >>> is_path("./sb"), is_path("sb.litmus"), is_path("sb")
+    (True, True, False)
+    """
+    return "/" in name or name.endswith((".toml", ".litmus"))
 
 
 class Builtins:
@@ -32,9 +41,9 @@ class Builtins:
         return sorted(entry.name.removesuffix(".toml") for entry in self.folder.iterdir() if entry.name[-5:] == ".toml")
 
     def read(self, name_or_path: str) -> tuple[str, str]:
-        """The text, and what it is called in messages, of one of these by name, or of any file by path: what contains a
-        / or ends in .toml is a path. Raises ScenarioError."""
-        if "/" in name_or_path or name_or_path.endswith(".toml"):
+        """The text, and what it is called in messages, of one of these by name, or of any file by path (is_path).
+        Raises ScenarioError."""
+        if is_path(name_or_path):
             return read_text(name_or_path), name_or_path
         known = self.names()
         if name_or_path not in known:
