@@ -30,6 +30,7 @@ from anonvma_rt.text.toml import as_toml
 
 __all__ = ["Litmus", "LitmusProgram"]
 
+ONLY_OUTCOMES = "what is forbidden (data races are looked for under SC alone)"
 _BUILTIN = Builtins("litmus_tests", "litmus test")
 
 
@@ -48,6 +49,12 @@ class LitmusProgram(BoundVariants):
     codes: dict[str, Code]
     interesting: tuple[str, ...] = ()
     memory: str = SC
+
+    @property
+    def within(self) -> str:
+        """Where stores are buffered, races of plain accesses are not all seen (litmus/access)."""
+        every = (one.words[0] for code in self.codes.values() for thread in code.threads for one in thread.instructions)
+        return ONLY_OUTCOMES if self.memory != SC and any(str(verb).startswith("plain_") for verb in every) else ""
 
     def usual(self) -> list[str]:
         return list(self.codes)

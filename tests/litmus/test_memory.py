@@ -132,6 +132,18 @@ def test_more_variables_than_there_are_buffers_are_refused():
     assert hunt(many, runs=2, memory="tso").results[0].executions == 2
 
 
+def test_no_proof_under_tso_speaks_of_data_races_for_which_nobody_looked():
+    """Two plain stores that only TSO lets come at once: Dekker's flags without fences in front of them."""
+    lines = ['litmus = "dekker-plain"', 'about = "a plain store behind flags"']
+    for i, (own, other) in enumerate(("xy", "yx")):
+        inner = f'{{ if = "r{i} == 0", steps = ["plain_store z {i + 1}"] }}'
+        lines += ["[[thread]]", f'name = "P{i}"', f'steps = ["store {own} 1", "load {other} r{i}", {inner}]']
+    test = Litmus.from_text("\n".join(lines) + "\n")
+    assert verify(test).results[0].verdict.startswith("VERIFIED under SC (complete, ")
+    weaker = verify(test, memory="tso").results[0]
+    assert "data-race" in weaker.violating_classes or "data races are looked for under SC alone" in weaker.verdict
+
+
 def test_a_full_buffer_waits():
     deep = Litmus.of("deep", {"P0": ["store x 1"] * 200 + ["store y 1"], "P1": ["load y r", "load x s"]},
                      forbidden=["r == 1 and s == 0"])  # fmt: skip
