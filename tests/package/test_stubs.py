@@ -28,7 +28,9 @@ def arguments(node):
     plain = [*args.posonlyargs, *args.args]
     defaults = [False] * (len(plain) - len(args.defaults)) + [True] * len(args.defaults)
     pairs = list(zip((a.arg for a in plain), defaults, strict=True))
+    pairs += [(args.vararg.arg, False)] if args.vararg else []
     pairs += [(a.arg, d is not None) for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True)]
+    pairs += [(args.kwarg.arg, False)] if args.kwarg else []
     return [pair for pair in pairs if pair[0] not in IMPLICIT]
 
 

@@ -249,12 +249,13 @@ class Assembler:
         self.labels = labels_of(label, steps)
         # On some way it may come to a register that no step before has written; then it holds 0.
         self.anew = any(step[0].removeprefix("!") in JUMPS for step in steps)
-        rows = [self.row(f"{label}, step {at}", *step) for at, step in enumerate(steps)]
+        rows = [self.row(f"{label}, step {at}", step) for at, step in enumerate(steps)]
         if len(self.own) > MAX_REGISTERS:
             raise ValueError(f"{label} has more than {MAX_REGISTERS} registers")
         return rows
 
-    def row(self, where, verb, *operands):
+    def row(self, where, step):
+        verb, *operands = step
         marked, verb = verb.startswith("!"), verb.removeprefix("!")
         if marked and verb in WITHOUT_POINT:
             raise ValueError(f"{where}: {verb} has no point, so it cannot be an interesting operation")
