@@ -71,6 +71,13 @@ def test_the_initial_state_has_types_arrays_and_addresses():
     assert kinds(Litmus.from_text(text.replace("int i = 2", "int i = 3"), "x.litmus")) == {"bad-pointer"}
 
 
+def test_an_address_survives_in_an_int():
+    assert (
+        kinds(test_of(["int r = (int)rcu_dereference(*p); WRITE_ONCE(*r, 2);"], "exists (0:r=x /\\ x=2)", "p=x;"))
+        == REACHED
+    )
+
+
 def test_a_filter_leaves_states_out():
     bodies = ["int r = READ_ONCE(*x);", "WRITE_ONCE(*x, 1);"]
     assert kinds(test_of(bodies, "exists (0:r=1)")) == REACHED

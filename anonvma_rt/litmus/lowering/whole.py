@@ -10,6 +10,7 @@ from typing import NamedTuple
 from anonvma_rt.errors import ScenarioError
 from anonvma_rt.litmus.assemble import VERBS
 from anonvma_rt.litmus.compile import registers_read, result_of
+from anonvma_rt.litmus.expression import TYPES
 from anonvma_rt.litmus.herd.tree import TRUE, Address, Atom, Join, Not, Proposition, Test, Thread, Truth
 from anonvma_rt.litmus.herd.types import LOCK, SRCU
 from anonvma_rt.litmus.lines import Instruction
@@ -50,6 +51,9 @@ def lower(test: Test, unroll: int) -> Lowered:
         kinds = dict(kinds_of([one for one in threads if isinstance(one, X86Thread)]))
     names = [tuple(dict.fromkeys([*_given(test, at), *one.registers])) for at, one in enumerate(threads)]
     steps = tuple(_from_zero((*_settings(test, at), *one.steps)) for at, one in enumerate(threads))
+    if wide:
+        # An address would not survive in an int, so nothing is cut off.
+        steps = tuple(tuple(tuple(w for w in step if w not in TYPES) for step in one) for one in steps)
     variables = _variables(test, steps)
     return Lowered(
         threads=steps,
