@@ -210,8 +210,7 @@ def verify_report(result: Verification, width: int, table: bool = True) -> str:
             lines.append(f"  {'':25} the same command goes on with --checkpoint {printable(one.left_in)}")
         if one.verdict.startswith("VERIFIED"):
             lines.append(f"  {'':25} {one.announcements}")
-        if one.doubt:
-            lines.append(f"  {'':25} {one.doubt}")
+        lines += [f"  {'':25} {said}" for said in (one.doubt, one.remark) if said]
     lines.append("")
     shown = next((one for one in result.results if one.trace is not None), None) if table else None
     if shown is not None and shown.trace is not None and shown.first is not None:

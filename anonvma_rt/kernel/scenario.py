@@ -263,6 +263,9 @@ class Scenario:
         presets = [name for name in PRESETS if self.expected(name)]
         return presets + [name for name in self.expect if name not in (*PRESETS, ALL_OTHERS)]
 
+    def remark(self, found: Iterable[str], complete: bool, memory: str) -> str:
+        return ""
+
     def usual_algorithms(self) -> list[str]:
         """Which to compare if nobody asks for others: before and after the patch of 2011 where that makes the
         difference, else those that the scenario names."""

@@ -44,8 +44,8 @@ class Verdict(Result):
     delays) violates anything. violating_classes: by kind; without `all_violations` the
     search ends at the first. estimate: of the classes, before the search. rests_on: what the verdict takes on trust,
     None where all of it was seen now. verdict: in words. doubt: why the number
-    of classes is hard to believe, if it is. announcements: in words, whether the operations
-    that it covers were audited for this subject and algorithm. left_in: the checkpoint with what is left to visit.
+    of classes is hard to believe, if it is. remark: what the text says of its own outcome, beside that. announcements:
+    in words, whether the operations that it covers were audited for this subject and algorithm. left_in: the checkpoint with what is left to visit.
     """
 
     scouts: int = 0
@@ -62,10 +62,11 @@ class Verdict(Result):
     announcements: str = ""
     verdict: str = ""
     doubt: str = ""
+    remark: str = ""
 
     shown = (
         "algorithm scouts classes schedules sleep_blocked complete clear_below violating_classes first estimate "
-        "seconds expected as_expected rests_on left_in announcements not_reproducible verdict doubt"
+        "seconds expected as_expected rests_on left_in announcements not_reproducible verdict doubt remark"
     )
 
     def does_not_come_again(self, why: NotReproducible) -> None:
@@ -353,6 +354,8 @@ class _Verify:
             )
         else:
             result.verdict = f"NOT PROVED: ended after {result.classes} {what}"
+        scenario, memory = self.plan.program.scenario, self.plan.memory
+        result.remark = scenario.remark(result.violating_classes, result.complete, memory)
         result.judge(result.violating_classes, bool(found) or result.complete)
 
     def clear(self, everything: bool) -> str:

@@ -78,6 +78,10 @@ class Described(Protocol):
         """The words, each with a space before it, by which a command is given the user's code that a reproducer of it
         only names; "" for none."""
 
+    def remark(self, found: Iterable[str], complete: bool, memory: str) -> str:
+        """What the text says of its own outcome, set beside the kinds that a search found under a memory model, in
+        words; "" where it says nothing."""
+
     def bind(self, values: Mapping[str, str | int | bool]) -> "Bound": ...
 
 

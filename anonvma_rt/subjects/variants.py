@@ -63,6 +63,9 @@ class WithVariants:
         """What is said of a variant: a violation kind or several, "none", or None where nothing is said."""
         return self.expect.get(name)
 
+    def remark(self, found: Iterable[str], complete: bool, memory: str) -> str:
+        return ""
+
     def algorithms(self) -> list[str]:
         """The variants of which something is expected."""
         return [name for name in self.variants if name in self.expect]

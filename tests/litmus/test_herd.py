@@ -2,6 +2,7 @@
 
 import pytest
 
+from anonvma_rt.cli import main
 from anonvma_rt.errors import ScenarioError
 from anonvma_rt.lab.load import described_by
 from anonvma_rt.litmus.litmus import Litmus
@@ -205,3 +206,23 @@ def test_a_reproducer_keeps_the_text_of_the_file(tmp_path):
     path = verify(litmus, memory="tso", out=tmp_path).results[0].first.reproducer
     assert path is not None
     assert described_by(litmus.text, "again").expect == litmus.expect
+
+
+@pytest.mark.parametrize(
+    ("memory", "says"),
+    [
+        ("sc", "none under SC: SC is stronger than the kernel's model, so this is no contradiction"),
+        ("tso", "reached under TSO: the two agree"),
+    ],
+)
+def test_what_the_file_says_stands_beside_the_verdict(memory, says, tmp_path, capsys):
+    path = tmp_path / "sb.litmus"
+    path.write_text(
+        "C SB\n(* Result: Sometimes *)\n{}\n"
+        "P0(int *x, int *y) { int r0; WRITE_ONCE(*x, 1); r0 = READ_ONCE(*y); }\n"
+        "P1(int *x, int *y) { int r0; WRITE_ONCE(*y, 1); r0 = READ_ONCE(*x); }\n"
+        "exists (0:r0=0 /\\ 1:r0=0)\n"
+    )
+    assert verify(str(path), memory=memory).results[0].remark == f"the file says Sometimes; {says}"
+    main(["verify", str(path), "--memory", memory, "--out", str(tmp_path)])
+    assert f"the file says Sometimes; {says}" in capsys.readouterr().out
