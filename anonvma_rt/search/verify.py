@@ -45,7 +45,8 @@ class Verdict(Result):
     search ends at the first. estimate: of the classes, before the search. rests_on: what the verdict takes on trust,
     None where all of it was seen now. verdict: in words. doubt: why the number
     of classes is hard to believe, if it is. remark: what the text says of its own outcome, beside that. announcements:
-    in words, whether the operations that it covers were audited for this subject and algorithm. left_in: the checkpoint with what is left to visit.
+    in words, whether the operations that it covers were audited for this subject and algorithm. left_in: the checkpoint
+    with what is left to visit.
     """
 
     scouts: int = 0
