@@ -132,6 +132,24 @@ def test_more_variables_than_there_are_buffers_are_refused():
     assert hunt(many, runs=2, memory="tso").results[0].executions == 2
 
 
+@pytest.mark.parametrize("memory", MODELS)
+@pytest.mark.parametrize(
+    "threads",
+    [
+        {"P0": ["store x 1", "spin x 2"], "P1": ["store x 2"]},
+        {"P0": ["await y 1", "store x 1", "spin x 2"], "P1": ["store x 2", "store y 1"]},
+        {"P0": ["store x 1", "load y r", "spin x 2"], "P1": ["add x 2", "add x -1", "store y 1"]},
+    ],
+)
+def test_who_spins_on_its_own_store_spins_for_ever_where_it_hides_what_others_stored(memory, threads):
+    """Neither the flush of its own store, nor what others write before that, is anything new to it."""
+    test = Litmus.of("own-spin", threads)
+    assert hunt(test, runs=500, memory=memory).results[0].violations["livelock"] > 0
+    assert verify(test, memory=memory, all_violations=True).results[0].violating_classes["livelock"] > 0
+    ends = Litmus.of("other", {"P0": ["store x 1", "spin y 1"], "P1": ["store y 1", "spin x 1"]})
+    assert verify(ends, memory=memory).results[0].complete
+
+
 def test_no_proof_under_tso_speaks_of_data_races_for_which_nobody_looked():
     """Two plain stores that only TSO lets come at once: Dekker's flags without fences in front of them."""
     lines = ['litmus = "dekker-plain"', 'about = "a plain store behind flags"']

@@ -124,6 +124,16 @@ cdef void granted(Task *t) noexcept nogil:
     t.n_looks += 1
 
 
+cdef bint is_hidden(Task *t, int by, int64_t *word) noexcept nogil:
+    """Whether a change of a word is none to t, where stores are buffered: what its own buffer flushes it knows already;
+    what others write there it sees only when its own store was flushed, and that is then what it sees."""
+    cdef Execution *x = t.x
+    cdef int64_t value
+    if by >= x.bodies and (by - x.bodies) // (x.tasks // x.bodies - 1) == t.id:
+        return True
+    return x.memory.forwards(t, word, &value)
+
+
 cdef void tell(Execution *x) noexcept nogil:
     """Whoever looked at what the last step changed can go on, or need not wait."""
     cdef Task *t
@@ -135,9 +145,9 @@ cdef void tell(Execution *x) noexcept nogil:
     if by < 0 or op == OP_LOAD or op == OP_WAIT or op == OP_AWAIT or (may_miss(op) and x.task[by].missed):
         return
     begin_round(&x.task[by], False)
-    for i in range(x.tasks):
+    for i in range(x.bodies):
         t = &x.task[i]
-        if i == by:
+        if i == by or (x.memory.model and is_hidden(t, by, <int64_t *>x.rounds.object)):
             continue
         for look in range(min(t.n_looks, <int32_t>MAX_LOOKS)):
             if t.looks[look] == x.rounds.object:
