@@ -226,3 +226,18 @@ def test_what_the_file_says_stands_beside_the_verdict(memory, says, tmp_path, ca
     assert verify(str(path), memory=memory).results[0].remark == f"the file says Sometimes; {says}"
     main(["verify", str(path), "--memory", memory, "--out", str(tmp_path)])
     assert f"the file says Sometimes; {says}" in capsys.readouterr().out
+
+
+def test_a_remark_says_nothing_of_a_state_that_was_not_searched_for_to_the_end():
+    """A data race ends executions; what the file says of x86 speaks of TSO, to which PSO is no stronger model."""
+    races = test_of(["*x = 1;", "int r = READ_ONCE(*x);"], "exists (1:r=7)", result="Never")
+    assert races.remark(["data-race"], False, "sc").endswith("so this says nothing of it")
+    table = "{ }\n P0 | P1 ;\n MOV [x],$1 | MOV EAX,[y] ;\n MOV [y],$1 | MOV EBX,[x] ;\nexists (1:EAX=1 /\\ 1:EBX=0)\n"
+    passing = Litmus.from_text(f"X86 MP\n(* Result: Never *)\n{table}", "mp.litmus")
+    for memory, says in (("tso", "the two agree"), ("pso", "PSO is weaker than x86's model, so nothing follows")):
+        one = verify(passing, memory=memory).results[0]
+        assert one.remark.endswith(says)
+    assert one.violating_classes == {"assertion": 1}
+    sometimes = Litmus.from_text(f"X86 MP\n(* Result: Sometimes *)\n{table}", "mp.litmus")
+    assert verify(sometimes, memory="tso").results[0].remark.endswith("A CONTRADICTION")
+    assert verify(sometimes).results[0].remark.endswith("so this is no contradiction")

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from anonvma_rt import hunt, replay, shrink, verify
+from anonvma_rt.cli import main
 from anonvma_rt.errors import UserError
 from anonvma_rt.execution.reproducer import Reproducer
 from anonvma_rt.litmus.litmus import Litmus
@@ -166,3 +167,8 @@ def test_a_full_buffer_waits():
     deep = Litmus.of("deep", {"P0": ["store x 1"] * 200 + ["store y 1"], "P1": ["load y r", "load x s"]},
                      forbidden=["r == 1 and s == 0"])  # fmt: skip
     assert hunt(deep, runs=200, memory="tso").results[0].violations == {}
+
+
+def test_releases_are_of_a_kernel_and_take_no_other_model(capsys):
+    assert main(["hunt", "lkml-2011", "--releases", "3.0", "--memory", "tso"]) == 2
+    assert "modelled under SC alone: omit --memory" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from anonvma_rt.search.bounds import executions_for
 from anonvma_rt.search.hunt import DEFAULT_CLASSES, DEFAULT_RUNS, hunt
 from anonvma_rt.storming.delays import DELAYS
 from anonvma_rt.storming.storm import DEFAULT_SECONDS, storm
+from anonvma_rt.subjects.protocols import SC
 from anonvma_rt.text.names import split_names
 
 HUNT = (
@@ -104,6 +105,8 @@ def _hunt(options: argparse.Namespace) -> int:
     if options.all and options.interesting is not None:
         raise UserError("--interesting names operations of one scenario, and --all hunts them all: omit one of them")
     if options.releases is not None:
+        if options.memory != SC:
+            raise UserError("--releases hunts the simulated kernel, which is modelled under SC alone: omit --memory")
         return run_releases(options)
     scenarios = opt.choose_scenarios(options, "hunts", kernels_only=bool(options.algorithm or options.fail_alloc))
     algorithms = {

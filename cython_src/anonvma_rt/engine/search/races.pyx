@@ -106,15 +106,11 @@ cdef void join_loads(Search *s, int32_t at, int32_t flush) noexcept nogil:
 cdef int reverse_loads(Search *s, int32_t flush, int task, Pending p, uint32_t *clock, int32_t *race,
                        int n) noexcept nogil:
     """The same loads are in a race with it; returns the number of races."""
-    cdef Cut cut
     cdef int32_t i = saw_store(s, flush, s.n)
     while i >= 0:
         if not happens_before(s, i, clock) and not hidden(s, i, race, n):
             if not waits(p.kind) or can_go_on(p.kind, &s.step[flush].after, p.test, p.want):
-                cut.earlier = i
-                cut.n = 1
-                cut.step[0] = i
-                explore_initial(s, &cut, task, p, clock)
+                explore_before(s, i, task, p, clock)
                 race[n] = i
                 n += 1
         i = saw_store(s, flush, i)
@@ -201,10 +197,7 @@ cdef void reverse_races(Search *s, int task, Pending p, uint32_t *clock) noexcep
                 held = held_before(s, i)
                 if not waiter or can_go_on(p.kind, &held, p.test, p.want):
                     if not hidden(s, i, race, n):
-                        cut.earlier = i
-                        cut.n = 1
-                        cut.step[0] = i
-                        explore_initial(s, &cut, task, p, clock)
+                        explore_before(s, i, task, p, clock)
                         race[n] = i
                         n += 1
                     found = True
@@ -216,16 +209,21 @@ cdef void reverse_races(Search *s, int task, Pending p, uint32_t *clock) noexcep
 cdef void reverse_with_all(Search *s, int32_t at) noexcept nogil:
     """Sees to it that step `at` also comes before each step of another task that it does not happen after, and behind
     those that are still to come: for what depends on more than it announces."""
-    cdef Cut cut
     cdef int task = s.step[at].task
     cdef int32_t i
     add(set_at(s, at, RESTLESS, s.words), task, s.words)
-    cut.n = 1
     for i in range(at):
         if s.step[i].task != task and not happens_before(s, i, clock_of(s, at)):
-            cut.earlier = i
-            cut.step[0] = i
-            explore_initial(s, &cut, task, pending_at(s, at)[task], clock_of(s, at))
+            explore_before(s, i, task, pending_at(s, at)[task], clock_of(s, at))
+
+
+cdef void explore_before(Search *s, int32_t earlier, int task, Pending p, uint32_t *clock) noexcept nogil:
+    """What `task` does next comes before a step, with which all goes that happens after it."""
+    cdef Cut cut
+    cut.earlier = earlier
+    cut.n = 1
+    cut.step[0] = earlier
+    explore_initial(s, &cut, task, p, clock)
 
 
 cdef inline bint hidden(Search *s, int32_t at, const int32_t *race, int n) noexcept nogil:
